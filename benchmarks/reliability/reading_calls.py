@@ -11,8 +11,8 @@ from torch import Tensor
 from benchmarks.reliability.small_files import JOINTS
 from smilfit.body_models import load_body_model_data
 from smilfit.datasets import DatasetFile, MultiViewDataset, open_dataset
-from smilfit.datasets.smilify import read_smilify as read_smilify_file
-from smilfit.datasets.smilify import sessions_of
+from smilfit.smilify import read_smilify as read_smilify_file
+from smilfit.smilify import sessions_of
 
 _STATED = (
     'keypoint_names', 'joint_names', 'camera_names', 'session_names', 'n_betas', 'n_samples', 'unit',

@@ -10,8 +10,8 @@ from smilfit.apis.fit_session import FitOptions
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.apis.video_choice import VideoChoice
-from smilfit.engine.launch import process_group
 from smilfit.solvers import DistributedProcesses, Processes
+from smilfit.solvers.process_group import process_group
 
 
 def fit(

@@ -13,10 +13,14 @@ from smilfit.apis.inference_sources import SourceOptions, open_recordings
 from smilfit.apis.onnx_network import use_exported
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ProgressCallback, ignore
-from smilfit.engine import TrainedRegressor, load_trained_regressor, process_group
+from smilfit.engine import (
+    TrainedRegressor,
+    load_trained_regressor,
+)
 from smilfit.files import OutputLock, folder_name, real_folder
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import DistributedProcesses, Processes
+from smilfit.solvers.process_group import process_group
 
 
 def infer(

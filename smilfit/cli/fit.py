@@ -17,7 +17,7 @@ from smilfit.cli.progress_bar import progress_bar
 if TYPE_CHECKING:
     from smilfit.apis.fit_run import FitRun
 
-# As in engine/launch.py, which would bring torch with it.
+# As in solvers/process_group.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 # Done, but something was left out, or is not believable.
 EXIT_INCOMPLETE = 3

@@ -8,7 +8,7 @@ from smilfit.cli.argument_types import KeyValues, float_from
 from smilfit.cli.command import DefaultsFormatter, add_body_model, add_import, add_traceback, run_command
 from smilfit.cli.run_console import command_of, run_console
 
-# As in engine/launch.py, which would bring torch with it.
+# As in solvers/process_group.py, which would bring torch with it.
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 FORMATTER = DefaultsFormatter
 

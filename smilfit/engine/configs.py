@@ -11,10 +11,10 @@ import torch
 from mmengine.config import Config
 
 from smilfit.engine.checkpoint_loader import read_checkpoint, smilfit_entry
-from smilfit.engine.config_options import merge_options
 from smilfit.engine.latest_checkpoint import LAST, latest_whole_checkpoint
 from smilfit.files import shorten
 from smilfit.registry import ConfigError, UnknownNameError, read_config
+from smilfit.registry.config_options import merge_options
 
 logger = logging.getLogger('smilfit')
 

@@ -40,8 +40,6 @@ _PUBLIC = {
     'RegressorPreprocessor': 'preprocessor',
     'SceneFrame': 'scene',
     'SmallUNet': 'backbones',
-    'SmilifyNetwork': 'regressors',
-    'SmilifyRegressor': 'regressors',
     'TimmBackbone': 'backbones',
     'TimmPyramid': 'backbones',
     'Tracker': 'tracking',

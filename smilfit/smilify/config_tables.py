@@ -1,9 +1,11 @@
-"""The keys of SMILify's JSON configs, and why some mean nothing here."""
+"""What SMILify's JSON configs may say: keys, why some mean nothing here, defaults, and losses as ours."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from smilfit.files import BadFileError, shorten
+from smilfit.models.regressors import NOMINAL_PX
 from smilfit.registry import reject_unknown
 
 _PAGES = 'our test command writes pictures and a report'
@@ -156,3 +158,137 @@ def not_carried(config: Mapping[str, Any]) -> list[str]:
             if why is not None and values.get(key) is not None:
                 told.append(f'{section}.{key}'.lstrip('.') + f': {why}')
     return told
+
+
+# First epoch: learning rate.
+LR_SCHEDULE = {
+    0: 5e-5, 10: 3e-5, 20: 2e-5, 60: 1e-5, 100: 1e-5, 150: 2e-6, 200: 2e-6, 250: 1e-6, 300: 1e-5, 350: 1e-6,
+    400: 1e-5, 475: 1e-6, 490: 5e-7, 500: 5e-6, 550: 1e-6, 718: 1e-5,
+}  # fmt: skip
+_NAMES = (
+    'keypoint_2d', 'keypoint_3d', 'joint_angle_regularization', 'limb_scale_regularization',
+    'limb_trans_regularization', 'fov', 'cam_rot', 'cam_trans',
+)  # fmt: skip
+# First epoch: the weights in the order of the names; None is not said.
+_STAGES = {
+    1: (None, None, 0.01, 0.1, 1),
+    10: (0.1, None, 0.005, 0.05, 1),
+    25: (0.2, None, 0.0025, 0.02, 1),
+    35: (None, 1, 0.001, 0.01, 1),
+    45: (None, 1, 1e-4, 0.005, 1),
+    50: (None, 2, 5e-5, 0.001, 0.5),
+    100: (0.2, 2, 1e-5, 1e-7, 0.1),
+    300: (0.2, 2, 1e-5, 1e-7, 0.1, 1e-7, 1e-8, 1e-8),
+    400: (0.4, 2, 1e-4, 1e-5, 0.1, 1e-7, 1e-8, 1e-8),
+    460: (0.2, 2, 1e-5, 0.001, 0.1, 1e-7, 1e-8, 1e-8),
+    490: (0.2, 2, 1e-6, 1e-4, 0.1, 1e-7, 1e-8, 1e-8),
+    500: (0.2, 20, 1e-7, 1e-5, 0.1, 1e-6, 1e-7, 1e-7),
+    560: (0.2, 20, 1e-7, 0.001, 1.0, 1e-6, 1e-7, 1e-7),
+    575: (0.2, 20, 1e-7, 0.0025, 1.0, 1e-6, 1e-7, 1e-7),
+}
+CURRICULUM = {
+    epoch: {name: weight for name, weight in zip(_NAMES, row) if weight is not None}
+    for epoch, row in _STAGES.items()
+}
+
+
+def head_width(backbone: str) -> int:
+    """Give the channels of the head, which SMILify takes from the backbone's name."""
+    if backbone.startswith('vit'):
+        return 768 if 'base' in backbone else 1024
+    if backbone.startswith('resnet'):
+        return 2048
+    return 256 if backbone == 'unet_mobilenet_v3' else 512
+
+
+# SMILify's means are over coordinates, ours over points; its pictures are 1 wide, ours NOMINAL_PX; its angles of
+# cameras are degrees, ours rad.
+FACTORS: Mapping[str, tuple[str, float]] = {
+    'keypoint_2d': ('keypoints2d', 1 / (2 * NOMINAL_PX**2)),
+    'keypoint_3d': ('keypoints3d', 1 / 3),
+    'global_rot': ('global_orient', 1.0),
+    'joint_rot': ('body_pose', 1.0),
+    'betas': ('betas', 1.0),
+    'trans': ('transl', 1 / 3),
+    'fov': ('camera_fov', math.degrees(1.0) ** 2),
+    'cam_rot': ('camera_rotation', 1 / 9),
+    'cam_trans': ('camera_position', 1 / 3),
+    'joint_angle_regularization': ('joint_angles', 1.0),
+    'limb_scale_regularization': ('limb_scales', 1 / 3),
+    'limb_trans_regularization': ('limb_offsets', 1 / 3),
+    'silhouette': ('silhouette', 1.0),
+    'triangulation_consistency': ('triangulation_consistency', 1 / 3),
+    'ief_intermediate': ('intermediate', 1.0),
+}
+NOT_HERE = {
+    'log_beta_scales': 'dataset files hold no true sizes of joints',
+    'betas_trans': 'dataset files hold no true sizes of joints',
+}
+TRIANGULATION = 'triangulation_consistency'
+ONE_VIEW = 'one view triangulates nothing'
+FAR_POINTS = 'points that cameras put far away count too; SMILify passes over those beyond 50 units'
+# As SMILify has them where a config leaves them out.
+BASE = {
+    'global_rot': 0.0, 'joint_rot': 0.001, 'betas': 0.0005, 'trans': 0.0005, 'fov': 0.001, 'cam_rot': 0.01,
+    'cam_trans': 0.01, 'log_beta_scales': 0.0005, 'betas_trans': 0.0005, 'keypoint_2d': 0.1, 'keypoint_3d': 0.25,
+    'silhouette': 0.0, 'joint_angle_regularization': 0.001, 'limb_scale_regularization': 0.01,
+    'limb_trans_regularization': 1,
+}  # fmt: skip
+
+
+def converted_weights(
+    where: str,
+    weights: Mapping[str, float],
+    with_sizes: bool,
+    with_silhouette: bool,
+    with_triangulation: bool,
+) -> dict[str, float]:
+    """Bring weights to our keys and units.
+
+    Args:
+        where: begins messages.
+        weights: SMILify's.
+        with_sizes: whether the network predicts sizes of joints; else their regularisers are left out.
+        with_silhouette: whether outlines are ever compared; else their weight, 0, is left out.
+        with_triangulation: whether what cameras triangulate ever is, likewise.
+
+    Raises:
+        UnknownNameError: a loss that SMILify does not have.
+    """
+    reject_unknown(where, 'loss', weights, (*FACTORS, *NOT_HERE))
+    there = {'silhouette': with_silhouette, TRIANGULATION: with_triangulation}
+    found = {}
+    for key, weight in weights.items():
+        left_out = (key.startswith('limb_') and not with_sizes) or not there.get(key, True)
+        if key in FACTORS and not left_out:
+            name, factor = FACTORS[key]
+            found[name] = float(f'{weight * factor:.6g}')
+    return found
+
+
+def handlers(with_sizes: bool, with_silhouette: bool, with_triangulation: bool) -> list[dict[str, Any]]:
+    """Give the handlers whose losses have these keys."""
+    plain = {'type': 'KeypointMSELoss', 'sigma': None}
+    found = [
+        {'type': 'Keypoint2dHandler', 'handler_key': 'keypoints2d', 'mse_loss': dict(plain)},
+        {'type': 'Keypoint3dHandler', 'handler_key': 'keypoints3d', 'mse_loss': dict(plain)},
+        _prior('BodyPosePriorHandler', 'joint_angles', 'PoseRegLoss'),
+    ]
+    if with_sizes:
+        found += [
+            _prior('JointScalePriorHandler', 'limb_scales', 'JointScalePriorLoss'),
+            {
+                **_prior('JointOffsetPriorHandler', 'limb_offsets', 'JointOffsetPriorLoss'),
+                'of': 'joint_offsets',
+            },
+        ]
+    if with_silhouette:
+        loss = {'type': 'SilhouetteL1Loss'}
+        found.append({'type': 'SilhouetteHandler', 'handler_key': 'silhouette', 'loss': loss})
+    if with_triangulation:
+        found.append({'type': 'TriangulationConsistencyHandler', 'handler_key': TRIANGULATION})
+    return found
+
+
+def _prior(kind: str, key: str, loss: str) -> dict[str, Any]:
+    return {'type': kind, 'handler_key': key, 'prior_loss': {'type': loss}}

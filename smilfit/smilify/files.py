@@ -1,37 +1,62 @@
-"""Open SMILify's dataset files of any kind as sessions for preprocessing."""
+"""Read SMILify's dataset files of any kind for preprocessing."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from jaxtyping import Bool, Float
 
-from smilfit.body_models import BodyModelData
+from smilfit.apis.data_source import DataSource, options_from
+from smilfit.body_models import BodyModelData, load_body_model_data
+from smilfit.body_models.keypoint_rows import keypoint_definitions
+from smilfit.datasets import CROP_MODES, PreprocessOptions, StoredSession
 from smilfit.datasets.hdf5_handle import open_hdf5
-from smilfit.datasets.smilify.images import ImageReader
-from smilfit.datasets.smilify.poses import known_poses
-from smilfit.datasets.smilify.samples import SampleTables, read_samples
-from smilfit.datasets.smilify.schema import (
+from smilfit.datasets.shape_agreement import shape_agreement
+from smilfit.datasets.stored_values import check_finite
+from smilfit.files import BadFileError, reading
+from smilfit.files.hdf5 import check_hdf5
+from smilfit.io import check_lookup, read_joint_lookup
+from smilfit.io.slp_nodes import read_node_orders
+from smilfit.smilify.samples import SampleTables, known_poses, read_samples
+from smilfit.smilify.schema import (
     PARAMETERS,
     WHAT,
+    SingleViewTables,
     SmilifyFacts,
     is_multi_view,
     is_single_view,
+    read_single_views,
     read_smilify_facts,
     whole_table,
 )
-from smilfit.datasets.smilify.session import SmilifySession
-from smilfit.datasets.smilify.single_schema import SingleViewTables, read_single_views
-from smilfit.datasets.smilify.single_views import SmilifyImages
-from smilfit.datasets.smilify.units import MILLIMETRES, animal_extent, unit_by_size
-from smilfit.datasets.stored_values import check_finite
-from smilfit.datasets.stored_views import StoredSession
-from smilfit.files import BadFileError, reading
-from smilfit.files.hdf5 import check_hdf5
+from smilfit.smilify.sessions import ImageReader, SmilifyImages, SmilifySession
 
 logger = logging.getLogger('smilfit')
+
+MILLIMETRES = {'mm': 1.0, 'cm': 10.0, 'm': 1000.0}
+# Largest sides of animals: a fruit fly's leg to a horse, mm.
+SMALLEST_MM, LARGEST_MM = 1.0, 5000.0
+
+
+def animal_extent(xyz: Float[np.ndarray, 'n P 3'], known: Bool[np.ndarray, 'n P']) -> float | None:
+    """Give the median over samples of the largest side of the box round the known points."""
+    rows = known.sum(1) >= 3
+    if not rows.any():
+        return None
+    points = np.where(known[rows][..., None], xyz[rows], np.nan)
+    return float(np.median((np.nanmax(points, 1) - np.nanmin(points, 1)).max(-1)))
+
+
+def unit_by_size(extent: float | None) -> str | None:
+    """Choose mm or m, as SMILify's readers do, where only one of them makes an animal; else None."""
+    if extent is None:
+        return None
+    fitting = [unit for unit in ('mm', 'm') if SMALLEST_MM < extent * MILLIMETRES[unit] < LARGEST_MM]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -254,3 +279,151 @@ def _tell_unit(file: SmilifyFile) -> None:
 
 def _millimetres(unit: str | None) -> float:
     return 1.0 if unit is None else MILLIMETRES[unit]
+
+
+def mixed_lookup(
+    lookup: Mapping[str, str], numbered: Sequence[str], in_skeleton: Sequence[str]
+) -> dict[str, str]:
+    """Undo the mix-up: model keypoint -> joint of the file whose column has that keypoint's labels.
+
+    Args:
+        lookup: model keypoint -> node that the file was made with.
+        numbered: nodes by number.
+        in_skeleton: nodes in the order of the labels.
+    """
+    place = {node: k for k, node in enumerate(numbered)}
+    holds = {in_skeleton[place[node]]: joint for joint, node in lookup.items() if node in place}
+    return {model: holds[node] for model, node in lookup.items() if node in holds}
+
+
+def read_files(
+    source: DataSource, body: BodyModelData, options: Mapping[str, Any] | None
+) -> tuple[list[StoredSession], PreprocessOptions, dict[str, np.ndarray]]:
+    """Open the sessions of all files.
+
+    Args:
+        source: the files.
+        body: the body model whose keypoints the lookup names.
+        options: fields of `PreprocessOptions` by name.
+
+    Returns:
+        The sessions, the options with the side and cut of the stored images, and known shapes by session.
+
+    Raises:
+        ValueError: files of different joints, kinds or units, or labels that lie on other joints.
+        BadFileError: a file that is none of SMILify's, or that breaks a rule.
+    """
+    made_with = body if source.made_with is None else load_body_model_data(source.made_with)
+    lookup = _lookup(source, body, made_with)
+    files = [read_smilify(path) for path in source.paths]
+    _check_kinds(files)
+    unit, factors = common_unit(files, source.unit)
+    sessions: list[StoredSession] = []
+    betas: dict[str, np.ndarray] = {}
+    for file in files:
+        found = sessions_of(
+            file,
+            made_with.joint_names,
+            lookup,
+            unit,
+            factors[file.path],
+            source.source_size,
+            source.focal_px,
+            body if made_with is body else None,
+        )
+        if not source.allow_other_joints:
+            for session in found:
+                _check_joints(file, session, body)
+        taken = {session.name for session in sessions}
+        for session in found:
+            own = session.name
+            if own in taken:
+                # Files of one recording, made with other options, name their sessions alike.
+                session.name = f'{file.path.stem}/{own}'
+            if own in file.betas and len(file.betas[own]) == body.n_betas:
+                betas[session.name] = file.betas[own]
+        sessions += found
+        _tell_betas(file, body)
+    chosen = dict(options or {})
+    single = files[0].single is not None
+    sides = max(file.side for file in files)
+    modes = {file.crop_mode for file in files}
+    mode = modes.pop() if len(modes) == 1 else ''
+    settled = options_from(
+        chosen | {'crop_mode': mode if mode in CROP_MODES else 'default'},
+        target_resolution=chosen.get('target_resolution') or sides,
+    )
+    return sessions, replace(settled, min_views=1) if single else settled, betas
+
+
+def clicked_joints(session: StoredSession) -> tuple[str, ...]:
+    """Name the joints near which people put labels; of rendered animals and single images they are exact."""
+    several = isinstance(session, SmilifySession)
+    return tuple(session.keypoint_names) if several and session.poses is None else ()
+
+
+def _lookup(source: DataSource, body: BodyModelData, made_with: BodyModelData) -> dict[str, str] | None:
+    """Read which joint of the files each keypoint of the body is; None where they are the same."""
+    if not source.keypoint_map:
+        if source.slp is not None:
+            raise ValueError(
+                'preprocess smilify: --slp must come with --keypoint-map, the table (model,data) of SLEAP nodes '
+                'that the file was made with; got none.'
+            )
+        return None
+    lookup = read_joint_lookup(source.keypoint_map)
+    where, names = str(source.keypoint_map), keypoint_definitions(body)
+    if source.slp is None:
+        check_lookup(lookup, model_names=names, data_names=made_with.joint_names, where=where)
+        return lookup
+    numbered, in_skeleton = read_node_orders(source.slp)
+    check_lookup(lookup, model_names=names, data_names=numbered, where=where)
+    return mixed_lookup(lookup, numbered, in_skeleton)
+
+
+def _check_joints(file: SmilifyFile, session: StoredSession, body: BodyModelData) -> None:
+    """Refuse labels whose 3D points have not the body's shape.
+
+    Raises:
+        ValueError: they agree with the body no better than with joints drawn at random.
+    """
+    seen = session.keypoints3d()
+    names = [name for name in session.keypoint_names if name in set(body.joint_names)]
+    if seen is None or not names:
+        return
+    seen = seen.select(names)
+    rest = np.asarray(body.joints)[[body.joint_names.index(name) for name in names]]
+    found = shape_agreement(seen.xyz.numpy(), seen.visible.numpy(), rest)
+    if found is None:
+        return
+    session.report['shape_agreement'] = round(found.correlation, 3)
+    if found.is_chance:
+        raise ValueError(
+            f'{file.path}: labels of session {session.name} must lie on the joints that they are named after; '
+            f'distances between its 3D points correlate with those of {body.name} by {found.correlation:.2f}, and '
+            f'joints drawn at random reach {found.chance:.2f}. Files that SMILify made before March 2026 have '
+            'labels on other joints (it mixed up the orders of SLEAP nodes): give the .slp of camera '
+            f'{file.first_camera} with --slp and the lookup that the file was made with (columns model,data: joint, '
+            'SLEAP node) with --keypoint-map. Is it another body model instead, give that. To import the labels as '
+            'they are: --allow-other-joints.'
+        )
+
+
+def _check_kinds(files: list[SmilifyFile]) -> None:
+    kinds = {str(file.path): 'single images' if file.single else 'several views' for file in files}
+    if len(set(kinds.values())) > 1:
+        raise ValueError(
+            f'preprocess smilify: files must all be of several views, or all of single images; got {kinds}. Import '
+            'them one by one.'
+        )
+
+
+def _tell_betas(file: SmilifyFile, body: BodyModelData) -> None:
+    others = [name for name, value in file.betas.items() if len(value) != body.n_betas]
+    if others:
+        logger.warning(
+            '%s: known shapes of %s are left out: the body model has %d shape coefficients.',
+            file.path,
+            ', '.join(others),
+            body.n_betas,
+        )

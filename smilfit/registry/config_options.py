@@ -7,11 +7,17 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
+from torch.utils.data import DataLoader
 
-from smilfit.engine.data_loading import LOADER_KEYS
-from smilfit.files import shorten
-from smilfit.registry import REGISTRIES, UnknownNameError, did_you_mean
+from smilfit.registry.config_file import shorten_error
+from smilfit.registry.registries import REGISTRIES
+from smilfit.registry.spelling import UnknownNameError, did_you_mean
 
+# What a config of a data loader may say: what `build_data_loader` takes itself, and what it hands to torch.
+LOADER_KEYS = (
+    *('dataset', 'sampler', 'batch_size', 'num_workers'),
+    *list(inspect.signature(DataLoader.__init__).parameters)[3:],
+)
 _MORE_REGISTRIES: tuple[Registry, ...] = (OPTIMIZERS, PARAM_SCHEDULERS, MMENGINE_OPTIM_WRAPPERS)
 
 
@@ -28,8 +34,8 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
         cfg.merge_from_dict(dict(options), allow_list_keys=True)
     except (TypeError, AttributeError, AssertionError, IndexError) as error:
         raise ValueError(
-            f'--cfg-options: the values must fit into the config; got {type(error).__name__}: {shorten(error, 300)}. '
-            'Name a value that is no dict or list.'
+            f'--cfg-options: the values must fit into the config; got {type(error).__name__}: '
+            f'{shorten_error(error)}. Name a value that is no dict or list.'
         ) from error
 
 
