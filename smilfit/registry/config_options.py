@@ -9,6 +9,7 @@ from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
 from torch.utils.data import DataLoader
 
+from smilfit.registry.build import accepted_arguments
 from smilfit.registry.config_file import shorten_error
 from smilfit.registry.registries import REGISTRIES
 from smilfit.registry.spelling import UnknownNameError, did_you_mean
@@ -82,21 +83,8 @@ def _accepted(node: Any, path: Iterable[str]) -> set[str]:
     for registry in (*REGISTRIES, *_MORE_REGISTRIES) if isinstance(name, str) else ():
         cls = registry.get(name)
         if cls is not None:
-            return _parameters(cls)
-    return _parameters(name) if inspect.isclass(name) else set()
-
-
-def _parameters(cls: Any) -> set[str]:
-    """Collect the arguments of a class and, where it passes others on, of those it inherits from."""
-    found: set[str] = set()
-    for ancestor in cls.__mro__ if inspect.isclass(cls) else (cls,):
-        if ancestor is object:
-            break
-        parameters = inspect.signature(ancestor).parameters.values()
-        found |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return found
+            return accepted_arguments(cls)
+    return accepted_arguments(name) if inspect.isclass(name) else set()
 
 
 class _Anything(set):
