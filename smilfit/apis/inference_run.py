@@ -201,20 +201,19 @@ class InferenceWork:
 
     def _keep(self, recording: Recording, found: Predictions, outputs: OutputFolder, made_of: MadeOf) -> None:
         report = report_of(made_of, found, self.trained) | {'recording': recording.name}
-        found = found.filled()
-        names, unit = self.trained.model.keypoint_names, self.trained.names.unit
         reference = self.trained.names.body_model
         origin = FitOrigin(
             recording.name,
             body_model_file=str(self.trained.body_model_file),
             body_model=None if reference is None else reference.seen_from(outputs.folder),
             fps=self.fps or recording.fps,
-            unit=unit,
+            unit=self.trained.names.unit,
             videos={name: recording.video_of(name) for name in recording.camera_names},
         )
-        fit = found.as_fit(self.trained.body, names, recording.cameras, unit, report, origin)
+        fps = self.fps or recording.fps or USUAL_FPS
+        made = PredictedRecording.of(recording, self.trained, found.filled(), fps, report, origin)
         with outputs.make('predictions', made_of) as staging:
-            found.save(staging / PREDICTIONS, fit, recording.camera_names)
+            made.save(staging / PREDICTIONS)
 
     def _made_of(self, recording: Recording, numbers: Sequence[int]) -> MadeOf:
         inputs = {
