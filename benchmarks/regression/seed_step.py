@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.models.scene import cameras_of
+from smilfit.models.scene_frame import cameras_of
 from smilfit.smilify import SmilifyNetwork
 from smilfit.smilify.network import SmilifyOutput
 from smilfit.smilify.regressor import (

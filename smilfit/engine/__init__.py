@@ -31,7 +31,7 @@ _PUBLIC = {
     'set_mixed_precision': 'configs',
     'set_refinement': 'configs',
     'set_resume': 'configs',
-    'set_tracking': 'tracking',
+    'set_tracking': 'configs',
 }
 
 __all__ = [*_PUBLIC]

@@ -22,14 +22,13 @@ from smilfit.engine.checkpoint_loader import (
     read_checkpoint,
     smilfit_entry,
 )
-from smilfit.engine.configs import building, require_keys, set_resume
+from smilfit.engine.configs import building, check_tracking, require_keys, set_resume
 from smilfit.engine.data_loading import build_data_loader, check_held_out, follow_training_data
 from smilfit.engine.feature_caches import check_feature_caches
 from smilfit.engine.label_check import check_labels, files_of, switched_on
 from smilfit.engine.latest_checkpoint import LAST
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for, names_with_body
-from smilfit.engine.tracking import check_tracking
 from smilfit.engine.train_loops import WholeEpochLoop, WholeIterLoop
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names, look_at
 from smilfit.engine.whole_files import install_whole_files

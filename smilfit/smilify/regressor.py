@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.driven_joints import MIN_JOINT_SCALE
-from smilfit.models.heads.camera_names import CameraNames
+from smilfit.models.heads.camera_heads import CameraNames
 from smilfit.models.regressors.base import BodyRegressor, check_views
 from smilfit.models.regressors.prediction import Prediction
-from smilfit.models.scene import SceneFrame, cameras_of
+from smilfit.models.scene_frame import SceneFrame, cameras_of
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.registry import MODELS, build, build_handler
 from smilfit.smilify.network import SmilifyOutput, ViewCameras

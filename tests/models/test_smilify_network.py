@@ -10,7 +10,7 @@ from smilfit.models import (
     DatasetNames,
     TrainingStatistics,
 )
-from smilfit.models.scene import cameras_of
+from smilfit.models.scene_frame import cameras_of
 from smilfit.registry import UnknownNameError
 from smilfit.smilify import SmilifyNetwork, SmilifyRegressor
 from smilfit.smilify.regressor import RigidMotion, from_view_cameras, to_view_cameras

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import rot6d_to_rotmat
-from smilfit.models.scene import pixel_rays
+from smilfit.models.scene_frame import pixel_rays
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 

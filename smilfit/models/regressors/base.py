@@ -16,7 +16,7 @@ from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, Parameter
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.regressors.prediction import Prediction
 from smilfit.models.regressors.targets import HandlerLosses, Observation
-from smilfit.models.scene import SceneFrame, cameras_of
+from smilfit.models.scene_frame import SceneFrame, cameras_of
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.structures import BodyParams
 

@@ -16,14 +16,14 @@ from smilfit.models.crop_augment import CropAugment
 from smilfit.models.crop_moments import CropMoments
 from smilfit.models.exported_pictures import ExportedPictures
 from smilfit.models.heads.lifter_losses import LifterTruth
-from smilfit.models.limbs import built_consensus, built_lifter
+from smilfit.models.limb_maps import built_consensus, built_lifter
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
 from smilfit.models.regressors.modes import ModalRegressor
 from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.models.regressors.per_sample import body_predictions, chosen_rows, per_sample
-from smilfit.models.scene import cameras_of
+from smilfit.models.scene_frame import cameras_of
 from smilfit.models.several_animals import AnimalSearch, without_twins
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.models.targets2d import PictureTargets

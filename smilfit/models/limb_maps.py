@@ -14,7 +14,7 @@ from smilfit.models.heads import BodyEstimate, KeypointHeatmapHead, PointLifter
 from smilfit.models.heads.point_tokens import POINT_NUMBERS, tokens_of
 from smilfit.models.pictorial_structure import KeypointDistances
 from smilfit.models.point_evidence import PointEvidence
-from smilfit.models.scene import SceneFrame
+from smilfit.models.scene_frame import SceneFrame
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.models.targets2d import PictureTargets
 from smilfit.models.two_passes import apparent_depth
