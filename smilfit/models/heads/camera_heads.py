@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rot6d_to_rotmat
+from smilfit.models.heads.mlp_trunk import zero_linear
 from smilfit.models.scene_frame import SceneFrame
 from smilfit.registry import MODELS, UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
@@ -77,17 +78,14 @@ class CameraHead(nn.Module):
 
     def __init__(self, context_dim: int, dim: int = 128) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.LayerNorm(context_dim), nn.Linear(context_dim, dim), nn.GELU())
-        self.out = nn.Linear(dim, 7)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.net = nn.Sequential(*_hidden(context_dim, dim))
+        self.out = zero_linear(dim, 7)
 
     def forward(
         self, tokens: Float[Tensor, 'B C N D'], mask: Bool[Tensor, 'B C N']
     ) -> Float[Tensor, 'B C 7']:
         """Predict (rotation, rad; translation, scene units; log focal length) a view; zero for absent ones."""
-        count = mask.sum(2, keepdim=True)
-        pooled = (tokens * mask.unsqueeze(-1)).sum(2) / count.clamp_min(1)
+        pooled, count = _pooled(tokens, mask)
         change = self.out(self.net(pooled)).float()
         return torch.where(count > 0, change, torch.zeros_like(change))
 
@@ -146,7 +144,9 @@ class NamedCameraHead(nn.Module):
             )
         self.mode, self.names = mode, CameraNames('NamedCameraHead', camera_names, cameras)
         n_numbers = 7 if mode == 'delta' else 10
-        self.nets = nn.ModuleList(_camera_net(context_dim, dim, n_numbers) for _ in camera_names)
+        self.nets = nn.ModuleList(
+            nn.Sequential(*_hidden(context_dim, dim), zero_linear(dim, n_numbers)) for _ in camera_names
+        )
 
     def forward(
         self,
@@ -154,8 +154,7 @@ class NamedCameraHead(nn.Module):
         mask: Bool[Tensor, 'B C N'],
     ) -> Float[Tensor, 'B C n']:
         """Give each view's numbers; zeros for absent ones."""
-        count = mask.sum(2, keepdim=True)
-        pooled = (tokens * mask.unsqueeze(-1)).sum(2) / count.clamp_min(1)
+        pooled, count = _pooled(tokens, mask)
         numbers = of_each([net(pooled) for net in self.nets], self.names.index(count.squeeze(-1) > 0)).float()
         return torch.where(count > 0, numbers, torch.zeros_like(numbers))
 
@@ -177,9 +176,13 @@ class NamedCameraHead(nn.Module):
         return replace(given, K=K, R=R, t=t, dist=None, fold=None)
 
 
-def _camera_net(in_dim: int, dim: int, n_numbers: int) -> nn.Sequential:
-    """Make one camera's layers; the last starts at zero."""
-    last = nn.Linear(dim, n_numbers)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.LayerNorm(in_dim), nn.Linear(in_dim, dim), nn.GELU(), last)
+def _hidden(in_dim: int, dim: int) -> tuple[nn.Module, ...]:
+    return nn.LayerNorm(in_dim), nn.Linear(in_dim, dim), nn.GELU()
+
+
+def _pooled(
+    tokens: Float[Tensor, 'B C N D'], mask: Bool[Tensor, 'B C N']
+) -> tuple[Float[Tensor, 'B C D'], Int[Tensor, 'B C 1']]:
+    """Average the tokens of each view that count, and count them."""
+    count = mask.sum(2, keepdim=True)
+    return (tokens * mask.unsqueeze(-1)).sum(2) / count.clamp_min(1), count
