@@ -3,15 +3,19 @@
 This file is also the program that does so, in a process of its own: `python tests/test_wings.py FOLDER`.
 """
 
+import ast
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # The modules of each wing, with all that they hold.
@@ -20,15 +24,25 @@ WINGS = {
         'smilfit.models',
         'smilfit.engine',
         'smilfit.apis.comparing',
-        'smilfit.apis.inference',
-        'smilfit.apis.onnx_export',
-        'smilfit.apis.pseudo_labels',
+        'smilfit.apis.animals_folder',
+        'smilfit.apis.inference*',
+        'smilfit.apis.onnx_*',
+        'smilfit.apis.prediction_*',
+        'smilfit.apis.pseudo_label*',
         'smilfit.apis.run_hooks',
         'smilfit.apis.testing',
-        'smilfit.apis.training',
+        'smilfit.apis.training*',
     ),
     'smilify': ('smilfit.smilify',),
 }
+# What wings import of each other; all import the core.
+ALSO = {'smilify': ('networks',)}
+# Commands of a wing, which import it when they run.
+COMMANDS = ('smilfit.cli.demo', 'smilfit.cli.export_network', 'smilfit.cli.infer')
+
+
+def _is_of(name: str, modules: Sequence[str]) -> bool:
+    return any(fnmatch(name, module) or name.startswith(f'{module}.') for module in modules)
 
 
 class LeftOut(MetaPathFinder):
@@ -41,7 +55,7 @@ class LeftOut(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Raise for what is left out; leave the rest to other finders."""
-        if any(f'{fullname}.'.startswith(f'{module}.') for module in self.modules):
+        if _is_of(fullname, self.modules):
             raise ModuleNotFoundError(f'No module named {fullname!r}', name=fullname)
         return None
 
@@ -77,6 +91,13 @@ def fit_without_wings(folder: Path) -> dict[str, object]:
     return made
 
 
+def imports_of(path: Path) -> set[str]:
+    """Collect the modules that a file imports, wherever it does."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding='utf-8'))))
+    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return names | {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+
+
 def test_the_core_fits_judges_and_shows_without_wings(tmp_path):
     done = subprocess.run(
         [sys.executable, __file__, str(tmp_path)], capture_output=True, text=True, check=False, cwd=ROOT
@@ -98,9 +119,22 @@ def test_rooms_of_registries_and_wings_are_there():
     for registry in (*REGISTRIES, EXPORTERS):
         for room in registry._locations:
             assert import_module(room)
-    for modules in WINGS.values():
-        for module in modules:
-            assert import_module(module)
+
+
+@pytest.mark.parametrize('wing', [None, *WINGS])
+def test_nothing_imports_a_wing_that_need_not_be_there(wing):
+    may = () if wing is None else (wing, *ALSO.get(wing, ()))
+    others = [module for name, modules in WINGS.items() if name not in may for module in modules]
+    looked_at, wrong = 0, []
+    for path in sorted((ROOT / 'smilfit').rglob('*.py')):
+        module = '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+        own = [name for name, modules in WINGS.items() if _is_of(module, modules)]
+        if own != ([] if wing is None else [wing]) or module in COMMANDS:
+            continue
+        looked_at += 1
+        wrong += [f'{module} imports {name}' for name in imports_of(path) if _is_of(name, others)]
+    assert looked_at
+    assert not wrong
 
 
 if __name__ == '__main__':

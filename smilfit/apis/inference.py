@@ -6,12 +6,13 @@ from pathlib import Path
 
 from smilfit.apis.compute import PROCESS_TIMEOUT, chosen_device, torch_threads
 from smilfit.apis.inference_animals import AnimalCount
-from smilfit.apis.inference_outputs import PREDICTIONS, InferenceOutputs
+from smilfit.apis.inference_outputs import InferenceOutputs
 from smilfit.apis.inference_recordings import Recording
 from smilfit.apis.inference_run import FrameOptions, InferenceRun, InferenceWork
 from smilfit.apis.inference_sources import SourceOptions, open_recordings
 from smilfit.apis.onnx_network import use_exported
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
+from smilfit.apis.predictions import PREDICTIONS
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.engine import (
     TrainedRegressor,

@@ -18,7 +18,7 @@ from smilfit.apis.prediction_files import (
     write_meshes,
 )
 from smilfit.apis.prediction_smoothing import smoothed
-from smilfit.apis.predictions import Predictions
+from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
 from smilfit.apis.progress import ProgressCallback, ignore, steps
 from smilfit.engine import TrainedRegressor
 from smilfit.files import MadeOf, OutputFolder, folder_name
@@ -30,7 +30,6 @@ from smilfit.visualization.marks import BODY, Surface
 
 logger = logging.getLogger('smilfit')
 
-PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz'
 ANGLES, LABELS, ANIMATION = 'joint_angles.csv', 'labels', 'animation.glb'
 
 

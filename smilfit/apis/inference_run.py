@@ -12,11 +12,11 @@ from smilfit.apis.animals_folder import AnimalsFolder
 from smilfit.apis.inference_animals import AUTO, AnimalCount, AnimalsPredictor, parted
 from smilfit.apis.inference_blocks import BLOCKS, BlockFiles, blocks_of, fingerprint_of, predict_blocks
 from smilfit.apis.inference_network import FramePredictor
-from smilfit.apis.inference_outputs import PREDICTIONS, InferenceOutputs, OutputWriter, report_of
+from smilfit.apis.inference_outputs import InferenceOutputs, OutputWriter, report_of
 from smilfit.apis.inference_recordings import Recording, file_state
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.prediction_files import PredictedRecording
-from smilfit.apis.predictions import Predictions, read_predictions
+from smilfit.apis.predictions import PREDICTIONS, Predictions, read_predictions
 from smilfit.apis.progress import ProgressCallback
 from smilfit.engine import TrainedRegressor
 from smilfit.evaluation.verdict import Verdict

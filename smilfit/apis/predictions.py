@@ -12,6 +12,8 @@ from smilfit.body_models import SMIL
 from smilfit.files import read_npz, reading
 from smilfit.structures import BodyParams, FitResult
 
+# Files of a recording's results: as predicted, refined by a fit, smoothed over time.
+PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz'
 # What a model may give of its own beside the body: name here -> name in its prediction.
 FURTHER = {
     'points3d': 'points3d',
