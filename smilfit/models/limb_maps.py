@@ -129,7 +129,25 @@ def _as_estimate(params: BodyParams, frame: SceneFrame, mean_scale: Tensor) -> B
     )
 
 
-def built_lifter(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str], scale: float) -> nn.Module:
+def built_parts(
+    cfg: Mapping[str, Any], backbone: nn.Module, body: SMIL, statistics: TrainingStatistics
+) -> dict[str, nn.Module]:
+    """Build the heat maps' head, the consensus and, where a config has one, the lifter."""
+    names = statistics.names.keypoint_names or body.joint_names
+    sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
+    parts = {
+        'heatmap_head': build_head(cfg['heatmap_head'], **sizes),
+        'consensus': _built_consensus(cfg['consensus'], body, names),
+    }
+    if cfg.get('lifter') is not None:
+        lifter = dict(cfg['lifter'])
+        if cfg.get('feature_map') is not None:
+            lifter['feature_dim'] = backbone.dims[cfg['feature_map']]
+        parts['lifter'] = _built_lifter(lifter, body, names, float(statistics.mean_scale))
+    return parts
+
+
+def _built_lifter(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str], scale: float) -> nn.Module:
     """Build a lifter whose sampler draws bodies about the size of the training set's."""
     cfg = dict(cfg)
     sampler = cfg.pop('sampler', None) or {'type': 'PoseSampler'}
@@ -137,7 +155,7 @@ def built_lifter(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str], scale
     return build_head(cfg, body_model=body, keypoint_names=names)
 
 
-def built_consensus(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str]) -> nn.Module:
+def _built_consensus(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str]) -> nn.Module:
     """Build a consensus; where it is to know the keypoints' distances, these are counted in poses of the body."""
     cfg = dict(cfg)
     if cfg.get('distances') is not None:
@@ -161,10 +179,4 @@ def built_limbs(
             f'Limbs: the backbone must give several maps, finest first; {type(backbone).__name__} gives one. Take '
             'SmallUNet, TimmPyramid or ViTPyramid.'
         )
-    cfg = dict(cfg)
-    names = statistics.names.keypoint_names or body.joint_names
-    cfg['lifter'] = built_lifter(cfg['lifter'], body, names, float(statistics.mean_scale))
-    cfg['consensus'] = built_consensus(cfg['consensus'], body, names)
-    sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
-    cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
-    return build(cfg, MODELS, out_dim=out_dim)
+    return build({**cfg, **built_parts(cfg, backbone, body, statistics)}, MODELS, out_dim=out_dim)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.driven_joints import MIN_JOINT_SCALE
-from smilfit.models.heads.camera_heads import CameraNames
+from smilfit.models.heads.camera_heads import CameraNames, centred_lens
 from smilfit.models.regressors.base import BodyRegressor, check_views
 from smilfit.models.regressors.prediction import Prediction
 from smilfit.models.scene_frame import SceneFrame, cameras_of
@@ -171,17 +171,13 @@ def from_view_cameras(
 
 def lens_of(fov: Float[Tensor, 'B C'], given: Cameras, keep_lens: bool) -> Cameras:
     """Give cameras of these vertical fields of view (deg); see `from_view_cameras`."""
-    width, height = given.size.unbind(-1)
     # An angle that no camera has must not make a camera that no number describes.
-    focal = height / (2 * (0.5 * fov.clamp(0.1, 179.0)).deg2rad().tan())
-    zero, one = torch.zeros_like(focal), torch.ones_like(focal)
-    if keep_lens:
-        ratio = focal / given.K[..., 1, 1]
-        stretch = torch.stack((ratio, ratio, one), -1).unsqueeze(-1)
-        return replace(given, K=torch.cat((given.K[..., :2] * stretch, given.K[..., 2:]), -1))
-    rows = ((focal, zero, (width - 1) / 2), (zero, focal, (height - 1) / 2), (zero, zero, one))
-    K = torch.stack([torch.stack(row, -1) for row in rows], -2)
-    return replace(given, K=K, dist=None, fold=None)
+    centred = centred_lens(fov.clamp(0.1, 179.0).deg2rad(), given)
+    if not keep_lens:
+        return centred
+    ratio = centred.K[..., 1, 1] / given.K[..., 1, 1]
+    stretch = torch.stack((ratio, ratio, torch.ones_like(ratio)), -1).unsqueeze(-1)
+    return replace(given, K=torch.cat((given.K[..., :2] * stretch, given.K[..., 2:]), -1))
 
 
 def _flip(like: Tensor) -> Float[Tensor, '3 3']:

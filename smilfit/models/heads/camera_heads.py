@@ -90,6 +90,16 @@ class CameraHead(nn.Module):
         return torch.where(count > 0, change, torch.zeros_like(change))
 
 
+def centred_lens(fov: Float[Tensor, '*n'], given: Cameras) -> Cameras:
+    """Make cameras of these vertical fields of view (rad): square pixels, centred, without distortion."""
+    width, height = given.size.unbind(-1)
+    focal = height / (2 * (fov / 2).tan())
+    zero, one = torch.zeros_like(focal), torch.ones_like(focal)
+    rows = ((focal, zero, (width - 1) / 2), (zero, focal, (height - 1) / 2), (zero, zero, one))
+    K = torch.stack([torch.stack(row, -1) for row in rows], -2)
+    return replace(given, K=K, dist=None, fold=None)
+
+
 def corrected_cameras(cameras: Cameras, change: Float[Tensor, 'B C 7'], unit: Float[Tensor, '']) -> Cameras:
     """Apply a camera head's corrections; a change of zero gives the same numbers back."""
     turn = axis_angle_to_rotmat(change[..., :3])
@@ -164,16 +174,11 @@ class NamedCameraHead(nn.Module):
             return corrected_cameras(given, numbers, frame.unit)
         low, high = _FOV_RANGE_DEG
         fov = (low + (high - low) * numbers[..., 0].sigmoid()).deg2rad()
-        width, height = given.size.unbind(-1)
-        focal = height / (2 * (fov / 2).tan())
-        zero, one = torch.zeros_like(focal), torch.ones_like(focal)
-        rows = ((focal, zero, (width - 1) / 2), (zero, focal, (height - 1) / 2), (zero, zero, one))
         R = rot6d_to_rotmat(numbers[..., 1:7] + numbers.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
         # x_cam = R (x - origin) + unit * (0, 0, distance) + ...
         t = frame.unit * (numbers[..., 7:] + numbers.new_tensor([0.0, 0.0, _DISTANCE]))
         t = t - (R @ frame.origin[:, None, :, None]).squeeze(-1)
-        K = torch.stack([torch.stack(row, -1) for row in rows], -2)
-        return replace(given, K=K, R=R, t=t, dist=None, fold=None)
+        return replace(centred_lens(fov, given), R=R, t=t)
 
 
 def _hidden(in_dim: int, dim: int) -> tuple[nn.Module, ...]:
