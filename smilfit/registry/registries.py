@@ -26,6 +26,8 @@ SCOPE = 'smilfit'
 class _RoomsRegistry(Registry):
     """Imports the rooms of its names when one is first asked for, those of wings where they are there."""
 
+    _imported: bool
+
     def import_from_location(self) -> None:
         """Import the rooms, once."""
         if not self._imported:

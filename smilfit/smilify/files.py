@@ -358,8 +358,8 @@ def read_files(
 
 def clicked_joints(session: StoredSession) -> tuple[str, ...]:
     """Name the joints near which people put labels; of rendered animals and single images they are exact."""
-    several = isinstance(session, SmilifySession)
-    return tuple(session.keypoint_names) if several and session.poses is None else ()
+    clicked = isinstance(session, SmilifySession) and session.poses is None
+    return tuple(session.keypoint_names) if clicked else ()
 
 
 def _lookup(source: DataSource, body: BodyModelData, made_with: BodyModelData) -> dict[str, str] | None:

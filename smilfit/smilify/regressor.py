@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.driven_joints import MIN_JOINT_SCALE
+from smilfit.handlers import BaseHandler
 from smilfit.models.heads.camera_heads import CameraNames, centred_lens
 from smilfit.models.regressors.base import BodyRegressor, check_views
 from smilfit.models.regressors.prediction import Prediction
@@ -225,7 +226,7 @@ class SmilifyRegressor(BodyRegressor):
         by_directions: bool = False,
         unit: float = 1.0,
         resolution: int | None = None,
-        handlers: Sequence[Any] = (),
+        handlers: Sequence[BaseHandler] = (),
         statistics: TrainingStatistics | None = None,
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,

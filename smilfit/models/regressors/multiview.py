@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
+from smilfit.handlers import BaseHandler
 from smilfit.losses import Energies
 from smilfit.models.exported_views import ExportedViews
 from smilfit.models.heads import BodyEstimate, NamedCameraHead, corrected_cameras
@@ -70,7 +71,7 @@ class MultiViewRegressor(BodyRegressor):
         fusion: nn.Module,
         head: nn.Module,
         body_model: nn.Module,
-        handlers: Sequence[Any] = (),
+        handlers: Sequence[BaseHandler] = (),
         statistics: TrainingStatistics | None = None,
         camera_head: nn.Module | None = None,
         orientation_head: nn.Module | None = None,
