@@ -16,6 +16,7 @@ ROOMS = {
     'io': 4, 'handlers': 4,
     'registrants': 5, 'datasets': 5, 'calibration': 5, 'models': 5, 'synthetic': 5, 'exports': 5, 'rigs': 5,
     'measurements': 5,
+    'smilify': 8,
     'segmentation': 6, 'tracking': 6, 'engine': 6, 'evaluation': 6, 'visualization': 6,
     'apis': 7, 'viewer': 8, 'cli': 9,
 }  # fmt: skip
@@ -175,7 +176,7 @@ def test_public_names_of_apis_are_there():
         room.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize('room', ['engine', 'models', 'visualization'])
+@pytest.mark.parametrize('room', ['engine', 'models', 'smilify', 'visualization'])
 def test_lazy_names_are_there_and_are_not_those_of_modules(room):
     package = import_module(f'smilfit.{room}')
     for name in package.__all__:

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.models import SmilifyNetwork
-from smilfit.models.regressors.smilify.conversion import (
+from smilfit.models.scene_frame import cameras_of
+from smilfit.smilify import SmilifyNetwork
+from smilfit.smilify.network import SmilifyOutput
+from smilfit.smilify.regressor import (
     RigidMotion,
     from_view_cameras,
     to_view_cameras,
 )
-from smilfit.models.regressors.smilify.network import SmilifyOutput
-from smilfit.models.scene import cameras_of
 from smilfit.structures import BodyParams, Cameras
 
 # Its defaults; the shipped recipe's for steps of the feedback.

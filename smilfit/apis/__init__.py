@@ -8,8 +8,8 @@ Nothing here parses a command line or prints. The names below are imported when 
 from importlib import import_module
 
 _PUBLIC = {
-    'ConvertedCheckpoint': 'smilfit.apis.smilify_checkpoint',
-    'ConvertedConfig': 'smilfit.apis.smilify_config',
+    'ConvertedCheckpoint': 'smilfit.smilify.checkpoint',
+    'ConvertedConfig': 'smilfit.smilify.config',
     'CalibrationRun': 'smilfit.apis.calibrating',
     'CheckRun': 'smilfit.apis.checking',
     'ComparisonRun': 'smilfit.apis.comparing',
@@ -40,8 +40,8 @@ _PUBLIC = {
     'calibrate_camera': 'smilfit.apis.calibrating',
     'check_data': 'smilfit.apis.checking',
     'check_training': 'smilfit.apis.training',
-    'convert_smilify_checkpoint': 'smilfit.apis.smilify_checkpoint',
-    'convert_smilify_config': 'smilfit.apis.smilify_config',
+    'convert_smilify_checkpoint': 'smilfit.smilify.checkpoint',
+    'convert_smilify_config': 'smilfit.smilify.config',
     'compare': 'smilfit.apis.comparing',
     'export': 'smilfit.apis.onnx_export',
     'export_fit': 'smilfit.apis.fit_exporting',

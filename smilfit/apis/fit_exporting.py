@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from smilfit.apis.fit_session import FIT
-from smilfit.apis.inference_outputs import PREDICTIONS, REFINED, SMOOTHED
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
-from smilfit.apis.predictions import read_predictions
+from smilfit.apis.predictions import PREDICTIONS, REFINED, SMOOTHED, read_predictions
 from smilfit.apis.rig_import import beside
 from smilfit.body_models import (
     SMIL,

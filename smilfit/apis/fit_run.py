@@ -21,7 +21,6 @@ from smilfit.apis.session_outputs import OVERLAY
 from smilfit.apis.shipped_configs import find_config
 from smilfit.body_models import SMIL, find_model, load_body_model, reference_of, reference_to
 from smilfit.datasets import open_dataset
-from smilfit.engine.config_options import merge_options
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark, read_figures
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, Verdict
 from smilfit.files import MadeOf, OutputFolder, OutputLock
@@ -35,6 +34,7 @@ from smilfit.registry import (
     did_you_mean,
     read_config,
 )
+from smilfit.registry.config_options import merge_options
 from smilfit.solvers import Processes
 from smilfit.structures import FitResult, ModelReference
 from smilfit.version import __version__

@@ -11,8 +11,8 @@ from smilfit.apis.fit_run import FitRun, fit_dataset
 from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ignore
-from smilfit.engine.launch import process_group
 from smilfit.solvers import DistributedProcesses, Processes
+from smilfit.solvers.process_group import process_group
 
 
 @with_options(FitOptions)

@@ -7,18 +7,19 @@ from pathlib import Path
 from smilfit.apis.compute import PROCESS_TIMEOUT, chosen_device, torch_threads
 from smilfit.apis.infer_options import FrameOptions, InferenceOutputs, InferOptions, SourceOptions
 from smilfit.apis.inference_animals import AnimalCount
-from smilfit.apis.inference_outputs import PREDICTIONS
 from smilfit.apis.inference_recordings import Recording
 from smilfit.apis.inference_run import InferenceRun, InferenceWork
 from smilfit.apis.inference_sources import open_recordings
 from smilfit.apis.onnx_network import use_exported
 from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
+from smilfit.apis.predictions import PREDICTIONS
 from smilfit.apis.progress import ignore
-from smilfit.engine import TrainedRegressor, load_trained_regressor, process_group
+from smilfit.engine import TrainedRegressor, load_trained_regressor
 from smilfit.files import OutputLock, folder_name, real_folder
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import DistributedProcesses, Processes
+from smilfit.solvers.process_group import process_group
 
 
 @with_options(InferOptions)

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from smilfit.apis.prediction_files import (
     write_meshes,
 )
 from smilfit.apis.prediction_smoothing import smoothed
-from smilfit.apis.predictions import Predictions, read_predictions
+from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
 from smilfit.apis.progress import steps
 from smilfit.engine import TrainedRegressor
 from smilfit.files import MadeOf, OutputFolder, folder_name
@@ -29,7 +28,6 @@ from smilfit.visualization.marks import BODY, Surface
 
 logger = logging.getLogger('smilfit')
 
-PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz'
 ANGLES, LABELS, ANIMATION = 'joint_angles.csv', 'labels', 'animation.glb'
 
 
@@ -84,12 +82,10 @@ class OutputWriter:
 
             found = refined(made, config, self.options.progress)
             with self.outputs.make('refined', made_of) as staging:
-                after = found.made
-                after.predictions.save(staging / REFINED, after.fit, made.recording.camera_names)
+                found.made.save(staging / REFINED)
                 if found.verdict is not None:
                     write_verdict(staging, found.verdict, found.cameras)
-        predictions, fit = read_predictions(self.outputs.folder / REFINED, made.trained.body)
-        return replace(made, predictions=predictions, fit=fit)
+        return made.read(self.outputs.folder / REFINED)
 
     def _smoothed(self, made: PredictedRecording) -> PredictedRecording:
         """Smooth what all else shows, where it is asked for."""
@@ -106,14 +102,8 @@ class OutputWriter:
         found = smoothed(
             made.predictions, made.trained.body, made.keypoint_names, made.lenses, made.fps, seconds
         )
-        report = made.fit.report | {'smoothing_s': seconds}
-        names, unit = made.keypoint_names, made.trained.names.unit
-        fit = found.as_fit(made.trained.body, names, made.recording.cameras, unit, report, made.fit.origin)
-        made = replace(made, predictions=found, fit=fit)
-        names = made.recording.camera_names
-        self._part(
-            'smoothed', True, {'fps': made.fps}, lambda folder: found.save(folder / SMOOTHED, fit, names)
-        )
+        made = made.changed(found, smoothing_s=seconds)
+        self._part('smoothed', True, {'fps': made.fps}, lambda folder: made.save(folder / SMOOTHED))
         return made
 
     def _part(self, name: str, wanted: bool, options: dict[str, Any], make: Callable[[Path], Any]) -> None:

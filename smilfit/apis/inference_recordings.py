@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from smilfit.apis.inference_frames import CropOptions, FrameCutter, PreparedFrame
+from smilfit.datasets import DatasetFile
 from smilfit.datasets.boxes import BoxFinder
 from smilfit.datasets.crops import invert_affine
 from smilfit.datasets.image_session import guessed_intrinsics
@@ -126,7 +127,7 @@ class StoredRecording:
         views: the cameras to use; the session's if None.
     """
 
-    def __init__(self, dataset: Any, session: str, views: Sequence[str] | None = None) -> None:
+    def __init__(self, dataset: DatasetFile, session: str, views: Sequence[str] | None = None) -> None:
         self.dataset, self.session, self.name = dataset, session, session
         own = dataset.cameras(session)
         self.camera_names = tuple(views or own.names)

@@ -13,11 +13,11 @@ from smilfit.apis.infer_options import FrameOptions, InferenceOutputs
 from smilfit.apis.inference_animals import AUTO, AnimalCount, AnimalsPredictor, parted
 from smilfit.apis.inference_blocks import BLOCKS, BlockFiles, blocks_of, fingerprint_of, predict_blocks
 from smilfit.apis.inference_network import FramePredictor
-from smilfit.apis.inference_outputs import PREDICTIONS, OutputWriter, report_of
+from smilfit.apis.inference_outputs import OutputWriter, report_of
 from smilfit.apis.inference_recordings import Recording, file_state
 from smilfit.apis.judging import VERDICT, read_verdict
 from smilfit.apis.prediction_files import PredictedRecording
-from smilfit.apis.predictions import Predictions, read_predictions
+from smilfit.apis.predictions import PREDICTIONS, Predictions, read_predictions
 from smilfit.apis.progress import ProgressCallback
 from smilfit.engine import TrainedRegressor
 from smilfit.evaluation.verdict import Verdict
@@ -173,20 +173,19 @@ class InferenceWork:
 
     def _keep(self, recording: Recording, found: Predictions, outputs: OutputFolder, made_of: MadeOf) -> None:
         report = report_of(made_of, found, self.trained) | {'recording': recording.name}
-        found = found.filled()
-        names, unit = self.trained.model.keypoint_names, self.trained.names.unit
         reference = self.trained.names.body_model
         origin = FitOrigin(
             recording.name,
             body_model_file=str(self.trained.body_model_file),
             body_model=None if reference is None else reference.seen_from(outputs.folder),
             fps=self.fps or recording.fps,
-            unit=unit,
+            unit=self.trained.names.unit,
             videos={name: recording.video_of(name) for name in recording.camera_names},
         )
-        fit = found.as_fit(self.trained.body, names, recording.cameras, unit, report, origin)
+        fps = self.fps or recording.fps or USUAL_FPS
+        made = PredictedRecording.of(recording, self.trained, found.filled(), fps, report, origin)
         with outputs.make('predictions', made_of) as staging:
-            found.save(staging / PREDICTIONS, fit, recording.camera_names)
+            made.save(staging / PREDICTIONS)
 
     def _made_of(self, recording: Recording, numbers: Sequence[int]) -> MadeOf:
         inputs = {

@@ -11,7 +11,7 @@ import torch
 from smilfit.apis.infer_options import OWN, SLEAP, WHOLE, SourceOptions
 from smilfit.apis.inference_frames import CropOptions
 from smilfit.apis.inference_recordings import RecordedVideos, Recording, StoredRecording, guessed_camera
-from smilfit.datasets import open_dataset
+from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import BBOX_MARGIN
 from smilfit.datasets.image_session import FOCAL_PER_SIDE
@@ -179,7 +179,7 @@ def _stored(path: Path, options: SourceOptions, names: DatasetNames) -> list[Rec
     return recordings
 
 
-def _check_same_animal(dataset: Any, names: DatasetNames) -> None:
+def _check_same_animal(dataset: DatasetFile, names: DatasetNames) -> None:
     """Refuse the images of another animal: a network finds its own body in whatever it is shown.
 
     Raises:

@@ -4,30 +4,92 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from smilfit import exports
 from smilfit.apis.inference_recordings import Recording
-from smilfit.apis.predictions import Predictions
+from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.engine import TrainedRegressor
 from smilfit.exports import ExportedFit
 from smilfit.files import folder_name
 from smilfit.io import write_tracks
-from smilfit.structures import Cameras, FitResult
+from smilfit.structures import Cameras, FitOrigin, FitResult, Keypoints3d
+from smilfit.structures.fit_record import FittedModel
 
 logger = logging.getLogger('smilfit')
 
 
 @dataclass(frozen=True)
 class PredictedRecording:
-    """A recording with what was predicted of it, ready to be written."""
+    """A recording with what was predicted of it, ready to be written: `fit` is made of the predictions by `of`."""
 
     recording: Recording
     trained: TrainedRegressor
     predictions: Predictions
     fit: FitResult
     fps: float
+
+    @classmethod
+    def of(
+        cls,
+        recording: Recording,
+        trained: TrainedRegressor,
+        predictions: Predictions,
+        fps: float,
+        report: dict[str, Any],
+        origin: FitOrigin | None = None,
+    ) -> 'PredictedRecording':
+        """Make the result of a fit of predictions, from which a fit may start.
+
+        Args:
+            report: what was counted.
+            origin: which recording it is.
+        """
+        keypoints = Keypoints3d(
+            torch.from_numpy(predictions.keypoints3d),
+            torch.from_numpy(predictions.confidence3d),
+            tuple(trained.model.keypoint_names),
+            trained.names.unit,
+        )
+        fit = FitResult(
+            params=predictions.body_params,
+            per_frame_loss=torch.zeros(len(predictions)),
+            converged=torch.from_numpy(predictions.valid),
+            report=report,
+            body=trained.body,
+            recorded_cameras=recording.cameras,
+            keypoints3d=keypoints,
+            model=FittedModel.of(trained.body.data),
+            origin=origin,
+        )
+        return cls(recording, trained, predictions, fit, fps)
+
+    def changed(self, predictions: Predictions, **counted: Any) -> 'PredictedRecording':
+        """Put other predictions in the place of these, with more that was counted."""
+        report = self.fit.report | counted
+        return self.of(self.recording, self.trained, predictions, self.fps, report, self.fit.origin)
+
+    def read(self, path: Path) -> 'PredictedRecording':
+        """Put what `save` wrote in the place of these predictions."""
+        predictions, fit = read_predictions(path, self.trained.body)
+        return replace(self, predictions=predictions, fit=fit)
+
+    def save(self, path: Path) -> None:
+        """Write the file: that of a fit, with what a regressor says more."""
+        said = self.predictions
+        self.fit.save(
+            path,
+            **{name: getattr(said, name) for name in ('frames', 'valid', 'keypoints2d', 'view_mask')},
+            reasons=np.array(said.reasons, dtype=np.str_),
+            joint_names=np.array(self.trained.body.joint_names, dtype=np.str_),
+            keypoints2d_confidence=said.confidence2d,
+            view_names=np.array(list(self.recording.camera_names), dtype=np.str_),
+            **{f'view_{name}': getattr(said, f'camera_{name}') for name in ('K', 'R', 't')},
+            **{f'model_{name}': value for name, value in said.further.items()},
+        )
 
     @property
     def lenses(self) -> Cameras | None:

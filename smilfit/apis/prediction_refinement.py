@@ -137,8 +137,8 @@ class Refiner:
             reason or ('' if there else f'not refined: {why.get(row, "no keypoint")}')
             for row, (reason, there) in enumerate(zip(before.reasons, found))
         )
-        cameras = made.recording.cameras
-        after = replace(before, params=params, valid=found, reasons=reasons, **_rig(cameras, count)).filled()
+        rig = _rig(made.recording.cameras, count)
+        after = replace(before, params=params, valid=found, reasons=reasons, **rig).filled()
         points = keypoints_of_params(self.body, after.body_params, made.keypoint_names)
         after = replace(after, keypoints3d=points, confidence3d=before.confidence3d * found[:, None])
         pixels = projected(after, points, made.lenses)
@@ -146,11 +146,9 @@ class Refiner:
         after = replace(
             after, keypoints2d=np.where(mask[..., None], pixels, 0.0), confidence2d=mask.astype(np.float64)
         )
-        report = made.fit.report | {'refined_by': self.cfg['type'], 'refinement': result.report}
-        names, unit = made.keypoint_names, made.trained.names.unit
-        fit = after.as_fit(self.body, names, cameras, unit, report, made.fit.origin)
-        fit = replace(fit, history=result.history, per_frame_loss=_spread(result.per_frame_loss, rows, count))
-        return replace(made, predictions=after, fit=fit)
+        made = made.changed(after, refined_by=self.cfg['type'], refinement=result.report)
+        loss = _spread(result.per_frame_loss, rows, count)
+        return replace(made, fit=replace(made.fit, history=result.history, per_frame_loss=loss))
 
     def _registrant(self, verbose: bool, stiff: Mapping[str, Any] | None = None) -> SMPLify:
         cfg = self.cfg if stiff is None else stiffened(self.cfg, stiff)

@@ -1,18 +1,19 @@
-"""What a regressor says of a recording, frame by frame, and the file that keeps it."""
+"""What a regressor says of a recording, frame by frame: the arrays that a fit's result has not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.body_models import SMIL
-from smilfit.structures import BodyParams, Cameras, FitOrigin, FitResult, Keypoints3d
-from smilfit.structures.fit_record import FittedModel
+from smilfit.files import read_npz, reading
+from smilfit.structures import BodyParams, FitResult
 
+# Files of a recording's results: as predicted, refined by a fit, smoothed over time.
+PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz'
 # What a model may give of its own beside the body: name here -> name in its prediction.
 FURTHER = {
     'points3d': 'points3d',
@@ -131,68 +132,14 @@ class Predictions:
                 found[reason] = found.get(reason, 0) + 1
         return found
 
-    def as_fit(
-        self,
-        body: SMIL,
-        names: Sequence[str],
-        cameras: Cameras | None,
-        unit: str | None,
-        report: dict[str, Any],
-        origin: FitOrigin | None = None,
-    ) -> FitResult:
-        """Give the predictions as a fit's result, from which a fit may start.
-
-        Args:
-            body: the body model.
-            names: of the keypoints.
-            cameras: of the recorded images, as calibrated; None where each frame has its own.
-            unit: the world's.
-            report: what was counted.
-            origin: which recording it is.
-        """
-        xyz = Keypoints3d(
-            torch.from_numpy(self.keypoints3d), torch.from_numpy(self.confidence3d), tuple(names), unit
-        )
-        return FitResult(
-            params=self.body_params,
-            per_frame_loss=torch.zeros(len(self)),
-            converged=torch.from_numpy(self.valid),
-            report=report,
-            body=body,
-            recorded_cameras=cameras,
-            keypoints3d=xyz,
-            model=FittedModel.of(body.data),
-            origin=origin,
-        )
-
-    def save(self, path: Path, fit: FitResult, camera_names: Sequence[str]) -> None:
-        """Write the file: that of a fit, with what a regressor says more."""
-        names = ('valid', 'keypoints2d', 'view_mask')
-        further = {f'model_{name}': value for name, value in self.further.items()}
-        fit.save(
-            path,
-            frames=self.frames,
-            reasons=np.array(self.reasons, dtype=np.str_),
-            joint_names=np.array(fit.body.joint_names, dtype=np.str_),
-            keypoints2d_confidence=self.confidence2d,
-            view_names=np.array(list(camera_names), dtype=np.str_),
-            **{name: getattr(self, name) for name in names},
-            view_K=self.camera_K,
-            view_R=self.camera_R,
-            view_t=self.camera_t,
-            **further,
-        )
-
 
 def read_predictions(path: str | Path, body: SMIL | None = None) -> tuple[Predictions, FitResult]:
-    """Read what `Predictions.save` wrote.
+    """Read what `PredictedRecording.save` wrote.
 
     Raises:
         FileNotFoundError: no such file.
         BadFileError: not such a file.
     """
-    from smilfit.files import read_npz, reading
-
     fit = FitResult.load(path, body)
     arrays = read_npz(path, what='predictions')
     with reading(Path(path), 'predictions'):

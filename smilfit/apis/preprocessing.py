@@ -13,7 +13,6 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.point_source import read_point_sessions
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.apis.session_source import find_places, read_sessions
-from smilfit.apis.smilify_source import clicked_joints, read_smilify_files
 from smilfit.body_models import BodyModelData, is_shipped, load_body_model_data
 from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_names
 from smilfit.datasets import preprocess as write_dataset
@@ -21,7 +20,11 @@ from smilfit.datasets.preprocess import plan_sessions
 from smilfit.io import read_shape_betas
 from smilfit.io.keypoint_maps import keypoint_map_file
 from smilfit.io.landmark_rows import body_with_clicked_joints, body_with_lookup
+from smilfit.registry.wings import wing_module
 from smilfit.structures import SkippedAnnotation
+
+# Modules that read formats which a wing knows.
+_FORMATS_OF_WINGS = {SMILIFY: 'smilfit.smilify.files'}
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,18 @@ def _read(
     check_output_file(out, 'OUT')
     check_not_an_input(out, (body_model, source.keypoint_map, source.shape_betas), 'OUT')
     check_not_an_input(out, [path for path in source.paths if path.is_file()], 'OUT')
-    if source.format == SMILIFY:
+    if source.format in _FORMATS_OF_WINGS:
+        wing = wing_module(_FORMATS_OF_WINGS[source.format])
+        if wing is None:
+            raise ValueError(
+                f'preprocess: format {source.format!r} must be installed; '
+                f'{_FORMATS_OF_WINGS[source.format]} was left out. Install smilfit whole.'
+            )
         body = _body(body_model, source)
-        opened, chosen, betas = read_smilify_files(source, body, options)
+        opened, chosen, betas = wing.read_files(source, body, options)
         betas |= read_shape_betas(source.shape_betas) if source.shape_betas else {}
         if not source.keypoint_map:
-            names = dict.fromkeys(name for session in opened for name in clicked_joints(session))
+            names = dict.fromkeys(name for session in opened for name in wing.clicked_joints(session))
             body = body_with_clicked_joints(body, names, str(source.path))
         return _Inputs(opened, body, chosen, shape_betas=betas)
     if source.format == POINTS3D:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.apis.fit_session import FIT
-from smilfit.apis.inference_outputs import REFINED
 from smilfit.apis.judging import VERDICT, read_verdict
+from smilfit.apis.predictions import REFINED
 from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store_layout import PARAM_NAMES
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, Verdict

@@ -1,8 +1,9 @@
 """Put pseudo-labels into a training: its datasets get them, and what comes of them is counted and told."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,13 @@ def add_pseudo_labels(
         ValueError: no frame is good, or none is of the training's sessions.
     """
     file = Path(cfg.work_dir) / (_CHECKED if checked and paths else FILE)
-    if paths:
-        _keep(paths, weight, file)
-    elif cfg.get('resume') and file.is_file():
-        logger.info('%s: the run goes on with the pseudo-labels that it was begun with.', file)
-    else:
-        if get_rank() == 0 and not checked:
-            # Else a run that goes on from this one would take those of another.
-            file.unlink(missing_ok=True)
+    if not kept(cfg, file, partial(_good_labels, paths, weight) if paths else None, checked, 'pseudo-labels'):
         return
-    labels, given = PseudoLabels.load(file), 0
-    for dataset in training_datasets(cfg.train_dataloader.dataset):
-        if _has_sessions(dataset, labels):
-            added = {'type': 'AddPseudoLabels', 'labels': str(file), 'weight': 1.0}
-            dataset['transforms'] = [added, *(dataset.get('transforms') or ())]
-            given += 1
-    if not given:
+    labels = PseudoLabels.load(file)
+    taking = [d for d in training_datasets(cfg.train_dataloader.dataset) if _has_sessions(d, labels)]
+    for dataset in taking:
+        give(dataset, file)
+    if not taking:
         named = ', '.join(sorted({labels.sessions[n] for n in labels.session.tolist()}))
         raise ValueError(
             f'--pseudo-labels: must be of the sessions of the training; they are of {named[:200]}, which no dataset '
@@ -91,20 +83,50 @@ def count_pseudo_labels(dataset: Any) -> int:
     return found
 
 
-def _keep(paths: Sequence[str | Path], weight: float, file: Path) -> None:
-    """Write the labels to the work dir, by the first process."""
-    if get_rank() == 0:
-        if not 0 < weight <= 1:
-            raise ValueError(f'--pseudo-weight: must be above 0, and at most 1; got {weight}.')
-        found = read_pseudo_labels(paths)
-        logger.info('%s', found.told())
-        if found.labels is None:
-            raise ValueError(
-                f'--pseudo-labels: a frame must be judged good to teach; none is. {found.told()}\nTrain on '
-                'more labels first, or look at the verdicts.'
-            )
-        replace(found.labels, weight=weight * found.labels.weight).save(file)
-    barrier()
+def kept(cfg: Config, file: Path, read: Callable[[], PseudoLabels] | None, checked: bool, what: str) -> bool:
+    """Write labels to the work dir, by the first process; a run that goes on has those that it was begun with.
+
+    Args:
+        cfg: of the training.
+        file: in its work dir.
+        read: makes the labels; None where none are given.
+        checked: the training is only looked at: what one in this work dir was begun with stays.
+        what: they are called.
+
+    Returns:
+        Whether there are labels in the file.
+    """
+    if read is not None:
+        if get_rank() == 0:
+            read().save(file)
+        barrier()
+        return True
+    if cfg.get('resume') and file.is_file():
+        logger.info('%s: the run goes on with the %s that it was begun with.', file, what)
+        return True
+    if get_rank() == 0 and not checked:
+        # Else a run that goes on from this one would take those of another.
+        file.unlink(missing_ok=True)
+    return False
+
+
+def give(dataset: Any, file: Path, **more: str) -> None:
+    """Let a dataset's config have the labels of a file."""
+    added = {'type': 'AddPseudoLabels', 'labels': str(file), 'weight': 1.0, **more}
+    dataset['transforms'] = [added, *(dataset.get('transforms') or ())]
+
+
+def _good_labels(paths: Sequence[str | Path], weight: float) -> PseudoLabels:
+    if not 0 < weight <= 1:
+        raise ValueError(f'--pseudo-weight: must be above 0, and at most 1; got {weight}.')
+    source = read_pseudo_labels(paths)
+    logger.info('%s', source.told())
+    if source.labels is None:
+        raise ValueError(
+            f'--pseudo-labels: a frame must be judged good to teach; none is. {source.told()}\nTrain on '
+            'more labels first, or look at the verdicts.'
+        )
+    return replace(source.labels, weight=weight * source.labels.weight)
 
 
 def training_datasets(cfg: Any) -> Iterator[Any]:

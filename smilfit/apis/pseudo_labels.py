@@ -19,7 +19,7 @@ from smilfit.evaluation.pseudo_labels import Refit, judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Threshold, load_thresholds
 from smilfit.models import Refinement
 from smilfit.models.regressors.per_sample import chosen_rows
-from smilfit.models.scene import cameras_of
+from smilfit.models.scene_frame import cameras_of
 from smilfit.structures import BodyParams, Keypoints2d
 
 # What a prediction must say of the pixels that it rests on.

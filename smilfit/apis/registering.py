@@ -21,7 +21,6 @@ from smilfit.apis.progress import Progress, ignore
 from smilfit.apis.register_options import RegisterOptions
 from smilfit.apis.scan_warnings import scan_warnings
 from smilfit.body_models import SMIL, is_shipped, load_body_model, save_body_model
-from smilfit.engine.launch import process_group
 from smilfit.files import (
     BadFileError,
     MadeOf,
@@ -45,6 +44,7 @@ from smilfit.registrants.registration import MeshRegistrant, Scan, clean_scan, t
 from smilfit.registrants.registration.result import NUMBERS
 from smilfit.registry import UnknownNameError, build_body_model, build_registrant
 from smilfit.solvers import DistributedProcesses, Processes
+from smilfit.solvers.process_group import process_group
 from smilfit.structures.units import MILLIMETRES
 from smilfit.version import __version__
 from smilfit.visualization.registration_page import draw_registration, registration_page

@@ -21,13 +21,13 @@ from smilfit.engine import (
     choose_device,
     config_of_checkpoint,
     load_experiment,
-    merge_options,
-    process_group,
     set_refinement,
 )
 from smilfit.evaluation import Intervals, MultiViewPoseMetric, left_out_metrics
 from smilfit.evaluation.left_out import COUNT
 from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
+from smilfit.registry.config_options import merge_options
+from smilfit.solvers.process_group import process_group
 from smilfit.visualization import prediction_images, write_benchmark_folder, write_image
 
 logger = logging.getLogger('smilfit')

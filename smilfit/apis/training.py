@@ -18,13 +18,13 @@ from smilfit.engine import (
     building,
     choose_device,
     load_experiment,
-    process_group,
     set_mixed_precision,
     set_resume,
     set_tracking,
 )
 from smilfit.evaluation import mean_pose, trivial_baseline
 from smilfit.registry import ConfigError, UnknownNameError
+from smilfit.solvers.process_group import process_group
 
 
 @dataclass(frozen=True)

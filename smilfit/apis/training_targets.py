@@ -4,15 +4,15 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.dist import barrier, get_rank
 
 from smilfit.apis.fit_session import FIT
 from smilfit.apis.pseudo_label_files import fitted_labels, plain_reason, results_in
-from smilfit.apis.pseudo_label_training import training_datasets
+from smilfit.apis.pseudo_label_training import give, kept, training_datasets
 from smilfit.datasets import PseudoLabels
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.store_layout import PARAM_NAMES
@@ -38,26 +38,14 @@ def add_targets(cfg: Config, folder: str | Path | None, checked: bool = False) -
         ValueError: fits of another dataset or body model, or none that is believable.
     """
     file = Path(cfg.work_dir) / (_CHECKED if checked and folder else FILE)
-    if folder is None:
-        if cfg.get('resume') and file.is_file():
-            logger.info('%s: the run goes on with the targets that it was begun with.', file)
-            _give(cfg, file)
-        elif get_rank() == 0 and not checked:
-            file.unlink(missing_ok=True)
-        return
-    if get_rank() == 0:
-        paths = [
-            Path(d['data_path']) for d in training_datasets(cfg.train_dataloader.dataset) if 'data_path' in d
-        ]
-        read_targets(folder, [path for path in paths if path.is_file()]).save(file)
-    barrier()
-    _give(cfg, file)
-
-
-def _give(cfg: Config, file: Path) -> None:
-    for dataset in training_datasets(cfg.train_dataloader.dataset):
-        added = {'type': 'AddPseudoLabels', 'labels': str(file), 'weight': 1.0, 'called': 'targets'}
-        dataset['transforms'] = [added, *(dataset.get('transforms') or ())]
+    datasets = list(training_datasets(cfg.train_dataloader.dataset))
+    paths = [Path(d['data_path']) for d in datasets if 'data_path' in d]
+    read = (
+        None if folder is None else partial(read_targets, folder, [path for path in paths if path.is_file()])
+    )
+    if kept(cfg, file, read, checked, 'targets'):
+        for dataset in datasets:
+            give(dataset, file, called='targets')
 
 
 def read_targets(folder: str | Path, datasets: Sequence[str | Path]) -> PseudoLabels:

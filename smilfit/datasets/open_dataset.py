@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from smilfit.datasets.hdf5_handle import open_hdf5
-from smilfit.datasets.smilify import is_smilify
 from smilfit.datasets.store_reader import DatasetFile
 from smilfit.files import BadFileError
 from smilfit.files.hdf5 import check_hdf5
+from smilfit.registry.wings import wing_module
 
 
 def open_dataset(path: str | Path) -> DatasetFile:
@@ -20,7 +20,8 @@ def open_dataset(path: str | Path) -> DatasetFile:
     with open_hdf5(path) as file:
         # Before anything is asked of the file: a link may lead to another one.
         check_hdf5(file, path, 'a dataset')
-        foreign = is_smilify(file, path)
+        schema = wing_module('smilfit.smilify.schema')
+        foreign = schema is not None and schema.is_smilify(file, path)
     if foreign:
         raise BadFileError(
             f"{path}: a dataset must be a file of this project; it is one of SMILify's. Import it once: "

@@ -20,20 +20,18 @@ _PUBLIC = {
     'build_test_runner': 'runner',
     'build_train_runner': 'runner',
     'building': 'configs',
-    'choose_device': 'launch',
+    'choose_device': 'runner',
     'compute_statistics': 'training_statistics',
     'config_of_checkpoint': 'checkpoint_config',
     'files_of': 'label_check',
     'install_checkpoint_loader': 'checkpoint_loader',
     'load_experiment': 'configs',
     'load_trained_regressor': 'trained_model',
-    'merge_options': 'config_options',
-    'process_group': 'launch',
     'read_checkpoint': 'checkpoint_loader',
     'set_mixed_precision': 'configs',
     'set_refinement': 'configs',
     'set_resume': 'configs',
-    'set_tracking': 'tracking',
+    'set_tracking': 'configs',
 }
 
 __all__ = [*_PUBLIC]

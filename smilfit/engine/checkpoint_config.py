@@ -1,5 +1,10 @@
-"""The config that a checkpoint holds, as plain values: nothing of it is ever run as python."""
+"""The configs that a checkpoint holds, as plain values: nothing of them is ever run as python.
 
+Types are registered names, never paths into modules: a file may choose among what is registered, and import nothing.
+"""
+
+import copy
+import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -47,16 +52,52 @@ def config_of_checkpoint(path: str | Path) -> Config:
             f'before it, as CONFIG CHECKPOINT.'
         )
     kept = {key: stored[key] for key in _KEPT if stored.get(key) is not None}
-    for where, node in _dicts(kept, ''):
+    _check_types(path, kept, 'If you trust it, give the config before it, as CONFIG CHECKPOINT.')
+    kept = without_fetching(kept)
+    _find_data(kept, entry)
+    return Config({**kept, 'default_scope': 'smilfit', 'default_hooks': {}, 'log_level': 'WARNING'})
+
+
+def model_of_checkpoint(where: str, stored: Any) -> dict[str, Any] | None:
+    """Read a model's config as a checkpoint holds it, a dict or JSON; None where there is none.
+
+    Raises:
+        BadFileError: no config.
+    """
+    if not stored or stored == 'null':
+        return None
+    cfg = stored
+    if isinstance(stored, str):
+        try:
+            cfg = json.loads(stored)
+        except (ValueError, RecursionError) as error:
+            raise BadFileError(
+                f'{where}: the config of the model in a checkpoint must be JSON; got {shorten(error)}. Give --config.'
+            ) from None
+    if not isinstance(cfg, dict):
+        raise BadFileError(
+            f'{where}: the config of the model in a checkpoint must be a dict; got {shorten(cfg)}. Give --config.'
+        )
+    _check_types(where, cfg, 'Give --config.')
+    return without_fetching(cfg)
+
+
+def without_fetching(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config whose parts fetch no weights, which a checkpoint's replace, and write nothing."""
+    kept = copy.deepcopy(dict(cfg))
+    for _, node in _dicts(kept, ''):
+        node.update({key: value for key, value in _EMPTIED.items() if key in node})
+    return kept
+
+
+def _check_types(path: str | Path, cfg: Mapping[str, Any], advice: str) -> None:
+    for where, node in _dicts(cfg, ''):
         name = node.get('type', 'x')
         if '_scope_' in node or not isinstance(name, str) or not _NAME.fullmatch(name):
             raise BadFileError(
                 f'{path}: {where or "the config"}.type of a checkpoint must be the name of a registered class; got '
-                f'{shorten(name)}. If you trust it, give the config before it, as CONFIG CHECKPOINT.'
+                f'{shorten(name)}, and registered names are single words. {advice}'
             )
-        node.update({key: value for key, value in _EMPTIED.items() if key in node})
-    _find_data(kept, entry)
-    return Config({**kept, 'default_scope': 'smilfit', 'default_hooks': {}, 'log_level': 'WARNING'})
 
 
 def _dicts(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:

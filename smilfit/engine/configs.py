@@ -2,8 +2,9 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,27 @@ import torch
 from mmengine.config import Config
 
 from smilfit.engine.checkpoint_loader import read_checkpoint, smilfit_entry
-from smilfit.engine.config_options import merge_options
 from smilfit.engine.latest_checkpoint import LAST, latest_whole_checkpoint
 from smilfit.files import shorten
-from smilfit.registry import ConfigError, UnknownNameError, read_config
+from smilfit.registry import ConfigError, UnknownNameError, read_config, reject_unknown
+from smilfit.registry.config_options import merge_options
 
 logger = logging.getLogger('smilfit')
 
 # `Class: ...` or `Class 'key': ...`, as our own messages begin; python's begin with several words.
 _SENTENCE = re.compile(r"[\w.\[\]]+(?: '[^']*')?: ")
+# Where curves go beside the log.
+TRACKERS = {'tensorboard': 'TensorboardVisBackend', 'wandb': 'WandbVisBackend'}
+# What mmengine's backends import at their first figure.
+_PACKAGES = {
+    'TensorboardVisBackend': 'tensorboard',
+    'WandbVisBackend': 'wandb',
+    'MLflowVisBackend': 'mlflow',
+    'ClearMLVisBackend': 'clearml',
+    'NeptuneVisBackend': 'neptune',
+    'DVCLiveVisBackend': 'dvclive',
+    'AimVisBackend': 'aim',
+}
 
 
 def load_experiment(
@@ -147,3 +160,28 @@ def set_mixed_precision(cfg: Config, device: str) -> None:
     without = device == 'cuda' and not torch.cuda.is_bf16_supported()
     cfg.optim_wrapper.type = 'AutocastOptimWrapper'
     cfg.optim_wrapper.setdefault('dtype', 'float16' if without else 'bfloat16')
+
+
+def set_tracking(cfg: Config, trackers: Sequence[str]) -> None:
+    """Add backends to a config's visualizer; what is there already stays."""
+    reject_unknown('--track', 'tracker', trackers, TRACKERS)
+    visualizer: dict[str, Any] = dict(cfg.get('visualizer') or {'type': 'Visualizer'})
+    backends = list(visualizer.get('vis_backends') or [{'type': 'LocalVisBackend'}])
+    there = {backend['type'] for backend in backends}
+    backends += [{'type': TRACKERS[t]} for t in dict.fromkeys(trackers) if TRACKERS[t] not in there]
+    cfg.visualizer = {**visualizer, 'vis_backends': backends}
+
+
+def check_tracking(cfg: Config) -> None:
+    """Refuse backends whose package is absent; mmengine would notice after the first batches.
+
+    Raises:
+        ConfigError: names what to install.
+    """
+    for backend in (cfg.get('visualizer') or {}).get('vis_backends') or ():
+        package = _PACKAGES.get(str(backend.get('type')))
+        if package is not None and find_spec(package) is None:
+            raise ConfigError(
+                f'visualizer: {backend["type"]} must have the package {package}, which is not installed. Run '
+                f'pip install {package}, or leave it out.'
+            )

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,10 @@ from smilfit.registry import (
     did_you_mean,
     reject_unknown,
 )
+from smilfit.registry.config_options import LOADER_KEYS
 
 # How a file is parted; see `split_samples`.
 _SPLITTING = ('split_by', 'ratios', 'block_size', 'gap')
-_BUILT_HERE = ('dataset', 'sampler', 'batch_size', 'num_workers')
-LOADER_KEYS = (*_BUILT_HERE, *list(inspect.signature(DataLoader.__init__).parameters)[3:])
 
 
 def build_data_loader(

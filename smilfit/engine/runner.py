@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from mmengine.device import utils as mmengine_device
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import set_random_seed
 
@@ -20,21 +22,27 @@ from smilfit.engine.checkpoint_loader import (
     read_checkpoint,
     smilfit_entry,
 )
-from smilfit.engine.configs import building, require_keys, set_resume
+from smilfit.engine.configs import building, check_tracking, require_keys, set_resume
 from smilfit.engine.data_loading import build_data_loader, check_held_out, follow_training_data
 from smilfit.engine.feature_caches import check_feature_caches
 from smilfit.engine.label_check import check_labels, files_of, switched_on
 from smilfit.engine.latest_checkpoint import LAST
-from smilfit.engine.launch import choose_device, model_wrapper_config
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for, names_with_body
-from smilfit.engine.tracking import check_tracking
 from smilfit.engine.train_loops import WholeEpochLoop, WholeIterLoop
 from smilfit.engine.training_statistics import Summarise, compute_statistics, dataset_names, look_at
 from smilfit.engine.whole_files import install_whole_files
 from smilfit.models.regressors import remember_cameras
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
-from smilfit.registry import HOOKS, METRICS, UnknownNameError, build, build_dataset, did_you_mean
+from smilfit.registry import (
+    HOOKS,
+    METRICS,
+    UnknownNameError,
+    build,
+    build_dataset,
+    did_you_mean,
+    reject_unknown,
+)
 
 # Every run has these, whatever its config lists.
 _ALWAYS = ('BadBatchHook', 'PlainCheckpointHook')
@@ -322,3 +330,30 @@ def _metrics(configs: Any, statistics: TrainingStatistics) -> list[Any]:
         extras = {key: value for key, value in statistics.summaries.items() if key in known}
         metrics.append(build(cfg, METRICS, **extras))
     return metrics
+
+
+def choose_device(name: str = 'auto') -> str:
+    """Decide on which kind of device this process computes, and tell mmengine.
+
+    Args:
+        name: 'auto' (CUDA where there is one), 'cpu' or 'cuda'.
+
+    Raises:
+        ValueError: CUDA is asked for and absent.
+    """
+    reject_unknown('--device', 'device', [name], ('auto', 'cpu', 'cuda'))
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('--device: cuda must be available; torch finds none. Use --device cpu.')
+    # mmengine's Runner asks one module constant, set at its import, and offers no argument.
+    mmengine_device.DEVICE = name
+    return name
+
+
+def model_wrapper_config(device: str) -> dict[str, Any]:
+    """Make the config of the distributed wrapper; without CUDA it must be given no device."""
+    config: dict[str, Any] = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False}
+    if device != 'cuda':
+        config['device_ids'] = None
+    return config

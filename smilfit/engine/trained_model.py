@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from smilfit.body_models import SMIL
+from smilfit.engine.checkpoint_config import model_of_checkpoint, without_fetching
 from smilfit.engine.checkpoint_loader import (
     body_model_of_entry,
     check_body_model,
@@ -20,7 +21,6 @@ from smilfit.engine.checkpoint_loader import (
 from smilfit.engine.configs import building, load_experiment, require_keys
 from smilfit.engine.mmengine_scope import declare_scope
 from smilfit.engine.model_building import build_regressor, load_body_for, names_with_body
-from smilfit.engine.model_description import model_of_checkpoint, without_fetching
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 

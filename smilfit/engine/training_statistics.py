@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from smilfit.body_models import SMIL
-from smilfit.models.scene import cameras_of, locate_scene, pixel_rays
+from smilfit.models.scene_frame import cameras_of, locate_scene, pixel_rays
 from smilfit.models.statistics import DatasetNames, TrainingStatistics
 from smilfit.structures import BodyParams
 

@@ -18,7 +18,7 @@ from smilfit.geometry.heatmaps import cell_to_px, px_to_cell
 from smilfit.geometry.projection import world_to_camera
 from smilfit.geometry.rays import meet_pairs
 from smilfit.models.pictorial_structure import KeypointDistances
-from smilfit.models.scene import about_their_middle
+from smilfit.models.scene_frame import about_their_middle
 from smilfit.models.seen_modes import SeenModes
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from smilfit.models.crop_augment import CropBatch, swap_where
 from smilfit.models.point_evidence import PointEvidence
-from smilfit.models.scene import cameras_of
+from smilfit.models.scene_frame import cameras_of
 from smilfit.models.two_passes import TwoPasses
 from smilfit.structures import Cameras
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from smilfit.models.exported_network import ExportedNetwork, Port, image_facts
 from smilfit.models.heads import BodyEstimate, NamedCameraHead
 from smilfit.models.heads.orientation_head import camera_view_frames
-from smilfit.models.scene import cameras_of
+from smilfit.models.scene_frame import cameras_of
 
 if TYPE_CHECKING:
     from smilfit.models.regressors.multiview import MultiViewRegressor

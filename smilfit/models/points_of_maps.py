@@ -6,7 +6,7 @@ from torch import Tensor
 
 from smilfit.geometry.heatmaps import cell_to_px
 from smilfit.geometry.rays import meet_rays
-from smilfit.models.scene import about_their_middle
+from smilfit.models.scene_frame import about_their_middle
 from smilfit.structures import Cameras
 
 

@@ -1,15 +1,15 @@
 """All that registers itself in this room: the registries import it when one of their names is first asked for."""
 
 from smilfit.models import (
+    animal_boxes,
     backbones,
-    boxes,
     consensus,
     crop_augment,
     feature_cache,
     fusion,
     heads,
     image_noise,
-    limbs,
+    limb_maps,
     point_corruption,
     preprocessor,
     refinement,
@@ -18,15 +18,15 @@ from smilfit.models import (
 )
 
 __all__ = [
+    'animal_boxes',
     'backbones',
-    'boxes',
     'consensus',
     'crop_augment',
     'feature_cache',
     'fusion',
     'heads',
     'image_noise',
-    'limbs',
+    'limb_maps',
     'point_corruption',
     'preprocessor',
     'refinement',

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.models.boxes import boxes_around, part_by_nearest
+from smilfit.models.animal_boxes import boxes_around, part_by_nearest
 from smilfit.models.consensus import MeetInSpace
 from smilfit.models.view_matching import MatchedAnimals, find_centres, match_views
 from smilfit.registry import MODELS

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from smilfit.models.boxes import image_boxes
+from smilfit.models.animal_boxes import image_boxes
 from smilfit.models.consensus import Consensus
 from smilfit.models.crop_augment import box_affine, cut, invert_affine, map_px, whole_boxes
 from smilfit.models.fast_numbers import fast_numbers

@@ -9,6 +9,7 @@ registry its type is in.
 """
 
 import inspect
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -17,6 +18,8 @@ from mmengine.registry import Registry
 
 from smilfit.registry import registries as reg
 from smilfit.registry.spelling import UnknownNameError, did_you_mean
+
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 def build(cfg: Any, registry: Registry | None = None, **defaults: Any) -> Any:
@@ -56,12 +59,31 @@ def _made(cls: Any, arguments: Mapping[str, Any]) -> Any:
         message = ' '.join(str(error)[:1000].split()) or type(error).__name__
         if isinstance(error, FloatingPointError) or message.startswith(name):
             raise
+        unknown = _UNEXPECTED.search(message)
+        if isinstance(error, TypeError) and unknown is not None and unknown[1] in arguments:
+            # Handed on to a class that it inherits from.
+            raise TypeError(
+                f'{name}: unknown argument {unknown[1]!r}. {did_you_mean(unknown[1], accepted_arguments(cls))}'
+            ) from error
         kind = TypeError if isinstance(error, TypeError) else ValueError
         given = ', '.join(arguments) or 'none'
         raise kind(
             f'{name}: its arguments ({given}) must be of the kinds that it takes; got {type(error).__name__}: '
             f'{message}. Correct them in the config.'
         ) from error
+
+
+def accepted_arguments(cls: Any) -> set[str]:
+    """Collect the arguments of a class and, where it passes others on, of those it inherits from."""
+    names: set[str] = set()
+    for ancestor in cls.__mro__ if inspect.isclass(cls) else (cls,):
+        if ancestor is object:
+            break
+        parameters = inspect.signature(ancestor).parameters.values()
+        names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names
 
 
 def build_from_name(name: str, registry: Registry, **arguments: Any) -> Any:

@@ -73,7 +73,7 @@ def _sentence(path: Path, error: BaseException) -> str:
 
 def cause(path: Path, error: BaseException) -> str:
     """Name an error that a user's file raised, and the file and line where it did."""
-    return f'{type(error).__name__}: {_cut(error)}{_place(path, error)}'
+    return f'{type(error).__name__}: {shorten_error(error)}{_place(path, error)}'
 
 
 def _place(path: Path, error: BaseException) -> str:
@@ -97,7 +97,8 @@ def _installed(file: Path) -> bool:
     return any(file.is_relative_to(folder) for folder in folders)
 
 
-def _cut(error: BaseException) -> str:
+def shorten_error(error: BaseException) -> str:
+    """Return an error's text in one line, cut where it is long."""
     # A SyntaxError's text names a file of mmengine's; its place is reported after it.
     text = str(error.msg) if isinstance(error, SyntaxError) else str(error)
     text = ' '.join(text[: 10 * _LONGEST].split())

@@ -4,7 +4,8 @@ What mmengine has a root for (models, datasets, hooks, ...) is a child of that r
 Runner finds it by `default_scope='smilfit'`. What only a fitting framework has is a root of our own: two
 children of one scope under one mmengine parent would overwrite each other.
 
-`locations` import a room the first time one of its names is asked for, so `import smilfit` stays light.
+`locations` import a room the first time one of its names is asked for, so `import smilfit` stays light. Those of a
+wing that was left out are passed over: what only it registers is an unknown name.
 """
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
@@ -17,15 +18,30 @@ from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
+from smilfit.registry.wings import wing_module
+
 SCOPE = 'smilfit'
 
 
-def _root(name: str, *rooms: str) -> Registry:
-    return Registry(name, scope=SCOPE, locations=[f'smilfit.{room}' for room in rooms])
+class _RoomsRegistry(Registry):
+    """Imports the rooms of its names when one is first asked for, those of wings where they are there."""
+
+    _imported: bool
+
+    def import_from_location(self) -> None:
+        """Import the rooms, once."""
+        if not self._imported:
+            for room in self._locations:
+                wing_module(room)
+            self._imported = True
+
+
+def _root(name: str, *rooms: str, parent: Registry | None = None) -> Registry:
+    return _RoomsRegistry(name, scope=SCOPE, parent=parent, locations=[f'smilfit.{room}' for room in rooms])
 
 
 def _child(name: str, parent: Registry, *rooms: str) -> Registry:
-    return Registry(name, scope=SCOPE, parent=parent, locations=[f'smilfit.{room}' for room in rooms])
+    return _root(name, *rooms, parent=parent)
 
 
 BODY_MODELS = _root('body model', 'body_models')
@@ -46,7 +62,7 @@ BODY_MODEL_READERS = _root('body model reader', 'body_models')
 # Formats that a fit is written in, under their words on the command line: not built from configs.
 EXPORTERS = _root('export format', 'exports')
 
-MODELS = _child('model', MMENGINE_MODELS, 'models.registered')
+MODELS = _child('model', MMENGINE_MODELS, 'models.registered', 'smilify.regressor')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
 DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')

@@ -18,7 +18,7 @@ from smilfit.apis.predictions import read_predictions
 from smilfit.datasets import LabelBoxes, PreprocessOptions, preprocess
 from smilfit.datasets.image_session import guessed_intrinsics
 from smilfit.engine import load_trained_regressor
-from smilfit.engine.model_description import model_of_checkpoint
+from smilfit.engine.checkpoint_config import model_of_checkpoint
 from smilfit.files import BadFileError
 from smilfit.io import read_labels, write_calibration
 from smilfit.io.synchronised_videos import RecordedFrame

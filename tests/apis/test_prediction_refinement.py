@@ -64,8 +64,7 @@ def made(tmp_path):
         further={'seen2d': seen, 'seen2d_confidence': np.ones(seen.shape[:-1])},
     )
     trained = TrainedRegressor(model, names, tmp_path / 'x.pth', tmp_path / 'toy.smil.json', {'type': 'Toy'})
-    fit = predictions.as_fit(model.body_model, JOINT_NAMES, rig, 'mm', {})
-    return PredictedRecording(recording, trained, predictions, fit, 25.0), truth3d.numpy()
+    return PredictedRecording.of(recording, trained, predictions, 25.0, {}), truth3d.numpy()
 
 
 def test_the_truth_is_found_from_what_was_seen_and_judged(made):

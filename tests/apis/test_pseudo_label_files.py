@@ -101,12 +101,11 @@ def predicted(body, order=None):
     recording = Recorded(rig)
     facts = DatasetNames(keypoint_names=names, camera_names=rig.names, unit='m')
     trained = TrainedRegressor(Regressor(body), facts, Path('x.pth'), Path('x.smil.json'), {})
-    fit = predictions.as_fit(body, names, rig, 'm', {'recording': 'wild'})
-    return PredictedRecording(recording, trained, predictions, fit, 25.0), truth
+    return PredictedRecording.of(recording, trained, predictions, 25.0, {'recording': 'wild'}), truth
 
 
 def write(folder, made, verdict):
-    made.predictions.save(folder / 'refined.npz', made.fit, made.recording.camera_names)
+    made.save(folder / 'refined.npz')
     write_verdict(folder, verdict, [])
     return folder
 

@@ -9,10 +9,10 @@ from mmengine.hooks import Hook
 from mmengine.optim.scheduler import ConstantLR
 from torch.utils.data import default_collate
 
-from smilfit.apis.smilify_defaults import CURRICULUM, LR_SCHEDULE
 from smilfit.cli.main import main
 from smilfit.engine import build_train_runner, load_experiment
 from smilfit.registry import build_dataset
+from smilfit.smilify.config_tables import CURRICULUM, LR_SCHEDULE
 from tests.toy_samples import write_toy_model
 
 MULTI = {

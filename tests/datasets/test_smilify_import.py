@@ -10,8 +10,8 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
-from smilfit.datasets.smilify import common_unit, read_smilify, sessions_of
-from smilfit.datasets.smilify.source_scale import focal_of_crops, side_of_centred_axis
+from smilfit.smilify import common_unit, read_smilify, sessions_of
+from smilfit.smilify.source_views import focal_of_crops, side_of_centred_axis
 from smilfit.structures import BodyParams
 from tests.datasets.blob_session import BlobSession, find_blob, make_body
 from tests.datasets.smilify_writer import (

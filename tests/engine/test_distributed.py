@@ -14,7 +14,6 @@ from torch.utils.data import default_collate
 from smilfit.engine import (
     SkippingOptimWrapper,
     build_train_runner,
-    process_group,
     read_checkpoint,
     set_resume,
 )
@@ -30,6 +29,7 @@ from smilfit.models import (
     TimmBackbone,
     TransformerDecoderHead,
 )
+from smilfit.solvers.process_group import process_group
 from tests.ranks import on_two_ranks
 from tests.toy_experiment import experiment
 from tests.toy_keypoint_regressor import make_keypoint_regressor

@@ -16,15 +16,16 @@ from smilfit.engine import (
     build_train_runner,
     choose_device,
     load_experiment,
-    merge_options,
 )
 from smilfit.engine.data_loading import follow_training_data
-from smilfit.engine.launch import model_wrapper_config, rank_environment
 from smilfit.engine.loss_curriculum_hook import weights_at
 from smilfit.engine.plain_values import from_plain, to_plain
 from smilfit.engine.random_state import random_state, seed_worker, set_random_state
+from smilfit.engine.runner import model_wrapper_config
 from smilfit.engine.whole_files import WholeCheckpointHook
 from smilfit.registry import ConfigError
+from smilfit.registry.config_options import merge_options
+from smilfit.solvers.process_group import rank_environment
 from tests.toy_experiment import experiment
 
 

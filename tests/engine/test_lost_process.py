@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 import torch
 
-from smilfit.engine import process_group
 from smilfit.solvers import DistributedProcesses
+from smilfit.solvers.process_group import process_group
 from tests.ranks import fork_context, free_port, rank_environment
 
 LOST_AFTER_S = 4.0

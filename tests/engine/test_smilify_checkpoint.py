@@ -8,7 +8,7 @@ import torch
 from smilfit.cli.main import main
 from smilfit.engine import build_test_runner, load_experiment, read_checkpoint
 from smilfit.engine.checkpoint_loader import smilfit_entry
-from smilfit.models import SmilifyNetwork
+from smilfit.smilify import SmilifyNetwork
 from tests.models.test_smilify_network import shaken_network
 from tests.smilify_files import as_smilify, multi_view_config
 from tests.toy_samples import toy_data, write_toy_model

@@ -8,7 +8,13 @@ import torch
 from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
-from smilfit.engine import StagedUnfreezeHook, build_train_runner, process_group, read_checkpoint, set_resume
+from smilfit.engine import (
+    StagedUnfreezeHook,
+    build_train_runner,
+    read_checkpoint,
+    set_resume,
+)
+from smilfit.solvers.process_group import process_group
 from tests.ranks import on_two_ranks
 from tests.toy_experiment import experiment
 

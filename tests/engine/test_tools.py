@@ -10,7 +10,7 @@ from mmengine.config import Config
 from smilfit.apis import options
 from smilfit.cli import testing as test_tool
 from smilfit.cli import train as train_tool
-from smilfit.engine.launch import LAUNCHERS
+from smilfit.solvers.process_group import LAUNCHERS
 from tests.toy_experiment import experiment
 
 ROOT = Path(__file__).resolve().parents[2]

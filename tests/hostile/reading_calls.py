@@ -10,8 +10,8 @@ from torch import Tensor
 
 from smilfit.body_models import load_body_model_data
 from smilfit.datasets import DatasetFile, MultiViewDataset, open_dataset
-from smilfit.datasets.smilify import read_smilify as read_smilify_file
-from smilfit.datasets.smilify import sessions_of
+from smilfit.smilify import read_smilify as read_smilify_file
+from smilfit.smilify import sessions_of
 from tests.hostile.small_files import JOINTS
 
 _STATED = (

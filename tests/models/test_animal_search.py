@@ -6,11 +6,10 @@ import torch
 from torch import nn
 
 from smilfit.geometry.heatmaps import cell_to_px, gaussian_targets
-from smilfit.models.boxes import OwnBoxes
+from smilfit.models.animal_boxes import OwnBoxes
+from smilfit.models.animal_tracks import Tracker, identify
 from smilfit.models.consensus import MeetInSpace
-from smilfit.models.identities import identify
 from smilfit.models.several_animals import AnimalSearch, without_twins
-from smilfit.models.tracking import Tracker
 from smilfit.models.two_passes import TwoPasses
 from tests.models.blobs import CELLS, PIXELS, STRIDE, make_cameras
 

@@ -8,7 +8,7 @@ import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.models import GivenBoxes, MeetInSpace, OwnBoxes
-from smilfit.models.boxes import find_boxes, part_by_nearest
+from smilfit.models.animal_boxes import find_boxes, part_by_nearest
 from tests.models.blobs import CELLS, PIXELS, STRIDE, blobs, make_cameras
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from smilfit.models.identities import identify
-from smilfit.models.tracking import Tracker
+from smilfit.models.animal_tracks import Tracker, identify
 from tests.models.test_several_animals import _crossing
 
 TRACKER = Tracker(gate=15.0, max_missed=4)

@@ -9,7 +9,7 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import JointLimitHandler, Keypoint3dHandler
 from smilfit.models import CrossViewFusion, MultiViewRegressor, TimmBackbone, TransformerDecoderHead
 from smilfit.models.heads import corrected_cameras
-from smilfit.models.scene import cameras_of
+from smilfit.models.scene_frame import cameras_of
 from tests.toy_regressor import WEIGHTS, make_batch, make_regressor, shaken
 from tests.toy_samples import toy_body
 
@@ -184,7 +184,7 @@ def test_a_tiny_batch_is_learnt():
 def test_truth_predicted_costs_nothing(batch):
     """The losses of the true parameters are 0, in the scene frame as in the world."""
     from smilfit.models.regressors import Observation
-    from smilfit.models.scene import SceneFrame
+    from smilfit.models.scene_frame import SceneFrame
     from smilfit.structures import BodyParams
 
     model = make_regressor()

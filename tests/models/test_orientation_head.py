@@ -4,7 +4,7 @@ import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.models.heads.orientation_head import OrientationHead, camera_view_frames
-from smilfit.models.scene import pixel_rays
+from smilfit.models.scene_frame import pixel_rays
 from smilfit.structures import Cameras
 from tests.animals import ring_of_cameras
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from smilfit.models import KeypointHeatmapHead, SmallUNet, TimmPyramid, ViTPyramid
+from smilfit.registry import build_backbone
 
 CNNS = ['test_resnet', 'test_convnext', 'test_efficientnet', 'mobilenetv3_small_050']
 
@@ -127,3 +128,10 @@ def test_checkpointed_gradients_are_the_same(name):
     assert gradients[0].keys() == gradients[1].keys()
     for name_, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name_], atol=1e-6, rtol=1e-4)
+
+
+def test_a_misspelt_argument_of_the_network_below_is_named():
+    with pytest.raises(
+        TypeError, match="TimmPyramid: unknown argument 'pretraned'. Did you mean 'pretrained'"
+    ):
+        build_backbone({'type': 'TimmPyramid', 'name': 'test_resnet', 'pretraned': True})

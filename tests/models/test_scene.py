@@ -3,7 +3,14 @@
 import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.models.scene import SceneFrame, cameras_of, locate_scene, patch_centres, patch_rays, pixel_rays
+from smilfit.models.scene_frame import (
+    SceneFrame,
+    cameras_of,
+    locate_scene,
+    patch_centres,
+    patch_rays,
+    pixel_rays,
+)
 from tests.toy_samples import ring_cameras
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from smilfit.models.tracking import Tracker, Tracks
+from smilfit.models.animal_tracks import Tracker, Tracks
 from smilfit.models.view_matching import find_centres, match_views
 from tests.models.blobs import STRIDE, blobs, make_cameras
 

@@ -6,10 +6,14 @@ import torch
 from smilfit.body_models import SMIL
 from smilfit.handlers import Keypoint2dHandler, Keypoint3dHandler
 from smilfit.losses import KeypointMSELoss
-from smilfit.models import DatasetNames, SmilifyNetwork, SmilifyRegressor, TrainingStatistics
-from smilfit.models.regressors.smilify.conversion import RigidMotion, from_view_cameras, to_view_cameras
-from smilfit.models.scene import cameras_of
+from smilfit.models import (
+    DatasetNames,
+    TrainingStatistics,
+)
+from smilfit.models.scene_frame import cameras_of
 from smilfit.registry import UnknownNameError
+from smilfit.smilify import SmilifyNetwork, SmilifyRegressor
+from smilfit.smilify.regressor import RigidMotion, from_view_cameras, to_view_cameras
 from tests.toy_regressor import make_batch
 from tests.toy_samples import toy_body, toy_data
 

@@ -8,9 +8,9 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.files import load_body_model_data
-from smilfit.engine.smilify_checkpoint import read_smilify_checkpoint
-from smilfit.models import SmilifyNetwork
-from smilfit.models.regressors.smilify.conversion import RigidMotion, body_parameters, regressed_joints
+from smilfit.smilify import SmilifyNetwork
+from smilfit.smilify.checkpoint import read_smilify_checkpoint
+from smilfit.smilify.regressor import RigidMotion, body_parameters, regressed_joints
 from tests.smilify_files import listed_images, read_listing
 
 MOUSE, STICK = 'SMILy_Mouse_static_joints.pkl', 'SMILy_STICK.pkl'

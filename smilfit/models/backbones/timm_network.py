@@ -1,4 +1,4 @@
-"""What all backbones out of timm share: the network, its weights, and which of it is trained."""
+"""What all backbones out of timm share, and the one that gives a single grid of tokens an image."""
 
 import inspect
 import logging
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
 from smilfit.models.feature_cache import FeatureCache, names_of_images
-from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.registry import MODELS, UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')
 
@@ -31,9 +31,9 @@ class TimmNetwork(nn.Module):
 
     Args:
         name: a timm model name.
+        indices: which of the network's feature maps, counted as timm counts them; -1 is the last.
         checkpoint: a file of weights, read without running code; the classifier in it is ignored.
         pretrained: let timm download its weights.
-        indices: which of the network's feature maps, counted as timm counts them; -1 is the last.
         norm_eval: keep batch normalisation at its stored statistics, as befits pretrained weights and
             small batches.
         frozen: train none of it.
@@ -49,11 +49,12 @@ class TimmNetwork(nn.Module):
     def __init__(
         self,
         name: str,
-        checkpoint: str | Path | None,
-        pretrained: bool,
-        indices: Sequence[int] | None,
-        norm_eval: bool,
-        frozen: bool,
+        indices: Sequence[int] | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        pretrained: bool = False,
+        norm_eval: bool = False,
+        frozen: bool = False,
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
         options: Mapping[str, Any] | None = None,
@@ -231,3 +232,28 @@ def load_weights(network: nn.Module, path: Path) -> None:
         )
     network.load_state_dict(weights)
     logger.info('backbone weights: %s (%d tensors)', path, len(weights))
+
+
+@MODELS.register_module()
+class TimmBackbone(TimmNetwork):
+    """Give the tokens of one feature map of a timm network: a CNN's cells, or a ViT's patches.
+
+    Args:
+        name: a timm model name.
+        out_index: which of the network's feature maps, counted as timm counts them; -1 is the last.
+        network: further arguments of `TimmNetwork`.
+    """
+
+    def __init__(
+        self,
+        name: str = 'resnet50',
+        out_index: int = -1,
+        **network: Any,
+    ) -> None:
+        super().__init__(name, [out_index], **network)
+        (self.out_index,), (self.dim,) = self.indices, self.map_dims
+
+    def forward(self, images: Float[Tensor, 'N 3 H W']) -> Float[Tensor, 'N D h w']:
+        """Compute the feature map of images in [0, 1]."""
+        (features,) = self.kept_maps(images)
+        return features

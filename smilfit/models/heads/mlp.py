@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from smilfit.models.heads.body_estimate import BodyEstimate
 from smilfit.models.heads.estimate_change import EstimateChange
-from smilfit.models.heads.mlp_trunk import MLPTrunk
+from smilfit.models.heads.mlp_trunk import MLPTrunk, zero_linear
 from smilfit.registry import MODELS
 
 
@@ -39,9 +39,7 @@ class MLPHead(nn.Module):
         self.n_joints, self.n_betas, self.joint_sizes = n_joints, n_betas, joint_sizes
         self.change = EstimateChange(n_joints, n_betas, rotation, joint_sizes)
         self.trunk = MLPTrunk(context_dim, dim, dropout)
-        self.correct = nn.Linear(self.trunk.out_dim, self.change.n_numbers)
-        nn.init.zeros_(self.correct.weight)
-        nn.init.zeros_(self.correct.bias)
+        self.correct = zero_linear(self.trunk.out_dim, self.change.n_numbers)
 
     def forward(
         self, tokens: Float[Tensor, 'B L D'], mask: Bool[Tensor, 'B L'], start: BodyEstimate

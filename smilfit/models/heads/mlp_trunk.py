@@ -1,4 +1,4 @@
-"""The fully connected layers that two heads share."""
+"""The fully connected layers that heads share."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,3 +31,11 @@ class MLPTrunk(nn.Module):
         for linear, norm in zip(self.linears, self.norms):
             features = self.dropout(norm(linear(features)).relu())
         return features
+
+
+def zero_linear(in_dim: int, out_dim: int) -> nn.Linear:
+    """Make a last layer whose answer is zero until it is trained."""
+    layer = nn.Linear(in_dim, out_dim)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import rot6d_to_rotmat
-from smilfit.models.scene import pixel_rays
+from smilfit.models.heads.mlp_trunk import zero_linear
+from smilfit.models.scene_frame import pixel_rays
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 
@@ -47,9 +48,7 @@ class OrientationHead(nn.Module):
         self.norm = nn.LayerNorm(in_dim)
         self.pool = nn.Linear(in_dim, 4)
         self.net = nn.Sequential(nn.Linear(4 * in_dim, dim), nn.GELU())
-        self.out = nn.Linear(dim, 6)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zero_linear(dim, 6)
 
     def forward(
         self,

@@ -13,6 +13,7 @@ from smilfit.geometry.rotation import rot6d_to_rotmat, rotmat_to_rot6d
 from smilfit.losses import Energies, reduced
 from smilfit.models.heads.lifter_losses import LOSS_WEIGHTS, LifterTruth, lifter_energies
 from smilfit.models.heads.mean_body import mean_body
+from smilfit.models.heads.mlp_trunk import zero_linear
 from smilfit.models.heads.point_tokens import POINT_NUMBERS, FeatureReader, PointTokens, RayReader, tokens_of
 from smilfit.models.point_corruption import PointCorruption
 from smilfit.models.point_evidence import PointEvidence
@@ -97,9 +98,7 @@ class PointLifter(nn.Module):
             nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
             for _ in range(n_blocks)
         )
-        self.out = nn.Linear(dim, sum(self.out_sizes))
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zero_linear(dim, sum(self.out_sizes))
 
     def _keep_mean(self) -> None:
         body = self.body_model

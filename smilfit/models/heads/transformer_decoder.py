@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from smilfit.models.attention import CrossAttentionLayer
 from smilfit.models.heads.body_estimate import BodyEstimate
 from smilfit.models.heads.estimate_change import EstimateChange
+from smilfit.models.heads.mlp_trunk import zero_linear
 from smilfit.registry import MODELS
 
 
@@ -51,9 +52,7 @@ class TransformerDecoderHead(nn.Module):
         self.embed_estimate = nn.Linear(self.change.n_estimate, dim)
         self.layers = nn.ModuleList(CrossAttentionLayer(dim, context_dim, n_heads) for _ in range(n_layers))
         self.norm_out = nn.LayerNorm(dim)
-        self.correct = nn.Linear(dim, self.change.n_numbers)
-        nn.init.zeros_(self.correct.weight)
-        nn.init.zeros_(self.correct.bias)
+        self.correct = zero_linear(dim, self.change.n_numbers)
 
     def forward(
         self, tokens: Float[Tensor, 'B L D'], mask: Bool[Tensor, 'B L'], start: BodyEstimate

@@ -7,7 +7,6 @@ from smilfit.models.regressors.multiview import MultiViewRegressor
 from smilfit.models.regressors.normaliser import mean_over_processes
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
 from smilfit.models.regressors.prediction import Prediction
-from smilfit.models.regressors.smilify import SmilifyNetwork, SmilifyRegressor
 from smilfit.models.regressors.targets import NOMINAL_PX, HandlerLosses, Observation
 
 __all__ = [
@@ -22,8 +21,6 @@ __all__ = [
     'Observation',
     'ParameterLosses',
     'Prediction',
-    'SmilifyNetwork',
-    'SmilifyRegressor',
     'mean_over_processes',
     'remember_cameras',
 ]

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from smilfit.handlers import BaseHandler
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS, camera_losses
 from smilfit.models.regressors.modes import ModalRegressor
@@ -16,7 +17,7 @@ from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS, Parameter
 from smilfit.models.regressors.per_sample import body_predictions, per_sample
 from smilfit.models.regressors.prediction import Prediction
 from smilfit.models.regressors.targets import HandlerLosses, Observation
-from smilfit.models.scene import SceneFrame, cameras_of
+from smilfit.models.scene_frame import SceneFrame, cameras_of
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.structures import BodyParams
 
@@ -47,7 +48,7 @@ class BodyRegressor(ModalRegressor):
     def __init__(
         self,
         body_model: nn.Module,
-        handlers: Sequence[Any] = (),
+        handlers: Sequence[BaseHandler] = (),
         statistics: TrainingStatistics | None = None,
         loss_weights: Mapping[str, float] | None = None,
         keypoint_weights: Mapping[str, float] | None = None,

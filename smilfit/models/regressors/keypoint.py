@@ -16,20 +16,20 @@ from smilfit.models.crop_augment import CropAugment
 from smilfit.models.crop_moments import CropMoments
 from smilfit.models.exported_pictures import ExportedPictures
 from smilfit.models.heads.lifter_losses import LifterTruth
-from smilfit.models.limbs import built_consensus, built_lifter
+from smilfit.models.limb_maps import built_parts
 from smilfit.models.point_evidence import PointEvidence
 from smilfit.models.preprocessor import RegressorPreprocessor
 from smilfit.models.refinement import Refined
 from smilfit.models.regressors.modes import ModalRegressor
 from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.models.regressors.per_sample import body_predictions, chosen_rows, per_sample
-from smilfit.models.scene import cameras_of
+from smilfit.models.scene_frame import cameras_of
 from smilfit.models.several_animals import AnimalSearch, without_twins
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.models.targets2d import PictureTargets
 from smilfit.models.targets2d import keypoint_weights as weights_of_keypoints
 from smilfit.models.two_passes import Sighting, TwoPasses
-from smilfit.registry import MODELS, build, build_backbone, build_head, build_registrant
+from smilfit.registry import MODELS, build, build_backbone, build_registrant
 from smilfit.structures import BodyParams
 
 # Two animals whose points are nearer to one another than this share of the animal's extent (RMS) are one.
@@ -142,16 +142,8 @@ class KeypointRegressor(ModalRegressor):
     @classmethod
     def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
         """Build the parts of a config, their sizes taken from each other, from the body and the training set."""
-        names = statistics.names.keypoint_names or body.joint_names
         backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
-        sizes = {'in_dims': backbone.dims, 'in_strides': backbone.strides, 'n_keypoints': len(names)}
-        cfg['heatmap_head'] = build_head(cfg['heatmap_head'], **sizes)
-        cfg['consensus'] = built_consensus(cfg['consensus'], body, names)
-        if cfg.get('lifter') is not None:
-            lifter = dict(cfg['lifter'])
-            if cfg.get('feature_map') is not None:
-                lifter['feature_dim'] = backbone.dims[cfg['feature_map']]
-            cfg['lifter'] = built_lifter(lifter, body, names, float(statistics.mean_scale))
+        cfg |= built_parts(cfg, backbone, body, statistics)
         if cfg.get('refine') is not None:
             refine = dict(cfg['refine'])
             refine['registrant'] = build_registrant(refine['registrant'], body_model=body)

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
+from smilfit.handlers import BaseHandler
 from smilfit.losses import Energies
 from smilfit.models.exported_views import ExportedViews
 from smilfit.models.heads import BodyEstimate, NamedCameraHead, corrected_cameras
-from smilfit.models.limbs import Limbs, built_limbs
+from smilfit.models.limb_maps import Limbs, built_limbs
 from smilfit.models.regressors.base import BodyRegressor, check_views, remember_cameras
 from smilfit.models.regressors.camera_losses import CAMERA_KEYS
 from smilfit.models.regressors.normaliser import weighted_means
 from smilfit.models.regressors.prediction import Prediction
-from smilfit.models.scene import SceneFrame, SceneRays, cameras_of, locate_scene, patch_rays
+from smilfit.models.scene_frame import SceneFrame, SceneRays, cameras_of, locate_scene, patch_rays
 from smilfit.models.statistics import TrainingStatistics
 from smilfit.registry import MODELS, build, build_backbone, build_handler, build_head
 from smilfit.structures import BodyParams, Cameras
@@ -70,7 +71,7 @@ class MultiViewRegressor(BodyRegressor):
         fusion: nn.Module,
         head: nn.Module,
         body_model: nn.Module,
-        handlers: Sequence[Any] = (),
+        handlers: Sequence[BaseHandler] = (),
         statistics: TrainingStatistics | None = None,
         camera_head: nn.Module | None = None,
         orientation_head: nn.Module | None = None,

@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smilfit.body_models import SMIL
+from smilfit.structures import BodyParams, Cameras
+
 
 def per_sample(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     """Give one dict a sample, on the CPU, of nested dicts of tensors with leading dimension n."""
@@ -19,7 +22,7 @@ def chosen_rows(batch: Any, rows: Tensor) -> Any:
 
 
 def body_predictions(
-    body: Any, params: Any, cameras: Any, view_mask: Tensor, names: tuple[str, ...]
+    body: SMIL, params: BodyParams, cameras: Cameras, view_mask: Tensor, names: tuple[str, ...]
 ) -> dict[str, Any]:
     """Say where a predicted body's joints and keypoints are, in the world and in every image; absent views have 0."""
     with torch.autocast(view_mask.device.type, enabled=False):

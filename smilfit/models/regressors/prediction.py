@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.models.limbs import LimbSighting
+from smilfit.models.limb_maps import LimbSighting
 from smilfit.models.regressors.parameter_losses import PARAMETER_KEYS
-from smilfit.models.scene import SceneFrame
+from smilfit.models.scene_frame import SceneFrame
 from smilfit.structures import BodyParams, Cameras
 
 

@@ -23,7 +23,7 @@ from smilfit.handlers import (
     SilhouetteInput,
 )
 from smilfit.models.regressors.normaliser import mean_over_processes
-from smilfit.models.scene import SceneFrame
+from smilfit.models.scene_frame import SceneFrame
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
