@@ -3,7 +3,7 @@
 # Weights are statistical: all terms are sums over a frame, keypoints are weighed by 1 / (4 px)^2 of a 224 px crop
 # (what annotators differ by, and what landmarks are beside the model's), turns by 1 / rad^2, shapes by the model
 # file's own spread, of the nearest kind of animal where it knows several. Scale stays 1 and depth is free: one view
-# shows both as one. Where the focal length is a guess, docs/images_fit.md has a stage for it. Without masks take
+# shows both as one. Where the focal length is a guess, docs/fitting.md has a stage for it. Without masks take
 # smalify_keypoints.py, without keypoints smalify_masks.py.
 _base_ = ['../_base_/handlers/one_view.py']
 

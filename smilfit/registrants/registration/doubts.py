@@ -1,7 +1,7 @@
 """Why a registration is not believable: surfaces apart, limbs left over, another way to lie; and cautions of poses.
 
 Near surfaces alone say little, for a body whose legs are on wrong ones lies near as well. The thresholds are from 25
-made insects and stick insects whose truth is known (docs/benchmarks.md; pose sd 0.25 to 0.7 rad, whole and
+made insects and stick insects whose truth is known (docs/registration.md; pose sd 0.25 to 0.7 rad, whole and
 cut; 15 of them made the thresholds, the others were looked at after). Ten had less than 99 % of the legs' vertices on
 the right leg: eight are doubted, two cautioned. Of fifteen right ones none is doubted, two are cautioned.
 """
