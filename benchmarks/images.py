@@ -19,7 +19,7 @@ import torch
 from benchmarks.image_scenes import APART, FOCAL, SIDE, Scene, four_views, masks_of, single_views
 from benchmarks.measuring import RESULTS, Row, print_rows, save
 from smilfit.body_models import SMIL
-from smilfit.geometry.procrustes import procrustes
+from smilfit.geometry.alignment import procrustes
 from smilfit.handlers import ImageFrameInput
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import Cameras, FitResult

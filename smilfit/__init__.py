@@ -118,9 +118,9 @@ _PUBLIC = {
     'SMPLify': 'smilfit.registrants',
     'SMPLifyX': 'smilfit.registrants',
     'Stage': 'smilfit.registrants',
-    'MultiViewRegressor': 'smilfit.models',
-    'Tracker': 'smilfit.tracking',
-    'TrackedPose': 'smilfit.tracking',
+    'MultiViewRegressor': 'smilfit.networks',
+    'Tracker': 'smilfit.registrants.tracking',
+    'TrackedPose': 'smilfit.registrants.tracking',
 }
 
 __all__ = ['__version__', *_PUBLIC]

@@ -99,9 +99,7 @@ from smilfit.losses import (
     read_pose_gaussian as read_pose_gaussian,
     read_pose_mixture as read_pose_mixture,
 )
-from smilfit.models import (
-    MultiViewRegressor as MultiViewRegressor,
-)
+from smilfit.networks import MultiViewRegressor as MultiViewRegressor
 from smilfit.registrants import (
     MeshRegistrant as MeshRegistrant,
     SMALify as SMALify,
@@ -109,19 +107,9 @@ from smilfit.registrants import (
     SMPLifyX as SMPLifyX,
     Stage as Stage,
 )
-from smilfit.registry import (
-    build_registrant as build_registrant,
-    read_config as read_config,
-)
-from smilfit.renderers import (
-    SilhouetteRenderer as SilhouetteRenderer,
-    ZBufferRenderer as ZBufferRenderer,
-)
-from smilfit.solvers import (
-    LBFGS as LBFGS,
-    Adam as Adam,
-    LevenbergMarquardt as LevenbergMarquardt,
-)
+from smilfit.registry import build_registrant as build_registrant, read_config as read_config
+from smilfit.renderers import SilhouetteRenderer as SilhouetteRenderer, ZBufferRenderer as ZBufferRenderer
+from smilfit.solvers import LBFGS as LBFGS, Adam as Adam, LevenbergMarquardt as LevenbergMarquardt
 from smilfit.structures import (
     BodyOutput as BodyOutput,
     BodyParams as BodyParams,
@@ -132,5 +120,5 @@ from smilfit.structures import (
     ParameterSpec as ParameterSpec,
     register_parameter as register_parameter,
 )
-from smilfit.tracking import TrackedPose as TrackedPose, Tracker as Tracker
+from smilfit.registrants.tracking import TrackedPose as TrackedPose, Tracker as Tracker
 from smilfit.version import __version__ as __version__

@@ -191,7 +191,7 @@ def configs() -> JsonLists:
 
 def files() -> JsonLists:
     """Return what stands in the files of a tiny preprocessing, fit and training."""
-    from benchmarks.reliability.small_inputs import make_inputs
+    from tests.hostile.small_inputs import make_inputs
 
     lists: JsonLists = {}
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):

@@ -17,8 +17,8 @@ import torch.multiprocessing as mp
 LIMIT_S = 120.0
 # What the server imports once, for all processes that tests start.
 PRELOADED = (
-    *('torch.distributed', 'smilfit.engine', 'smilfit.registrants', 'smilfit.evaluation'),
-    *('smilfit.datasets', 'smilfit.io.annotations', 'smilfit.visualization'),
+    *('torch.distributed', 'smilfit.networks.engine', 'smilfit.registrants', 'smilfit.evaluation'),
+    *('smilfit.datasets', 'smilfit.io.annotations', 'smilfit.drawing'),
 )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis.fit_session import FitOptions, SessionFits
+from smilfit.apis.fitting.fit_session import FitOptions, SessionFits
 from smilfit.body_models import SMIL, load_body_model, save_body_model
 from smilfit.cli.fit import main
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess

@@ -8,12 +8,12 @@ import pytest
 
 from smilfit.apis import SourceOptions, infer
 from smilfit.apis import test as evaluate
+from smilfit.apis.viewer.open_scene import open_scene
 from smilfit.body_models import save_body_model
 from smilfit.cli.export import main as export
 from smilfit.cli.fit import main as fit
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
-from smilfit.engine import build_train_runner, load_trained_regressor
-from smilfit.viewer.open_scene import open_scene
+from smilfit.networks.engine import build_train_runner, load_trained_regressor
 from tests.apis.inference_session import write_toy_session
 from tests.test_fit_launcher import CONFIG, BodySession, make_data
 from tests.toy_experiment import experiment

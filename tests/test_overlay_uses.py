@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis.fit_overlays import report_images
-from smilfit.apis.image_outputs import ImageOutputs
-from smilfit.apis.overlay_scene import OverlayScene
+from smilfit.apis.fitting.fit_overlays import report_images
+from smilfit.apis.fitting.image_outputs import ImageOutputs
+from smilfit.apis.fitting.overlay_scene import OverlayScene
 from smilfit.body_models import SMIL
 from smilfit.datasets import PreprocessOptions, image_sessions, open_dataset, preprocess
+from smilfit.drawing.marks import ANNOTATED, BODY, FITTED, MARKS, START_BODY
+from smilfit.drawing.validation_overlay_hook import prediction_images
 from smilfit.structures import BodyParams, FitResult
 from smilfit.synthetic import make_quadruped
-from smilfit.visualization.marks import ANNOTATED, BODY, FITTED, MARKS, START_BODY
-from smilfit.visualization.prediction_overlays import prediction_images
 from tests.datasets.blob_session import BlobSession, make_body
 from tests.datasets.image_set import make_images
 from tests.toy_regressor import make_regressor

@@ -3,7 +3,7 @@
 import torch
 
 from smilfit.body_models.pose_sampling import PoseSampler
-from smilfit.models import (
+from smilfit.networks import (
     CropAugment,
     GivenBoxes,
     KeypointHeatmapHead,

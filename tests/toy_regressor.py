@@ -5,7 +5,7 @@ from torch.utils.data import default_collate
 
 from smilfit.handlers import Keypoint2dHandler, Keypoint3dHandler
 from smilfit.losses import KeypointMSELoss
-from smilfit.models import (
+from smilfit.networks import (
     CameraHead,
     CrossViewFusion,
     MultiViewRegressor,

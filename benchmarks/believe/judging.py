@@ -14,6 +14,16 @@ from benchmarks.believe.cases import Case
 from benchmarks.image_scenes import SIDE, Scene, masks_of
 from benchmarks.measuring import Row
 from smilfit.body_models import SMIL
+from smilfit.drawing import (
+    OverlayPainter,
+    Panel,
+    ShownBody,
+    View,
+    enlarge,
+    follow,
+    free_views,
+    write_image,
+)
 from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict import (
     PictureNumbers,
@@ -28,16 +38,6 @@ from smilfit.handlers import BaseInput, ImageFrameInput, MultiviewKeypoint2dMSEI
 from smilfit.registrants import DoubtThresholds, one_view_doubt
 from smilfit.registry import build_registrant
 from smilfit.structures import Cameras, FitResult, Keypoints2d
-from smilfit.visualization import (
-    OverlayPainter,
-    Panel,
-    ShownBody,
-    View,
-    enlarge,
-    follow,
-    free_views,
-    write_image,
-)
 
 WINDOW_PX, GREY = 300, 60
 # By row what the fit covers and the mask, of images of masks alone.

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.fitting.setting import Setting, absent
 from benchmarks.measuring import ROOT, Row, now, real_data
 from smilfit.body_models import SMIL, load_body_model
-from smilfit.evaluation.verdict.bones import bone_asymmetry, bone_ratios
+from smilfit.evaluation.verdict.body_measures import bone_asymmetry, bone_ratios
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.io import SleapSession, triangulate_keypoints
 from smilfit.registry import build_registrant, read_config

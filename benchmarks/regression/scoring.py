@@ -11,9 +11,9 @@ import torch
 from mmengine.dataset import default_collate
 
 from smilfit.apis.shipped_configs import find_config
-from smilfit.engine import build_test_runner, load_experiment, set_refinement
 from smilfit.evaluation import BenchmarkResult
 from smilfit.evaluation.benchmark_result import MEAN_POSE, MEAN_POSE_PLACED, MODEL
+from smilfit.networks.engine import build_test_runner, load_experiment, set_refinement
 
 BATCH = 4
 # PCK counts keypoints nearer than this in a box about the labels that is so many px wide.

@@ -14,14 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.models.scene_frame import cameras_of
+from smilfit.networks.scene_frame import cameras_of
 from smilfit.smilify import SmilifyNetwork
 from smilfit.smilify.network import SmilifyOutput
-from smilfit.smilify.regressor import (
-    RigidMotion,
-    from_view_cameras,
-    to_view_cameras,
-)
+from smilfit.smilify.regressor import RigidMotion, from_view_cameras, to_view_cameras
 from smilfit.structures import BodyParams, Cameras
 
 # Its defaults; the shipped recipe's for steps of the feedback.

@@ -14,7 +14,13 @@ from smilfit.datasets import PreprocessOptions, preprocess
 from smilfit.io import SleapSession
 from smilfit.io.landmark_rows import body_with_lookup
 from smilfit.structures import Keypoints2d, Keypoints3d
-from smilfit.synthetic import SessionOptions, SynthesisOptions, make_insect, make_quadruped, write_sessions
+from smilfit.synthetic import (
+    SessionOptions,
+    SynthesisOptions,
+    make_insect,
+    make_quadruped,
+    write_sessions,
+)
 
 ANIMALS = {'quadruped': make_quadruped, 'insect': make_insect}
 # Sessions are of 16 s; their seed, and how many of the last ones are held out: other animals, rigs and coats.

@@ -26,7 +26,7 @@ from benchmarks.regression.seed_step import SeedStep
 from smilfit.body_models import SMIL
 from smilfit.handlers import Keypoint2dHandler, Keypoint3dHandler
 from smilfit.losses import KeypointMSELoss
-from smilfit.models import (
+from smilfit.networks import (
     CameraHead,
     CrossViewFusion,
     FeatureCache,

@@ -10,8 +10,8 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from smilfit.apis.shipped_configs import find_config
-from smilfit.apis.training import keypoint_summaries, prepare_runner
-from smilfit.engine import build_train_runner, load_experiment
+from smilfit.networks.engine import build_train_runner, load_experiment
+from smilfit.networks.tasks.training import keypoint_summaries, prepare_runner
 
 CHECKPOINT, RECORD = 'budget.pth', 'budget.json'
 

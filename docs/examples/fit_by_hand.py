@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import smilfit as sf
-from smilfit.visualization import OverlayPainter, Panel, ShownBody, enlarge
+from smilfit.drawing import OverlayPainter, Panel, ShownBody, enlarge
 
 demo, picture = Path(sys.argv[1]), Path(sys.argv[2])
 body = sf.load_body_model(demo / 'animal.smil.json')

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 
 import smilfit as sf
-from smilfit.exports.joint_angles import joint_angles
+from smilfit.io.exports.joint_angles import joint_angles
 
 demo, picture = Path(sys.argv[1]), Path(sys.argv[2])
 body = sf.load_body_model(demo / 'animal.smil.json')

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import smilfit as sf
-from smilfit.visualization import free_views, grid_of_views
+from smilfit.drawing import free_views, grid_of_views
 
 picture = Path(sys.argv[2])
 body = sf.load_body_model('quadruped')

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 import smilfit as sf
-from smilfit.visualization import free_views
+from smilfit.drawing import free_views
 
 demo, picture = Path(sys.argv[1]), Path(sys.argv[2])
 body = sf.load_body_model(demo / 'animal.smil.json')

@@ -19,10 +19,10 @@ from smilfit.body_models import SMIL, save_body_model
 from smilfit.cli.fit import main as fit
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
+from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, follow, look
+from smilfit.drawing.marks import put_text
 from smilfit.structures import Cameras, FitResult
 from smilfit.synthetic import make_quadruped, write_sessions
-from smilfit.visualization import OverlayPainter, Panel, ShownBody, View, follow, look
-from smilfit.visualization.marks import put_text
 
 PICTURE = Path(__file__).resolve().parents[1] / 'images' / 'fit.webp'
 # Pixels of a tile, frames a second, how many frames, and the cameras that are shown.

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 import smilfit as sf
-from smilfit.apis.rig_import import import_rig
+from smilfit.drawing.skin_texture import SkinTexture, read_skin_texture
 from smilfit.renderers import ZBufferRenderer
 from smilfit.rigs import ClipPoses, read_clips
+from smilfit.rigs.rig_import import import_rig
 from smilfit.structures import Cameras
-from smilfit.synthetic.skin_texture import SkinTexture, read_skin_texture
 
 OUT = Path(__file__).resolve().parents[1] / 'images' / 'rigs_fox.webp'
 SHOWN = (('Rest Pose', 0.0), ('Run', 0.3), ('Howl', 0.5), ('Death', 1.0))

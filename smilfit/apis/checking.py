@@ -20,11 +20,11 @@ from smilfit.body_models import (
     reference_of,
 )
 from smilfit.datasets import open_dataset
+from smilfit.drawing import write_image
+from smilfit.drawing.ground_truth_page import ground_truth_page, sample_image, stack_samples
 from smilfit.evaluation.ground_truth import SessionFigures, session_figures
 from smilfit.evaluation.ground_truth_words import warnings_of
 from smilfit.files import MadeOf, OutputFolder, folder_name
-from smilfit.visualization import write_image
-from smilfit.visualization.ground_truth_page import ground_truth_page, sample_image, stack_samples
 
 logger = logging.getLogger('smilfit')
 

@@ -4,15 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from smilfit.apis.fit_overlays import draw_free_views
-from smilfit.apis.judging import read_verdict
+from smilfit.apis.fitting.fit_overlays import draw_free_views
+from smilfit.apis.fitting.judging import read_verdict
 from smilfit.body_models import load_body_model
 from smilfit.datasets import open_dataset
-from smilfit.evaluation import BenchmarkResult, benchmark_metrics, strongest_baselines
-from smilfit.io import iterate_videos
-from smilfit.io.videos import probe_video
-from smilfit.structures import FitResult
-from smilfit.visualization import (
+from smilfit.drawing import (
     Report,
     benchmark_figures,
     grid_of_views,
@@ -20,8 +16,12 @@ from smilfit.visualization import (
     plot_training,
     read_scalars,
 )
-from smilfit.visualization.benchmark_text import benchmark_summary, headline_numbers, metric_rows
-from smilfit.visualization.marks import FIT_MARKS
+from smilfit.drawing.benchmark_text import benchmark_summary, headline_numbers, metric_rows
+from smilfit.drawing.marks import FIT_MARKS
+from smilfit.evaluation import BenchmarkResult, benchmark_metrics, strongest_baselines
+from smilfit.io import iterate_videos
+from smilfit.io.recordings.videos import probe_video
+from smilfit.structures import FitResult
 
 
 def write_demo_report(out: Path, size: Any) -> Path:

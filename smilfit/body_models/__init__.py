@@ -9,7 +9,7 @@ from smilfit.body_models.files import (
     load_body_model_data,
     save_body_model,
 )
-from smilfit.body_models.finding import (
+from smilfit.body_models.files.finding import (
     FoundModel,
     ModelNotFoundError,
     OtherModelError,
@@ -20,24 +20,22 @@ from smilfit.body_models.finding import (
     reference_to,
     unpack_model,
 )
+from smilfit.body_models.files.model_arrays import UnsafePickleError, read_pickle
+from smilfit.body_models.human_models import SMPL
 from smilfit.body_models.keypoint_conventions import (
     KeypointConvention,
     available_conventions,
+    convert_keypoints,
     load_convention,
 )
-from smilfit.body_models.keypoint_conversion import convert_keypoints
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
 from smilfit.body_models.part_sizes import PartSize, default_part_sizes, describe_parts
-from smilfit.body_models.pickle_reader import UnsafePickleError, read_pickle
-from smilfit.body_models.pose_sampling import PoseSampler
-from smilfit.body_models.pose_sources import GivenPoses, LimitPoses, MixedPoses, PoseSource
-from smilfit.body_models.rest_shape import RestShape
+from smilfit.body_models.pose_sampling import GivenPoses, LimitPoses, MixedPoses, PoseSampler, PoseSource
 from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.body_models.shipped_models import find_body_model, is_shipped, shipped_models
 from smilfit.body_models.smal import SMAL
-from smilfit.body_models.smil import SMIL
-from smilfit.body_models.smpl import SMPL
+from smilfit.body_models.smil import SMIL, RestShape
 from smilfit.body_models.smplx import SMPLX
 
 __all__ = [

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.geometry.closest_point import closest_of_segments
+from smilfit.geometry.surface_search import closest_of_segments
 
 # Percentiles of the surface's distance that are a radius: of a bone, and of a ball, whose part of the body is
 # longer than it is thick, so that its nearer surface counts.

@@ -1,6 +1,7 @@
 """What a model file says, as numpy arrays: the one form between all files and the nn.Module."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Any
 
@@ -207,3 +208,22 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(np.float32(value).tobytes())
     else:
         digest.update(repr(value).encode())
+
+
+# Stated by the file of the rig; seen in its clips; written by a user; taken because nothing was stated; a joint that
+# moves nothing.
+FILE, CLIPS, USER, DEFAULT, LOCKED = 'file', 'clips', 'user', 'default', 'locked'
+LIMIT_ORIGINS = {
+    FILE: 'by the file it came from',
+    CLIPS: 'by the ranges of its clips, 15 degrees wider',
+    USER: 'by a user',
+    DEFAULT: 'default (90 degrees in limbs, 45 on the midline)',
+    LOCKED: 'locked, since they move nothing',
+}
+
+
+def origins_in_words(origins: Iterable[str]) -> str:
+    """Count joints by where their limits are from, such as `40 by the file it came from, 3 by a user`."""
+    given = list(origins)
+    counts = {origin: given.count(origin) for origin in LIMIT_ORIGINS}
+    return ', '.join(f'{n} {LIMIT_ORIGINS[origin]}' for origin, n in counts.items() if n)

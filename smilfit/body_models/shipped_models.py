@@ -41,3 +41,9 @@ def shipped_model_file(name: str) -> Path:
 def is_shipped(name_or_path: str | Path) -> bool:
     """Whether this names a shipped model, and no file."""
     return str(name_or_path) in shipped_models() and not Path(name_or_path).is_file()
+
+
+def beside(model: str | Path, suffix: str) -> Path:
+    """Name the file beside a model that belongs to it, such as `fox.clips.npz` of `fox.smil.json`."""
+    model = Path(model)
+    return model.with_name(model.name.removesuffix('.smil.json') + suffix)

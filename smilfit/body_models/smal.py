@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.smal_file import read_smal_file
-from smilfit.body_models.smal_parts import with_smal_parts
+from smilfit.body_models.files.smal_file import read_smal_file
+from smilfit.body_models.files.smal_parts import with_smal_parts
 from smilfit.body_models.smil import SMIL
 from smilfit.registry import BODY_MODELS
 

@@ -4,28 +4,101 @@ import copy
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.driven_joints import driven_log_rates, driven_offsets, driven_scales
-from smilfit.body_models.exact_buffers import ExactBuffers
-from smilfit.body_models.json_values import JsonValues
+from smilfit.body_models.files.json_values import JsonValues
+from smilfit.body_models.files.smil_json_parts import landmarks as take_landmarks
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
-from smilfit.body_models.part_sizes import default_part_sizes, part_directions
-from smilfit.body_models.rest_shape import RestShape
-from smilfit.body_models.smil_json_parts import landmarks as take_landmarks
-from smilfit.geometry.kinematic_chain import KinematicTree, chain_products, forward_kinematics
-from smilfit.geometry.pose_skeleton import pose_skeleton
+from smilfit.body_models.part_sizes import (
+    default_part_sizes,
+    driven_log_rates,
+    driven_offsets,
+    driven_scales,
+    part_directions,
+)
+from smilfit.geometry.kinematic_chain import KinematicTree, chain_products, forward_kinematics, pose_skeleton
 from smilfit.geometry.skinning import SkinTable, blend, bone_maps
 from smilfit.registry import BODY_MODELS
 from smilfit.structures import PARAMETERS, BodyOutput, BodyParams, parameter_names
+
+
+class ExactBuffers(nn.Module):
+    """Keeps the arrays that buffers were made of, so that `.double()` gives the file's own numbers.
+
+    A subclass has a floating buffer `v_template`, which tells the module's type.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._exact: dict[str, np.ndarray] = {}
+
+    def _keep(self, name: str, array: np.ndarray | None) -> None:
+        """Register a float buffer; never in a state dict, so that checkpoints carry no model file."""
+        value = None if array is None else torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)
+        self.register_buffer(name, value, persistent=False)
+        if array is not None:
+            self._exact[name] = array
+
+    def _apply(self, fn: Any, recurse: bool = True) -> 'ExactBuffers':
+        before = self.get_buffer('v_template').dtype
+        super()._apply(fn, recurse)
+        if self.get_buffer('v_template').dtype == torch.float64 != before:
+            # float32 numbers with more digits are not the file's.
+            for name, array in self._exact.items():
+                buffer = self.get_buffer(name)
+                buffer.copy_(torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float64))
+        return self
+
+
+@runtime_checkable
+class ShapedBody(Protocol):
+    """A body whose rest pose follows from betas."""
+
+    def rest_joints(self, betas: Tensor) -> Tensor:
+        """Give rest joints (B or 1, J, 3), model unit."""
+        ...
+
+    def rest_vertices(self, betas: Tensor) -> Tensor:
+        """Give rest vertices (B or 1, V, 3), model unit."""
+        ...
+
+
+class RestShape:
+    """An unposed body of given betas: joints now, vertices when first needed, both kept.
+
+    Hand it back to the body model to fit poses of a fixed shape without computing the shape again.
+    """
+
+    def __init__(self, body: ShapedBody, betas: Float[Tensor, 'B S']) -> None:
+        self.betas = betas
+        self.joints = body.rest_joints(betas)
+        self._body = body
+        self._vertices: Tensor | None = None
+
+    def take(self, rows: Tensor) -> 'RestShape':
+        """Pick bodies; a shape that all share stays as it is."""
+        if self.betas.shape[0] == 1:
+            return self
+        part = copy.copy(self)
+        part.betas = self.betas[rows]
+        part.joints = self.joints[rows] if self.joints.shape[0] > 1 else self.joints
+        part._vertices = None
+        return part
+
+    @property
+    def vertices(self) -> Float[Tensor, 'B V 3']:
+        """Rest vertices."""
+        if self._vertices is None:
+            self._vertices = self._body.rest_vertices(self.betas)
+        return self._vertices
 
 
 @BODY_MODELS.register_module()

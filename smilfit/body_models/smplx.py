@@ -9,14 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.body_models.human_rig import (
-    as_logger,
-    check_batch_size,
-    find_human_file,
-)
+from smilfit.body_models.files.smplx_file import read_smplx_file
+from smilfit.body_models.human_models import as_logger, check_batch_size, find_human_file
 from smilfit.body_models.keypoint_conventions import load_convention
 from smilfit.body_models.smil import SMIL
-from smilfit.body_models.smplx_file import read_smplx_file
 from smilfit.registry import BODY_MODELS
 from smilfit.structures import BodyParams
 

@@ -13,8 +13,8 @@ from smilfit.cli.command import run_command
 from smilfit.cli.parser import add_options, given
 
 if TYPE_CHECKING:
-    from smilfit.apis.calibrating import CalibrationRun
-    from smilfit.calibration.boards import Board
+    from smilfit.cameras.boards import Board
+    from smilfit.cameras.calibrate import CalibrationRun
 
 _EXIT_CODES = (
     'Exit codes: 0 calibrated; 1 a bad input, and nothing is written; 2 a bad command line; 3 calibrated and '
@@ -144,7 +144,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _boards(arguments: argparse.Namespace) -> 'CalibrationRun':
-    from smilfit.apis.calibrating import calibrate_boards
+    from smilfit.cameras.calibrate import calibrate_boards
 
     return calibrate_boards(
         arguments.folder,
@@ -156,7 +156,7 @@ def _boards(arguments: argparse.Namespace) -> 'CalibrationRun':
 
 
 def _camera(arguments: argparse.Namespace) -> 'CalibrationRun':
-    from smilfit.apis.calibrating import calibrate_camera, calibrate_camera_by_boards
+    from smilfit.cameras.calibrate import calibrate_camera, calibrate_camera_by_boards
 
     if arguments.source == 'boards':
         needed = ('recordings', 'board', 'squares', 'square_mm')
@@ -179,7 +179,7 @@ def _camera(arguments: argparse.Namespace) -> 'CalibrationRun':
 
 
 def _board_of(arguments: argparse.Namespace) -> 'Board':
-    from smilfit.calibration.boards import Board
+    from smilfit.cameras.boards import Board
 
     return Board(
         arguments.board,

@@ -234,7 +234,7 @@ def _infer(out: Path, data: Path, work: Path) -> int:
 def held_out_session(data: Path) -> str:
     """Name the session that the demo's training does not see."""
     from smilfit.datasets import MultiViewDataset
-    from smilfit.engine import load_experiment
+    from smilfit.networks.engine import load_experiment
 
     cfg = load_experiment(configs_folder() / 'train' / 'keypoint_demo.py').train_dataloader.dataset
     chosen = MultiViewDataset(data, split='test', split_by=cfg.split_by, ratios=cfg.ratios, test_mode=True)

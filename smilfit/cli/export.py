@@ -15,7 +15,7 @@ from smilfit.cli.command import run_command
 from smilfit.cli.parser import make_parser
 
 if TYPE_CHECKING:
-    from smilfit.apis.fit_exporting import FitExport
+    from smilfit.apis.fitting.fit_exporting import FitExport
 
 # As the classes of exports/, which would bring torch with them; a test holds the two together.
 FORMATS = {
@@ -111,7 +111,7 @@ def _of_network(argv: Sequence[str]) -> bool:
 
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit.apis import export_fit
-    from smilfit.exports import ExportOptions
+    from smilfit.io.exports import ExportOptions
 
     how = {name: getattr(arguments, name) for name in ('every', 'mesh_format', 'up', 'start')}
     done = export_fit(

@@ -12,7 +12,7 @@ from smilfit.cli.command import run_command
 from smilfit.cli.parser import given, make_parser
 
 if TYPE_CHECKING:
-    from smilfit.apis.onnx_export import ExportRun
+    from smilfit.networks.tasks.onnx_export import ExportRun
 
 EXIT_CODES = (
     'Exit codes: 0 the file is written; 1 nothing is written: a bad input, or a file whose numbers are further than '

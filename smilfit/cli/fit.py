@@ -18,7 +18,7 @@ from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from smilfit.apis.fit_run import FitRun
+    from smilfit.apis.fitting.fit_run import FitRun
 
 # Done, but something was left out, or is not believable.
 EXIT_INCOMPLETE = 3
@@ -91,7 +91,7 @@ def _print_next(done: 'FitRun') -> None:
         return
     taken = None
     if not all(done.fps.values()):
-        from smilfit.io.videos import USUAL_FPS
+        from smilfit.io.recordings.videos import USUAL_FPS
 
         taken = USUAL_FPS
         print(no_fps_stated(taken))

@@ -32,7 +32,7 @@ def format_facts() -> dict[str, Any]:
 
 def gather_facts() -> dict[str, Any]:
     """Ask those who know: this imports them all."""
-    from smilfit.apis.data_source import annotation_readers, session_formats
+    from smilfit.apis.preprocessing.data_source import annotation_readers, session_formats
     from smilfit.io import available_keypoint_maps
 
     shipped = {n: reader for n, reader in annotation_readers().items() if _is_shipped(reader)}

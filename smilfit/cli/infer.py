@@ -23,7 +23,7 @@ from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from smilfit.apis.inference import InferenceRun
+    from smilfit.networks.inference.infer import InferenceRun
 
 EXIT_CODES = (
     'Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, and all files are written, '

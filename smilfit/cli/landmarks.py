@@ -17,7 +17,7 @@ from smilfit.cli.next_step import POINTS3D, likely_format, no_fps_stated, prepro
 from smilfit.cli.parser import given, make_parser
 
 if TYPE_CHECKING:
-    from smilfit.apis.lookup_proposal import LookupProposal
+    from smilfit.apis.preprocessing.lookup_proposal import LookupProposal
 
 # Done, but keypoints have no place.
 LEFT_EMPTY = 3
@@ -75,8 +75,8 @@ def main(argv: Sequence[str] | None = None, prog: str = 'landmarks') -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for torch.
-    from smilfit.apis.data_source import DataSource
-    from smilfit.apis.lookup_proposal import propose_joint_lookup
+    from smilfit.apis.preprocessing.data_source import DataSource
+    from smilfit.apis.preprocessing.lookup_proposal import propose_joint_lookup
 
     source = None
     if arguments.data is not None:

@@ -13,7 +13,7 @@ from smilfit.cli.parser import make_parser
 
 if TYPE_CHECKING:
     from smilfit.body_models import BodyModelData
-    from smilfit.rigs.mending import Mended
+    from smilfit.rigs.checking.mending import Mended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,10 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit.body_models import save_body_model
-    from smilfit.rigs import mending
+    from smilfit.rigs.checking import mending
+    from smilfit.rigs.cleaning import weld_vertices
     from smilfit.rigs.converting import open_model
-    from smilfit.rigs.welding import weld_vertices
-    from smilfit.structures.units import MILLIMETRES
+    from smilfit.structures.body import MILLIMETRES
 
     if arguments.unit not in (None, *MILLIMETRES):
         raise ValueError(f'--unit: must be one of {", ".join(MILLIMETRES)}; got {arguments.unit!r}.')

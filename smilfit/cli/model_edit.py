@@ -11,7 +11,7 @@ from smilfit.apis.options import AXES, option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import make_parser
 
-# As rigs/symmetrising.py, which would bring scipy with it; a test holds the two together.
+# As rigs/symmetry.py, which would bring scipy with it; a test holds the two together.
 SIDES = ('mean', 'left', 'right')
 JOINTS = ('fit', 'ring')
 
@@ -85,12 +85,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from smilfit.body_models import save_body_model
+    from smilfit.rigs.checking.mending import user_limits
+    from smilfit.rigs.cleaning import thin_weights
     from smilfit.rigs.converting import open_model
-    from smilfit.rigs.facing import with_axes
     from smilfit.rigs.joint_regressing import fit_joint_regressor, joints_of_rings
-    from smilfit.rigs.mending import user_limits
-    from smilfit.rigs.symmetrising import symmetrise
-    from smilfit.rigs.weight_thinning import thin_weights
+    from smilfit.rigs.suspicions import with_axes
+    from smilfit.rigs.symmetry import symmetrise
 
     if arguments.target.exists():
         raise FileExistsError(

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'model import') -> int:
 def _run(arguments: argparse.Namespace) -> int:
     _check_recording(arguments)
     # Imported late: --help should not wait for torch.
-    from smilfit.apis.rig_import import import_rig
+    from smilfit.rigs.rig_import import import_rig
 
     done = import_rig(arguments.rig, arguments.out, **given(arguments, ImportOptions))
     for line in done.lines:

@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from smilfit.rigs.converting import open_model
-    from smilfit.rigs.describing import describe_model, tree_lines
+    from smilfit.rigs.converting import describe_model, open_model, tree_lines
 
     model, path = open_model(arguments.model)
     for name, value in describe_model(model, path):

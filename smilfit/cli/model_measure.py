@@ -13,8 +13,8 @@ from smilfit.cli.command import run_command
 from smilfit.cli.parser import given, make_parser
 
 if TYPE_CHECKING:
-    from smilfit.measurements.allometry import Allometry
-    from smilfit.measurements.specimens import Specimen
+    from smilfit.scans.measurements.allometry import Allometry
+    from smilfit.scans.measurements.specimens import Specimen
 
 # The table has all; so many are printed of each specimen.
 _SHOWN = 24
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     # Imported late: --help should not wait for torch.
-    from smilfit.apis.measuring import measure
+    from smilfit.scans.measure import measure
 
     betas = {f'betas {",".join(f"{b:g}" for b in one)}': one for one in arguments.betas}
     options = MeasuringOptions(**given(arguments, MeasuringOptions) | {'betas': betas})

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> None:
     # Imported late: --help should not wait for torch.
-    from smilfit.apis.shape_spaces import make_shape_space
+    from smilfit.scans.make_shape_space import make_shape_space
 
     options = given(arguments, ShapeSpaceOptions) | {'keep_size': arguments.size == 'keep'}
     done = make_shape_space(arguments.paths, arguments.out, **options)

@@ -37,11 +37,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from smilfit.viewer.server import import_viser
+    from smilfit.apis.viewer.server import import_viser
 
     # At once: what is missing is told before files are read.
     import_viser()
-    from smilfit.viewer.model_editor import open_editor
+    from smilfit.rigs.model_viewer.model_editor import open_editor
 
     scene = open_editor(arguments.model)
     data = scene.body.data

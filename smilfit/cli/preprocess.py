@@ -16,8 +16,8 @@ from smilfit.cli.progress_bar import progress_bar
 from smilfit.registry import ANNOTATIONS
 
 if TYPE_CHECKING:
-    from smilfit.apis.data_source import DataSource
-    from smilfit.apis.preprocessing import PreprocessRun
+    from smilfit.apis.preprocessing.data_source import DataSource
+    from smilfit.apis.preprocessing.make_dataset import PreprocessRun
 
 # The formats in a line each; their readers, which say the same, would bring torch with them.
 FORMATS = {
@@ -101,8 +101,8 @@ def main(argv: Sequence[str] | None = None, prog: str = 'preprocess') -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from smilfit.apis.data_source import annotation_readers
-    from smilfit.apis.preprocessing import preprocess
+    from smilfit.apis.preprocessing.data_source import annotation_readers
+    from smilfit.apis.preprocessing.make_dataset import preprocess
     from smilfit.cli.preprocess_options import options_of, source_of
 
     source = source_of(arguments, annotation_readers().get(arguments.format))
@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def show_plan(source: 'DataSource', out: Path, arguments: argparse.Namespace) -> int:
     """Print what would be done; gives the exit code."""
-    from smilfit.apis.preprocessing import plan_preprocess
+    from smilfit.apis.preprocessing.make_dataset import plan_preprocess
     from smilfit.cli.preprocess_options import options_of
     from smilfit.cli.preprocess_tables import print_findings, print_left_out
 

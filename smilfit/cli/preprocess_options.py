@@ -11,7 +11,7 @@ from smilfit.cli.format_facts import ReaderArgument, format_facts, parser_argume
 from smilfit.cli.parser import both_spellings, given
 
 if TYPE_CHECKING:
-    from smilfit.apis.data_source import DataSource
+    from smilfit.apis.preprocessing.data_source import DataSource
 
 _LOOKUP = ('--keypoint-map', '--joint-lookup')
 
@@ -248,7 +248,7 @@ def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def source_of(arguments: argparse.Namespace, reader: type | None) -> 'DataSource':
     """Gather where the data come from and how they are read."""
-    from smilfit.apis.data_source import DataSource
+    from smilfit.apis.preprocessing.data_source import DataSource
 
     names = {f.name for f in fields(DataSource)} - {'path', 'more_paths', 'reader'}
     said = {name: value for name, value in vars(arguments).items() if name in names}

@@ -18,7 +18,7 @@ from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from smilfit.apis.registering import RegistrationRun
+    from smilfit.scans.register import RegistrationRun
 
 EXIT_INCOMPLETE = 3
 # Characters of the table beside the names.
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = 'register') -> in
 
 def _register(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for torch.
-    from smilfit.apis.registering import register
+    from smilfit.scans.register import register
 
     with progress_bar(not arguments.no_progress and sys.stderr.isatty()) as bar:
         inputs = (arguments.config, arguments.scans, arguments.out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from smilfit.apis.options import option
 
 if TYPE_CHECKING:
-    from smilfit.viewer import ModelScene, Scene
+    from smilfit.apis.viewer import ModelScene, Scene
 
 ON_A_SERVER = (
     'The address that is printed holds a code, new each time: who has the whole address has the page, nobody else '
@@ -32,7 +32,7 @@ class Address:
 def serve(scene: 'Scene | ModelScene', host: str, port: int, description: str) -> None:
     """Show a scene until the process is stopped."""
     # Imported late: --help should not wait for viser.
-    from smilfit.viewer.server import ViewerServer
+    from smilfit.apis.viewer.server import ViewerServer
 
     with ViewerServer(scene, host, port, written=lambda path: print(f'wrote {path}', flush=True)) as server:
         print(description)

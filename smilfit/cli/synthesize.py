@@ -114,8 +114,8 @@ def _run(arguments: argparse.Namespace) -> int:
             'synthesize: one OUT must be given; got none or two. Name a folder, or a file OUT.h5.'
         )
     out = arguments.out or arguments.named_out
-    from smilfit.apis.synthesizing import synthesize
     from smilfit.synthetic.session_set import SynthesisOptions
+    from smilfit.synthetic.synthesize import synthesize
 
     options = SynthesisOptions(**given(arguments, Sessions), unit=arguments.unit or 'mm')
     store = {name: value for name, value in given(arguments, Stored).items() if value is not None}

@@ -13,7 +13,7 @@ from smilfit.cli.parser import make_parser
 from smilfit.cli.serving import ON_A_SERVER, Address, serve
 
 if TYPE_CHECKING:
-    from smilfit.viewer import ModelScene, Scene
+    from smilfit.apis.viewer import ModelScene, Scene
 
 STOPPED = 'The viewer has ended.'
 
@@ -56,11 +56,11 @@ def main(argv: Sequence[str] | None = None, prog: str = 'view') -> int:
 
 def _view(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for torch.
-    from smilfit.viewer.server import import_viser
+    from smilfit.apis.viewer.server import import_viser
 
     # At once: what is missing is told before files are read.
     import_viser()
-    from smilfit.viewer import open_scene
+    from smilfit.apis.viewer import open_scene
 
     scene = open_scene(
         arguments.path, arguments.session, arguments.data, arguments.body_model, arguments.skeleton
@@ -71,7 +71,7 @@ def _view(arguments: argparse.Namespace) -> int:
 
 def description(scene: 'Scene | ModelScene') -> str:
     """Say in a line what is shown."""
-    from smilfit.viewer import Scene
+    from smilfit.apis.viewer import Scene
 
     if not isinstance(scene, Scene):
         data = scene.body.data

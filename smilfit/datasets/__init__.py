@@ -7,14 +7,12 @@ from smilfit.datasets.dataset_reader import DatasetReader
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession, image_sessions
-from smilfit.datasets.mixed_dataset import MixedDataset
+from smilfit.datasets.mixed_dataset import MixedDataset, PictureDataset
 from smilfit.datasets.mixed_sampler import MixedSampler
-from smilfit.datasets.multi_view_dataset import MultiViewDataset
+from smilfit.datasets.multi_view_dataset import MultiViewDataset, split_samples
 from smilfit.datasets.open_dataset import open_dataset
-from smilfit.datasets.picture_dataset import PictureDataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
 from smilfit.datasets.pseudo_labels import PseudoLabels
-from smilfit.datasets.splits import split_samples
 from smilfit.datasets.store_layout import (
     EncodedSample,
     ImageTable,

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from smilfit.datasets.crops import BBOX_MARGIN, MIN_BBOX_SIDE, Crop
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.budget import read_text
-from smilfit.io.synchronised_videos import RecordedFrame
+from smilfit.io.recordings.synchronised_videos import RecordedFrame
 from smilfit.registry import BOX_FINDERS, UnknownNameError, did_you_mean
 
 _MOST_BYTES = 1 << 30

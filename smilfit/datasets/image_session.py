@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 
-from smilfit.datasets.image_decoding import decode_images, place_in_video
 from smilfit.datasets.known_params import KnownParams, params_of_images
 from smilfit.io import check_lookup
-from smilfit.io.annotations import mask_box
-from smilfit.io.annotations.entries import reason_of
-from smilfit.io.annotations.sequence_names import different_names, sequence_name
+from smilfit.io.annotations import mask_box, read_images
+from smilfit.io.annotations.entries import different_names, reason_of, sequence_name
 from smilfit.structures import (
     AnimalCentres,
     AnnotatedImage,
@@ -22,7 +21,24 @@ from smilfit.structures import (
     Keypoints2d,
     Keypoints3d,
     SkippedAnnotation,
+    VideoFrame,
 )
+
+
+def place_in_video(image: AnnotatedImage) -> tuple[str, int]:
+    """Give what sorts frames of one video together and in order; stills are all alike."""
+    return (str(image.image.video), image.image.index) if isinstance(image.image, VideoFrame) else ('', 0)
+
+
+def decode_images(images: Sequence[AnnotatedImage]) -> Iterator[tuple[np.ndarray | None, str]]:
+    """Give each image, or why there is none; a video is decoded once as long as its frames ascend."""
+    pairs = enumerate(pairwise(map(place_in_video, images)), start=1)
+    # Within such a run `read_images` keeps the order.
+    ends = [i for i, (before, after) in pairs if before[0] != after[0] or after[1] < before[1]]
+    for start, end in pairwise([0, *ends, len(images)]):
+        for _, found in read_images(images[start:end]):
+            yield (None, found.reason) if isinstance(found, SkippedAnnotation) else (found, '')
+
 
 CAMERA = 'picture'
 # Focal length over the longer side where nothing is known of the camera: COLMAP's default.

@@ -1,32 +1,223 @@
 """From sessions to one dataset file: every video read once, in order, in constant memory."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
+from smilfit.datasets.crops import Crop
+from smilfit.datasets.frame_plan import (
+    PreprocessOptions,
+    Session,
+    SessionPlan,
+    median_figures,
+    plan_session,
+    require_consistent_cameras,
+)
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession
-from smilfit.datasets.known_params import known_params_of
-from smilfit.datasets.point_plan import encode_points, plan_points
-from smilfit.datasets.preprocess_report import make_report
-from smilfit.datasets.sample_encoder import encode_session
+from smilfit.datasets.known_params import KnownParams, known_params_of
+from smilfit.datasets.label_scores import camera_counts
+from smilfit.datasets.sample_encoder import Placer, encode_session
 from smilfit.datasets.store_header import make_header
-from smilfit.datasets.store_layout import StoreHeader
+from smilfit.datasets.store_layout import EncodedSample, StoreHeader
 from smilfit.datasets.store_reader import DatasetFile
 from smilfit.datasets.store_state import finish_store, is_there
 from smilfit.datasets.store_writer import StoreWriter
 from smilfit.datasets.stored_views import StoredSession, encode_stored
 from smilfit.files import OutputLock
+from smilfit.io.camera_warning import warn_of_blind_cameras
 from smilfit.io.points import PointSession
 from smilfit.registry import did_you_mean
-from smilfit.structures import SkippedAnnotation
+from smilfit.structures import CameraReport, Keypoints2d, Keypoints3d, SkippedAnnotation
+
+# A file of points does not know its images: stored px are original px.
+_AS_IT_IS = Crop(0, 0, 1, 1, 1)
+
+
+def plan_points(session: PointSession, names: Sequence[str], options: PreprocessOptions) -> SessionPlan:
+    """Choose the frames with a point; what cameras saw of them comes along, lens undone.
+
+    Args:
+        session: the points.
+        names: the keypoints to keep, all of them the session's.
+        options: which frames to keep, and from which confidence points count (all if None).
+
+    Raises:
+        ValueError: no frame with a point, or cameras that contradict the points.
+    """
+    points = session.keypoints3d(tuple(names))
+    least = options.confidence_threshold or 0.0
+    counts = (points.confidence >= least) & points.visible
+    points = Keypoints3d(points.xyz, torch.where(counts, points.confidence, 0.0), points.names, points.unit)
+    seen = session.keypoints2d(tuple(names))
+    some = points.visible.any(-1)
+    chosen = some.nonzero().squeeze(-1)[:: options.frame_skip][: options.max_frames_per_session]
+    if not len(chosen):
+        raise ValueError(
+            f'{session.path}: a frame must have a point of a known keypoint'
+            f'{f", of confidence {least:g}" if least else ""}; of {len(some)} none has. Lower the threshold, or look '
+            'at the joint lookup.'
+        )
+    kept = points[chosen]
+    n, C = len(chosen), len(session.rig)
+    xy, confidence = np.zeros((n, C, len(names), 2)), np.zeros((n, C, len(names)))
+    report: dict[str, Any] = {
+        'frames': len(some),
+        'frames_stored': n,
+        'frames_without_points': int((~some).sum()),
+        'frames_skipped': int(some.sum()) - n,
+        'points3d_stored': int(kept.visible.sum()),
+        'points3d_missing': int((~kept.visible).sum()),
+        'points3d_below_threshold': int((~counts & session.keypoints3d(tuple(names)).visible)[chosen].sum()),
+        'points3d_from': 'the session',
+        'cameras': {},
+    }
+    judged = None
+    if seen is None and session.cameras is not None:
+        warn_of_blind_cameras(str(session.path), session.cameras, points)
+    if seen is not None:
+        xy, confidence, of_cameras, judged = _views(session, seen, points, chosen, options)
+        report |= of_cameras
+    return SessionPlan(
+        session=session,
+        cameras=session.rig,
+        frames=chosen.numpy(),
+        view_mask=np.asarray((confidence > 0).any(-1)),
+        names=tuple(names),
+        keypoints2d=xy,
+        confidence2d=confidence,
+        keypoints3d=kept.xyz.double().numpy(),
+        confidence3d=kept.confidence.double().numpy(),
+        undistorted=True,
+        counts=report,
+        numbers=session.frame_numbers[chosen.numpy()],
+        camera_report=judged,
+    )
+
+
+def _views(
+    session: PointSession,
+    seen: Keypoints2d,
+    points: Keypoints3d,
+    chosen: torch.Tensor,
+    options: PreprocessOptions,
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any], CameraReport | None]:
+    """Undo the lens of what cameras saw, and hold them against the points."""
+    judged = require_consistent_cameras(cast(Session, session), seen, points, options)
+    ideal, inside = seen.rig.undistort(seen.xy)
+    confidence = torch.where(inside, seen.confidence, 0.0)[chosen]
+    xy = torch.where((confidence > 0).unsqueeze(-1), ideal[chosen], 0.0)
+    none = torch.zeros_like(seen.visible[chosen])
+    counts = {
+        'keypoints_stored': int((confidence > 0).sum()),
+        'keypoints_missing': int((~seen.visible[chosen]).sum()),
+        'keypoints_beyond_lens_fold': int((seen.visible & ~inside)[chosen].sum()),
+        'camera_median_px': median_figures(judged),
+        'cameras': camera_counts(seen.rig.names, seen.visible[chosen], none, torch.zeros(len(seen.rig))),
+    }
+    return xy.numpy(), confidence.numpy(), counts, judged
+
+
+def encode_points(
+    index: int, plan: SessionPlan, header: StoreHeader, options: PreprocessOptions, skip: int
+) -> Iterator[EncodedSample]:
+    """Give the planned samples: points, and no images."""
+    place = Placer(index, plan, header, options)
+    for n in range(skip, len(plan.frames)):
+        crops = [_AS_IT_IS if there else None for there in plan.view_mask[n]]
+        yield place.sample(n, crops, {}, {}, '')
+
+
+def make_report(
+    plans: Sequence[SessionPlan],
+    names: Sequence[str],
+    camera_names: Sequence[str],
+    known: Sequence[KnownParams | None],
+    left_out: Sequence[SkippedAnnotation] = (),
+    faults: Mapping[int, str] | None = None,
+) -> dict[str, Any]:
+    """Count by session and in all.
+
+    Args:
+        plans: one a session, in the order of the file.
+        names: keypoints of the file.
+        camera_names: cameras of the file.
+        known: parameters that the sessions know, one a plan.
+        left_out: annotations that are in no plan.
+        faults: sample number -> why its image was left out while it was encoded.
+
+    Returns:
+        `{'sessions': {name: counts}, 'totals': counts, 'cameras', 'keypoints'}`; where there are images with
+        cameras of their own, `left_out` lists each that is not in the file with file, entry and reason.
+    """
+    broken = _broken(plans, faults or {})
+    by_session: dict[str, Any] = {}
+    totals: dict[str, Any] = {}
+    for plan, params, lost in zip(plans, known, broken):
+        counts = dict(plan.counts)
+        counts['frames_stored'] -= len(lost)
+        if plan.images is not None:
+            counts['views_stored'] -= len(lost)
+            counts['frames_that_do_not_decode'] = len(lost)
+            counts['params_stored'] = 0 if params is None else int(params.known[plan.frames].sum())
+            counts['params_of_another_body'] = 0 if params is None else params.n_misfits
+        own = getattr(plan.session, 'report', None) or {}
+        counts |= _damaged_views(plan)
+        counts['views_stored'] -= counts.get('views_that_do_not_decode', 0)
+        for key, value in counts.items():
+            if isinstance(value, int):
+                totals[key] = totals.get(key, 0) + value
+        annotated = set(plan.session.keypoint_names)
+        by_session[plan.session.name] = counts | {
+            'names_not_in_model': sorted(annotated - set(names)),
+            'names_not_annotated': sorted(set(names) - set(plan.names)),
+            **({'reader': own} if own else {}),
+        }
+    report: dict[str, Any] = {
+        'sessions': by_session,
+        'totals': totals,
+        'cameras': list(camera_names),
+        'keypoints': list(names),
+    }
+    if left_out or any(broken) or any(plan.images is not None for plan in plans):
+        every = [*left_out, *(entry for lost in broken for entry in lost)]
+        report['left_out'] = [{'where': entry.where, 'reason': entry.reason} for entry in every]
+    return report
+
+
+def _damaged_views(plan: SessionPlan) -> dict[str, int]:
+    """Count views whose image did not decode, and those that the decoder made up in part; nothing of whole videos."""
+    damage = getattr(plan.session, 'damage', {})
+    counts = {'views_that_do_not_decode': 0, 'views_mended_by_the_decoder': 0}
+    for c, name in enumerate(plan.cameras.names if damage else ()):
+        if name in damage:
+            frames = plan.frames[plan.view_mask[:, c]]
+            counts['views_that_do_not_decode'] += int(np.isin(frames, damage[name].lost).sum())
+            counts['views_mended_by_the_decoder'] += int(np.isin(frames, damage[name].mended).sum())
+    return counts if damage else {}
+
+
+def _broken(plans: Sequence[SessionPlan], faults: Mapping[int, str]) -> list[list[SkippedAnnotation]]:
+    """Give each plan's images that did not decode; samples are numbered through all plans."""
+    broken, first = [], 0
+    for plan in plans:
+        here = [n for n in sorted(faults) if first <= n < first + len(plan.frames)]
+        numbers = [int(plan.frames[n - first]) for n in here]
+        places = [
+            f'{plan.session.name}, frame {k}' if plan.images is None else plan.session.images[k].where
+            for k in numbers
+        ]
+        broken.append([SkippedAnnotation(place, faults[n]) for place, n in zip(places, here)])
+        first += len(plan.frames)
+    return broken
+
 
 logger = logging.getLogger('smilfit')
 

@@ -9,7 +9,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from smilfit.datasets.crops import Crop, UndistortedCut, apply_affine, cut, encode_jpeg, encode_png, find_crop
+from smilfit.datasets.crops import (
+    Crop,
+    UndistortedCut,
+    apply_affine,
+    cut,
+    encode_jpeg,
+    encode_png,
+    find_crop,
+)
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.known_params import known_params_of
 from smilfit.datasets.store_layout import CentreRecord, EncodedSample, StoreHeader

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models import BodyModelData, reference_to
-from smilfit.body_models.smil_json import landmarks_out
+from smilfit.body_models.files.smil_json import landmarks_out
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.known_params import KnownParams
 from smilfit.datasets.store_layout import SessionHeader, StoreHeader, fingerprint

@@ -31,7 +31,7 @@ from smilfit.handlers import MissingObservationError
 from smilfit.io.camera_warning import judge_cameras
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d
-from smilfit.structures.frame_blocks import by_blocks
+from smilfit.structures.body import by_blocks
 
 # So many folders of a session's path are looked for beside the file.
 _MOST_PARTS = 20

@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 
 from smilfit.body_models import Landmark
-from smilfit.body_models.finding import MOST_PACKED_BYTES
-from smilfit.body_models.json_values import JsonValues
-from smilfit.body_models.smil_json_parts import landmarks
+from smilfit.body_models.files.finding import MOST_PACKED_BYTES
+from smilfit.body_models.files.json_values import JsonValues
+from smilfit.body_models.files.smil_json_parts import landmarks
 from smilfit.datasets.session_names import check_session_names
 from smilfit.datasets.store_layout import CAMERA_ARRAYS, FORMAT, FORMAT_VERSION, PARAM_NAMES
 from smilfit.datasets.table_checks import (

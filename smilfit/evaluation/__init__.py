@@ -2,7 +2,6 @@
 
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction, place_at_truth, trivial_baseline
 from smilfit.evaluation.benchmark_result import BenchmarkResult, Errors
-from smilfit.evaluation.bootstrap import Intervals, PairedDifference, paired_differences
 from smilfit.evaluation.ellipses import ShareInside, radii, scaled_by_other_cameras, share_inside
 from smilfit.evaluation.errors import (
     PCK_THRESHOLDS_PX,
@@ -27,14 +26,21 @@ from smilfit.evaluation.image_figures import (
 )
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
 from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held, in_cameras
-from smilfit.evaluation.left_out import left_out_metrics
+from smilfit.evaluation.left_out import MultiViewPoseMetric, left_out_metrics
 from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
-from smilfit.evaluation.metric_words import MetricLine, metric_lines, metric_text
-from smilfit.evaluation.multiview_pose_metric import MultiViewPoseMetric
+from smilfit.evaluation.metric_words import (
+    Intervals,
+    MetricLine,
+    PairedDifference,
+    StrongestBaseline,
+    metric_lines,
+    metric_text,
+    paired_differences,
+    strongest_baselines,
+)
 from smilfit.evaluation.point_fit import PointBenchmark, point_benchmark
 from smilfit.evaluation.procrustes import align_similarity
 from smilfit.evaluation.scalars import benchmark_metrics
-from smilfit.evaluation.strongest import StrongestBaseline, strongest_baselines
 from smilfit.evaluation.units import length_text, to_mm, unit_suffix
 
 __all__ = [

@@ -7,12 +7,44 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.evaluation.against_truth import errors_against_truth
-from smilfit.evaluation.errors import distances, percentiles
+from smilfit.evaluation.baseline import mean_pose, place_at_prediction
+from smilfit.evaluation.errors import distances, mpjpe, pa_mpjpe, percentiles
 from smilfit.evaluation.units import unit_suffix
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d, Keypoints3d
-from smilfit.structures.frame_blocks import by_blocks
+from smilfit.structures.body import by_blocks
+
+
+def errors_against_truth(
+    fitted: Float[Tensor, 'B K 3'], truth: Keypoints3d, placed: Keypoints3d | None, unit: str
+) -> dict[str, int | float]:
+    """Measure fitted keypoints against true ones.
+
+    Beside `mpjpe_<unit>` and `pa_mpjpe_<unit>` stand trivial answers, for `strongest_baselines`: the truth's own mean
+    pose, aligned or put where each frame was fitted (`_mean_pose`, `_mean_pose_at_predicted_place`), and, over the
+    keypoints that it places (`mpjpe_shared_<unit>`), the labels' triangulation (`_triangulated`).
+
+    Args:
+        fitted: world unit.
+        truth: the same keypoints.
+        placed: the labels' triangulation; None where there is none.
+        unit: the end of the names.
+    """
+    points = fitted.detach().cpu().double().numpy()
+    true, seen = truth.xyz.cpu().double().numpy(), (truth.confidence > 0).cpu().numpy()
+    found = {f'mpjpe_{unit}': mpjpe(points, true, seen), f'pa_mpjpe_{unit}': pa_mpjpe(points, true, seen)}
+    if placed is not None:
+        shared = seen & (placed.confidence > 0).cpu().numpy()
+        without = placed.xyz.cpu().double().numpy()
+        found[f'mpjpe_shared_{unit}'] = mpjpe(points, true, shared)
+        found[f'mpjpe_shared_triangulated_{unit}'] = mpjpe(without, true, shared)
+    if len(true) and seen.sum(1).max() >= 3:
+        pose = mean_pose(true, seen)
+        at_place = place_at_prediction(pose, points, seen)
+        found[f'mpjpe_mean_pose_at_predicted_place_{unit}'] = mpjpe(at_place, true, seen)
+        found[f'pa_mpjpe_mean_pose_{unit}'] = pa_mpjpe(np.broadcast_to(pose, true.shape), true, seen)
+    return {name: float(value) for name, value in found.items() if not np.isnan(value)}
+
 
 # Labels that are triangulated to less than this were made, not seen.
 LEAST_PX = 0.01

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from smilfit.geometry.procrustes import procrustes
+from smilfit.geometry.alignment import procrustes
 
 
 def align_similarity(

@@ -12,7 +12,7 @@ from smilfit.evaluation.verdict import Threshold, Verdict, body_frames, judge
 from smilfit.evaluation.verdict.evidence import extents_px
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
-from smilfit.geometry.procrustes import procrustes
+from smilfit.geometry.alignment import procrustes
 from smilfit.structures import BodyParams, Keypoints2d
 
 # Fits bodies again to keypoints: from where they are, to what is seen.

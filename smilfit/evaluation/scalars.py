@@ -14,7 +14,14 @@ from smilfit.evaluation.benchmark_result import (
     BenchmarkResult,
     Errors,
 )
-from smilfit.evaluation.errors import PCK_THRESHOLDS_PX, PERCENTILES, mean_error, pck, pck_curve, percentiles
+from smilfit.evaluation.errors import (
+    PCK_THRESHOLDS_PX,
+    PERCENTILES,
+    mean_error,
+    pck,
+    pck_curve,
+    percentiles,
+)
 from smilfit.evaluation.units import unit_suffix
 
 PCK_THRESHOLD_PX = 5.0

@@ -1,6 +1,6 @@
 """Units of length in names and texts. An unknown unit is stated, never guessed."""
 
-from smilfit.structures.units import MILLIMETRES
+from smilfit.structures.body import MILLIMETRES
 
 UNKNOWN_UNIT = 'unknown unit'
 

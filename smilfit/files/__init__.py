@@ -4,7 +4,6 @@ Every room that touches a file uses it.
 """
 
 from smilfit.files.account import accounted, charge
-from smilfit.files.apart import read_apart
 from smilfit.files.atomic import (
     DiskFullError,
     flush_file,
@@ -22,7 +21,14 @@ from smilfit.files.numpy_files import read_npz
 from smilfit.files.output_lock import OutputHeldError, OutputLock
 from smilfit.files.outputs import MadeOf, OutputFolder
 from smilfit.files.reading import reading
-from smilfit.files.real_folders import LinkedOutputError, check_own_files, check_tree, is_alone, real_folder
+from smilfit.files.real_folders import (
+    LinkedOutputError,
+    check_own_files,
+    check_tree,
+    is_alone,
+    real_folder,
+)
+from smilfit.files.toml_files import read_apart
 
 __all__ = [
     'BadFileError',

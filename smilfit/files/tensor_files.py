@@ -5,9 +5,11 @@ torch/serialization.py (`_save`, `_legacy_save`).
 """
 
 import errno
+import math
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,228 @@ import torch
 from smilfit.files.account import accounted, charge
 from smilfit.files.budget import check_budget
 from smilfit.files.errors import BadFileError, shorten
-from smilfit.files.pickles import BrokenPickleError, UnsafePickleError, check_size, run_from, value_of
-from smilfit.files.reading import reading
-from smilfit.files.tensor_pickles import (
-    TENSORS,
-    CodeInTensorsError,
-    SparseTensorError,
-    Storage,
-    TensorBuilder,
+from smilfit.files.pickles import (
+    BrokenPickleError,
+    Builder,
+    Dialect,
+    UnsafePickleError,
+    check_size,
+    run_from,
+    shown,
+    value_of,
 )
+from smilfit.files.pickles.bounds import inner_first
+from smilfit.files.pickles.nodes import Made, Name, parts
+from smilfit.files.reading import reading
+
+# Name of a storage's class -> type of its numbers.
+STORAGES = {
+    'DoubleStorage': torch.float64, 'FloatStorage': torch.float32, 'HalfStorage': torch.float16,
+    'BFloat16Storage': torch.bfloat16, 'LongStorage': torch.int64, 'IntStorage': torch.int32,
+    'ShortStorage': torch.int16, 'CharStorage': torch.int8, 'ByteStorage': torch.uint8, 'BoolStorage': torch.bool,
+    'ComplexFloatStorage': torch.complex64, 'ComplexDoubleStorage': torch.complex128,
+}  # fmt: skip
+DTYPES = {
+    name: value
+    for name in (
+        'float64', 'float32', 'float16', 'bfloat16', 'int64', 'int32', 'int16', 'int8', 'uint8', 'uint16', 'uint32',
+        'uint64', 'bool', 'complex64', 'complex128', 'float8_e4m3fn', 'float8_e5m2',
+    )
+    if isinstance(value := getattr(torch, name, None), torch.dtype)
+}  # fmt: skip
+_REBUILD = {
+    ('torch._utils', '_rebuild_tensor'): 'tensor',
+    ('torch._utils', '_rebuild_tensor_v2'): 'tensor',
+    ('torch._utils', '_rebuild_tensor_v3'): 'typed_tensor',
+    ('torch._utils', '_rebuild_parameter'): 'parameter',
+    ('torch', 'Size'): 'size',
+    ('torch', 'device'): 'device',
+    ('collections', 'OrderedDict'): 'ordered_dict',
+    ('_codecs', 'encode'): 'encode',
+    ('builtins', 'set'): 'set',
+    ('__builtin__', 'set'): 'set',
+    ('builtins', 'bytes'): 'bytes',
+    ('__builtin__', 'bytes'): 'bytes',
+}
+# What torch saves of tensors that are not dense.
+_NOT_DENSE = {
+    '_rebuild_sparse_tensor',
+    '_rebuild_qtensor',
+    '_rebuild_meta_tensor_no_storage',
+    '_rebuild_nested_tensor',
+}
+_MOST_DIMENSIONS = 64
+
+
+class CodeInTensorsError(UnsafePickleError):
+    """A file of tensors asks for what could run code."""
+
+
+class SparseTensorError(UnsafePickleError):
+    """A tensor is not dense."""
+
+
+@dataclass
+class Storage:
+    """The numbers that tensors share: their type (None: bytes), how many bytes, and these (n_bytes,) uint8."""
+
+    dtype: torch.dtype | None
+    n_bytes: int
+    bytes: torch.Tensor | None = None
+    taken: bool = False
+
+
+def tensor_name(module: str, name: str) -> Name:
+    """Give what a name in a file of tensors stands for.
+
+    Raises:
+        CodeInTensorsError: it is not on the allow-list.
+        SparseTensorError: it is of tensors that are not dense.
+    """
+    origin = f'{module}.{name}'
+    kind = _REBUILD.get((module, name))
+    if module == 'torch' and name in STORAGES:
+        kind = 'storage'
+    elif origin in ('torch.storage.UntypedStorage', 'torch.UntypedStorage'):
+        kind = 'untyped'
+    elif module == 'torch' and name in DTYPES:
+        kind = 'torch_dtype'
+    elif module == 'torch._utils' and name in _NOT_DENSE:
+        raise SparseTensorError('got one that is sparse, quantized or empty of data')
+    if kind is None:
+        raise CodeInTensorsError(f'{module[:80]}.{name[:80]}')
+    return Name(kind, origin)
+
+
+# Checkpoints hold a dict for each parameter of an optimizer, and curves of a run: a pair of numbers takes 14 bytes or
+# more, four opcodes and a container. What is made of them is on the file's account.
+TENSORS = Dialect(
+    tensor_name, frozenset({'ordered_dict'}), persistent=True, opcodes_per_byte=0.5, containers_per_byte=0.125
+)
+
+
+class TensorBuilder(Builder):
+    """Values of a file of tensors.
+
+    Args:
+        path: the file, for messages.
+        find: what a pickle names of a storage: kind or type, key, how many bytes at least -> the storage.
+        device: where tensors go.
+    """
+
+    closed = frozenset({'encode', 'bytes'})
+
+    def __init__(
+        self, path: Any, find: Callable[[torch.dtype | None, str, int], Storage], device: Any = 'cpu'
+    ) -> None:
+        super().__init__()
+        self.path, self.find, self.device = path, find, device
+
+    def named(self, name: Name) -> Any:
+        """Give a type of numbers; other names mean nothing by themselves."""
+        if name.kind == 'torch_dtype':
+            return DTYPES[name.origin.rpartition('.')[2]]
+        if name.kind in ('storage', 'untyped'):
+            return None
+        raise UnsafePickleError(f'{name.origin} must be called; it is not')
+
+    def object_of(self, node: Made) -> Any:
+        """Make a tensor, or what lies about it."""
+        kind, arguments = node.name.kind, node.arguments
+        if kind == 'persistent':
+            return self.storage(arguments[0])
+        if kind in ('tensor', 'typed_tensor', 'parameter', 'size', 'device'):
+            values = tuple(self.value(part) for part in arguments)
+            if kind == 'parameter':
+                return _checked(values[:1], torch.Tensor)[0]
+            if kind == 'size':
+                return torch.Size(_whole(values[0] if values else (), 'a size'))
+            if kind == 'device':
+                return _device(values)
+            return self._tensor(values, typed=kind == 'typed_tensor')
+        if kind == 'set' and arguments and isinstance(arguments[0], tuple):
+            return self.set_of(list(arguments[0]))
+        return super().object_of(node)
+
+    def find_storages(self, root: Any) -> None:
+        """Ask for every storage that a node names, before anything is made of it."""
+        for node in inner_first(root, parts):
+            if isinstance(node, Made) and node.name.kind == 'persistent':
+                self.storage(node.arguments[0])
+
+    def storage(self, told: Any) -> Storage:
+        """Find the storage that a pickle names."""
+        # ('storage', class, key, device that it was on, number of numbers), and in old files a view that is None.
+        if not (isinstance(told, tuple) and len(told) in (5, 6) and told[0] == 'storage'):
+            raise UnsafePickleError(f'what lies outside of a pickle must be a storage; got {shown(told)}')
+        of, key, count = told[1], told[2], told[4]
+        if not (isinstance(of, Name) and of.kind in ('storage', 'untyped')) or not isinstance(key, str):
+            raise UnsafePickleError(f'a storage must have a type and a key; got {shown(key)}')
+        if len(told) == 6 and told[5] is not None:
+            raise UnsafePickleError('a storage must not be a part of another; got one that is')
+        dtype = STORAGES.get(of.origin.rpartition('.')[2])
+        (number,) = _whole((count,), 'a storage')
+        return self.find(dtype, key, number * (1 if dtype is None else dtype.itemsize))
+
+    def _tensor(self, values: tuple[Any, ...], typed: bool) -> torch.Tensor:
+        if len(values) < (7 if typed else 4):
+            raise UnsafePickleError(
+                f'a tensor must have a storage, a place, a size and strides; got {len(values)}'
+            )
+        storage, start, size, stride = values[:4]
+        dtype = values[6] if typed else getattr(storage, 'dtype', None)
+        if not isinstance(storage, Storage) or not isinstance(dtype, torch.dtype):
+            raise UnsafePickleError('a tensor must be made of a storage of numbers of one type; got another')
+        size, stride = _whole(size, 'a size'), _whole(stride, 'strides')
+        (start,) = _whole((start,), 'a place')
+        if len(size) != len(stride) or len(size) > _MOST_DIMENSIONS:
+            raise UnsafePickleError(
+                f'a tensor must have a stride a dimension; got {len(stride)} for {len(size)}'
+            )
+        wanted = math.prod(size) * dtype.itemsize
+        check_budget(self.path, 'a tensor', wanted, storage.n_bytes)
+        reached = start + (1 + sum((n - 1) * s for n, s in zip(size, stride)) if wanted else 0)
+        check_budget(
+            self.path, 'what a tensor reaches of its storage', reached * dtype.itemsize, storage.n_bytes
+        )
+        charge('a tensor', n_bytes=wanted, n_objects=1)
+        found = _numbers(storage, dtype).as_strided(size, stride, start)
+        whole = not storage.taken and wanted == storage.n_bytes and found.is_contiguous()
+        storage.taken = True
+        if whole:
+            # Nobody else has these bytes.
+            return found if self.device is None else found.to(self.device)
+        return found.clone() if self.device is None else found.to(self.device, copy=True)
+
+
+def _numbers(storage: Storage, dtype: torch.dtype) -> torch.Tensor:
+    if storage.bytes is None:
+        raise UnsafePickleError('a storage must be in the file; got one that is not')
+    return storage.bytes[: storage.n_bytes // dtype.itemsize * dtype.itemsize].view(dtype)
+
+
+def _whole(values: Any, what: str) -> tuple[int, ...]:
+    if not isinstance(values, (tuple, list)) or any(
+        type(v) is not int or not 0 <= v < 1 << 62 for v in values
+    ):
+        raise UnsafePickleError(f'{what} must be of whole numbers from 0 on; got {shown(values)}')
+    return tuple(values)
+
+
+def _checked(values: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
+    if not values or not all(isinstance(value, kind) for value in values):
+        raise UnsafePickleError('a parameter must be made of a tensor; got another')
+    return values
+
+
+def _device(values: tuple[Any, ...]) -> torch.device:
+    if not values or not isinstance(values[0], str) or len(values[0]) > 40:
+        raise UnsafePickleError('a device must have a name; got another')
+    try:
+        return torch.device(*values[:2])
+    except (RuntimeError, TypeError) as error:
+        raise UnsafePickleError(f'a device must be one that torch knows; got {shown(values[0])}') from error
+
 
 _ZIP_STARTS = b'PK\x03\x04'
 # A run of a million steps that keeps a dozen curves has as much.

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.geometry.distortion import fold_radius, undistort
-from smilfit.geometry.projection import project_points
+from smilfit.geometry.projection import fold_radius, project_points, undistort
 from smilfit.geometry.triangulation import triangulate
 
 # A camera is judged by medians, so half of its labels may be wrong. Careful labels of animals miss by 2 to

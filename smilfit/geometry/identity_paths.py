@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.geometry.swap_costs import LEAST_STEPS, TELLING, IdealViews, saturating
+from smilfit.geometry.side_swaps import LEAST_STEPS, TELLING, IdealViews, saturating
 
 # All orders of so many animals are tried in every frame.
 MOST_ANIMALS = 5

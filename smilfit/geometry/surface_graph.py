@@ -12,7 +12,36 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import cKDTree
 
-from smilfit.geometry.welding import first_of_place
+# Of the mesh's size: vertices nearer to each other lie on one place.
+SAME_PLACE = 1e-6
+
+
+def first_of_place(
+    vertices: Float[np.ndarray, 'V 3'], tolerance: float = SAME_PLACE
+) -> Int[np.ndarray, ' V']:
+    """Give of every vertex the first one that lies on its place; itself where it lies there alone.
+
+    Vertices are on one place where one leads to the other in steps of at most the tolerance. Those that are closer
+    count once before neighbours are looked for, so that time and memory do not grow with how many lie together.
+
+    Args:
+        vertices: finite.
+        tolerance: share of the longest side of the vertices' box.
+    """
+    count = len(vertices)
+    step = tolerance * float(np.ptp(vertices, axis=0).max()) if count else 0.0
+    if not step > 0:
+        return np.zeros(count, dtype=np.int64)
+    cells = np.floor((vertices - vertices.min(0)) / step).astype(np.int64)
+    _, one, cell = np.unique(cells, axis=0, return_index=True, return_inverse=True)
+    cell = cell.reshape(-1)
+    pairs = cKDTree(vertices[one]).query_pairs(step, output_type='ndarray')
+    joined = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(one), len(one)))
+    place = connected_components(joined, directed=False)[1][cell]
+    first = np.full(count, count)
+    np.minimum.at(first, place, np.arange(count))
+    return first[place]
+
 
 # Pieces up to so many are each joined to the nearest vertex of all others; of more, to one of so many nearest ones.
 MOST_BRIDGED, NEAR_VERTICES = 64, 16
@@ -242,3 +271,41 @@ def limb_bands(
     start = int(np.nonzero(limb.vertices == limb.tip)[0][0])
     distance = dijkstra(own, indices=start)
     return [limb.vertices[(distance >= a) & (distance < b)] for a, b in zip(edges, edges[1:])]
+
+
+def mean_curvature(
+    vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3'], normals: Float[np.ndarray, 'V 3']
+) -> Float[np.ndarray, ' V']:
+    """Give the mean curvature at vertices, 1 / length: 1 / r on a sphere of radius r, 1 / (2 r) on a cylinder.
+
+    Half of the Laplacian by cotangents, along the normal (Meyer, Desbrun, Schroeder and Barr 2003), by a third of
+    the area around. At the edge of an open surface, and without area, it is 0.
+
+    Args:
+        vertices: of the surface.
+        faces: triangles, counter-clockwise from outside.
+        normals: unit normals of the vertices, outwards.
+    """
+    corners = vertices[faces]
+    pull = np.zeros_like(vertices)
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    around = np.zeros(len(vertices))
+    for k in range(3):
+        np.add.at(around, faces[:, k], area / 3)
+        a, b, c = faces[:, k], faces[:, (k + 1) % 3], faces[:, (k + 2) % 3]
+        # The angle at a weighs the side from b to c.
+        cosine = ((vertices[b] - vertices[a]) * (vertices[c] - vertices[a])).sum(1)
+        half = np.divide(cosine, 4 * area, out=np.zeros_like(area), where=area > 0)
+        side = half[:, None] * (vertices[c] - vertices[b])
+        np.add.at(pull, b, side)
+        np.add.at(pull, c, -side)
+    bent = np.divide(-(pull * normals).sum(1), 2 * around, out=np.zeros(len(vertices)), where=around > 0)
+    bent[_edge_of(faces)] = 0.0
+    return bent
+
+
+def _edge_of(faces: np.ndarray) -> np.ndarray:
+    """Give the vertices on sides of one triangle alone."""
+    sides = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1)
+    unique, count = np.unique(sides, axis=0, return_counts=True)
+    return np.unique(unique[count == 1])

@@ -20,9 +20,14 @@ from smilfit.handlers.keypoints3d import (
     Keypoint3dMSEInput,
     rigid_limbs,
 )
-from smilfit.handlers.meshes import MeshInput, MeshSurfaceHandler, MeshVertexHandler, sample_surface
-from smilfit.handlers.point_cloud import PointCloudHandler
-from smilfit.handlers.point_cloud_input import PointCloudInput
+from smilfit.handlers.meshes import (
+    MeshInput,
+    MeshSurfaceHandler,
+    MeshVertexHandler,
+    PointCloudHandler,
+    PointCloudInput,
+    sample_surface,
+)
 from smilfit.handlers.priors import (
     BetasPriorHandler,
     BodyPosePriorHandler,
@@ -38,8 +43,7 @@ from smilfit.handlers.priors import (
     SmoothPoseHandler,
     SplayPriorHandler,
 )
-from smilfit.handlers.silhouette_input import SilhouetteInput
-from smilfit.handlers.silhouettes import SilhouetteDistanceHandler, SilhouetteHandler
+from smilfit.handlers.silhouettes import SilhouetteDistanceHandler, SilhouetteHandler, SilhouetteInput
 from smilfit.handlers.state import BodyState
 from smilfit.handlers.triangulation import TriangulationConsistencyHandler
 

@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from smilfit.body_models import BodyModelData, available_conventions, keypoint_definitions, load_convention
+from smilfit.body_models import (
+    BodyModelData,
+    available_conventions,
+    keypoint_definitions,
+    load_convention,
+)
 from smilfit.body_models.keypoint_conventions import load_links
 from smilfit.registry import UnknownNameError, did_you_mean
 

@@ -1,22 +1,199 @@
 """Draw the body's silhouette to masks: through a renderer, or by distances in the image without one."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from smilfit.handlers.base import BaseHandler
 from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
-from smilfit.handlers.inputs import BaseInput
+from smilfit.handlers.inputs import BaseInput, MissingObservationError
 from smilfit.handlers.keypoints2d import pixels_of
-from smilfit.handlers.silhouette_input import SilhouetteInput
 from smilfit.handlers.state import BodyState
 from smilfit.losses import PointDistanceLoss, PointSource, SilhouetteL2Loss, Stated
 from smilfit.losses.residuals import from_source
-from smilfit.registry import HANDLERS
+from smilfit.registry import HANDLERS, INPUTS
 from smilfit.renderers import Renderer, SilhouetteRenderer
+from smilfit.structures import Cameras
+
+
+@INPUTS.register_module()
+class SilhouetteInput(BaseInput):
+    """Masks of B frames in C views, and the cameras that saw them.
+
+    Args:
+        masks: bool, or numbers in [0, 1]; uint8 counts as false at 0.
+        cameras: of one set for all frames, or one a frame; their images are the masks.
+        view_weight: (B, C), 0 where a view has no mask; None for 1.
+        handler_key: the handler's.
+    """
+
+    rows = ('masks', '_cameras', 'view_weight', '_distance')
+
+    def __init__(
+        self,
+        masks: Float[Tensor, 'B C H W'] | Bool[Tensor, 'B C H W'] | UInt8[Tensor, 'B C H W'],
+        cameras: Cameras,
+        view_weight: Float[Tensor, 'B C'] | None = None,
+        handler_key: str = 'silhouette',
+    ) -> None:
+        if not masks.is_floating_point():
+            masks = (masks > 0).to(cameras.K.dtype)
+        height, width = masks.shape[2:]
+        if masks.shape[1] != len(cameras):
+            raise ValueError(
+                f'SilhouetteInput: masks must have a view for each camera; got {masks.shape[1]} views and '
+                f'{len(cameras)} cameras.'
+            )
+        sizes = cameras.size.round().long().reshape(-1, 2)
+        if not bool((sizes == sizes.new_tensor([width, height])).all()):
+            raise ValueError(
+                f"SilhouetteInput: the cameras' images must be the masks ({width} x {height}); got "
+                f'{sizes.unique(dim=0).tolist()}. Resize the cameras with Cameras.transformed.'
+            )
+        if not bool(((masks >= 0) & (masks <= 1)).all()):
+            raise ValueError('SilhouetteInput: masks must be in [0, 1]. Divide 8-bit values by 255.')
+        self.masks = masks
+        self._cameras = cameras
+        self.view_weight = masks.new_ones(masks.shape[:2]) if view_weight is None else view_weight
+        self.handler_key = handler_key
+        self._distance: Tensor | None = None
+        self._points: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'SilhouetteInput':
+        """Take a session's masks out of a dataset file, px of the stored crops, with the crops' cameras.
+
+        Raises:
+            MissingObservationError: the session has no mask.
+        """
+        masks, weight = dataset.masks(session)
+        if not weight.any():
+            raise MissingObservationError(
+                f'{dataset.path}: session {session!r} must have a mask for the handler {handler_key!r}; it has none. '
+                "Give the handler's weight 0, or make the file from annotations with masks."
+            )
+        cameras = dataset.stored_cameras(session)
+        return cls(torch.from_numpy(masks), cameras, torch.from_numpy(weight), handler_key)
+
+    @classmethod
+    def from_observation(cls, seen: Any, names: Sequence[str], handler_key: str) -> 'SilhouetteInput':
+        """Take the masks of a batch of training samples, with the cameras of their crops in the scene frame.
+
+        Raises:
+            ValueError: the samples have no masks.
+        """
+        if seen.masks is None:
+            raise ValueError(
+                f'SilhouetteInput: training samples must have masks for the handler {handler_key!r}; the dataset '
+                'file has none. Take the handler away, or make the file from annotations with masks.'
+            )
+        return cls(seen.masks, seen.mask_cameras, seen.mask_weight, handler_key)
+
+    @property
+    def cameras(self) -> Cameras:
+        """The cameras that observed."""
+        return self._cameras
+
+    def observed(self) -> Bool[Tensor, ' B']:
+        """Say which frames have a mask that shows anything."""
+        return ((self.masks > 0).flatten(2).any(2) & (self.view_weight > 0)).any(1)
+
+    def to(self, *args: Any, **kwargs: Any) -> 'SilhouetteInput':
+        """Move or cast."""
+        moved = super().to(*args, **kwargs)
+        moved._points = {}
+        return moved
+
+    def __getitem__(self, index: Any) -> 'SilhouetteInput':
+        """Select frames; each keeps its points, whichever frames are left."""
+        index = slice(index, index + 1 or None) if isinstance(index, int) else index
+        chosen = super().__getitem__(index)
+        chosen._points = {key: (xy[index], there[index]) for key, (xy, there) in self._points.items()}
+        return chosen
+
+    def resized(self, side: int) -> 'SilhouetteInput':
+        """Reduce masks so that their longer side is at most `side` px, cameras exactly; smaller ones stay."""
+        height, width = self.masks.shape[2:]
+        if max(height, width) <= side:
+            return self
+        new = [max(1, round(n * side / max(height, width))) for n in (height, width)]
+        masks = torch.nn.functional.interpolate(self.masks, new, mode='bilinear', antialias=True).clamp(0, 1)
+        x, y = new[1] / width, new[0] / height
+        # Pixel centres are at integers: the corner at -0.5 stays.
+        affine = masks.new_tensor([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
+        size = masks.new_tensor([new[1], new[0]])
+        lead = self.cameras.K.shape[:-2]
+        cameras = self.cameras.transformed(affine.expand(*lead, 2, 3), size.expand(*lead, 2))
+        return SilhouetteInput(masks, cameras, self.view_weight, self.handler_key)
+
+    def flat_cameras(self, every: Cameras | None = None) -> Cameras:
+        """Give one camera an image, frame by frame (B C of them), of the input's own or of corrected ones."""
+        b, c = self.masks.shape[:2]
+        every = self.cameras if every is None else every
+
+        def spread(x: Tensor) -> Tensor:
+            rest = x.shape[-1:] if x.ndim - every.K.ndim == -1 else x.shape[-2:]
+            return x.expand(b, c, *rest).reshape(b * c, *rest)
+
+        return Cameras(
+            names=tuple(f'{frame}/{name}' for frame in range(b) for name in every.names),
+            K=spread(every.K),
+            R=spread(every.R),
+            t=spread(every.t),
+            size=spread(every.size),
+            dist=None if every.dist is None else spread(every.dist),
+            unit=every.unit,
+        )
+
+    def distance_px(self) -> Float[Tensor, 'B C H W']:
+        """Give every pixel's distance to the mask, px; 0 inside and where a view has no mask at all."""
+        # Imported late: scipy takes a third of a second, and few ask for this.
+        from scipy.ndimage import distance_transform_edt
+
+        if self._distance is None:
+            inside = (self.masks > 0.5).cpu().numpy()
+            found = [
+                distance_transform_edt(~m) if m.any() else np.zeros(m.shape)
+                for m in inside.reshape(-1, *inside.shape[2:])
+            ]
+            self._distance = torch.as_tensor(np.stack(found)).reshape(inside.shape).to(self.masks)
+        return self._distance
+
+    def points_px(self, n: int, seed: int = 0) -> tuple[Float[Tensor, 'B C n 2'], Bool[Tensor, 'B C n']]:
+        """Draw pixels (x, y) of every mask, half of them of its outline; fewer where it has fewer.
+
+        Returns:
+            Pixels, and where there is one.
+        """
+        if (n, seed) not in self._points:
+            draw = np.random.default_rng(seed)
+            inside = (self.masks > 0.5).cpu().numpy()
+            chosen = [_draw(m, n, draw) for m in inside.reshape(-1, *inside.shape[2:])]
+            points = np.zeros((len(chosen), n, 2))
+            there = np.zeros((len(chosen), n), dtype=bool)
+            for i, yx in enumerate(chosen):
+                points[i, : len(yx)], there[i, : len(yx)] = yx[:, ::-1], True
+            shape = (*inside.shape[:2], n)
+            xy = torch.as_tensor(points).reshape(*shape, 2).to(self.masks)
+            self._points[n, seed] = xy, torch.as_tensor(there).reshape(shape).to(self.masks.device)
+        return self._points[n, seed]
+
+
+def _draw(mask: np.ndarray, n: int, draw: np.random.Generator) -> np.ndarray:
+    # Imported late: scipy takes a third of a second, and few ask for this.
+    from scipy.ndimage import binary_erosion
+
+    outline = np.argwhere(mask & ~binary_erosion(mask))
+    rest = np.argwhere(mask & binary_erosion(mask))
+    few = [p[draw.permutation(len(p))] for p in (outline, rest)]
+    first = few[0][: max(n - n // 2, n - len(rest))]
+    return np.concatenate((first, few[1][: n - len(first)]))
 
 
 @HANDLERS.register_module()

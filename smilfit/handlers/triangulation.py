@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from smilfit.geometry.rays import meet_rays
+from smilfit.geometry.triangulation import meet_rays
 from smilfit.handlers.base import BaseHandler
 from smilfit.handlers.keypoints2d import MultiviewKeypoint2dMSEInput
 from smilfit.handlers.state import BodyState

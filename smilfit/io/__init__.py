@@ -1,6 +1,5 @@
 """Everything read from or written to other tools."""
 
-from smilfit.io.anipose_session import AniposeSession
 from smilfit.io.annotations import (
     AnnotationReader,
     ImageMask,
@@ -11,20 +10,21 @@ from smilfit.io.annotations import (
     read_images,
 )
 from smilfit.io.calibration import read_calibration, write_calibration
-from smilfit.io.camera_labels import CameraLabels
-from smilfit.io.flat_projects import DeepLabCutSession, LightningPoseSession
+from smilfit.io.camera_warning import check_cameras, triangulate_keypoints
 from smilfit.io.keypoint_maps import available_keypoint_maps, load_keypoint_map
 from smilfit.io.lookup import check_lookup, read_joint_lookup, read_shape_betas
-from smilfit.io.mesh_files import MESH_FORMATS, write_mesh
+from smilfit.io.meshes.mesh_files import MESH_FORMATS, write_mesh
 from smilfit.io.points3d import read_points3d, read_reprojections, write_points3d, write_reprojections
-from smilfit.io.recorded_session import RecordedSession, SessionPlace
-from smilfit.io.session_folder import find_sessions
-from smilfit.io.sleap import SleapSession
-from smilfit.io.sleap_labels import read_labels, read_track_names, write_slp, write_tracks
-from smilfit.io.sleap_multiview import SleapMultiviewSession
-from smilfit.io.triangulation import check_cameras, triangulate_keypoints
+from smilfit.io.recordings.anipose_session import AniposeSession
+from smilfit.io.recordings.camera_labels import CameraLabels
+from smilfit.io.recordings.flat_projects import DeepLabCutSession, LightningPoseSession
+from smilfit.io.recordings.recorded_session import RecordedSession, SessionPlace
+from smilfit.io.recordings.session_folder import find_sessions
+from smilfit.io.recordings.sleap import SleapSession
+from smilfit.io.recordings.sleap_labels import read_labels, read_track_names, write_slp, write_tracks
+from smilfit.io.recordings.sleap_multiview import SleapMultiviewSession
+from smilfit.io.recordings.videos import VideoInfo, iterate_videos, probe_video
 from smilfit.io.truth import read_true_params, write_truth
-from smilfit.io.videos import VideoInfo, iterate_videos, probe_video
 from smilfit.structures import CameraReport
 
 __all__ = [

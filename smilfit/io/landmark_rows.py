@@ -34,7 +34,7 @@ from smilfit.body_models.landmarks import Landmark
 from smilfit.files import shorten
 from smilfit.io.lookup import LookupRow, read_lookup_rows
 from smilfit.registry import UnknownNameError, did_you_mean
-from smilfit.structures.units import MILLIMETRES
+from smilfit.structures.body import MILLIMETRES
 
 ANCHORS = ('joint', 'vertices', 'triangle')
 BODY_LENGTH = 'L'

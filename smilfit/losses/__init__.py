@@ -9,15 +9,13 @@ from smilfit.losses.joint_scale_ties import TiedJointScalePriorLoss
 from smilfit.losses.keypoint_mse import KeypointMSELoss
 from smilfit.losses.landmark_prior import LandmarkOffsetPriorLoss
 from smilfit.losses.limb_length import LimbLengthLoss
-from smilfit.losses.max_mixture import MaxMixturePriorLoss
+from smilfit.losses.max_mixture import MaxMixturePriorLoss, PoseMixture, fit_pose_mixture, read_pose_mixture
 from smilfit.losses.part_size_prior import PartSizePriorLoss
 from smilfit.losses.point_distance import PointDistanceLoss
 from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
-from smilfit.losses.pose_mixture import PoseMixture, fit_pose_mixture, read_pose_mixture
-from smilfit.losses.pose_prior import MahalanobisPosePriorLoss, PoseRegLoss
 from smilfit.losses.residuals import Energies, ParameterSource, PointSource, Residuals, Stated, reduced
 from smilfit.losses.robust import Absolute, Cauchy, GemanMcClure, Robust
-from smilfit.losses.sampled_pose_prior import SampledPosePriorLoss
+from smilfit.losses.sampled_pose_prior import MahalanobisPosePriorLoss, PoseRegLoss, SampledPosePriorLoss
 from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_mixture_prior import ShapeMixturePriorLoss
 from smilfit.losses.shape_prior import ShapePriorLoss

@@ -1,6 +1,7 @@
 """A Gaussian mixture over poses, of which the nearest component counts."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,172 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.files.model_arrays import as_array, read_pickle
+from smilfit.files import reading, replacing
+from smilfit.files.pickles import shown, shown_names
 from smilfit.losses.base import BaseLoss
-from smilfit.losses.pose_mixture import PoseMixture, read_pose_mixture
+from smilfit.losses.pose_gaussian import flat_poses, read_marked
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES
+
+FORMAT = 'smilfit-pose-mixture'
+# Rounds of k-means before the first expectation.
+KMEANS_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class PoseMixture:
+    """M Gaussians over D numbers of a pose: means (M, D) rad, covariances (M, D, D) rad^2, weights (M,)."""
+
+    means: np.ndarray
+    covariances: np.ndarray
+    weights: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check that they fit."""
+        m, d = self.means.shape if self.means.ndim == 2 else (0, 0)
+        if not m or self.covariances.shape != (m, d, d) or self.weights.shape != (m,):
+            raise ValueError(
+                f'PoseMixture: means (M, D), covariances (M, D, D), weights (M,) must fit; got {self.means.shape}, '
+                f'{self.covariances.shape}, {self.weights.shape}.'
+            )
+
+    def log_densities(self, poses: Tensor | np.ndarray) -> np.ndarray:
+        """Give the logarithm of every component's weighted density at every pose (N, M)."""
+        flat = flat_poses(poses, 1, 'PoseMixture')
+        rows = []
+        for mean, covariance, weight in zip(self.means, self.covariances, self.weights):
+            factor = np.linalg.cholesky(covariance)
+            white = np.linalg.solve(factor, (flat - mean).T)
+            log_volume = np.log(np.diag(factor)).sum() + 0.5 * len(mean) * math.log(2 * math.pi)
+            # A component that lost all its poses has no weight, and no density anywhere.
+            log_weight = math.log(weight) if weight > 0 else -math.inf
+            rows.append(log_weight - log_volume - 0.5 * np.square(white).sum(0))
+        return np.stack(rows, 1)
+
+    def log_likelihood(self, poses: Tensor | np.ndarray) -> float:
+        """Give the mean logarithm of the density at poses."""
+        return float(np.logaddexp.reduce(self.log_densities(poses), 1).mean())
+
+    def save(self, path: str | Path) -> Path:
+        """Write an .npz."""
+        path = Path(path).with_suffix('.npz')
+        arrays = {'means': self.means, 'covariances': self.covariances, 'weights': self.weights}
+        with replacing(path) as temporary:
+            np.savez(temporary, format=FORMAT, **arrays)
+        return path
+
+
+def read_pose_mixture(path: str | Path) -> PoseMixture:
+    """Read what `PoseMixture.save` wrote, or SMPLify's pickle with means, covars and weights.
+
+    Raises:
+        ValueError: another kind of file.
+    """
+    path = Path(path)
+    if path.suffix == '.npz':
+        with reading(path, 'a pose prior'):
+            arrays = read_marked(path, FORMAT, ('means', 'covariances', 'weights'))
+            return PoseMixture(arrays['means'], arrays['covariances'], arrays['weights'])
+    raw = read_pickle(path)
+    if not isinstance(raw, dict) or not {'means', 'covars', 'weights'} <= set(raw):
+        found = shown_names(raw) if isinstance(raw, dict) else shown(raw)
+        raise ValueError(
+            f'{path}: a mixture must be a dict with means, covars and weights; got {found}. Is it a mixture?'
+        )
+    keys = ('means', 'covars', 'weights')
+    means, covars, weights = (as_array(raw[k], f'{path}: {k}').astype(np.float64) for k in keys)
+    try:
+        return PoseMixture(means, covars, weights)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+
+
+def fit_pose_mixture(
+    poses: Tensor | np.ndarray,
+    num_gaussians: int = 8,
+    n_iter: int = 200,
+    tolerance: float = 1e-6,
+    least_variance: float = 1e-4,
+    n_starts: int = 4,
+    seed: int = 0,
+) -> PoseMixture:
+    """Fit a mixture of Gaussians to poses (Dempster, Laird and Rubin 1977), for `MaxMixturePriorLoss`.
+
+    Args:
+        poses: (N, J-1, 3) or (N, D) axis-angle, rad.
+        num_gaussians: M.
+        n_iter: most rounds of a start.
+        tolerance: rise of the mean log-likelihood below which a start has converged.
+        least_variance: rad^2; no direction of a component varies less, so that few poses make no needle.
+        n_starts: k-means++ starts (Arthur and Vassilvitskii 2007), of which the likeliest is kept.
+        seed: of the starts.
+
+    Raises:
+        ValueError: fewer poses than Gaussians, or settings that are not positive.
+    """
+    if min(num_gaussians, n_iter, n_starts) < 1 or least_variance <= 0:
+        raise ValueError(
+            'fit_pose_mixture: num_gaussians, n_iter, n_starts and least_variance must be positive; got '
+            f'{num_gaussians}, {n_iter}, {n_starts}, {least_variance}.'
+        )
+    flat = flat_poses(poses, num_gaussians, 'fit_pose_mixture')
+    draw = np.random.default_rng(seed)
+    best, best_likelihood = None, -math.inf
+    for _ in range(n_starts):
+        mixture, likelihood = _start(flat, num_gaussians, least_variance, draw), -math.inf
+        for _ in range(n_iter):
+            changed, before = em_step(mixture, flat, least_variance)
+            if before - likelihood < tolerance:
+                break
+            mixture, likelihood = changed, before
+        if best is None or likelihood > best_likelihood:
+            best, best_likelihood = mixture, likelihood
+    return best
+
+
+def em_step(mixture: PoseMixture, poses: np.ndarray, least_variance: float) -> tuple[PoseMixture, float]:
+    """Do one round of expectation and maximisation.
+
+    Returns:
+        The new mixture, and the mean log-likelihood of the old one; the new one's is never lower, for the bound on
+        the variances is part of the maximisation.
+    """
+    densities = mixture.log_densities(poses)
+    total = np.logaddexp.reduce(densities, 1)
+    return _maximise(poses, np.exp(densities - total[:, None]), least_variance), float(total.mean())
+
+
+def _maximise(poses: np.ndarray, responsibility: np.ndarray, least_variance: float) -> PoseMixture:
+    count = responsibility.sum(0)
+    # A component that lost all its poses stays as a component of weight 0 at the mean of all.
+    share = np.where(count > 0, responsibility / np.maximum(count, 1e-300), 1 / len(poses))
+    means = share.T @ poses
+    covariances = []
+    for k, mean in enumerate(means):
+        centred = poses - mean
+        values, vectors = np.linalg.eigh((share[:, k, None] * centred).T @ centred)
+        # Of all covariances with no variance below the bound, this one is the likeliest.
+        covariances.append((vectors * np.maximum(values, least_variance)) @ vectors.T)
+    return PoseMixture(means, np.stack(covariances), count / count.sum())
+
+
+def _start(poses: np.ndarray, m: int, least_variance: float, draw: np.random.Generator) -> PoseMixture:
+    """Choose far-apart poses as centres, let k-means settle, and take its clusters."""
+    centres = poses[draw.integers(len(poses))][None]
+    while len(centres) < m:
+        away = _squared_distances(poses, centres).min(1)
+        odds = away / away.sum() if away.sum() > 0 else None
+        centres = np.concatenate((centres, poses[draw.choice(len(poses), p=odds)][None]))
+    for _ in range(KMEANS_ROUNDS):
+        member = np.eye(m)[_squared_distances(poses, centres).argmin(1)]
+        count = member.sum(0)[:, None]
+        centres = np.where(count > 0, member.T @ poses / np.maximum(count, 1), centres)
+    return _maximise(poses, member, least_variance)
+
+
+def _squared_distances(poses: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    return np.stack([np.square(poses - c).sum(1) for c in centres], 1)
 
 
 @LOSSES.register_module()

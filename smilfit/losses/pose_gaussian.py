@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.pose_prior_file import read_pose_prior
+from smilfit.body_models.files.smal_parts import read_pose_prior
 from smilfit.files import BadFileError, reading, replacing, shorten
 from smilfit.files.numpy_files import read_npz
 

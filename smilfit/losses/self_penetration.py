@@ -6,7 +6,7 @@ from torch import Tensor
 
 from smilfit.body_models.bone_capsules import BoneCapsules
 from smilfit.body_models.data import BodyModelData
-from smilfit.geometry.closest_point import closest_of_segments
+from smilfit.geometry.surface_search import closest_of_segments
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES

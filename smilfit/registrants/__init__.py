@@ -1,15 +1,15 @@
 """The stage loop: SMPLify and its kin. Registration of scans is imported when it is used: it brings scipy."""
 
-from smilfit.lazy_names import lazy_names
-from smilfit.registrants.hooks import RegistrantHook, SMPLifyVerboseHook
+from importlib import import_module
+
 from smilfit.registrants.initializer import RigidInitializer
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smalify import SMALify
 from smilfit.registrants.smplify import SMPLify, SMPLifyX
 from smilfit.registrants.smplifyxd import SMPLifyXD
 from smilfit.registrants.stage import Stage
+from smilfit.registrants.stagewise import RegistrantHook, SMPLifyVerboseHook, VertexInitializer
 from smilfit.registrants.unswap import SideUnswapper
-from smilfit.registrants.vertex_initializer import VertexInitializer
 from smilfit.registrants.view_doubt import DoubtThresholds, OneViewDoubt, one_view_doubt
 from smilfit.registrants.view_initializer import ViewInitializer
 
@@ -31,4 +31,10 @@ __all__ = [
     'ViewInitializer',
     'one_view_doubt',
 ]
-__getattr__, _ = lazy_names(__name__, {'MeshRegistrant': 'registration'})
+
+
+def __getattr__(name: str) -> object:
+    # Registration of scans is a wing: it is imported when somebody asks for it.
+    if name == 'MeshRegistrant':
+        return getattr(import_module('smilfit.scans.registration'), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -9,8 +9,8 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.structures import Cameras, FitResult, FittedModel, Keypoints3d
+from smilfit.structures.body import by_blocks
 from smilfit.structures.cameras import LARGEST
-from smilfit.structures.frame_blocks import by_blocks
 
 
 def observed_names(inputs: Mapping[str, BaseInput]) -> tuple[str, ...]:

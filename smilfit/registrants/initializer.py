@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.geometry.procrustes import procrustes, procrustes_shared_scale
+from smilfit.geometry.alignment import procrustes, procrustes_shared_scale
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.handlers import BaseInput, Keypoint3dMSEInput, MultiviewKeypoint2dMSEInput
 from smilfit.io import triangulate_keypoints

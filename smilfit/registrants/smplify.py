@@ -16,12 +16,7 @@ from smilfit.registrants.description import described, observed_names
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.first_order import run_first_order
 from smilfit.registrants.history import history_entry, sentence_of, skipped_entry
-from smilfit.registrants.matching import (
-    as_inputs,
-    check_batch,
-    match,
-    numbered,
-)
+from smilfit.registrants.matching import as_inputs, check_batch, match, numbered
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.recovery import among_all, run_recovering, with_causes
 from smilfit.registrants.second_order import run_second_order

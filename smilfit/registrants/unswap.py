@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData
-from smilfit.geometry.side_swaps import SidePairs, SwapCosts, find_swaps
-from smilfit.geometry.swap_costs import IdealViews
+from smilfit.geometry.side_swaps import IdealViews, SidePairs, SwapCosts, find_swaps
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.registrants.swaps import (

@@ -19,7 +19,7 @@ from smilfit.handlers import (
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState
 from smilfit.structures import BodyParams, Keypoints2d, parameter_names
-from smilfit.structures.frame_blocks import by_blocks
+from smilfit.structures.body import by_blocks
 
 # A stage with its factors on named keypoints.
 Weighted = tuple[Stage, Mapping[str, float]]

@@ -49,28 +49,28 @@ LOSSES = _root('loss', 'losses')
 HANDLERS = _root('handler', 'handlers')
 INPUTS = _root('input', 'handlers')
 SOLVERS = _root('solver', 'solvers')
-REGISTRANTS = _root('registrant', 'registrants', 'registrants.registration', 'segmentation')
+REGISTRANTS = _root('registrant', 'registrants', 'scans.registration', 'registrants.segmentation')
 REGISTRANT_HOOKS = _root('registrant hook', 'registrants')
 RENDERERS = _root('renderer', 'renderers')
 SESSIONS = _root('session', 'io')
 ANNOTATIONS = _root('annotation format', 'io')
-SEGMENTERS = _root('segmenter', 'segmentation')
+SEGMENTERS = _root('segmenter', 'registrants.segmentation')
 # Where the animal is in a frame, for networks that want crops.
 BOX_FINDERS = _root('box finder', 'datasets')
 # Functions path -> model data under the endings of their files, such as '.npz': not built from configs.
 BODY_MODEL_READERS = _root('body model reader', 'body_models')
 # Formats that a fit is written in, under their words on the command line: not built from configs.
-EXPORTERS = _root('export format', 'exports')
+EXPORTERS = _root('export format', 'io.exports')
 
-MODELS = _child('model', MMENGINE_MODELS, 'models.registered', 'smilify.regressor')
+MODELS = _child('model', MMENGINE_MODELS, 'networks.registered', 'smilify.regressor')
 DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
 DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets')
 TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets')
 METRICS = _child('metric', MMENGINE_METRICS, 'evaluation')
-HOOKS = _child('hook', MMENGINE_HOOKS, 'engine.registered')
-OPTIM_WRAPPERS = _child('optim wrapper', MMENGINE_OPTIM_WRAPPERS, 'engine.registered')
+HOOKS = _child('hook', MMENGINE_HOOKS, 'networks.engine.registered')
+OPTIM_WRAPPERS = _child('optim wrapper', MMENGINE_OPTIM_WRAPPERS, 'networks.engine.registered')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'engine.registered'
+    'optim wrapper constructor', MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS, 'networks.engine.registered'
 )
 
 REGISTRIES = (

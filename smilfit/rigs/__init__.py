@@ -2,8 +2,7 @@
 
 from smilfit.rigs.building import ImportReport, build_model
 from smilfit.rigs.clip_poses import ClipPoses, read_clips, write_clips
-from smilfit.rigs.read_rig import read_rig
-from smilfit.rigs.rig import Clip, Rig, Site
+from smilfit.rigs.read_rig import Clip, Rig, Site, read_rig
 
 __all__ = [
     'Clip',

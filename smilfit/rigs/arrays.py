@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
-from smilfit.body_models.pickle_reader import as_array, read_pickle, whole_numbers
+from smilfit.body_models.files.model_arrays import as_array, read_pickle, whole_numbers
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.numpy_files import npz_names, read_npz
-from smilfit.rigs.rig import Rig
-from smilfit.rigs.trees import check_no_loop
-from smilfit.rigs.unique_names import unique_names
+from smilfit.rigs.building import check_no_loop, unique_names
+from smilfit.rigs.read_rig import Rig
 
 WHAT = 'a rig of arrays'
 KEYS_FILE = Path(__file__).parent / 'array_keys.json'

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from smilfit.body_models.smil import SMIL
 from smilfit.files import BadFileError, read_npz, replacing
 from smilfit.geometry.rotation import rotmat_to_axis_angle
-from smilfit.rigs.transforms import nearest_rotations
+from smilfit.rigs.read_rig import nearest_rotations
 from smilfit.structures import BodyParams
 
 # Uniform scales of joints that differ from one by less are noise of the file.

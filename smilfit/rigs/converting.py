@@ -1,20 +1,77 @@
 """A body model from one file format to another, with word of what is lost, and the file read back and compared."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from smilfit.body_models.data import BodyModelData
+import numpy as np
+import torch
+
+from smilfit.body_models.checks import check_body_model
+from smilfit.body_models.data import BodyModelData, origins_in_words
 from smilfit.body_models.files import load_body_model_data, save_body_model
+from smilfit.body_models.files.smal_file import write_smal_file
+from smilfit.body_models.files.smal_parts import with_smal_parts
+from smilfit.body_models.files.stored_model import StoredModel, read_stored_model
+from smilfit.body_models.part_sizes import default_part_sizes
 from smilfit.body_models.shipped_models import find_body_model
-from smilfit.body_models.smal_parts import with_smal_parts
-from smilfit.body_models.smal_writer import write_smal_file
-from smilfit.body_models.stored_model import StoredModel, read_stored_model
+from smilfit.body_models.smil import SMIL
 from smilfit.rigs.building import build_model, naming_file
-from smilfit.rigs.comparing import body_difference
-from smilfit.rigs.model_gltf import holds_body_model, read_model_gltf, write_model_gltf
-from smilfit.rigs.read_rig import is_rig, read_rig
-from smilfit.rigs.rig import Rig
+from smilfit.rigs.checking.mesh import Edges, connected_parts
+from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
+from smilfit.rigs.checking.weights_and_shape import shape_sd
+from smilfit.rigs.gltf.model import holds_body_model, read_model_gltf, write_model_gltf
+from smilfit.rigs.read_rig import Rig, is_rig, read_rig
+from smilfit.structures import BodyParams
+from smilfit.structures.body import MILLIMETRES
+
+# Standard deviations of the random bodies: rad, and logarithms of joint scales.
+_TURN_RAD, _LOG_SCALE = 0.5, 0.1
+
+
+def body_difference(first: BodyModelData, second: BodyModelData, count: int = 4, seed: int = 0) -> float:
+    """Measure how far vertices and joints of two models lie apart at most, a share of the first one's size.
+
+    Bodies are posed at random, shaped at random within the first one's covariance, and have random joint scales and
+    the scales and offsets that shapes drive. Infinite for models of other counts.
+
+    Args:
+        first: a model.
+        second: another, with its vertices and joints in the same order.
+        count: of random bodies.
+        seed: of the random numbers.
+    """
+    if _counts(first) != _counts(second):
+        return float('inf')
+    params = _random_params(first, count, np.random.default_rng(seed))
+    found = []
+    for data in (first, second):
+        body = SMIL(data, scale_directions=0.05, offset_directions=0.05).double()
+        with torch.no_grad():
+            output = body(params, ('vertices', 'joints'))
+        found.append(torch.cat((output.vertices, output.joints), 1).numpy())
+    size = float(np.ptp(first.v_template, axis=0).max())
+    return float(np.linalg.norm(found[0] - found[1], axis=-1).max()) / size
+
+
+def _counts(data: BodyModelData) -> tuple[object, ...]:
+    return data.n_vertices, data.joint_names, tuple(data.parents.tolist()), data.n_betas
+
+
+def _random_params(data: BodyModelData, count: int, rng: np.random.Generator) -> BodyParams:
+    betas = (
+        np.zeros((count, data.n_betas)) if data.shape_mean is None else np.tile(data.shape_mean, (count, 1))
+    )
+    sd = np.ones(data.n_betas) if data.shape_cov is None else np.sqrt(np.diag(data.shape_cov).clip(0))
+    drawn = {
+        'global_orient': _TURN_RAD * rng.normal(size=(count, 3)),
+        'body_pose': _TURN_RAD * rng.normal(size=(count, data.n_joints - 1, 3)),
+        'betas': betas + sd * rng.normal(size=betas.shape),
+        'transl': rng.normal(size=(count, 3)),
+        'scale': np.ones(count),
+        'log_joint_scales': _LOG_SCALE * rng.normal(size=(count, data.n_joints, 3)),
+    }
+    return BodyParams.of({name: torch.from_numpy(value) for name, value in drawn.items()})
 
 
 class Conversion(NamedTuple):
@@ -117,3 +174,154 @@ def _stored(path: Path) -> StoredModel:
 def _built(path: Path, rig: Rig) -> StoredModel:
     with naming_file(path, rig):
         return StoredModel(build_model(rig)[0])
+
+
+# Coefficients whose deviations are written out.
+_SHOWN = 8
+
+
+def describe_model(model: StoredModel, path: Path | None = None) -> list[tuple[str, str]]:
+    """Give names and values of a page, in order.
+
+    Args:
+        model: as its file has it.
+        path: its file.
+
+    Raises:
+        ValueError: a model that breaks a rule; `smilfit model check` says all that is wrong with it.
+    """
+    data = check_body_model(model.data, str(path or model.data.name))
+    lines = [('model', data.name)]
+    if path is not None:
+        lines.append(('file', f'{path} ({path.stat().st_size / 1e6:.2f} MB)'))
+    lines += [
+        ('hash', data.content_hash()),
+        ('licence', data.licence or 'not stated'),
+        ('version', data.version or 'not stated'),
+        ('mesh', _mesh(data)),
+        ('size', _size(model)),
+        ('axes', f'up {data.up_axis or "not stated"}, forward {data.forward_axis or "not stated"}'),
+        ('joints', f'{data.n_joints}, {_rest(data)}; scales are {data.joint_scale_mode}'),
+        ('weights', _weights(data)),
+        ('limits', _limits(data)),
+        ('symmetry', _symmetry(data)),
+        ('shape', _shape(model)),
+        ('pose shapes', 'none' if data.posedirs is None else f'{len(data.posedirs)} directions'),
+        ('pose prior', 'stated' if data.pose_prior_precision is not None else 'none'),
+    ]
+    if data.n_expression:
+        lines.append(('expression', f'{data.n_expression} coefficients'))
+    lines += [(f'keypoints {name}', _keypoints(points)) for name, points in data.keypoint_sets.items()]
+    if not data.keypoint_sets:
+        lines.append(('keypoints', 'no sets; joints are keypoints by their names'))
+    if data.landmarks:
+        lines.append(('landmarks', ', '.join(data.landmarks)))
+    parts = data.part_sizes or default_part_sizes(data)
+    origin = 'stated' if data.part_sizes else 'by the tree'
+    lines.append(('part sizes', f'{", ".join(parts) or "none"} ({origin})'))
+    if data.joint_groups:
+        lines.append(('groups', ', '.join(f'{n} ({len(g)})' for n, g in data.joint_groups.items())))
+    return lines
+
+
+def tree_lines(data: BodyModelData) -> Iterator[str]:
+    """Draw the tree of joints, each with the length of its bone, its vertices, and its limits in degrees."""
+    children: dict[int, list[int]] = {}
+    for j, parent in enumerate(data.parents.tolist()):
+        children.setdefault(parent, []).append(j)
+    moved = np.bincount(data.weights.cols, data.weights.values > 0, data.n_joints).astype(int)
+
+    def below(joint: int, depth: int) -> Iterator[str]:
+        parent = int(data.parents[joint])
+        text = f'{"  " * depth}{data.joint_names[joint]}'
+        facts = [f'{moved[joint]} vertices']
+        if parent >= 0:
+            facts.insert(0, f'{np.linalg.norm(data.joints[joint] - data.joints[parent]):.4g} from its parent')
+        if data.joint_limits is not None:
+            degrees = np.degrees(data.joint_limits[joint])
+            facts.append(
+                ' '.join(f'{axis} {low:.0f}..{high:.0f}' for axis, (low, high) in zip('xyz', degrees))
+            )
+        yield f'{text}: {", ".join(facts)}'
+        for child in children.get(joint, ()):
+            yield from below(child, depth + 1)
+
+    for root in children.get(-1, ()):
+        yield from below(root, 0)
+
+
+def _mesh(data: BodyModelData) -> str:
+    if not len(data.faces):
+        return f'{data.n_vertices} vertices, no faces'
+    parts = len(np.unique(connected_parts(data.faces, data.n_vertices)[np.unique(data.faces)]))
+    open_edges = int((Edges.of(data.faces).shared_by == 1).sum())
+    return (
+        f'{data.n_vertices} vertices, {len(data.faces)} faces, {parts} part{"" if parts == 1 else "s"}, '
+        f'{open_edges or "no"} open edges'
+    )
+
+
+def _size(model: StoredModel) -> str:
+    data = model.data
+    sides = np.ptp(data.v_template, axis=0)
+    unit = data.unit or 'units (none is stated)'
+    text = ' x '.join(f'{side:.4g}' for side in sides) + f' {unit} along x, y, z'
+    if data.unit in MILLIMETRES and data.unit != 'mm':
+        text += f'; {model.size * MILLIMETRES[data.unit]:.4g} mm long'
+    return text
+
+
+def _rest(data: BodyModelData) -> str:
+    if data.joint_regressor is None:
+        return 'static: shape does not move them'
+    entries = len(data.joint_regressor.values)
+    return f'regressed from the skin ({entries / max(data.n_joints, 1):.0f} vertices each on average)'
+
+
+def _weights(data: BodyModelData) -> str:
+    count = np.bincount(data.weights.rows, data.weights.values != 0, data.n_vertices).astype(int)
+    each = ', '.join(f'{int((count == n).sum())} vertices on {n}' for n in np.unique(count))
+    return f'{each} joint{"s" if count.max(initial=0) > 1 else ""}'
+
+
+def _limits(data: BodyModelData) -> str:
+    if data.joint_limits is None:
+        return 'none: fits take 90 degrees in limbs and 45 on the midline'
+    low, high = data.joint_limits[..., 0], data.joint_limits[..., 1]
+    span = np.degrees(high - low)
+    locked = int((span < 1e-4).sum())
+    free = span.size - locked
+    own = '' if data.joint_axes is None else "; along the joints' own axes"
+    origin = origins_in_words(data.joint_limits_from) or 'stated, not said where from'
+    wide = f', {np.median(span[span >= 1e-4]):.0f} degrees wide (median)' if free else ''
+    return f'of {data.n_joints} joints {origin}; {free} free axes{wide}, {locked} locked{own}'
+
+
+def _symmetry(data: BodyModelData) -> str:
+    pairs = joint_pairs(data)
+    axis = mirror_axis(data, pairs)
+    origin = 'stated' if data.joint_symmetry else 'by their names, not stated'
+    mirror = 'no axis mirrors them' if axis is None else f'mirrored along {"xyz"[axis]}'
+    return f'{len(pairs)} pairs of joints ({origin}), {mirror}' if pairs else 'none'
+
+
+def _shape(model: StoredModel) -> str:
+    data = model.data
+    if data.shapedirs is None:
+        return 'none'
+    sd = shape_sd(data)
+    moved = sd * np.linalg.norm(data.shapedirs, axis=1).max(0) / model.size
+    text = ', '.join(f'{100 * share:.1f}' for share in moved[:_SHOWN]) + (' ...' if len(sd) > _SHOWN else '')
+    given = 'covariance stated' if data.shape_cov is not None else 'no covariance: sd 1 taken'
+    also = [
+        w for w, x in (('joint scales', data.scaledirs), ('joint offsets', data.transdirs)) if x is not None
+    ]
+    if data.shape_mixture is not None:
+        also.append(f'a mixture of {len(data.shape_mixture.names)} kinds')
+    more = f'; also {", ".join(also)}' if also else ''
+    return f'{data.n_betas} coefficients ({given}); one sd moves vertices by up to {text} % of its size{more}'
+
+
+def _keypoints(points: dict[str, str | dict[int, float]]) -> str:
+    on_joints = sum(isinstance(definition, str) for definition in points.values())
+    return f'{len(points)}: {on_joints} joints, {len(points) - on_joints} on the skin: {", ".join(points)}'

@@ -1,14 +1,17 @@
 """Left and right of a rig: the mirror in which its mesh looks the same, and pairs of joints by place and by name."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_matrix, diags
 from scipy.spatial import cKDTree
 
+from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.sides import names_of_other_side
+from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis, mirror_centre
 
 # Of the mesh's size: how far a vertex's image may be from a vertex, and a joint's from a joint.
 _MESH, _JOINT = 0.005, 0.02
@@ -134,3 +137,174 @@ def _place_pairs(
         for i, k in enumerate(other.tolist())
         if i < k and other[k] == i and apart[i, k] <= _JOINT * size
     ]
+
+
+SIDES = ('mean', 'left', 'right')
+# Of the mesh's size: vertices of two sides are partners where one's image is that near to the other.
+_PARTNER = 0.02
+_ONE_PLACE = 1e-6
+# Vertices that one without a partner follows.
+_ABOUT = 4
+# Cosine of the angle to an axis.
+_ALMOST_ALONG = 0.999
+
+
+def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, tuple[str, ...]]:
+    """Make skin, weights, joints, regressor and shape directions of both sides mirror images of each other.
+
+    Across the plane that mirrors the mesh, wherever it lies. Vertices are partners where each is nearest to the
+    other's image; what has none keeps its weights, moves as those about it do, and is counted. Order and number of
+    vertices stay.
+
+    Args:
+        data: the model.
+        side: 'mean' gives both sides half; 'left' or 'right' gives the other side the image of this one.
+
+    Raises:
+        ValueError: another side; no mirror; nothing says which side is left.
+    """
+    if side not in SIDES:
+        raise ValueError(f'symmetrise: the side must be one of {", ".join(SIDES)}; got {side!r}.')
+    pairs = joint_pairs(data)
+    mirror = _mirror(data, pairs)
+    joints = np.arange(data.n_joints)
+    for a, b in pairs:
+        joints[[a, b]] = b, a
+    partner = _partners(data.v_template, mirror)
+    taken = _taken(data, mirror, side, pairs)
+    other = 0.5 if side == 'mean' else 1.0
+    there = partner >= 0
+    partner = np.where(there, partner, np.arange(data.n_vertices))
+    # On the plane a vertex is its own partner, and half of it is its image in any case.
+    middle = there & (np.linalg.norm(data.v_template[partner] - data.v_template, axis=1) == 0)
+    share_other = np.where(middle, 0.5, np.where(there & taken(data.v_template), other, 0.0))
+    # A joint without another side is mirrored onto the plane where it is near to it, else it stays.
+    near = np.abs(data.joints @ mirror.normal - mirror.at) <= _PARTNER * np.ptp(data.v_template, 0).max()
+    paired = joints != np.arange(data.n_joints)
+    joint_other = np.where(paired, np.where(taken(data.joints), other, 0.0), np.where(near, 0.5, 0.0))
+    reflection = np.eye(3) - 2 * np.outer(mirror.normal, mirror.normal)
+
+    def turned(values: np.ndarray, order: np.ndarray, share: np.ndarray, image: np.ndarray) -> np.ndarray:
+        share = share.reshape(-1, *(1,) * (values.ndim - 1))
+        return (1 - share) * values + share * image[order]
+
+    vertices = turned(data.v_template, partner, share_other, mirror.image(data.v_template))
+    if not there.all():
+        vertices[~there] += _followed(data.v_template, vertices, there)
+    rest = turned(data.joints, joints, joint_other, mirror.image(data.joints))
+    shapedirs = data.shapedirs
+    if shapedirs is not None:
+        shapedirs = turned(shapedirs, partner, share_other, np.einsum('ab,vbs->vas', reflection, shapedirs))
+    scaledirs, transdirs = data.scaledirs, data.transdirs
+    if scaledirs is not None:
+        scaledirs = turned(scaledirs.swapaxes(0, 1), joints, joint_other, scaledirs.swapaxes(0, 1)).swapaxes(
+            0, 1
+        )
+    if transdirs is not None:
+        image = np.einsum('ab,jsb->jsa', reflection, transdirs.swapaxes(0, 1))
+        transdirs = turned(transdirs.swapaxes(0, 1), joints, joint_other, image).swapaxes(0, 1)
+    weights = _mixed(data.weights, partner, joints, share_other)
+    regressor = data.joint_regressor
+    if regressor is not None:
+        regressor = _mixed(regressor, joints, partner, joint_other)
+        rest = regressor @ vertices
+    moved = np.linalg.norm(vertices - data.v_template, axis=1)
+    normal = ', '.join(f'{abs(x):.3g}' if abs(x) < 1e-9 else f'{x:.3g}' for x in mirror.normal)
+    told = [
+        f'mirrored across ({normal}) at {mirror.at:.4g}: {int((there & ~middle).sum()) // 2} pairs of vertices, '
+        f'{int(middle.sum())} on the plane; they moved by up to {moved.max():.3g} of '
+        f'{np.ptp(data.v_template, 0).max():.3g}'
+    ]
+    if not there.all():
+        told.append(
+            f'{int((~there).sum())} vertices have no partner on the other side and moved as those about them'
+        )
+    mended = replace(
+        data,
+        v_template=vertices,
+        joints=rest,
+        weights=weights,
+        joint_regressor=regressor,
+        shapedirs=shapedirs,
+        scaledirs=scaledirs,
+        transdirs=transdirs,
+        symmetry_plane_vertices=np.flatnonzero(middle),
+        joint_symmetry=data.joint_symmetry
+        or tuple((data.joint_names[a], data.joint_names[b]) for a, b in pairs),
+    )
+    return mended, tuple(told)
+
+
+def _mirror(data: BodyModelData, pairs: list[tuple[int, int]]) -> Mirror:
+    """Find the plane: that in which the mesh looks the same, else that between the joints of two sides.
+
+    A plane that is almost across an axis is taken to be, where the mesh looks no worse in that.
+    """
+    found = find_symmetry(data.v_template, data.joint_names, data.joints).mirror
+    planes = [] if found is None else [found]
+    axis = mirror_axis(data, pairs) if found is None else int(np.abs(found.normal).argmax())
+    if axis is not None and (found is None or abs(found.normal[axis]) > _ALMOST_ALONG):
+        places = [0.0, float(np.ptp(data.v_template[:, axis]) / 2 + data.v_template[:, axis].min())]
+        if pairs:
+            places.append(mirror_centre(data, pairs, axis))
+        planes += [Mirror(np.eye(3)[axis], at, 0.0) for at in places]
+    if not planes:
+        raise ValueError(
+            f'{data.name}: must have two sides: a plane in which the mesh looks the same, or joints whose names are '
+            'those of two sides (`left` and `right`, `_l` and `_r`); it has neither.'
+        )
+    tree = cKDTree(data.v_template)
+    return min(planes, key=lambda plane: float(tree.query(plane.image(data.v_template))[0].mean()))
+
+
+def _partners(vertices: Float[np.ndarray, 'V 3'], mirror: Mirror) -> Int[np.ndarray, ' V']:
+    """Give each vertex the one that is nearest to its image, where that holds the other way round too; else -1.
+
+    Vertices at one place, as at seams, are as good as each other.
+    """
+    size = np.ptp(vertices, axis=0).max()
+    apart, nearest = cKDTree(vertices).query(mirror.image(vertices))
+    back = np.linalg.norm(vertices[nearest[nearest]] - vertices, axis=1) <= _ONE_PLACE * size
+    return np.where(back & (apart <= _PARTNER * size), nearest, -1)
+
+
+def _followed(
+    before: Float[np.ndarray, 'V 3'], after: Float[np.ndarray, 'V 3'], there: Bool[np.ndarray, ' V']
+) -> Float[np.ndarray, 'n 3']:
+    """Give by how much vertices that are not `there` move where they go with those about them."""
+    count = min(_ABOUT, int(there.sum()))
+    if not count:
+        return np.zeros((len(before), 3))
+    near = cKDTree(before[there]).query(before[~there], count)[1].reshape(-1, count)
+    return (after - before)[there][near].mean(1)
+
+
+def _taken(
+    data: BodyModelData, mirror: Mirror, side: str, pairs: list[tuple[int, int]]
+) -> Callable[[Float[np.ndarray, 'N 3']], Bool[np.ndarray, ' N']]:
+    """Give a function that says which points take the other's image: all, or those of the other side."""
+    if side == 'mean':
+        return lambda points: np.ones(len(points), bool)
+    if not pairs:
+        raise ValueError(
+            f'{data.name}: nothing says which side is left: no pairs of joints, neither stated nor by name. Take the '
+            'mean of both.'
+        )
+    left = np.median([(data.joints[a] - data.joints[b]) @ mirror.normal for a, b in pairs])
+    towards = np.sign(left) * (1 if side == 'left' else -1)
+
+    def other_side(points: Float[np.ndarray, 'N 3']) -> Bool[np.ndarray, ' N']:
+        return (points @ mirror.normal - mirror.at) * towards < 0
+
+    return other_side
+
+
+def _mixed(matrix: SparseMatrix, rows: np.ndarray, cols: np.ndarray, share: np.ndarray) -> SparseMatrix:
+    """Mix each row with its partner's, whose columns are those of the other side; rows keep their sums."""
+    own = csr_matrix((matrix.values, (matrix.rows, matrix.cols)), matrix.shape)
+    other = csr_matrix((matrix.values, (matrix.rows, cols[matrix.cols])), matrix.shape)[rows]
+    found = (diags(1 - share) @ own + diags(share) @ other).tocoo()
+    kept = found.data != 0
+    return SparseMatrix(
+        found.row[kept].astype(np.int64), found.col[kept].astype(np.int64), found.data[kept], matrix.shape
+    )

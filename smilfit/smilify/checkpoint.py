@@ -17,13 +17,13 @@ from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import SMIL
-from smilfit.engine import build_regressor
-from smilfit.engine.checkpoint_loader import ENTRY, FORMAT_VERSION, check_weights, names_entry
-from smilfit.engine.config_text import config_text
-from smilfit.engine.model_building import load_body_for
 from smilfit.files import BadFileError, shorten, write_bytes, write_text
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
-from smilfit.models.statistics import DatasetNames, TrainingStatistics
+from smilfit.networks.engine import build_regressor
+from smilfit.networks.engine.checkpoint_loader import ENTRY, FORMAT_VERSION, check_weights, names_entry
+from smilfit.networks.engine.config_text import config_text
+from smilfit.networks.engine.model_building import load_body_for
+from smilfit.networks.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import did_you_mean, read_config
 from smilfit.smilify.layers import BACKBONES, VITS
 from smilfit.version import __version__

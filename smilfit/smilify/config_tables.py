@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smilfit.files import BadFileError, shorten
-from smilfit.models.regressors import NOMINAL_PX
+from smilfit.networks.regressors import NOMINAL_PX
 from smilfit.registry import reject_unknown
 
 _PAGES = 'our test command writes pictures and a report'

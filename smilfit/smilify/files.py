@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float
 
-from smilfit.apis.data_source import DataSource, options_from
+from smilfit.apis.preprocessing.data_source import DataSource, options_from
 from smilfit.body_models import BodyModelData, load_body_model_data
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets import CROP_MODES, PreprocessOptions, StoredSession
@@ -20,7 +20,7 @@ from smilfit.datasets.stored_values import check_finite
 from smilfit.files import BadFileError, reading
 from smilfit.files.hdf5 import check_hdf5
 from smilfit.io import check_lookup, read_joint_lookup
-from smilfit.io.slp_files import read_node_orders
+from smilfit.io.recordings.slp_files import read_node_orders
 from smilfit.smilify.samples import SampleTables, known_poses, read_samples
 from smilfit.smilify.schema import (
     PARAMETERS,

@@ -15,13 +15,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.driven_joints import MIN_JOINT_SCALE
+from smilfit.body_models.part_sizes import MIN_JOINT_SCALE
 from smilfit.handlers import BaseHandler
-from smilfit.models.heads.camera_heads import CameraNames, centred_lens
-from smilfit.models.regressors.base import BodyRegressor, check_views
-from smilfit.models.regressors.prediction import Prediction
-from smilfit.models.scene_frame import SceneFrame, cameras_of
-from smilfit.models.statistics import TrainingStatistics
+from smilfit.networks.heads.camera_heads import CameraNames, centred_lens
+from smilfit.networks.regressors.base import BodyRegressor, check_views
+from smilfit.networks.regressors.prediction import Prediction
+from smilfit.networks.scene_frame import SceneFrame, cameras_of
+from smilfit.networks.statistics import TrainingStatistics
 from smilfit.registry import MODELS, build, build_handler
 from smilfit.smilify.network import SmilifyOutput, ViewCameras
 from smilfit.structures import BodyParams, Cameras

@@ -19,7 +19,14 @@ from jaxtyping import Float, Int
 from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.store_schema import MOST_BETAS, MOST_FRAME, MOST_RESOLUTION
 from smilfit.datasets.stored_values import check_cameras, check_finite
-from smilfit.datasets.table_checks import Attributes, Table, check_group, check_table, check_tables, refuse
+from smilfit.datasets.table_checks import (
+    Attributes,
+    Table,
+    check_group,
+    check_table,
+    check_tables,
+    refuse,
+)
 from smilfit.files import reading
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.files.hdf5 import check_hdf5

@@ -9,11 +9,14 @@ from smilfit.solvers.chain_recording import ChainRecording, ChainView
 from smilfit.solvers.chain_steps import ChainFactor, ChainStep, ChainSteps
 from smilfit.solvers.damping import DampingPolicy
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
-from smilfit.solvers.least_squares import FrameStatus, LeastSquares
-from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
+from smilfit.solvers.levenberg_marquardt import (
+    FrameStatus,
+    LeastSquares,
+    LevenbergMarquardt,
+    SecondOrderSolver,
+)
 from smilfit.solvers.motion_solve import CarriedPoints, MotionCoupling, motion_quadratic, solve_motion
 from smilfit.solvers.processes import DistributedProcesses, Processes
-from smilfit.solvers.second_order import SecondOrderSolver
 from smilfit.solvers.warp_chain import solve_chains, warp_available
 
 __all__ = [

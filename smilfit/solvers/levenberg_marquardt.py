@@ -1,19 +1,91 @@
 """Levenberg-Marquardt on many frames at once, each with its own damping, acceptance and end."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.registry import SOLVERS
 from smilfit.solvers.base import SolverResult, StepCallback, StopReason
 from smilfit.solvers.damping import DAMPING, DampingPolicy, accepted, ended, next_damping
-from smilfit.solvers.least_squares import FrameStatus, LeastSquares
-from smilfit.solvers.second_order import SecondOrderSolver
+from smilfit.solvers.processes import Processes
+
+
+@runtime_checkable
+class LeastSquares(Protocol):
+    """What the solver needs of a problem. Points and evaluations are the problem's own.
+
+    Processes that share a problem go through all steps together: each waits for those that still have frames.
+    """
+
+    coupled: bool
+    processes: Processes
+
+    def evaluate(self, point: Any, robust_scale: float = 1.0) -> Any:
+        """Give an evaluation with `point` and `energy` (B,)."""
+
+    def step(self, at: Any, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Any:
+        """Give a step with `predicted_reduction` (B,) of the energy by the quadratic model.
+
+        `n_together` says how many frames all processes still work on.
+        """
+
+    def moved(self, at: Any, step: Any) -> Any:
+        """Give the point after a step."""
+
+    def take(self, index: Int[Tensor, ' n']) -> 'LeastSquares':
+        """Give the problem of some frames alone; only asked of one that is not coupled."""
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the frames that hang together: those of all processes, or of this one."""
+
+
+@dataclass(frozen=True)
+class FrameStatus:
+    """How each frame ended."""
+
+    converged: Bool[Tensor, ' B']
+    n_iter: Int[Tensor, ' B']
+
+
+class SecondOrderSolver(ABC):
+    """Minimises sums of squares frame by frame, by the steps that a `LeastSquares` problem solves for."""
+
+    # Whether the fused kernel may run in the place of `minimise`, with the same policy of damping and ending.
+    may_use_kernel: bool = False
+    # Whether the result carries the covariance of parameters and keypoints.
+    covariance: bool = False
+
+    @abstractmethod
+    def minimise(
+        self,
+        problem: LeastSquares,
+        point: Any,
+        n_iter: int,
+        ftol: float,
+        on_step: StepCallback | None = None,
+        robust: bool = False,
+    ) -> tuple[Any, FrameStatus, SolverResult]:
+        """Minimise.
+
+        Args:
+            problem: gives energies by frame (`evaluate`), damped steps (`step`) and the points they lead to
+                (`moved`).
+            point: where to start.
+            n_iter: most steps.
+            ftol: relative decrease of a frame's energy in one accepted step below which it has converged.
+            on_step: called after every step with its number and the energy; True stops.
+            robust: whether the problem has losses whose width can be widened (`evaluate(point, widening)`).
+
+        Returns:
+            The best point, how every frame ended, and how it went.
+        """
+
 
 BACKENDS = ('auto', 'torch', 'warp')
 # Factors on robust scales in the first steps (graduated non-convexity).

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from smilfit.geometry.quaternion import skew
+from smilfit.geometry.rotation import skew
 from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
 from smilfit.solvers.chain_steps import ChainFactor
 

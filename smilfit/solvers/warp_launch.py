@@ -7,7 +7,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from smilfit.geometry.distortion import fold_radius
+from smilfit.geometry.projection import fold_radius
 from smilfit.geometry.quiet_warp import quietly
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
 from smilfit.solvers.damping import LONGEST_TURN, DampingPolicy

@@ -7,15 +7,7 @@ import warp as wp
 from smilfit.solvers.warp_border import add_loads, by_step, move_border
 from smilfit.solvers.warp_elimination import parent_turn
 from smilfit.solvers.warp_rotations import turned
-from smilfit.solvers.warp_rows import (
-    ROOT,
-    own_row,
-    pivot_row,
-    place_row,
-    root_row,
-    side_row,
-    transl_row,
-)
+from smilfit.solvers.warp_rows import ROOT, own_row, pivot_row, place_row, root_row, side_row, transl_row
 from smilfit.solvers.warp_types import FIXED, MOVES
 
 

@@ -5,7 +5,14 @@ from typing import Any, no_type_check
 import warp as wp
 
 from smilfit.solvers.warp_rotations import beyond_angles, rotation_vector, violation
-from smilfit.solvers.warp_rows import angle_row, coefficient_row, place_row, scale_row, transl_row, world_row
+from smilfit.solvers.warp_rows import (
+    angle_row,
+    coefficient_row,
+    place_row,
+    scale_row,
+    transl_row,
+    world_row,
+)
 from smilfit.solvers.warp_types import FIXED, LANES
 
 CHUNK = wp.constant(LANES)

@@ -1,7 +1,7 @@
 """Frozen dataclasses that travel between the rooms."""
 
-from smilfit.structures.animal_centres import AnimalCentres
 from smilfit.structures.annotation import (
+    AnimalCentres,
     AnnotatedImage,
     AnnotationSet,
     MaskSource,
@@ -9,14 +9,11 @@ from smilfit.structures.annotation import (
     VideoFrame,
 )
 from smilfit.structures.body import BodyOutput, BodyParams
-from smilfit.structures.camera_report import CameraReport
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import FitCovariance, SharedDoubt
-from smilfit.structures.fit_origin import FitOrigin, FitVerdict
-from smilfit.structures.fit_record import FittedModel
+from smilfit.structures.fit_record import FitOrigin, FittedModel, FitVerdict, ModelReference
 from smilfit.structures.fit_result import FitResult
-from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
-from smilfit.structures.model_reference import ModelReference
+from smilfit.structures.keypoints import CameraReport, Keypoints2d, Keypoints3d
 from smilfit.structures.parameters import PARAMETERS, ParameterSpec, parameter_names, register_parameter
 from smilfit.structures.recorded_data import RecordedData
 

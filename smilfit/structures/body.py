@@ -201,3 +201,22 @@ class BodyOutput:
             (points,) = source.values()
             return points[:, [table[n][1] for n in names]]
         return torch.stack([table[n][0][:, table[n][1]] for n in names], 1)
+
+
+# What lies between is small beside the libraries' own memory, and a block is long enough to be as fast as the whole.
+FRAMES = 2048
+
+
+def by_blocks(n: int, compute: Callable[[slice], Tensor], size: int = FRAMES) -> Tensor:
+    """Join what is computed of each block of frames: the memory of what lies between does not grow with n.
+
+    Args:
+        n: frames in all.
+        compute: gives the numbers of the frames of a slice, one row a frame, on its own for each.
+        size: frames of a block.
+    """
+    starts = range(0, max(n, 1), size)
+    return torch.cat([compute(slice(start, min(start + size, n))) for start in starts])
+
+
+MILLIMETRES = {'mm': 1.0, 'cm': 10.0, 'm': 1000.0, 'um': 1e-3}

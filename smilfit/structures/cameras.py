@@ -8,8 +8,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.geometry.distortion import distort, fold_radius, undistort
-from smilfit.geometry.projection import linearise_projection, locate_points, project_points
+from smilfit.geometry.projection import (
+    distort,
+    fold_radius,
+    linearise_projection,
+    locate_points,
+    project_points,
+    undistort,
+)
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.registry import UnknownNameError, did_you_mean
 

@@ -14,21 +14,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.files import BadFileError, read_json, read_npz, reading, replacing, shorten, write_text
-from smilfit.structures.body import BodyOutput, BodyParams
+from smilfit.structures.body import BodyOutput, BodyParams, by_blocks
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import SHARED_DOUBT, FitCovariance, SharedDoubt
-from smilfit.structures.fit_origin import FitOrigin, FitVerdict, verdict_beside
 from smilfit.structures.fit_record import (
+    FitOrigin,
     FittedModel,
+    FitVerdict,
+    ModelReference,
     camera_arrays,
     cameras_of_arrays,
     contents,
     keypoint_arrays,
     keypoints_of_arrays,
+    verdict_beside,
 )
-from smilfit.structures.frame_blocks import by_blocks
 from smilfit.structures.keypoints import Keypoints3d
-from smilfit.structures.model_reference import ModelReference
 from smilfit.structures.parameters import PARAMETERS, parameter_names
 
 logger = logging.getLogger('smilfit')

@@ -1,16 +1,20 @@
 """Procedural animals and rendered sessions, of which the truth is known exactly."""
 
-from smilfit.synthetic.animals import make_insect, make_quadruped
-from smilfit.synthetic.camera_rig import make_rig
-from smilfit.synthetic.images import ImageOptions, PictureOptions
-from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
+from smilfit.synthetic.animals import make_insect, make_quadruped, shipped_bodies, write_shipped_models
+from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions, make_rig
 from smilfit.synthetic.motion import draw_betas, random_motion
 from smilfit.synthetic.quadruped_family import make_quadruped_family
 from smilfit.synthetic.rendered_session import RenderedSession
+from smilfit.synthetic.scene_painter import ImageOptions, PictureOptions
 from smilfit.synthetic.session_set import SessionSet, SynthesisOptions
-from smilfit.synthetic.session_tables import add_shape_betas, annotator_name, write_joint_lookup
-from smilfit.synthetic.sessions import SessionOptions, write_session, write_sessions
-from smilfit.synthetic.shipped import shipped_bodies, write_shipped_models
+from smilfit.synthetic.sessions import (
+    SessionOptions,
+    add_shape_betas,
+    annotator_name,
+    write_joint_lookup,
+    write_session,
+    write_sessions,
+)
 
 __all__ = [
     'EXACT_LABELS',

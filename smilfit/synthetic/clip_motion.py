@@ -1,6 +1,6 @@
 """Motion of a rig's own clips: one clip after another, drawn at random, with smooth ways between them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from smilfit.body_models import BodyModelData
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.rigs.clip_poses import ClipPoses
+from smilfit.synthetic.motion import SharedVolume
 
 # From one clip to the next, s.
 FADE_S = 0.25
@@ -125,3 +128,111 @@ def _turned(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     first, last = axis_angle_to_rotmat(a), axis_angle_to_rotmat(b)
     step = rotmat_to_axis_angle(first.transpose(-1, -2) @ last)
     return rotmat_to_axis_angle(first @ axis_angle_to_rotmat(share * step))
+
+
+# Of the body's size: bones that move by less are noise of the file. Of their length: likewise.
+_MOVED, _STRETCHED = 1e-3, 1e-2
+
+
+def clip_frames(clip: ClipPoses, data: BodyModelData) -> ClipFrames:
+    """Give what sessions take of a clip: turns, the root's way, the size of the whole, morph targets."""
+    arrays = {name: torch.as_tensor(np.asarray(value, float)) for name, value in clip.arrays.items()}
+    turns = torch.cat((arrays['global_orient'][:, None], arrays['body_pose']), 1)
+    root = torch.as_tensor(data.joints[0]).double()
+    places = arrays['transl'] + arrays['scale'][:, None] * root
+    betas = arrays.get('betas', torch.zeros(len(clip), data.n_betas, dtype=torch.float64))
+    return ClipFrames(turns, places, arrays['scale'], betas)
+
+
+def clips_without_place(clips: Collection[ClipPoses], data: BodyModelData) -> tuple[str, ...]:
+    """Say in words what clips do to bones beside turning them: parameters of datasets have no place for it.
+
+    Joints that carry no skin, nor any below, are not looked at.
+    """
+    carries = np.bincount(data.weights.cols, data.weights.values, data.n_joints)
+    for joint in range(data.n_joints - 1, 0, -1):
+        carries[data.parents[joint]] += carries[joint]
+    kept = carries > 0
+    size = float(np.ptp(data.v_template, axis=0).max())
+    shifts, stretches = {}, {}
+    for clip in clips:
+        shifts[clip.name] = np.linalg.norm(clip.arrays['joint_offsets'][:, kept], axis=-1).max() / size
+        logs = clip.arrays.get('log_joint_scales')
+        stretches[clip.name] = 0.0 if logs is None else np.abs(np.expm1(logs[:, kept])).max()
+    told = []
+    for what, found, least in (
+        ('shift bones by up to {:.1%} of the size', shifts, _MOVED),
+        ('scale bones by up to {:.0%}', stretches, _STRETCHED),
+    ):
+        over = {name: value for name, value in found.items() if value > least}
+        if over:
+            worst = max(over, key=lambda name: over[name])
+            told.append(
+                f'{len(over)} of {len(clips)} {what.format(over[worst])} ({worst}): left out, here bones only turn'
+            )
+    return tuple(told)
+
+
+# Clips that go less far along the ground, in lengths of the body, step on the spot.
+ON_THE_SPOT = 0.25
+# What is slower than so many memories of the motion is left to the way, where the whole does not fit the volume.
+_SLOW = 3.0
+
+
+def travelled(
+    frames: ClipFrames,
+    heading: Float[Tensor, 'T 3 3'],
+    model_up: Float[np.ndarray, '3'],
+    up: Float[np.ndarray, '3'],
+    scale: float,
+) -> Float[Tensor, 'T 3']:
+    """Add up the steps of clips from their first frame on: the root's places, world unit.
+
+    Args:
+        frames: of the clips, model unit and axes.
+        heading: from the model's axes to the world's, of each frame; a step goes the way the animal heads.
+        model_up: up in the model's axes.
+        up: up in the world.
+        scale: model unit to world unit.
+    """
+    model, world = torch.as_tensor(model_up).double(), torch.as_tensor(up).double()
+    height = frames.places @ model
+    steps = torch.diff(frames.places - height[:, None] * model, dim=0, prepend=frames.places[:1] * 0)
+    steps[:1] = 0
+    steps = (heading @ steps[..., None])[..., 0]
+    # An animal that leans does not walk into the ground.
+    steps = steps - (steps @ world)[:, None] * world
+    return scale * (steps.cumsum(0) + (height - height[0])[:, None] * world)
+
+
+def clip_way(
+    middles: Float[np.ndarray, 'T 3'],
+    way: Float[np.ndarray, 'T 3'],
+    volume: SharedVolume,
+    memory: float,
+    extent: float,
+    alone: bool,
+) -> Float[np.ndarray, 'T 3']:
+    """Give where an animal's middle goes: as its clips have it, where cameras can follow.
+
+    A motion that travels and fits into the volume that all cameras see stays whole, about the volume's middle. One
+    that does not fit, or whose animal has others to keep clear of, keeps what is fast (strides, jumps) about a drawn
+    way; clips that step on the spot are carried along the way, with their heights and swings.
+
+    Args:
+        middles: as the clips have them, wherever they begin, world unit.
+        way: drawn.
+        volume: that all cameras see.
+        memory: of the motion, frames.
+        extent: of the animal, world unit.
+        alone: whether no other animal is there.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    own = middles - middles.mean(0)
+    across = own - (own @ volume.up)[:, None] * volume.up
+    if 2 * np.linalg.norm(across, axis=1).max() <= ON_THE_SPOT * extent:
+        return way + own
+    if alone and np.linalg.norm(own, axis=1).max() <= volume.radius:
+        return volume.centre + own
+    return way + own - gaussian_filter1d(own, _SLOW * memory, axis=0, mode='nearest')

@@ -9,14 +9,12 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.body_models.pose_sources import LimitPoses
+from smilfit.body_models.pose_sampling import LimitPoses
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.io.lookup_proposals import body_axes
 from smilfit.structures import BodyParams
-from smilfit.synthetic.clip_motion import ClipMotion
-from smilfit.synthetic.clip_way import clip_way, travelled
-from smilfit.synthetic.motion import draw_betas
-from smilfit.synthetic.placement import SharedVolume, separate_way, smooth_noise, ways
+from smilfit.synthetic.clip_motion import ClipMotion, clip_way, travelled
+from smilfit.synthetic.motion import SharedVolume, draw_betas, separate_way, smooth_noise, ways
 
 PoseSource = Callable[[int, Generator], Float[Tensor, 'n j 3']]
 

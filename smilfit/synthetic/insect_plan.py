@@ -5,8 +5,7 @@ Lengths are in body lengths, mandibles to abdomen's tip.
 
 import numpy as np
 
-from smilfit.synthetic.assembly import AnimalPlan
-from smilfit.synthetic.tube_surface import CrossSection, Limb
+from smilfit.synthetic.trunk_mesh import AnimalPlan, CrossSection, Limb
 
 # x, half width, half height, joint at this place.
 _TRUNK = (

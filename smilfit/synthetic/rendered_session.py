@@ -1,20 +1,26 @@
 """A session that is rendered when it is read: labels, cameras and truth now, images on demand."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from functools import cached_property
+from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.io.annotations.sequence_names import sequence_name
+from smilfit.drawing.skin_texture import SkinTexture
+from smilfit.io import probe_video, write_calibration, write_points3d, write_tracks, write_truth
+from smilfit.io.annotations.entries import sequence_name
+from smilfit.io.recordings.session_folder import CALIBRATION_FILE
+from smilfit.io.truth import truth_file
 from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer
 from smilfit.structures import AnimalCentres, BodyParams, Cameras, Keypoints2d, Keypoints3d
 from smilfit.synthetic.labels import hidden_keypoints, hidden_margin, project_keypoints
 from smilfit.synthetic.looks import SessionLook
-from smilfit.synthetic.scene_painter import ScenePainter
-from smilfit.synthetic.skin_texture import SkinTexture
+from smilfit.synthetic.scene_painter import ImageOptions, ScenePainter, ShiftedNoise, background, compose
 
 # Frames of one camera in memory.
 CHUNK = 16
@@ -197,3 +203,164 @@ class RenderedSession:
                 bodies = [self.body(params[chosen], need=('vertices',)).vertices for params in self.animals]
                 render = self._renderer(torch.cat(bodies, 1).float(), self._faces, rig)
             yield chosen, render
+
+
+class CameraVideo:
+    """Render one camera's video, a chunk of frames in memory.
+
+    Args:
+        body: in the parameters' float type.
+        params: of every frame.
+        camera: one unbatched camera.
+        colours: RGB in [0, 1] of each vertex.
+        images: background and noise.
+        rng: source of all chance.
+        renderer: draws the animal.
+    """
+
+    chunk = 16
+
+    def __init__(
+        self,
+        body: SMIL,
+        params: BodyParams,
+        camera: Cameras,
+        colours: Tensor,
+        images: ImageOptions,
+        rng: np.random.Generator,
+        renderer: Renderer,
+    ) -> None:
+        self.body, self.params, self.camera = body, params, camera
+        self.colours, self.renderer = colours, renderer
+        self.size = tuple(int(n) for n in camera.size[0])
+        self.wall = background(self.size, images, rng)
+        self.noise = ShiftedNoise(self.size, images.noise, rng)
+
+    def write(
+        self,
+        path: Path,
+        fps: float,
+        codec: str,
+        pixels: np.ndarray,
+        depth: np.ndarray,
+        margin: Tensor,
+        bar: Callable[[Sequence[int]], Iterable[int]],
+    ) -> np.ndarray:
+        """Write the mp4; say which keypoints (frames, K) the animal hides.
+
+        Args:
+            path: of the video.
+            fps: frames a second.
+            codec: four letters.
+            pixels: of the keypoints, (frames, K, 2).
+            depth: of the keypoints, (frames, K), world unit.
+            margin: how far the skin may lie before a keypoint that is seen, (K,), world unit.
+            bar: wraps the loop over chunks, to show progress.
+
+        Raises:
+            ValueError: the codec is not there, or the video does not decode to all frames.
+        """
+        import cv2
+
+        n_frames = self.params.batch_size
+        hidden = np.zeros(depth.shape, bool)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, self.size)
+        if not writer.isOpened():
+            raise ValueError(f'{path}: the video writer must open; codec {codec!r} is not there.')
+        starts = range(0, n_frames, self.chunk)
+        for start in bar(starts):
+            chosen = slice(start, start + self.chunk)
+            with torch.no_grad():
+                vertices = self.body(self.params[chosen], need=('vertices',)).vertices.float()
+            render = self.renderer(vertices, self.body.faces, self.camera, self.colours)
+            hidden[chosen] = hidden_keypoints(
+                render,
+                torch.from_numpy(pixels[chosen]).float(),
+                torch.from_numpy(depth[chosen]).float(),
+                margin.float(),
+            ).numpy()
+            for image in self._images(render):
+                writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        writer.release()
+        info = probe_video(path)
+        if info.n_frames != n_frames:
+            raise ValueError(f'{path}: the video must decode to {n_frames} frames; got {info.n_frames}.')
+        return hidden
+
+    def _images(self, render: RenderOutput) -> Iterator[np.ndarray]:
+        for index in range(len(render)):
+            yield compose(render, index, self.wall, self.noise.draw())
+
+
+def write_rendered_session(
+    folder: str | Path,
+    session: RenderedSession,
+    data_names: Mapping[str, str],
+    codec: str = 'mp4v',
+    progress: Callable[[], None] = lambda: None,
+) -> Path:
+    """Write a session's folder, as `SleapSession` reads it; the labels are a person's, with score 1.
+
+    Of several animals each is a track of the labels, `points3d.h5` has all, and each has its truth.
+
+    Args:
+        folder: the session's, which may be there.
+        session: what is written.
+        data_names: model keypoint -> annotated keypoint.
+        codec: of the videos, four letters.
+        progress: called after each image.
+
+    Raises:
+        ValueError: a video could not be written, or does not decode to all its frames.
+    """
+    folder = Path(folder)
+    names = [data_names[name] for name in session.keypoint_names]
+    animals = session.each_animal()
+    for c, camera in enumerate(session.cameras.names):
+        place, stem = folder / camera, f'{session.name}_{camera}'
+        place.mkdir(parents=True, exist_ok=True)
+        _write_video(place / f'{stem}.mp4', session, camera, codec, progress)
+        tracks = {name or 'track_0': (_labels(one, c), None) for name, one in animals.items()}
+        write_tracks(place / f'{stem}.slp', tracks, names, f'{stem}.mp4')
+    write_calibration(folder / CALIBRATION_FILE, session.cameras)
+    points = np.stack([one.points[1] for one in animals.values()], 1)
+    write_points3d(folder / 'points3d.h5', points)
+    for name, one in animals.items():
+        data = session.body.data
+        truth = folder / truth_file(name)
+        joints, keypoints = one.points
+        write_truth(
+            truth,
+            one.true_params,
+            joints,
+            keypoints,
+            data.joint_names,
+            session.keypoint_names,
+            data.content_hash(),
+        )
+    return folder
+
+
+def _labels(session: RenderedSession, camera: int) -> np.ndarray:
+    pixels, seen = session.visible
+    return np.where(seen[:, camera, :, None], pixels[:, camera], np.nan)
+
+
+def _write_video(
+    path: Path, session: RenderedSession, camera: str, codec: str, progress: Callable[[], None]
+) -> None:
+    width, height = session.cameras.select([camera]).size[0].tolist()
+    fourcc = cv2.VideoWriter_fourcc(*codec)
+    writer = cv2.VideoWriter(str(path), fourcc, session.fps, (int(width), int(height)))
+    if not writer.isOpened():
+        raise ValueError(f'{path}: the video writer must open; codec {codec!r} is not there.')
+    for image in session.images(camera):
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        progress()
+    writer.release()
+    info = probe_video(path)
+    if info.n_frames != session.n_frames:
+        raise ValueError(
+            f'{path}: the video must decode to {session.n_frames} frames; got {info.n_frames}. '
+            'Choose another codec.'
+        )

@@ -5,8 +5,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from smilfit.body_models import BodyModelData, SparseMatrix, check_body_model
-from smilfit.synthetic.assembly import AnimalPlan, RawMesh, assemble
-from smilfit.synthetic.rigging import keep_largest, smooth_over_surface, split_quads
+from smilfit.synthetic.trunk_mesh import (
+    AnimalPlan,
+    RawMesh,
+    assemble,
+    keep_largest,
+    smooth_over_surface,
+    split_quads,
+)
 
 WEIGHT_SMOOTHING_ROUNDS = 2
 LICENCE = 'CC0-1.0'

@@ -1,15 +1,25 @@
 """One camera's images of a made session: the animal, lit, before its wall and behind what stands in the way."""
 
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from smilfit.body_models import BodyModelData
+from smilfit.drawing.skin_texture import SkinTexture
+from smilfit.files import reading
+from smilfit.io import iterate_videos, probe_video, read_labels
+from smilfit.io.recordings.image_opening import open_image
+from smilfit.io.recordings.session_folder import find_labels
+from smilfit.io.recordings.videos import VIDEO_SUFFIXES
 from smilfit.renderers import Renderer, RenderOutput
 from smilfit.structures import Cameras
-from smilfit.synthetic.looks import SessionLook, screen_of
-from smilfit.synthetic.skin_texture import SkinTexture
+from smilfit.synthetic.looks import Photos, SessionLook, screen_of
 
 
 class ScenePainter:
@@ -94,3 +104,184 @@ class ScenePainter:
         x = pixels[..., 0].round().clamp(0, width - 1).long().numpy()
         y = pixels[..., 1].round().clamp(0, height - 1).long().numpy()
         return torch.from_numpy(self.screen_depth[y, x]).lt(depth).numpy()
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images look; grey levels are of 255.
+
+    `noise` is the standard deviation of each value, `texture` the contrast of the background.
+    """
+
+    noise: float = 3.0
+    texture: float = 25.0
+    background: float = 150.0
+    animal_rgb: tuple[float, float, float] = (0.52, 0.36, 0.24)
+    pattern: float = 0.35
+
+
+# Deprecated name of `ImageOptions`.
+PictureOptions = ImageOptions
+
+
+def background(
+    size: tuple[int, int], options: ImageOptions, rng: np.random.Generator
+) -> Float[np.ndarray, 'H W 3']:
+    """Draw a wall with large and small stains, grey levels."""
+    import cv2
+
+    width, height = size
+    image = np.full((height, width, 3), options.background, np.float32)
+    image += rng.uniform(-15, 15, 3).astype(np.float32)
+    for cells, share in ((4, 1.0), (12, 0.6), (40, 0.35)):
+        coarse = rng.standard_normal((cells, cells)).astype(np.float32)
+        stain = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        image += options.texture * share * stain[..., None]
+    return image
+
+
+def animal_colours(
+    data: BodyModelData, options: ImageOptions, rng: np.random.Generator
+) -> Float[Tensor, 'V 3']:
+    """Colour the skin: waves of light and dark across the rest pose, RGB in [0, 1]."""
+    points = data.v_template / np.ptp(data.v_template, axis=0).max()
+    tone = np.zeros(len(points))
+    for _ in range(5):
+        wave = rng.normal(0, 14, 3)
+        tone += np.sin(points @ wave + rng.uniform(0, 2 * np.pi)) / 5
+    rgb = np.array(options.animal_rgb) * (1 + options.pattern * 1.5 * tone[:, None])
+    return torch.from_numpy(np.clip(rgb, 0, 1).astype(np.float32))
+
+
+class ShiftedNoise:
+    """A few noise images, shifted at random: noise at a hundredth of its cost."""
+
+    def __init__(self, size: tuple[int, int], sigma: float, rng: np.random.Generator, n: int = 4) -> None:
+        width, height = size
+        self._rng = rng
+        self._images = (sigma * rng.standard_normal((n, 2 * height, 2 * width, 3))).astype(np.float32)
+        self._size = (width, height)
+
+    def draw(self) -> Float[np.ndarray, 'H W 3']:
+        """Give one image of noise."""
+        width, height = self._size
+        which = self._rng.integers(len(self._images))
+        y, x = self._rng.integers(height), self._rng.integers(width)
+        return self._images[which, y : y + height, x : x + width]
+
+
+def compose(
+    render: RenderOutput, index: int, wall: Float[np.ndarray, 'H W 3'], noise: Float[np.ndarray, 'H W 3']
+) -> UInt8[np.ndarray, 'H W 3']:
+    """Put one rendered animal before the wall and add noise; RGB."""
+    image = wall + noise
+    there = render.face_id[index].numpy() >= 0
+    image[there] = 255.0 * render.shading[index].numpy()[there] + noise[there]
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+logger = logging.getLogger('smilfit')
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+# So many frames of a video, evenly over time, are enough for a median without the animal.
+MEDIAN_FRAMES = 25
+# How far an animal reaches beyond the hull of its labels, a share of its longer side; what paints over it, px.
+_BEYOND_LABELS, _INPAINT_PX = 0.25, 5
+
+
+def read_photos(places: list[Path], camera_names: tuple[str, ...] = ()) -> Photos:
+    """Read photographs for walls and coats.
+
+    A file that is called after a camera, or lies in a folder that is, shows what that camera sees when it is empty;
+    others are of anywhere. Of several of one camera the first counts, and the others are of anywhere.
+
+    Args:
+        places: images, videos, or folders, which are searched below too.
+        camera_names: of the rig.
+
+    Raises:
+        FileNotFoundError: a place that is not there.
+        ValueError: no image and no video; or one that cannot be read.
+    """
+    files = [file for place in places for file in _files(place)]
+    if not files:
+        found = ', '.join(map(str, places))
+        raise ValueError(f'--backgrounds: must name images or videos; {found} has none. Check the path.')
+    of_camera: dict[str, np.ndarray] = {}
+    anywhere = []
+    for file in files:
+        image = _median(file) if file.suffix.lower() in VIDEO_SUFFIXES else _image(file)
+        names = [name for name in camera_names if _of_camera(file, name)]
+        if len(names) == 1 and names[0] not in of_camera:
+            of_camera[names[0]] = image
+        else:
+            anywhere.append(image)
+    return Photos(of_camera, tuple(anywhere))
+
+
+def _of_camera(file: Path, name: str) -> bool:
+    stem, wanted = file.stem.lower(), name.lower()
+    return stem == wanted or stem.endswith(f'_{wanted}') or file.parent.name.lower() == wanted
+
+
+def _files(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise FileNotFoundError(f'--backgrounds: {place} must exist; there is no such file or folder.')
+    known = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    return sorted(path for path in place.rglob('*') if path.suffix.lower() in known and path.is_file())
+
+
+def _image(file: Path) -> UInt8[np.ndarray, 'H W 3']:
+    with reading(file, 'the background'), open_image(file, file) as image:
+        return np.asarray(image.convert('RGB'))
+
+
+def _median(file: Path) -> UInt8[np.ndarray, 'H W 3']:
+    """Give a video's empty place: the median over time without the hulls of the animal's labels.
+
+    Where an animal never goes away, the place is painted over from around. Of a video without labels what stays in
+    its place stays in the image; the log says so.
+    """
+    import cv2
+
+    n = probe_video(file).n_frames
+    indices = np.unique(np.linspace(0, n - 1, min(n, MEDIAN_FRAMES)).round().astype(int)).tolist()
+    frames = np.stack([images['video'] for _, images in iterate_videos({'video': file}, indices)])
+    there = _animal(file, indices, frames.shape[1:3])
+    if there is None:
+        logger.info('%s: has no labels beside it; what does not move in it stays in the background.', file)
+        return np.median(frames, 0).astype(np.uint8)
+    image = np.median(frames, 0).astype(np.uint8)
+    visited, always = there.any(0), there.all(0)
+    free = np.where(there[:, visited, None], np.nan, frames[:, visited].astype(np.float32))
+    free[:, always[visited]] = 0
+    image[visited] = np.nanmedian(free, 0).astype(np.uint8)
+    return cv2.inpaint(image, always.astype(np.uint8), _INPAINT_PX, cv2.INPAINT_TELEA)
+
+
+def _animal(file: Path, indices: list[int], shape: tuple[int, int]) -> Bool[np.ndarray, 'n H W'] | None:
+    """Say where the animal is by the labels beside a video; None without labels.
+
+    A frame without labels takes those of the last one that has any, else of the first.
+    """
+    import cv2
+
+    if not any(path.suffix.lower() in ('.slp', '.h5') for path in file.parent.iterdir()):
+        return None
+    xy = read_labels(find_labels(file.parent)).xy
+    labelled = np.flatnonzero(np.isfinite(xy).all(-1).any(1))
+    if not len(labelled):
+        return None
+    there = np.zeros((len(indices), *shape), bool)
+    for row, index in enumerate(indices):
+        frame = labelled[max(np.searchsorted(labelled, index, side='right') - 1, 0)]
+        points = xy[frame][np.isfinite(xy[frame]).all(-1)]
+        size = max(float(np.ptp(points, axis=0).max()), 0.1 * min(shape))
+        hull = cv2.convexHull(points.round().astype(np.int32).reshape(-1, 1, 2))
+        mask = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1)
+        reach = 2 * int(_BEYOND_LABELS * size) + 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+        there[row] = cv2.dilate(mask, disc) > 0
+    return there

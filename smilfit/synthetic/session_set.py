@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from smilfit.body_models import SMIL
+from smilfit.drawing.skin_texture import SkinTexture
 from smilfit.renderers import Renderer, ZBufferRenderer
 from smilfit.structures import Cameras
-from smilfit.structures.units import MILLIMETRES
-from smilfit.synthetic.camera_rig import make_rig
+from smilfit.structures.body import MILLIMETRES
 from smilfit.synthetic.drawn_motion import PoseSource, draw_animals
+from smilfit.synthetic.labels import make_rig
 from smilfit.synthetic.looks import NO_PHOTOS, LookStyle, Photos, SessionLook, draw_look, find_style
-from smilfit.synthetic.placement import SharedVolume, px_per_unit, shared_volume
+from smilfit.synthetic.motion import SharedVolume, px_per_unit, shared_volume
 from smilfit.synthetic.rendered_session import RenderedSession
-from smilfit.synthetic.skin_texture import SkinTexture
 
 # Where nothing says how large animals are: their extent in an image, a share of its shorter side.
 FILLED = 0.6

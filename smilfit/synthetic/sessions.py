@@ -5,9 +5,11 @@ root/SESSION/calibration.toml, points3d.h5, truth.npz
 root/SESSION/CAMERA/SESSION_CAMERA.mp4, SESSION_CAMERA.slp
 """
 
+import csv
+import io
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,23 +18,90 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from smilfit.body_models import SMIL
-from smilfit.files import real_folder
-from smilfit.io import write_slp
+from smilfit.body_models import SMIL, BodyModelData
+from smilfit.files import real_folder, write_text
+from smilfit.io import write_calibration, write_points3d, write_slp, write_truth
 from smilfit.registry import UnknownNameError
 from smilfit.renderers import Renderer, ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
-from smilfit.synthetic.camera_rig import make_rig
-from smilfit.synthetic.camera_video import CameraVideo
-from smilfit.synthetic.images import ImageOptions, animal_colours
-from smilfit.synthetic.labels import LabelOptions, draw_labels, hidden_margin, project_keypoints
+from smilfit.synthetic.labels import LabelOptions, draw_labels, hidden_margin, make_rig, project_keypoints
 from smilfit.synthetic.motion import draw_betas, random_motion
-from smilfit.synthetic.session_tables import (
-    add_shape_betas,
-    annotator_name,
-    write_joint_lookup,
-    write_known,
-)
+from smilfit.synthetic.rendered_session import CameraVideo
+from smilfit.synthetic.scene_painter import ImageOptions, animal_colours
+
+
+def annotator_name(name: str) -> str:
+    """Give the name that an annotator gives a keypoint of the model: sides in words."""
+    return name.replace('_L', '_left').replace('_R', '_right')
+
+
+def write_joint_lookup(path: str | Path, keypoint_names: Sequence[str], joint_names: Iterable[str]) -> Path:
+    """Write `joint_lookup.csv`: the model's keypoints with the annotator's names, then unlabelled joints."""
+    rows = [(name, annotator_name(name)) for name in keypoint_names]
+    rows += [(name, '') for name in joint_names if name not in keypoint_names]
+    return _write_table(Path(path), ('model', 'data'), rows)
+
+
+def write_exact_lookup(path: str | Path, data_names: Mapping[str, str], joint_names: Iterable[str]) -> Path:
+    """Write `joint_lookup.csv` of labels that are exactly where the model says: joints are labelled themselves.
+
+    Args:
+        path: the file.
+        data_names: model keypoint -> annotated keypoint.
+        joint_names: of the model.
+    """
+    joints = set(joint_names)
+    rows = [(name, data, '0' if name in joints else '') for name, data in data_names.items()]
+    return _write_table(Path(path), ('model', 'data', 'offset_sd'), rows)
+
+
+def write_known(
+    folder: Path,
+    data: BodyModelData,
+    params: BodyParams,
+    rig: Cameras,
+    joints: np.ndarray,
+    keypoints: np.ndarray,
+    names: Sequence[str],
+    placed: np.ndarray,
+) -> None:
+    """Write what is known of a session: `calibration.toml`, `points3d.h5` and `truth.npz`.
+
+    Args:
+        folder: the session's.
+        data: the body model.
+        params: of every frame, world unit.
+        rig: unbatched cameras.
+        joints: (frames, J, 3), world unit.
+        keypoints: (frames, K, 3), world unit.
+        names: of the keypoints.
+        placed: (frames, K), which keypoints `points3d.h5` has.
+    """
+    write_calibration(folder / 'calibration.toml', rig)
+    write_points3d(folder / 'points3d.h5', np.where(placed[..., None], keypoints, np.nan))
+    truth = folder / 'truth.npz'
+    write_truth(truth, params, joints, keypoints, data.joint_names, names, data.content_hash())
+
+
+def add_shape_betas(path: str | Path, session: str, betas: np.ndarray) -> Path:
+    """Add a session's true shape to `shape_betas.csv`, or replace it there."""
+    path = Path(path)
+    rows = {}
+    if path.is_file():
+        with path.open(newline='', encoding='utf-8') as file:
+            rows = {row[0]: row[1:] for row in list(csv.reader(file))[1:]}
+    rows[session] = [repr(float(b)) for b in betas]
+    header = ('label', *(f'PC{i + 1}' for i in range(len(betas))))
+    return _write_table(path, header, ((label, *values) for label, values in sorted(rows.items())))
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Path:
+    text = io.StringIO(newline='')
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return write_text(path, text.getvalue())
+
 
 # What the images of `write_sessions` show, in the animal's greatest extent, and the share that its root roams.
 ARENA_RADIUS, ROAMING = 0.75, 0.35

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import torch
 
-from smilfit.engine import build_train_runner
 from smilfit.io import write_calibration, write_slp
+from smilfit.networks.engine import build_train_runner
 from smilfit.structures import Cameras
 from tests.toy_experiment import experiment
 from tests.toy_samples import JOINT_NAMES, ring_cameras, toy_sample

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from smilfit import apis
-from smilfit.apis.fit_overlays import report_images
-from smilfit.apis.overlay_scene import OverlayScene
+from smilfit.apis.fitting.fit_overlays import report_images
+from smilfit.apis.fitting.overlay_scene import OverlayScene
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import SMIL, save_body_model
 from smilfit.datasets import open_dataset

@@ -12,17 +12,16 @@ import torch
 from torch.utils.data import default_collate
 
 from smilfit.apis import FrameOptions, SourceOptions, infer
-from smilfit.apis.inference import check_camera_names
-from smilfit.apis.inference_sources import open_recordings
 from smilfit.apis.predictions import read_predictions
 from smilfit.datasets import LabelBoxes, PreprocessOptions, preprocess
 from smilfit.datasets.image_session import guessed_intrinsics
-from smilfit.engine import load_trained_regressor
-from smilfit.engine.checkpoint_config import model_of_checkpoint
 from smilfit.files import BadFileError
 from smilfit.io import read_labels, write_calibration
-from smilfit.io.synchronised_videos import RecordedFrame
-from smilfit.models.statistics import DatasetNames
+from smilfit.io.recordings.synchronised_videos import RecordedFrame
+from smilfit.networks.engine import load_trained_regressor
+from smilfit.networks.engine.checkpoint_config import model_of_checkpoint
+from smilfit.networks.inference.infer import check_camera_names, open_recordings
+from smilfit.networks.statistics import DatasetNames
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
 from tests.apis.inference_session import CAMERAS, stop_at, toy_rig, train_toy, write_toy_session

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from smilfit.apis import FrameOptions, InferenceOutputs, SourceOptions, infer
-from smilfit.apis.animals_folder import AnimalsFolder
-from smilfit.apis.inference_animals import AnimalCount, parted
-from smilfit.apis.inference_sources import open_recordings
-from smilfit.apis.prediction_files import PredictedRecording
 from smilfit.apis.predictions import Predictions, read_predictions
-from smilfit.engine import build_train_runner, load_trained_regressor
 from smilfit.files import MadeOf
 from smilfit.io import read_labels, read_track_names
+from smilfit.networks.engine import build_train_runner, load_trained_regressor
+from smilfit.networks.inference.animals import AnimalCount, parted
+from smilfit.networks.inference.animals_folder import AnimalsFolder
+from smilfit.networks.inference.infer import open_recordings
+from smilfit.networks.inference.prediction_files import PredictedRecording
 from tests.apis.inference_session import CAMERAS, train_toy, write_toy_session
 from tests.toy_experiment import experiment, keypoint_model
 

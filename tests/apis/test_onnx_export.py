@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from smilfit.apis import export
-from smilfit.apis.onnx_network import try_network, use_exported
-from smilfit.apis.onnx_parity import compared
 from smilfit.cli.main import main
-from smilfit.engine import build_train_runner, load_trained_regressor
 from smilfit.files import BadFileError
-from smilfit.models.exported_network import Port
+from smilfit.networks.engine import build_train_runner, load_trained_regressor
+from smilfit.networks.exported_network import Port
+from smilfit.networks.tasks.onnx_export import compared
+from smilfit.networks.tasks.onnx_network import try_network, use_exported
 from tests.commands import run
 from tests.toy_experiment import experiment, keypoint_model
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis.point_units import likely_unit
+from smilfit.apis.preprocessing.lookup_proposal import likely_unit
 from smilfit.structures import Keypoints3d
 from tests.rigs.test_checking import CLEAN
 

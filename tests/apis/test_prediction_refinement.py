@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis.inference_frames import CropOptions
-from smilfit.apis.inference_recordings import RecordedVideos
-from smilfit.apis.prediction_files import PredictedRecording
-from smilfit.apis.prediction_refinement import Refiner, refined
 from smilfit.apis.predictions import Predictions
 from smilfit.apis.progress import ignore
-from smilfit.engine import TrainedRegressor
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, NOT_FITTED
 from smilfit.handlers import TermHandler
-from smilfit.io.synchronised_videos import SynchronisedVideos
-from smilfit.models.statistics import DatasetNames
+from smilfit.io.recordings.synchronised_videos import SynchronisedVideos
+from smilfit.networks.engine import TrainedRegressor
+from smilfit.networks.inference.frames import CropOptions
+from smilfit.networks.inference.prediction_files import PredictedRecording
+from smilfit.networks.inference.recordings import RecordedVideos
+from smilfit.networks.inference.refinement import Refiner, refined
+from smilfit.networks.statistics import DatasetNames
 from smilfit.registry import HANDLERS
 from smilfit.structures import BodyParams
 from tests.apis.inference_session import CAMERAS, toy_rig, write_toy_session

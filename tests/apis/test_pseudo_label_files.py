@@ -11,27 +11,27 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from smilfit.apis import read_pseudo_labels
-from smilfit.apis.judging import write_verdict
-from smilfit.apis.prediction_files import PredictedRecording
-from smilfit.apis.prediction_refinement import refined
+from smilfit.apis.fitting.judging import write_verdict
 from smilfit.apis.predictions import Predictions
 from smilfit.apis.progress import ignore
-from smilfit.apis.pseudo_label_training import add_pseudo_labels, count_pseudo_labels
 from smilfit.body_models import SMIL
 from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.body_models.sides import mirrored_order
 from smilfit.datasets import MultiViewDataset, PictureDataset, PreprocessOptions, PseudoLabels, preprocess
 from smilfit.datasets.open_dataset import open_dataset
-from smilfit.engine import TrainedRegressor
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, Verdict
 from smilfit.files import BadFileError
-from smilfit.models.statistics import DatasetNames
-from smilfit.models.targets2d import PictureTargets
+from smilfit.networks.engine import TrainedRegressor
+from smilfit.networks.inference.prediction_files import PredictedRecording
+from smilfit.networks.inference.refinement import refined
+from smilfit.networks.statistics import DatasetNames
+from smilfit.networks.targets2d import PictureTargets
+from smilfit.networks.tasks.pseudo_label_training import add_pseudo_labels, count_pseudo_labels
 from smilfit.structures import Cameras, FitResult, Keypoints3d
 from smilfit.structures.fit_record import FittedModel
 from smilfit.synthetic import make_quadruped
 from tests.datasets.blob_session import NAMES, BlobSession, make_body
-from tests.models.cameras_around import cameras_around
+from tests.networks.cameras_around import cameras_around
 
 T = 2
 

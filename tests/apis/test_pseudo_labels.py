@@ -16,8 +16,8 @@ from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, load_th
 from smilfit.files import BadFileError
 from smilfit.structures import Keypoints2d
 from smilfit.synthetic import make_quadruped
-from tests.models.cameras_around import cameras_around
-from tests.models.test_refinement import make_refinement
+from tests.networks.cameras_around import cameras_around
+from tests.networks.test_refinement import make_refinement
 
 N = 8
 

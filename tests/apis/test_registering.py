@@ -10,7 +10,7 @@ from scipy.spatial import ConvexHull
 
 from smilfit.cli.model_measure import main as measure
 from smilfit.cli.register import main
-from smilfit.io.mesh_files import write_mesh
+from smilfit.io.meshes.mesh_files import write_mesh
 from smilfit.synthetic import make_insect
 from tests.ranks import on_two_ranks
 

@@ -10,7 +10,7 @@ import torch
 from smilfit import apis
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import load_body_model, load_body_model_data
-from smilfit.body_models.landmark_file import read_landmark_file
+from smilfit.body_models.files.landmark_file import read_landmark_file
 from smilfit.datasets import MultiViewDataset, open_dataset
 from smilfit.io.lookup import LANDMARK_COLUMNS
 from smilfit.registry import read_config

@@ -10,7 +10,7 @@ from mmengine.optim.scheduler import ConstantLR
 from torch.utils.data import default_collate
 
 from smilfit.cli.main import main
-from smilfit.engine import build_train_runner, load_experiment
+from smilfit.networks.engine import build_train_runner, load_experiment
 from smilfit.registry import build_dataset
 from smilfit.smilify.config_tables import CURRICULUM, LR_SCHEDULE
 from tests.toy_samples import write_toy_model

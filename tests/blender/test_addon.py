@@ -14,15 +14,15 @@ import torch
 
 from smilfit.body_models import load_body_model, load_body_model_data, save_body_model
 from smilfit.body_models.landmarks import Landmark
-from smilfit.exports import ExportedFit, ExportOptions, exporter
+from smilfit.io.exports import ExportedFit, ExportOptions, exporter
 from smilfit.rigs.blender import BlenderError, NoBlenderError, find_blender, run_in_blender
+from smilfit.rigs.checking.mending import drop_loose_vertices, symmetrise_limits
 from smilfit.rigs.joint_regressing import joints_of_rings
-from smilfit.rigs.mending import drop_loose_vertices, symmetrise_limits
-from smilfit.rigs.symmetrising import symmetrise
+from smilfit.rigs.symmetry import symmetrise
 from smilfit.structures import BodyParams
 from smilfit.version import __version__
-from tests.exports.fits import FPS, made_fit
-from tests.measurements.registrations import write_registrations
+from tests.io.exports.fits import FPS, made_fit
+from tests.scans.measurements.registrations import write_registrations
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEN = [0, 1, 3, 4, 5]

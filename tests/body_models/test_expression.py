@@ -18,7 +18,7 @@ from smilfit.body_models import (
     load_body_model_data,
     save_body_model,
 )
-from smilfit.body_models.smil_json import SCHEMA
+from smilfit.body_models.files.smil_json import SCHEMA
 from smilfit.structures import BodyParams
 from tests.animals import random_params, small_animal, static_animal
 

@@ -21,8 +21,8 @@ from smilfit.body_models import (
     read_pickle,
     save_body_model,
 )
-from smilfit.body_models.pickle_reader import as_array
-from smilfit.body_models.smil_json import SCHEMA
+from smilfit.body_models.files.model_arrays import as_array
+from smilfit.body_models.files.smil_json import SCHEMA
 from smilfit.registry import build_body_model
 from tests.animals import marked_animal, small_animal, static_animal
 

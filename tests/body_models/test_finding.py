@@ -16,7 +16,7 @@ from smilfit.body_models import (
     save_body_model,
     unpack_model,
 )
-from smilfit.body_models.finding import MOST_PACKED_BYTES, may_be_packed
+from smilfit.body_models.files.finding import MOST_PACKED_BYTES, may_be_packed
 from smilfit.files import BadFileError
 from smilfit.structures import ModelReference
 from tests.animals import small_animal

@@ -10,8 +10,8 @@ import smplx
 import torch
 
 from smilfit.body_models import SMPL, SMPLX, BodyModelData, load_convention
-from smilfit.body_models.human_rig import load_rig
-from smilfit.body_models.smplx_file import face_landmarks, split_directions
+from smilfit.body_models.files.smplx_file import face_landmarks, split_directions
+from smilfit.body_models.human_models import load_rig
 from smilfit.handlers import Keypoint3dMSEInput
 from smilfit.registry import build_body_model
 from smilfit.structures import BodyParams

@@ -10,9 +10,8 @@ import torch
 from smplx.vertex_ids import vertex_ids
 
 from smilfit.body_models import SMIL, available_conventions, convert_keypoints, load_convention
-from smilfit.body_models.human_rig import load_rig
-from smilfit.body_models.keypoint_conventions import load_links
-from smilfit.body_models.keypoint_conversion import match_names
+from smilfit.body_models.human_models import load_rig
+from smilfit.body_models.keypoint_conventions import load_links, match_names
 from smilfit.handlers import Keypoint3dLimbLenHandler, Keypoint3dMSEInput, MultiviewKeypoint2dMSEInput
 from smilfit.losses import LimbLengthLoss
 from smilfit.structures import Keypoints2d, Keypoints3d

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from smilfit.body_models.landmark_file import (
+from smilfit.body_models.files.landmark_file import (
     FoundLandmarks,
     expect_found,
     read_landmark_file,

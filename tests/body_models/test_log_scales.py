@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL, load_body_model, save_body_model
-from smilfit.body_models.smil_json import SCHEMA
+from smilfit.body_models.files.smil_json import SCHEMA
 from smilfit.files import BadFileError
 from tests.animals import small_animal
 

@@ -7,9 +7,16 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.pose_sampling import PoseSampler
-from smilfit.body_models.pose_sources import GivenPoses, LimitPoses, MixedPoses, read_poses
-from smilfit.body_models.pose_trees import joint_chains, mirror_partners, mirrored_joints
+from smilfit.body_models.pose_sampling import (
+    GivenPoses,
+    LimitPoses,
+    MixedPoses,
+    PoseSampler,
+    joint_chains,
+    mirror_partners,
+    mirrored_joints,
+    read_poses,
+)
 from smilfit.files import BadFileError
 from smilfit.structures import BodyParams
 from smilfit.synthetic import make_insect, make_quadruped

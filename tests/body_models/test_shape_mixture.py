@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import ShapeMixture, check_body_model, load_body_model_data, save_body_model
-from smilfit.body_models.smil_json import SCHEMA
+from smilfit.body_models.files.smil_json import SCHEMA
 from tests.animals import small_animal
 
 DIRECTIONS = np.random.default_rng(0).normal(size=(2, 3, 3))

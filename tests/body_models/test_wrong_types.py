@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import SMPLX, load_body_model_data, save_body_model
-from smilfit.body_models.pose_prior_file import read_pose_prior
-from smilfit.body_models.smal_parts import with_smal_parts
-from smilfit.io.annotations.pandas_tables import read_pandas_table
+from smilfit.body_models.files.smal_parts import read_pose_prior, with_smal_parts
+from smilfit.io.annotations.pose_tables import read_pandas_table
+from smilfit.losses.max_mixture import read_pose_mixture
 from smilfit.losses.pose_gaussian import read_pose_gaussian
-from smilfit.losses.pose_mixture import read_pose_mixture
 from tests.animals import small_animal
 from tests.body_models.human_files import smplx_arrays
 

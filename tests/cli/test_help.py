@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smilfit.apis.data_source import POINTS3D, SLEAP, SMILIFY, annotation_readers
+from smilfit.apis.preprocessing.data_source import POINTS3D, SLEAP, SMILIFY, annotation_readers
 from smilfit.cli import main, model, preprocess, synthesize
 from smilfit.datasets import CROP_MODES
 from smilfit.synthetic.looks import STYLES

@@ -8,8 +8,8 @@ import pytest
 from smilfit.cli.fit import main as fit
 from smilfit.cli.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
-from smilfit.engine.model_building import load_body_for
-from smilfit.models.statistics import DatasetNames
+from smilfit.networks.engine.model_building import load_body_for
+from smilfit.networks.statistics import DatasetNames
 from smilfit.synthetic import make_quadruped_family
 from tests.datasets.image_set import make_images
 

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.datasets import DatasetFile, EncodedSample, SessionHeader, StoreHeader, StoreWriter, open_dataset
+from smilfit.datasets import (
+    DatasetFile,
+    EncodedSample,
+    SessionHeader,
+    StoreHeader,
+    StoreWriter,
+    open_dataset,
+)
 from smilfit.datasets.crops import encode_jpeg, encode_png
 from smilfit.datasets.store_layout import BLOCK
 from tests.datasets.blob_session import NAMES, make_body, make_cameras

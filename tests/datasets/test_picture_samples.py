@@ -15,7 +15,7 @@ from smilfit.datasets import (
     PreprocessOptions,
     preprocess,
 )
-from smilfit.engine import build_data_loader
+from smilfit.networks.engine import build_data_loader
 from smilfit.structures import BodyParams, Cameras
 from tests.datasets.blob_session import NAMES, BlobSession, make_body
 from tests.ranks import on_two_ranks

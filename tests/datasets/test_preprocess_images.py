@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from smilfit.apis.data_source import annotation_readers
+from smilfit.apis.preprocessing.data_source import annotation_readers
 from smilfit.body_models import save_body_model
 from smilfit.cli.format_facts import describe_arguments, describe_reader
 from smilfit.cli.preprocess import build_parser, main

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smilfit.evaluation import BenchmarkResult, Intervals, benchmark_metrics, paired_differences
-from smilfit.evaluation.bootstrap import resampled, resampling_of
+from smilfit.evaluation.metric_words import resampled, resampling_of
 from smilfit.evaluation.scalars import Figure, figures_of
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from benchmarks.believe.sessions import made_session
-from smilfit.apis.fit_run import load_fit_config
+from smilfit.apis.fitting.fit_run import load_fit_config
 from smilfit.evaluation.verdict import judge, load_thresholds, point_numbers, stiffened, with_covariance
-from smilfit.evaluation.verdict.left_out_cameras import leave_out
 from smilfit.evaluation.verdict.points import N_STEPS, left_out_points
 from smilfit.evaluation.verdict.refits import WIDTH
+from smilfit.evaluation.verdict.session import leave_out
 from smilfit.evaluation.verdict.yardstick import without_camera
 from smilfit.handlers import Keypoint3dMSEInput, MultiviewKeypoint2dMSEInput
 from smilfit.io import triangulate_keypoints

@@ -6,7 +6,7 @@ import torch
 
 from smilfit.evaluation import BenchmarkResult, MultiViewPoseMetric, benchmark_metrics
 from smilfit.evaluation.benchmark_result import map_pixels
-from smilfit.evaluation.strongest import strongest_baselines
+from smilfit.evaluation.metric_words import strongest_baselines
 from smilfit.registry import build_metric
 
 

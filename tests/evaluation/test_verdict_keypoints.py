@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL
+from smilfit.drawing.report import Report
+from smilfit.drawing.verdict_report import add_verdict
 from smilfit.evaluation.verdict import (
     DOUBTFUL,
     GOOD,
@@ -17,10 +19,8 @@ from smilfit.evaluation.verdict import (
     load_thresholds,
 )
 from smilfit.structures import Keypoints2d
-from smilfit.structures.fit_origin import verdict_beside
+from smilfit.structures.fit_record import verdict_beside
 from smilfit.synthetic import make_quadruped
-from smilfit.visualization.report import Report
-from smilfit.visualization.verdict_report import add_verdict
 from tests.animals import ring_of_cameras
 
 N, BENT = 150, list(range(20, 30))

@@ -21,11 +21,19 @@ from smilfit.evaluation.verdict import (
     judge,
     load_thresholds,
 )
-from smilfit.evaluation.verdict.bones import bone_asymmetry, bone_ratios, joint_moves, lengths
+from smilfit.evaluation.verdict.body_measures import (
+    bone_asymmetry,
+    bone_ratios,
+    crossing_triangles,
+    inverted_share,
+    joint_moves,
+    lengths,
+    new_crossings,
+    posed,
+    torn_share,
+)
 from smilfit.evaluation.verdict.evidence import extents_px, kept_share, names_seen, places_seen
-from smilfit.evaluation.verdict.intersections import crossing_triangles, new_crossings
-from smilfit.evaluation.verdict.masks import mask_margins, outline_convexity, plain_overlap
-from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
+from smilfit.evaluation.verdict.failed import mask_margins, outline_convexity, plain_overlap
 from smilfit.evaluation.verdict.priors import (
     betas_sd,
     camera_distance,
@@ -36,7 +44,11 @@ from smilfit.evaluation.verdict.priors import (
 )
 from smilfit.evaluation.verdict.refits import dealt_out, with_sides_exchanged
 from smilfit.evaluation.verdict.sides import side_pairs
-from smilfit.evaluation.verdict.yardstick import camera_medians, left_out_triangulation_px, triangulation_px
+from smilfit.evaluation.verdict.yardstick import (
+    camera_medians,
+    left_out_triangulation_px,
+    triangulation_px,
+)
 from smilfit.files import BadFileError
 from smilfit.handlers import MultiviewKeypoint2dMSEInput
 from smilfit.registry import UnknownNameError

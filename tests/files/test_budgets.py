@@ -10,8 +10,7 @@ import pytest
 
 from smilfit.files import BadFileError
 from smilfit.files.budget import check_budget, read_json, read_text
-from smilfit.files.hdf5 import check_hdf5
-from smilfit.files.hdf5_heaps import check_heaps
+from smilfit.files.hdf5 import check_hdf5, check_heaps
 from smilfit.files.numpy_files import npz_names, read_npz
 from smilfit.files.strict_json import read_strict_json
 

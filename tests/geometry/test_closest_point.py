@@ -3,8 +3,12 @@
 import pytest
 import torch
 
-from smilfit.geometry.closest_point import closest_of_segments, closest_on_triangles
-from smilfit.geometry.surface_search import FacesAround, closest_on_surface
+from smilfit.geometry.surface_search import (
+    FacesAround,
+    closest_of_segments,
+    closest_on_surface,
+    closest_on_triangles,
+)
 from tests.renderers.render_scenes import sphere
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.geometry.distortion import distort, fold_radius, undistort
+from smilfit.geometry.projection import distort, fold_radius, undistort
 
 LENSES = {
     'barrel': (-0.285, 0.0, 0.0, 0.0, 0.0),

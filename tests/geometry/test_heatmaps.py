@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from smilfit.geometry.heatmaps import cell_to_px, gaussian_targets, inside_map, mixture_targets, px_to_cell
+from smilfit.geometry.heatmaps import (
+    cell_to_px,
+    gaussian_targets,
+    inside_map,
+    mixture_targets,
+    px_to_cell,
+)
 
 
 @pytest.mark.parametrize('stride', [1, 2, 4])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from smilfit.geometry.identity_paths import TrackCosts, cheapest_orders, find_identities
-from smilfit.geometry.swap_costs import IdealViews
+from smilfit.geometry.side_swaps import IdealViews
 from tests.animals import ring_of_cameras
 
 B, C, K = 60, 3, 8

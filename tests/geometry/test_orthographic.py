@@ -3,7 +3,7 @@
 import roma
 import torch
 
-from smilfit.geometry.orthographic import scaled_orthographic
+from smilfit.geometry.projection import scaled_orthographic
 
 
 def _scene(n=16, k=9):

@@ -3,8 +3,7 @@
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.geometry.kinematic_chain import KinematicTree, chain_products
-from smilfit.geometry.part_alignment import (
+from smilfit.geometry.alignment import (
     few_of_each,
     fit_shape,
     inherited,
@@ -12,6 +11,7 @@ from smilfit.geometry.part_alignment import (
     part_rotations,
     posed_directions,
 )
+from smilfit.geometry.kinematic_chain import KinematicTree, chain_products
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from tests.animals import random_params, small_animal
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from smilfit.geometry.procrustes import procrustes, procrustes_shared_scale
+from smilfit.geometry.alignment import procrustes, procrustes_shared_scale
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 
 F64 = {'dtype': torch.float64}

@@ -3,8 +3,14 @@
 import pytest
 import torch
 
-from smilfit.geometry.side_swaps import SidePairs, find_swaps
-from smilfit.geometry.swap_costs import IdealViews, PairGeometry, assignments, noise_of_views
+from smilfit.geometry.side_swaps import (
+    IdealViews,
+    PairGeometry,
+    SidePairs,
+    assignments,
+    find_swaps,
+    noise_of_views,
+)
 from tests.animals import ring_of_cameras
 
 B, P = 60, 3

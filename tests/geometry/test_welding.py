@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from smilfit.geometry.surface_graph import surface_graph
-from smilfit.geometry.welding import SAME_PLACE, first_of_place
+from smilfit.geometry.surface_graph import SAME_PLACE, first_of_place, surface_graph
 
 
 def test_the_first_vertex_of_a_place_stands_for_it():

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.handlers import GroundContactInput, MeshInput, PointCloudInput, SilhouetteInput, sample_surface
+from smilfit.handlers import (
+    GroundContactInput,
+    MeshInput,
+    PointCloudInput,
+    SilhouetteInput,
+    sample_surface,
+)
 from smilfit.losses import SelfPenetrationLoss, fit_pose_mixture
 from smilfit.registry import build_registrant
 from smilfit.structures import Keypoints3d

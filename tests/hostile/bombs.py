@@ -74,7 +74,7 @@ def _pay_imports() -> None:
     import trimesh
 
     import smilfit.apis
-    import smilfit.apis.inference
+    import smilfit.networks.inference.infer
     import smilfit.rigs
 
     _ = cv2, scipy, sleap_io, trimesh, smilfit

@@ -59,7 +59,7 @@ def make_good_inputs(folder: Path) -> dict[str, str]:
 
 def _train_config(data: Path) -> str:
     from smilfit.apis.shipped_configs import configs_folder
-    from smilfit.engine import load_experiment
+    from smilfit.networks.engine import load_experiment
 
     base = configs_folder() / 'train' / 'multiview_demo.py'
     cfg = load_experiment(base, _TRAIN_OPTIONS)

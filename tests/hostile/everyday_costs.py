@@ -37,7 +37,9 @@ def everyday_costs() -> list[EverydayCost]:
     return [
         EverydayCost(f'the slowest of {len(helps)} helps: {slowest} --help', helps[slowest], HELP_S),
         EverydayCost(
-            'import smilfit.apis.inference', _process('-c', 'import smilfit.apis.inference'), INFERENCE_S
+            'import smilfit.networks.inference.infer',
+            _process('-c', 'import smilfit.networks.inference.infer'),
+            INFERENCE_S,
         ),
         EverydayCost(f'the look at {CAMERAS} cameras, {FRAMES} frames', cameras_s(), CAMERAS_S),
         EverydayCost('the same, one camera turned by 5 degrees', cameras_s(5.0), CAMERAS_S),

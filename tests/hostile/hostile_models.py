@@ -7,14 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.hostile.hostile_archives import (
-    CUTS,
-    JOINTS,
-    N_VERTICES,
-    npz_bytes,
-    npz_changes,
-    small_arrays,
-)
+from tests.hostile.hostile_archives import CUTS, JOINTS, N_VERTICES, npz_bytes, npz_changes, small_arrays
 
 DEEP = 100_000
 Document = dict[str, Any]

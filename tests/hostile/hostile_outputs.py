@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from smilfit.apis.fit_exporting import export_fit
+from smilfit.apis.fitting.fit_exporting import export_fit
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.body_models import load_body_model
 from smilfit.datasets import StoreWriter

@@ -28,13 +28,7 @@ from tests.hostile.hdf5_changes import (
     without,
     without_attribute,
 )
-from tests.hostile.small_files import (
-    SAMPLES,
-    SIDE,
-    jpeg_that_claims,
-    png_that_claims,
-    write_small_store,
-)
+from tests.hostile.small_files import SAMPLES, SIDE, jpeg_that_claims, png_that_claims, write_small_store
 
 CUTS, FLIPS = 10, 40
 ATTRIBUTES = (

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.body_models.pickle_reader import StandIn, as_array, read_pickle_bytes, whole_numbers
-from smilfit.body_models.smal_file import body_from_arrays
+from smilfit.body_models.files.model_arrays import StandIn, as_array, read_pickle_bytes, whole_numbers
+from smilfit.body_models.files.smal_file import body_from_arrays
 from tests.hostile.pickle_mutations import invented, mutated, typed
 from tests.hostile.pickle_seeds import seeds
 

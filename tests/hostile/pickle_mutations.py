@@ -5,7 +5,7 @@ import pickletools
 import struct
 from random import Random
 
-from smilfit.files.pickles.names import ALLOWED
+from smilfit.files.pickles.machine import ALLOWED
 from tests.hostile import pickle_writer as write
 
 CODES = [op.code.encode('latin1') for op in pickletools.opcodes]

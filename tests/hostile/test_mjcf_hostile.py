@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from smilfit.apis.rig_import import import_rig
 from smilfit.files import BadFileError
 from smilfit.rigs import read_rig
-from smilfit.rigs.mjcf_document import read_mjcf_document
-from smilfit.rigs.mjcf_meshes import MjcfMeshes
+from smilfit.rigs.mjcf.document import read_mjcf_document
+from smilfit.rigs.mjcf.geoms import MjcfMeshes
+from smilfit.rigs.rig_import import import_rig
 from tests.hostile.hostile_mjcf import animal, each, model_of
 
 SPHERES = '<geom size="1"/>'

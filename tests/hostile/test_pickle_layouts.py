@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from smilfit.body_models.pickle_reader import (
+from smilfit.body_models.files.model_arrays import (
     StandIn,
     UnsafePickleError,
     as_array,

@@ -6,7 +6,7 @@ import torch
 import trimesh
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_quat_wxyz
-from smilfit.io.gltf_animation import Motion, SkinnedMesh, posed_skin, write_gltf_animation
+from smilfit.io.meshes.gltf_animation import Motion, SkinnedMesh, posed_skin, write_gltf_animation
 from smilfit.structures import BodyParams
 from tests.gltf_player import posed_by_the_specification, read_glb
 from tests.toy_samples import toy_body

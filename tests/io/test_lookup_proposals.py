@@ -12,7 +12,7 @@ from smilfit.io.landmark_rows import read_landmarks
 from smilfit.io.lookup_proposals import body_axes, propose_lookup, write_proposal
 from smilfit.io.lookup_proposals.part_names import PartName, load_parts, read_name
 from smilfit.synthetic import make_insect, make_quadruped
-from smilfit.synthetic.session_tables import annotator_name
+from smilfit.synthetic.sessions import annotator_name
 
 MOUSE_NAMES = (
     *('Nose', 'Ear_R', 'Ear_L', 'TTI', 'TailTip', 'Head', 'Trunk', 'Tail_0', 'Tail_1', 'Tail_2', 'Shoulder_left'),

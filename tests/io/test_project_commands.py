@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from smilfit.apis.recordings import open_recording
+from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.body_models import save_body_model
 from smilfit.cli.preprocess import main
 from smilfit.datasets import open_dataset

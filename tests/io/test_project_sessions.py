@@ -15,7 +15,7 @@ from smilfit.io import (
     write_calibration,
 )
 from smilfit.io.camera_names import split_by_names
-from smilfit.io.table_labels import LABEL_SD_PX
+from smilfit.io.recordings.table_session import LABEL_SD_PX
 from tests.io.annotations.pose_writers import columns_of, write_csv, write_table_h5
 from tests.io.conftest import NODES
 

@@ -10,8 +10,8 @@ import pytest
 
 from smilfit.cli.register import main
 from smilfit.files import BadFileError
-from smilfit.io.mesh_files import write_mesh
-from smilfit.io.scan_files import find_scans, read_mesh, read_scan_landmarks, scan_digest
+from smilfit.io.meshes.mesh_files import write_mesh
+from smilfit.io.meshes.scan_files import find_scans, read_mesh, read_scan_landmarks, scan_digest
 from tests.hostile.hostile_scans import glb, mesh_document, small_obj
 
 VERTICES = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])

@@ -11,8 +11,8 @@ from benchmarks.reliability.hostile_videos import READ, VIDEOS
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
 from smilfit.files import BadFileError
 from smilfit.io import SleapSession, iterate_videos, probe_video
+from smilfit.io.recordings.videos import Damage
 from smilfit.io.video_capture import opened_video
-from smilfit.io.videos import Damage
 from tests.datasets.blob_session import make_body
 from tests.io.conftest import NODES
 

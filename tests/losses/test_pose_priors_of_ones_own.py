@@ -17,7 +17,7 @@ from smilfit.losses import (
     read_pose_gaussian,
     read_pose_mixture,
 )
-from smilfit.losses.pose_mixture import em_step
+from smilfit.losses.max_mixture import em_step
 from smilfit.registry import build_loss, build_registrant
 from smilfit.structures import Keypoints3d
 from tests.animals import random_params, static_animal

@@ -11,7 +11,13 @@ from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import PartFiles, SMPLify, Stage
 from smilfit.registrants.second_order import stage
 from smilfit.registrants.second_order.covariance import fit_covariance
-from smilfit.solvers import CarriedPoints, ChainLoads, ChainMotion, DistributedProcesses, LevenbergMarquardt
+from smilfit.solvers import (
+    CarriedPoints,
+    ChainLoads,
+    ChainMotion,
+    DistributedProcesses,
+    LevenbergMarquardt,
+)
 from smilfit.structures import Keypoints3d
 from tests.animals import random_params, small_animal
 from tests.ranks import on_two_ranks

@@ -6,12 +6,7 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.handlers import (
-    BetasPriorHandler,
-    BodyPosePriorHandler,
-    Keypoint2dHandler,
-    Keypoint3dHandler,
-)
+from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint2dHandler, Keypoint3dHandler
 from smilfit.losses import KeypointMSELoss, PoseRegLoss, ShapePriorLoss
 from smilfit.registrants import SMPLify, Stage
 from smilfit.solvers import DistributedProcesses, LevenbergMarquardt, Processes

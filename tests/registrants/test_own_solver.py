@@ -8,7 +8,7 @@ import torch
 from smilfit.registry import SOLVERS, build_registrant
 from smilfit.solvers import SecondOrderSolver
 from smilfit.solvers.base import SolverResult, StopReason
-from smilfit.solvers.least_squares import FrameStatus
+from smilfit.solvers.levenberg_marquardt import FrameStatus
 from tests.registrants.test_own_terms import BendResidual, SteadySquares, noisy_clip
 
 

@@ -9,7 +9,7 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import MultiviewKeypoint2dMSEInput, SilhouetteInput
 from smilfit.registrants import ViewInitializer
 from smilfit.registrants.hypotheses import angle_between
-from smilfit.registrants.view_candidates import (
+from smilfit.registrants.view_evidence import (
     cube_rotations,
     distinct_best,
     mirror_images,

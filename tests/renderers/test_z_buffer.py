@@ -17,7 +17,7 @@ def backend(request, monkeypatch):
     """Every truth of this file holds for both backends."""
     if request.param == 'warp':
         pytest.importorskip('warp', reason='warp-lang is not installed')
-    monkeypatch.setattr('smilfit.renderers.z_buffer.choose_backend', lambda backend, where: request.param)
+    monkeypatch.setattr('smilfit.renderers.mesh_painter.choose_backend', lambda backend, where: request.param)
 
 
 def _random_scene(n_faces=12):

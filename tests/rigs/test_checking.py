@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import BodyModelData, SparseMatrix, load_body_model_data, save_body_model
-from smilfit.body_models.smal_writer import smal_values
-from smilfit.body_models.stored_model import StoredModel, read_stored_model
+from smilfit.body_models.files.smal_file import smal_values
+from smilfit.body_models.files.stored_model import StoredModel, read_stored_model
 from smilfit.cli.model import main as model
 from smilfit.files.pickles.writer import pickle_bytes
 from smilfit.rigs.checking import ERROR, NOTE, WARNING, check_model

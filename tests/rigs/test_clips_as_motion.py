@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis.rig_import import import_rig
-from smilfit.apis.synthesizing import SynthesisInputs, synthesize
-from smilfit.body_models.pose_sources import read_poses
+from smilfit.body_models.pose_sampling import read_poses
+from smilfit.drawing.skin_texture import SkinTexture
 from smilfit.geometry.rotation import axis_angle_to_rotmat, geodesic_angle
 from smilfit.losses import fit_pose_gaussian
 from smilfit.rigs import read_clips
-from smilfit.synthetic.clip_motion import ClipFrames, ClipMotion, resampled
-from smilfit.synthetic.clip_way import clip_way, travelled
-from smilfit.synthetic.placement import SharedVolume
+from smilfit.rigs.rig_import import import_rig
+from smilfit.synthetic.clip_motion import ClipFrames, ClipMotion, clip_way, resampled, travelled
+from smilfit.synthetic.motion import SharedVolume
 from smilfit.synthetic.session_set import SynthesisOptions
-from smilfit.synthetic.skin_texture import SkinTexture
+from smilfit.synthetic.synthesize import SynthesisInputs, synthesize
 from tests.rigs.test_made_gltf import armature, between
 
 

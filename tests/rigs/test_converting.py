@@ -9,13 +9,19 @@ import pytest
 import smplx
 import torch
 
-from smilfit.body_models import SMIL, Landmark, PartSize, SparseMatrix, load_body_model_data, save_body_model
-from smilfit.body_models.pickle_reader import read_pickle_bytes
-from smilfit.body_models.smal_writer import lost_in_smal, write_smal_file
+from smilfit.body_models import (
+    SMIL,
+    Landmark,
+    PartSize,
+    SparseMatrix,
+    load_body_model_data,
+    save_body_model,
+)
+from smilfit.body_models.files.model_arrays import read_pickle_bytes
+from smilfit.body_models.files.smal_file import lost_in_smal, write_smal_file
 from smilfit.cli.model import main as model
 from smilfit.files.pickles.writer import pickle_bytes
-from smilfit.rigs.comparing import body_difference
-from smilfit.rigs.converting import convert_model, read_model
+from smilfit.rigs.converting import body_difference, convert_model, read_model
 from smilfit.rigs.read_rig import read_rig
 from tests.animals import random_params, small_animal, static_animal
 from tests.body_models.human_files import SMPL_PARENTS

@@ -7,14 +7,14 @@ import pytest
 
 from smilfit.body_models import SparseMatrix, load_body_model_data
 from smilfit.body_models.checks import AXES
-from smilfit.body_models.stored_model import StoredModel
+from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.cli import model_edit
 from smilfit.cli.model import main as model
-from smilfit.rigs import symmetrising
-from smilfit.rigs.facing import with_axes
+from smilfit.rigs import symmetry as symmetrising
+from smilfit.rigs.cleaning import thin_weights
 from smilfit.rigs.joint_regressing import fit_joint_regressor
-from smilfit.rigs.symmetrising import symmetrise
-from smilfit.rigs.weight_thinning import thin_weights
+from smilfit.rigs.suspicions import with_axes
+from smilfit.rigs.symmetry import symmetrise
 
 DATA = load_body_model_data('quadruped')
 SIZE = np.ptp(DATA.v_template, axis=0).max()

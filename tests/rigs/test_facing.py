@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from smilfit.body_models import load_body_model_data
-from smilfit.rigs.facing import facing
+from smilfit.rigs.suspicions import facing
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smilfit.rigs.hinge_limits import box_error
+from smilfit.rigs.limits import box_error
 
 X, Y, Z = np.eye(3)
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import Landmark, SparseMatrix, load_body_model_data, save_body_model
-from smilfit.body_models.stored_model import StoredModel
+from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.cli.model import main as model
-from smilfit.rigs import mending
-from smilfit.rigs.checking import NOTE, check_model
-from smilfit.rigs.comparing import body_difference
+from smilfit.rigs.checking import NOTE, check_model, mending
+from smilfit.rigs.converting import body_difference
 from tests.rigs.test_checking import CLEAN, dense_weights, scaled, with_entry, with_more
 
 STEPS = (

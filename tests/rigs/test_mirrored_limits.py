@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from smilfit.body_models.stored_model import StoredModel
+from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.rigs.checking.joint_limits import asymmetric_limits, mirrored_limits
 from tests.rigs.test_checking import CLEAN
 

@@ -14,10 +14,9 @@ from smilfit.cli.main import main
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.rigs import build_model, read_rig
 from smilfit.rigs.mjcf import read_mjcf
-from smilfit.rigs.mjcf_bodies import posed_frames, read_bodies, rest_frames
-from smilfit.rigs.mjcf_document import read_mjcf_document
-from smilfit.rigs.mjcf_frames import axis_turn
-from smilfit.rigs.mjcf_skin import read_skn
+from smilfit.rigs.mjcf.bodies import posed_frames, read_bodies, rest_frames
+from smilfit.rigs.mjcf.document import axis_turn, read_mjcf_document
+from smilfit.rigs.mjcf.skin import read_skn
 from smilfit.structures import FitResult
 from tests.rigs.small_mjcf import MODEL, write_beast
 

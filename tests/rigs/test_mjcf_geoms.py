@@ -9,9 +9,9 @@ from scipy.spatial import cKDTree
 
 from smilfit.body_models import SMIL
 from smilfit.rigs import build_model, read_rig
-from smilfit.rigs.mjcf_bodies import posed_frames, read_bodies, rest_frames
-from smilfit.rigs.mjcf_document import read_mjcf_document
-from smilfit.rigs.mjcf_primitives import SIZES, solid
+from smilfit.rigs.mjcf.bodies import posed_frames, read_bodies, rest_frames
+from smilfit.rigs.mjcf.document import read_mjcf_document
+from smilfit.rigs.mjcf.geoms import SIZES, solid
 
 # A beetle: every kind of solid, meshes in three ways, turns by class and by geom, what is not shown.
 BEETLE = """<mujoco model="beetle">

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.pose_trees import mirrored_joints
+from smilfit.body_models.pose_sampling import mirrored_joints
 from smilfit.rigs import build_model, read_rig
 from tests.rigs.gltf_twin import Twin
 

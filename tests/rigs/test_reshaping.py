@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import BodyModelData, SparseMatrix, load_body_model_data, save_body_model
-from smilfit.body_models.stored_model import StoredModel
+from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.cli.model import main as model
+from smilfit.rigs.cleaning import weld_vertices
 from smilfit.rigs.joint_regressing import fit_joint_regressor, joints_of_rings
-from smilfit.rigs.welding import weld_vertices
 from tests.rigs.test_checking import CLEAN
 
 ABOUT, ALONG = 12, 9

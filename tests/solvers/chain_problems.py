@@ -5,8 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from smilfit.geometry.distortion import fold_radius
-from smilfit.geometry.projection import project_points
+from smilfit.geometry.projection import fold_radius, project_points
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.solvers import ChainProblem, ChainState
 from tests.solvers import chain_twin as twin

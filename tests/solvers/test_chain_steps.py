@@ -20,7 +20,16 @@ from smilfit.solvers import (
     warp_available,
 )
 from tests.solvers import chain_twin as twin
-from tests.solvers.chain_problems import PROBLEMS, ended, normal, seen3d, skinned, tree, truth_of, with_priors
+from tests.solvers.chain_problems import (
+    PROBLEMS,
+    ended,
+    normal,
+    seen3d,
+    skinned,
+    tree,
+    truth_of,
+    with_priors,
+)
 
 pytestmark = pytest.mark.skipif(not warp_available(), reason='warp-lang is not installed')
 if warp_available():

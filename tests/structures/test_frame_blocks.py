@@ -1,6 +1,6 @@
 import torch
 
-from smilfit.structures.frame_blocks import by_blocks
+from smilfit.structures.body import by_blocks
 
 
 def test_blocks_are_the_whole():

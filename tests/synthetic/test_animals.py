@@ -5,7 +5,7 @@ import torch
 
 from smilfit.body_models import SMIL, load_body_model_data, save_body_model
 from smilfit.synthetic import draw_betas, make_insect, make_quadruped
-from smilfit.synthetic.rigging import chain_weights, keep_largest
+from smilfit.synthetic.trunk_mesh import chain_weights, keep_largest
 
 
 def _volume(vertices, faces):

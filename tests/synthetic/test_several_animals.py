@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from smilfit.apis import DataSource, preprocess, synthesize
+from smilfit.apis.viewer import open_scene
 from smilfit.datasets import DatasetFile, PictureDataset
 from smilfit.io import SleapSession, read_calibration, read_labels, read_track_names, write_tracks
 from smilfit.synthetic import RenderedSession, SessionSet, SynthesisOptions
-from smilfit.viewer import open_scene
 from tests.io.multiview_slp import write_multiview
 
 TWO = SynthesisOptions(n_sessions=1, n_frames=5, n_cameras=2, size=(96, 80), memory_s=0.0, n_animals=2)

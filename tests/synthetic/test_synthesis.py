@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from smilfit.apis import synthesize
-from smilfit.apis.synthesizing import SynthesisInputs
 from smilfit.body_models import SMIL, save_body_model
 from smilfit.datasets import DatasetFile
 from smilfit.io import SleapSession, read_calibration, read_joint_lookup, write_calibration
@@ -25,9 +24,10 @@ from smilfit.synthetic.looks import (
     draw_look,
     draw_wall,
 )
-from smilfit.synthetic.looks.occluders import _CORNERS
-from smilfit.synthetic.placement import shared_volume, up_of, ways
+from smilfit.synthetic.looks.lights import _CORNERS
+from smilfit.synthetic.motion import shared_volume, up_of, ways
 from smilfit.synthetic.session_set import resized
+from smilfit.synthetic.synthesize import SynthesisInputs
 from tests.animals import static_animal
 
 SMALL = SynthesisOptions(n_sessions=2, n_frames=4, n_cameras=2, size=(96, 80), memory_s=0.0)
@@ -202,7 +202,7 @@ def test_photographs_of_the_place_are_its_walls(quadruped):
 
 def test_backgrounds_are_read_from_files_by_their_cameras_names(quadruped, recording, tmp_path):
     folder, _, rig = recording
-    from smilfit.synthetic.photos import read_photos
+    from smilfit.synthetic.scene_painter import read_photos
 
     photos = read_photos([folder], rig.names)
     assert set(photos.of_camera) == set(rig.names)

@@ -1,11 +1,15 @@
 """A verdict on a fit, from what it did not see and what it cannot game: words, reasons, thresholds from a file."""
 
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
-from smilfit.evaluation.verdict.failed import judged_by_failures, with_failed_frames
+from smilfit.evaluation.verdict.failed import (
+    PictureNumbers,
+    judged_by_failures,
+    picture_numbers,
+    with_failed_frames,
+)
 from smilfit.evaluation.verdict.judge import Found, Verdict, judge
 from smilfit.evaluation.verdict.keypoints import FrameKeypoints, frame_keypoints, keypoint_excess
 from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
-from smilfit.evaluation.verdict.pictures import PictureNumbers, picture_numbers
 from smilfit.evaluation.verdict.points import point_numbers
 from smilfit.evaluation.verdict.refits import stiffened, with_covariance
 from smilfit.evaluation.verdict.session import CameraNumbers, SessionNumbers, n_steps, session_numbers

@@ -2,14 +2,12 @@
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.evaluation.verdict.bones import bone_asymmetry, bone_ratios, joint_moves
 from smilfit.evaluation.verdict.evidence import names_seen
-from smilfit.evaluation.verdict.intersections import new_crossings
 from smilfit.evaluation.verdict.judge import Found
-from smilfit.evaluation.verdict.mesh import inverted_share, posed, torn_share
 from smilfit.evaluation.verdict.priors import (
     betas_sd,
     camera_distance,
@@ -21,7 +19,236 @@ from smilfit.evaluation.verdict.priors import (
 )
 from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.structures import BodyParams, Keypoints2d
-from smilfit.structures.frame_blocks import by_blocks
+from smilfit.structures.body import by_blocks
+
+# Shorter bones (shares of the body's length) have no ratio worth the name.
+SHORTEST = 0.01
+
+
+@torch.no_grad()
+def unposed_joints(body: SMIL, params: BodyParams) -> Float[Tensor, 'B J 3']:
+    """Give the joints of bodies with all turns taken back, model unit: what shape and skeleton alone make."""
+    zeros = torch.zeros_like
+    plain = params.as_axis_angle()
+    rest = plain.replace(
+        global_orient=zeros(plain.global_orient),
+        body_pose=zeros(plain.body_pose),
+        transl=zeros(plain.transl),
+        scale=torch.ones_like(plain.scale),
+    )
+    return body(rest.to(body.v_template), ('joints',)).joints
+
+
+def bone_ratios(body: SMIL, params: BodyParams) -> Float[Tensor, 'B b']:
+    """Divide each bone's length by that at rest of a body of the same shape; bones as all joints but the root.
+
+    What shape coefficients make of bones is judged by how usual these are. Scale is taken out: a body that is drawn
+    smaller with bones that are all longer is the same body. So ratios are against the median one. NaN of bones too
+    short for a ratio (`SHORTEST`).
+    """
+    return by_blocks(params.batch_size, lambda rows: _bone_ratios(body, params[rows]))
+
+
+def _bone_ratios(body: SMIL, params: BodyParams) -> Float[Tensor, 'B b']:
+    fitted = lengths(body, unposed_joints(body, params))
+    shaped = body.zero_params(params.batch_size).to(params.betas).replace(betas=params.betas)
+    rest = lengths(body, unposed_joints(body, shaped)).to(fitted)
+    ratio = torch.where(rest > SHORTEST * body.rest_size, fitted / rest, torch.nan)
+    return ratio / ratio.nanmedian(1, keepdim=True).values
+
+
+def bone_asymmetry(body: SMIL, params: BodyParams) -> Float[Tensor, 'B P']:
+    """Say how many times longer one side's bone is than the other's, beyond rest; at least 1, of each pair."""
+    ratio = bone_ratios(body, params)
+    # Bone j - 1 ends at joint j.
+    pairs = [(a - 1, b - 1) for a, b in side_pairs(body.data, body.joint_names) if a > 0]
+    if not pairs:
+        return ratio.new_zeros(len(ratio), 0)
+    left, right = (ratio[:, list(side)] for side in zip(*pairs))
+    return (left / right).log().abs().exp()
+
+
+def joint_moves(body: SMIL, params: BodyParams) -> Float[Tensor, 'B J']:
+    """Give how far `joint_offsets` move each joint from its place on its parent, in body lengths."""
+    if params.joint_offsets is None:
+        return params.transl.new_zeros(params.batch_size, body.n_joints)
+    return params.joint_offsets.norm(dim=-1) / body.rest_size
+
+
+def lengths(body: SMIL, joints: Float[Tensor, 'B J 3']) -> Float[Tensor, 'B b']:
+    """Measure every bone: from each joint but the root to its parent."""
+    parents = torch.as_tensor(body.data.parents[1:].copy())
+    return (joints[:, 1:] - joints[:, parents]).norm(dim=-1)
+
+
+# A triangle that reaches so many times the median one is torn, counted as such, and not searched here. Those that
+# reach less than the second number are searched all at once.
+_LONGEST, _USUAL = 6.0, 1.5
+# A corner so near to a plane, in units of a triangle's extent times twice its area, may lie on either side of it.
+_FLAT = 1e-9
+# Vertices nearer to each other, as a share of the extent, are in one place.
+_SAME = 1e-6
+
+
+def crossing_triangles(
+    vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
+) -> Bool[np.ndarray, ' F']:
+    """Say which triangles of a mesh are crossed by another with which they share no vertex.
+
+    An edge of one that passes through the inside of the other (Moller and Trumbore 1997) is a crossing.
+    """
+    corners = vertices[faces]
+    centres = corners.mean(1)
+    radii = np.linalg.norm(corners - centres[:, None], axis=-1).max(1)
+    asked = np.flatnonzero(radii < _LONGEST * np.median(radii))
+    hit = np.zeros(len(faces), bool)
+    if len(asked) < 2:
+        return hit
+    a, b = _neighbours(centres, radii, asked)
+    near = np.linalg.norm(centres[a] - centres[b], axis=-1) < radii[a] + radii[b]
+    a, b = a[near], b[near]
+    joined = (faces[a][:, :, None] == faces[b][:, None, :]).any((1, 2))
+    a, b = a[~joined], b[~joined]
+    # Most pairs are told apart by the plane of one of them, at a tenth of the cost.
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    # Triangles without an area have no plane, and are not told apart.
+    margin = _FLAT * radii**3
+    for _ in range(2):
+        side = ((corners[b] - corners[a][:, :1]) * normals[a][:, None]).sum(-1)
+        through = (side.min(1) <= margin[a]) & (side.max(1) >= -margin[a])
+        a, b = b[through], a[through]
+    crossed = _pierces(corners[a], corners[b]) | _pierces(corners[b], corners[a])
+    hit[a[crossed]] = hit[b[crossed]] = True
+    return hit
+
+
+def new_crossings(
+    poses: Float[np.ndarray, 'B V 3'], rest: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
+) -> Float[np.ndarray, ' B']:
+    """Give the share of the skin, of its area at rest, that crosses other skin in a pose and does not at rest.
+
+    Vertices in one place at rest (seams of an image of the skin) are one: triangles on both sides of a seam touch.
+    """
+    a, b, c = (rest[faces[:, i]] for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
+    faces = _first_in_place(rest)[faces]
+    before = crossing_triangles(rest, faces)
+    return np.array([area[crossing_triangles(pose, faces) & ~before].sum() / area.sum() for pose in poses])
+
+
+def _first_in_place(rest: Float[np.ndarray, 'V 3']) -> Int[np.ndarray, ' V']:
+    """Give for each vertex the first one in its place; places are told apart by `_SAME` of the extent."""
+    step = _SAME * max(float(np.ptp(rest, axis=0).max()), np.finfo(float).tiny)
+    _, first, place = np.unique(np.round(rest / step), axis=0, return_index=True, return_inverse=True)
+    return first[place.ravel()]
+
+
+def _neighbours(centres: np.ndarray, radii: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find pairs of triangles whose spheres may touch."""
+    # Imported late: scipy takes a third of a second, and few ask for this.
+    from scipy.spatial import cKDTree
+
+    usual = asked[radii[asked] < _USUAL * np.median(radii)]
+    large = np.setdiff1d(asked, usual)
+    tree = cKDTree(centres[usual])
+    pairs = [usual[tree.query_pairs(2 * radii[usual].max(initial=0.0), output_type='ndarray')]]
+    if len(large):
+        reach = radii[large] + radii[asked].max()
+        around = cKDTree(centres[asked]).query_ball_point(centres[large], reach)
+        first = np.repeat(large, [len(found) for found in around])
+        pairs.append(np.stack((first, asked[np.concatenate(around).astype(int)]), 1))
+    a, b = np.concatenate(pairs).T
+    return a, b
+
+
+def _pierces(edges_of: np.ndarray, into: np.ndarray) -> np.ndarray:
+    """Say of pairs of triangles whether an edge of the first passes through the inside of the second."""
+    first, second, third = into.transpose(1, 0, 2)
+    one, two = second - first, third - first
+    found = np.zeros(len(into), bool)
+    for i in range(3):
+        start, ray = edges_of[:, i], edges_of[:, (i + 1) % 3] - edges_of[:, i]
+        p = np.cross(ray, two)
+        determinant = (one * p).sum(-1)
+        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+            q = start - first
+            u = (q * p).sum(-1) / determinant
+            r = np.cross(q, one)
+            v = (ray * r).sum(-1) / determinant
+            t = (two * r).sum(-1) / determinant
+            found |= (u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)
+    return found
+
+
+# An edge so many times longer than at rest has torn the skin.
+TORN = 3.0
+
+
+@torch.no_grad()
+def torn_share(
+    body: SMIL, params: BodyParams, vertices: Float[Tensor, 'B V 3'] | None = None
+) -> Float[Tensor, ' B']:
+    """Give the share of the skin (of its area at rest) whose triangles have an edge `TORN` times as long as at rest.
+
+    Scale is taken out by the median edge. `vertices` are those of the bodies, where the caller has them.
+    """
+    faces, rest = body.faces, body.rest_vertices(body.zero_params(1).betas)
+    before = _edges(rest, faces)
+    after = _edges(posed(body, params) if vertices is None else vertices, faces)
+    ratio = after / before.clamp_min(1e-9 * body.rest_size)
+    ratio = ratio / ratio.flatten(1).median(1).values[:, None, None]
+    return _share((ratio > TORN).any(-1), rest, faces)
+
+
+@torch.no_grad()
+def inverted_share(
+    body: SMIL, params: BodyParams, vertices: Float[Tensor, 'B V 3'] | None = None
+) -> Float[Tensor, ' B']:
+    """Give the share of the skin (of its area at rest) that is turned inside out.
+
+    A triangle is inverted where its normal points against that at rest, turned by the bones that carry it
+    (skinning weights blend their rotations). `vertices` are those of the bodies, where the caller has them.
+    """
+    faces, rest = body.faces, body.rest_vertices(body.zero_params(1).betas)
+    params = params.to(body.v_template)
+    turns = _world_rotations(body, params)
+    weights = torch.as_tensor(body.data.weights.to_dense()).to(turns)
+    blended = (weights @ turns.flatten(2)).unflatten(2, (3, 3))
+    carried = sum(blended[:, faces[:, corner]] for corner in range(3))
+    turned = (carried @ _normals(rest, faces)[0].unsqueeze(-1)).squeeze(-1)
+    vertices = posed(body, params) if vertices is None else vertices
+    against = (turned * _normals(vertices, faces)).sum(-1) < 0
+    return _share(against, rest, faces)
+
+
+@torch.no_grad()
+def posed(body: SMIL, params: BodyParams) -> Float[Tensor, 'B V 3']:
+    """Give the vertices of bodies."""
+    return body(params.to(body.v_template), ('vertices',)).vertices
+
+
+def _world_rotations(body: SMIL, params: BodyParams) -> Tensor:
+    local = params.rotations()
+    found: list[Tensor] = []
+    for j, parent in enumerate(body.data.parents.tolist()):
+        found.append(local[:, j] if parent < 0 else found[parent] @ local[:, j])
+    return torch.stack(found, 1)
+
+
+def _edges(vertices: Tensor, faces: Tensor) -> Tensor:
+    corners = vertices[:, faces]
+    return (corners - corners.roll(1, dims=2)).norm(dim=-1)
+
+
+def _normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    a, b, c = vertices[:, faces].unbind(2)
+    return torch.linalg.cross(b - a, c - a)
+
+
+def _share(bad: Tensor, rest: Tensor, faces: Tensor) -> Tensor:
+    area = _normals(rest, faces)[0].norm(dim=-1)
+    return (bad * area).sum(-1) / area.sum()
+
 
 # Frames whose meshes are measured, and of these those whose triangles are searched for crossings.
 N_MESHES, N_CROSSINGS = 24, 4

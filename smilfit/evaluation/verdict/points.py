@@ -13,7 +13,13 @@ from smilfit.evaluation.baseline import mean_pose, place_at_prediction
 from smilfit.evaluation.point_fit import point_benchmark
 from smilfit.evaluation.verdict.body_measures import body_values, limits_share
 from smilfit.evaluation.verdict.judge import Found
-from smilfit.evaluation.verdict.refits import Inputs, changed_keypoints, keypoints_of, null_maps, spread_rows
+from smilfit.evaluation.verdict.refits import (
+    Inputs,
+    changed_keypoints,
+    keypoints_of,
+    null_maps,
+    spread_rows,
+)
 from smilfit.evaluation.verdict.session import N_REFITTED, N_SHUFFLED, SessionNumbers, at_places
 from smilfit.structures import FitResult, Keypoints3d
 

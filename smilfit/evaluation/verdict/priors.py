@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.default_limits import default_joints
+from smilfit.body_models.checks import default_joints
 from smilfit.body_models.joint_axes import own_components
 from smilfit.losses.shape_prior import whitening_of
 from smilfit.structures import BodyParams
-from smilfit.structures.units import MILLIMETRES
+from smilfit.structures.body import MILLIMETRES
 
 # Limits are stated by component of the axis-angle, and what no keypoint shows (a bone's twist) strays beyond: joints
 # count from so many degrees.

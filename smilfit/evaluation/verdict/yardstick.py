@@ -9,7 +9,7 @@ from torch import Tensor
 
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d
-from smilfit.structures.frame_blocks import by_blocks
+from smilfit.structures.body import by_blocks
 
 
 def errors_px(

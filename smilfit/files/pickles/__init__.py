@@ -14,14 +14,13 @@ Nothing of Python's pickle modules runs on a file. Three steps, each of which kn
 Cost: one Python step an opcode, about 2 us, and a copy of each array's bytes. Models have some hundred opcodes: one
 of 4 MB takes 1 ms longer than with Python's own reader. Lists of numbers take longer, up to `MAX_OPCODES`.
 
-The machine speaks dialects: what it reads of models is that of arrays; `files/tensor_pickles.py` has that of tensors.
+The machine speaks dialects: what it reads of models is that of arrays; `files/tensor_files.py` has that of tensors.
 """
 
-from smilfit.files.pickles.arrays import as_array, whole_numbers
+from smilfit.files.pickles.arrays import Builder, StandIn, as_array, value_of, whole_numbers, without_keys
 from smilfit.files.pickles.bounds import check_size
 from smilfit.files.pickles.errors import BrokenPickleError, UnsafePickleError, shown, shown_names
 from smilfit.files.pickles.machine import Dialect, run, run_from
-from smilfit.files.pickles.values import Builder, StandIn, value_of, without_keys
 
 __all__ = [
     'BrokenPickleError',

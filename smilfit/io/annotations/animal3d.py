@@ -11,13 +11,13 @@ from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
     image_path,
+    mirror_pairs,
     numbers,
     read_json,
     read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import ImageMask
-from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.annotations.tigdog import LANDMARKS
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet

@@ -13,6 +13,7 @@ from smilfit.io.annotations.entries import (
     BadEntry,
     frame_number,
     image_path,
+    mirror_pairs,
     numbers,
     one_of,
     place,
@@ -21,7 +22,6 @@ from smilfit.io.annotations.entries import (
     require,
 )
 from smilfit.io.annotations.masks import ImageMask
-from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 

@@ -14,6 +14,7 @@ from smilfit.io.annotations.entries import (
     BadEntry,
     image_path,
     image_size,
+    mirror_pairs,
     numbers,
     one_of,
     place,
@@ -22,7 +23,6 @@ from smilfit.io.annotations.entries import (
     require,
 )
 from smilfit.io.annotations.masks import PolygonMask, RleMask
-from smilfit.io.annotations.mirror_names import mirror_pairs
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, MaskSource

@@ -8,10 +8,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from smilfit.files import shorten
-from smilfit.io.annotations.entries import frame_number
-from smilfit.io.annotations.fence import Fence
+from smilfit.io.annotations.entries import frame_number, sequence_name
+from smilfit.io.annotations.image_files import Fence
 from smilfit.io.annotations.pose_tables import PoseTable
-from smilfit.io.annotations.sequence_names import sequence_name
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, SkippedAnnotation, VideoFrame
 

@@ -2,30 +2,166 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float
 
 from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, numbers, one_of, read_json, reason_of, require
-from smilfit.io.annotations.fence import Fence
-from smilfit.io.annotations.masks import ImageMask
-from smilfit.io.annotations.mirror_names import mirror_pairs
-from smilfit.io.annotations.replicant_files import (
-    BATCH,
-    Batch,
-    batch_name,
-    find_image,
-    list_files,
-    read_batch,
+from smilfit.io.annotations.entries import (
+    BadEntry,
+    mirror_pairs,
+    numbers,
+    one_of,
+    read_json,
+    reason_of,
+    require,
 )
-from smilfit.io.annotations.unreal_camera import MIRROR, camera_from_matrices, matrix_of, project_row_vectors
-from smilfit.io.image_opening import check_image_size
+from smilfit.io.annotations.image_files import Fence
+from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.keypoint_names import check_keypoint_names
+from smilfit.io.recordings.image_opening import check_image_size
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
-from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
+from smilfit.structures import AnnotatedImage, AnnotationSet, Cameras, SkippedAnnotation
+
+BATCH = '_BatchData_'
+_IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.exr')
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What `_BatchData_<name>.json` says: the size of the images and the class of each subject."""
+
+    size: tuple[int, int] | None = None
+    classes: Mapping[str, str] | None = None
+
+
+def list_files(path: Path) -> list[Path]:
+    """Give the JSON files of the samples: a file itself, those of its batch, or those of a folder.
+
+    Raises:
+        FileNotFoundError: no such file, or no sample.
+    """
+    if not path.is_dir() and not path.name.startswith(BATCH):
+        return [path]
+    if not path.exists():
+        raise FileNotFoundError(f'{path}: the annotations must exist; there is no such file.')
+    folder = path if path.is_dir() else path.parent
+    files = sorted(file for file in folder.glob('*.json') if not file.name.startswith(BATCH))
+    files = files if path.is_dir() else [file for file in files if batch_name(file) == path.name]
+    if not files:
+        raise FileNotFoundError(f'{path}: a batch must have a .json file for every image; got none.')
+    return files
+
+
+def batch_name(file: Path) -> str:
+    """Name the batch file of a sample: `run_07.json` is of `_BatchData_run.json`."""
+    return f'{BATCH}{file.stem.rpartition("_")[0]}.json'
+
+
+def read_batch(path: Path) -> Batch:
+    """Read a batch file; one that is not there leaves sizes to be found and classes unnamed."""
+    if not path.is_file():
+        return Batch()
+    content = read_json(path, dict, 'replicAnt batch')
+    try:
+        resolution = require(content, 'Image Resolution', dict)
+        width, height = (int(numbers(require(resolution, axis, (int, float)), (), axis)) for axis in 'xy')
+        check_image_size('Image Resolution', width, height)
+        subjects = require(content, 'Subject Variations', dict)
+        classes = {number: require(subject, 'Class', str) for number, subject in subjects.items()}
+    except ValueError as error:
+        raise BadFileError(f'{path}: {error}') from None
+    return Batch((width, height), classes)
+
+
+def find_image(folder: Path, stem: str) -> Path:
+    """Find the image of any kind and spelling; where there is none, name the one that replicAnt writes."""
+    candidates = (folder / f'{stem}{spelt}' for suffix in _IMAGES for spelt in (suffix, suffix.upper()))
+    return next((path for path in candidates if path.is_file()), folder / f'{stem}.JPG')
+
+
+# From Unreal's world to ours.
+MIRROR = np.array([1.0, -1.0, 1.0])
+# Far beyond any scene's cm, and far from overflow.
+_LARGEST = 1e30
+
+
+def matrix_of(camera: Mapping[str, Any], key: str) -> Float[np.ndarray, '4 4']:
+    """Read a matrix that is written as four planes of x, y, z, w; it acts on row vectors from the right.
+
+    Raises:
+        BadEntry: no such matrix, or a number is missing.
+    """
+    matrix = require(camera, key, dict)
+    rows = [
+        [require(require(matrix, f'{row}Plane', dict), axis, (int, float)) for axis in 'xyzw']
+        for row in 'xyzw'
+    ]
+    return numbers(rows, (4, 4), key)
+
+
+def project_row_vectors(
+    xyz: Float[np.ndarray, 'K 3'], projection: Float[np.ndarray, '4 4']
+) -> tuple[Float[np.ndarray, 'K 2'], Float[np.ndarray, 'K']]:
+    """Project points of Unreal's world by a View Projection Matrix.
+
+    Returns:
+        device coordinates, -1 to 1, x right and y up, and the depth, which is positive before the camera.
+    """
+    clip = np.concatenate((xyz, np.ones((len(xyz), 1))), axis=1) @ projection
+    depth = clip[:, 3]
+    # A depth of 0 has no image; the caller leaves it out.
+    return clip[:, :2] / np.where(depth == 0, 1.0, depth)[:, None], depth
+
+
+def camera_from_matrices(
+    view: Float[np.ndarray, '4 4'], projection: Float[np.ndarray, '4 4'], size: tuple[int, int], unit: str
+) -> Cameras:
+    """Give the camera called 'picture' of a View and a View Projection Matrix, for points times `MIRROR`.
+
+    Raises:
+        BadEntry: a view that is no rotation, or a projection that is not that of a pinhole camera.
+    """
+    if max(np.abs(view).max(), np.abs(projection).max()) > _LARGEST:
+        raise BadEntry(
+            'View Matrix and View Projection Matrix must be of numbers that a scene has. Export it again.'
+        )
+    if abs(np.linalg.det(view)) < 0.5:
+        raise BadEntry('View Matrix must be a rotation and a shift; got a singular matrix.')
+    lens = np.linalg.inv(view) @ projection
+    width, height = size
+    # Width and height are seen by the forward direction alone, and x and y do not mix.
+    absent = np.abs(lens[[0, 1, 3, 0, 1], [3, 3, 3, 1, 0]]).max()
+    if not abs(lens[2, 3]) > 1e6 * absent:
+        raise BadEntry(
+            'View Projection Matrix must be the View Matrix with a perspective; got another projection.'
+        )
+    lens = lens / lens[2, 3]
+    half = np.array([width, height]) / 2.0
+    # Pixel centres are at integers: the viewport's outer corner is (-0.5, -0.5).
+    centre = half * (1.0 + lens[2, :2] * (1.0, -1.0)) - 0.5
+    focal = half * (lens[0, 0], lens[1, 1])
+    K = np.array([[focal[0], 0.0, centre[0]], [0.0, focal[1], centre[1]], [0.0, 0.0, 1.0]])
+    R = MIRROR[:, None] * view[:3, :3].T * MIRROR
+    camera = Cameras(
+        names=('picture',),
+        K=torch.from_numpy(K)[None],
+        R=torch.from_numpy(R)[None],
+        t=torch.from_numpy(MIRROR * view[3, :3])[None],
+        size=torch.tensor([[float(width), float(height)]], dtype=torch.float64),
+        unit=unit,
+    )
+    try:
+        camera.check('camera')
+    except ValueError as error:
+        raise BadEntry(str(error)) from None
+    return camera
+
 
 # How far a file's 2D points may be from the projection of its 3D points.
 _AGREEMENT_PX = 0.1

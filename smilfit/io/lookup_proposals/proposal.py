@@ -1,17 +1,19 @@
 """Match an annotator's keypoints with a model's by what their names mean."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.body_models.landmarks import Landmark
 from smilfit.io.landmark_rows import BODY_LENGTH, cells_of, moved_by
 from smilfit.io.lookup_proposals.body_axes import BodyAxes
-from smilfit.io.lookup_proposals.chains import ChainPlace, chain_joints, chain_places
 from smilfit.io.lookup_proposals.part_names import (
+    LEFT,
+    RIGHT,
     Part,
     PartName,
     load_parts,
@@ -20,7 +22,170 @@ from smilfit.io.lookup_proposals.part_names import (
     read_name,
     says,
 )
-from smilfit.io.lookup_proposals.skin_points import skin_from, skin_vertex, tip_vertex
+
+# A point that lies so near to a joint is the joint, share of the chain.
+_AT_JOINT = 0.05
+
+
+@dataclass(frozen=True)
+class ChainPlace:
+    """A place in a chain: a joint, and how far on towards the next (share of that bone); `end` is 'base' or 'tip'."""
+
+    joint: str
+    share: float
+    end: str = ''
+
+
+def chain_places(names: Mapping[str, PartName], body: BodyModelData) -> dict[str, ChainPlace]:
+    """Place the points that annotators numbered along a chain, evenly by length from its base to its tip.
+
+    Args:
+        names: annotated keypoints by their names.
+        body: the model.
+
+    Returns:
+        By annotated name; those alone of chains whose ends are annotated, and that the model has.
+    """
+    found: dict[str, ChainPlace] = {}
+    for chain, spellings in load_parts().chains.items():
+        for side in ('', 'left', 'right'):
+            joints = chain_joints(body, spellings, side)
+            given = {n: name for n, name in names.items() if name.side == side}
+            if len(joints) > 1:
+                found |= _placed(_members(given, chain, spellings), joints, body)
+    return found
+
+
+def chain_joints(body: BodyModelData, spellings: frozenset[tuple[str, ...]], side: str) -> list[int]:
+    """Give the joints of a chain from its base to its tip: numbered ones, each the child of the one before."""
+    found: list[int] = []
+    for j, name in enumerate(map(read_name, body.joint_names)):
+        if name.side == side and says(name.words, spellings) and name.numbers:
+            # A second chain of these words begins: a fork is none.
+            if found and body.parents[j] != found[-1]:
+                return []
+            found.append(j)
+    return found
+
+
+def _members(
+    given: Mapping[str, PartName], chain: str, spellings: frozenset[tuple[str, ...]]
+) -> tuple[str | None, list[str], str | None]:
+    """Give an annotator's base, numbered points in order, and tip of a chain."""
+    ends: list[str | None] = []
+    for end in ('base', 'tip'):
+        part = next((part for part in load_parts().parts if part.name == f'{chain} {end}'), None)
+        fitting = [n for n, name in given.items() if part and says(name.words, part.names)]
+        ends.append(fitting[0] if len(fitting) == 1 else None)
+    numbered = [n for n, name in given.items() if says(name.words, spellings) and name.numbers]
+    middle = next((part for part in load_parts().parts if part.name == f'{chain} middle'), None)
+    if not numbered and middle:
+        numbered = [n for n, name in given.items() if says(name.words, middle.names)]
+    return ends[0], sorted(numbered, key=lambda n: given[n].numbers), ends[1]
+
+
+def _placed(
+    members: tuple[str | None, list[str], str | None], joints: Sequence[int], body: BodyModelData
+) -> dict[str, ChainPlace]:
+    base, between, tip = members
+    found = {}
+    names = [body.joint_names[j] for j in joints]
+    if base is not None:
+        found[base] = ChainPlace(names[0], 0.0, 'base')
+    if tip is not None:
+        found[tip] = ChainPlace(names[-1], 0.0, 'tip')
+    if base is None or tip is None:
+        return found
+    lengths = np.linalg.norm(np.diff(body.joints[list(joints)], axis=0), axis=1)
+    at = np.concatenate(([0.0], np.cumsum(lengths))) / lengths.sum()
+    for i, name in enumerate(between, start=1):
+        wanted = i / (len(between) + 1)
+        nearest = int(np.abs(at - wanted).argmin())
+        if abs(at[nearest] - wanted) < _AT_JOINT:
+            found[name] = ChainPlace(names[nearest], 0.0)
+        else:
+            before = int(np.searchsorted(at, wanted)) - 1
+            share = (wanted - at[before]) / (at[before + 1] - at[before])
+            found[name] = ChainPlace(names[before], float(share))
+    return found
+
+
+# How far from the line out of the joint a vertex may lie, share of the body; then farther ones.
+_REACHES = (0.02, 0.04, 0.08)
+# A joint so near to its tip is the tip, share of the body.
+_AT_TIP = 0.02
+# A vertex counts to the bones around a joint where they carry so much of it.
+_LEAST_WEIGHT = 0.3
+
+
+def skin_vertex(body: BodyModelData, joint: str, towards: str, side: str, axes: BodyAxes) -> int | None:
+    """Find the skin's outermost vertex from a joint.
+
+    Args:
+        body: the model, at rest.
+        joint: its name.
+        towards: `'up'` or `'side'`.
+        side: `'left'`, `'right'`, or none: then that of the joint.
+        axes: of the model.
+
+    Returns:
+        A vertex that the joint, its parent or its children move; None where there is none in that direction.
+    """
+    index = body.joint_names.index(joint)
+    start = body.joints[index]
+    direction = axes.up if towards == 'up' else axes.left * _sign(body, start, side, axes)
+    return _outermost(body, start, direction, _share_of(body, index) >= _LEAST_WEIGHT)
+
+
+def skin_from(
+    body: BodyModelData, start: Float[np.ndarray, '3'], towards: str, side: str, axes: BodyAxes
+) -> int | None:
+    """Find the skin's outermost vertex from a point, straight above it or to a side; None where there is none."""
+    direction = axes.left * _sign(body, start, side, axes) if towards == 'side' else axes.up
+    return _outermost(body, start, direction, np.ones(body.n_vertices, bool))
+
+
+def _outermost(
+    body: BodyModelData,
+    start: Float[np.ndarray, '3'],
+    direction: Float[np.ndarray, '3'],
+    ours: Bool[np.ndarray, 'V'],
+) -> int | None:
+    seen = body.v_template - start
+    along = seen @ direction
+    across = np.linalg.norm(seen - along[:, None] * direction, axis=1)
+    for reach in _REACHES:
+        near = np.flatnonzero(ours & (along > 0) & (across < reach * body.rest_size))
+        if len(near):
+            return int(near[(along - across)[near].argmax()])
+    return None
+
+
+def tip_vertex(body: BodyModelData, joint: str) -> int | None:
+    """Find the tip of the last bone of a chain, farthest out along it; None where the joint itself is there."""
+    index = body.joint_names.index(joint)
+    direction = body.joints[index] - body.joints[max(int(body.parents[index]), 0)]
+    length = np.linalg.norm(direction)
+    ours = np.flatnonzero(_share_of(body, index) >= _LEAST_WEIGHT)
+    if not length or not len(ours):
+        return None
+    along = (body.v_template[ours] - body.joints[index]) @ (direction / length)
+    farthest = int(along.argmax())
+    return int(ours[farthest]) if along[farthest] > _AT_TIP * body.rest_size else None
+
+
+def _sign(body: BodyModelData, start: Float[np.ndarray, '3'], side: str, axes: BodyAxes) -> float:
+    if side:
+        return {LEFT: 1.0, RIGHT: -1.0}[side]
+    return 1.0 if (start - body.joints.mean(0)) @ axes.left >= 0 else -1.0
+
+
+def _share_of(body: BodyModelData, joint: int) -> Float[np.ndarray, 'V']:
+    """Sum the skinning weights of a joint and its neighbours in the tree."""
+    around = {joint, int(body.parents[joint]), *np.flatnonzero(body.parents == joint).tolist()}
+    ours = np.isin(body.weights.cols, sorted(around))
+    return np.bincount(body.weights.rows[ours], body.weights.values[ours], body.n_vertices)
+
 
 # The same name; another word for the part; a near spelling, or a place along a chain.
 CONFIDENCES = ('sure', 'likely', 'guess')

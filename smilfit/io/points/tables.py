@@ -10,7 +10,7 @@ import numpy as np
 from smilfit.files import BadFileError, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget, read_text
 from smilfit.files.numpy_files import read_npz
-from smilfit.io.annotations.anipose_points import read_points
+from smilfit.io.annotations.anipose import read_points
 from smilfit.io.points.recorded import RecordedPoints, recorded_points
 
 MOST_TABLE_BYTES = 1 << 29

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
-from smilfit.geometry.quaternion import skew
+from smilfit.geometry.rotation import skew
 from smilfit.registrants.second_order.landmarks import PointSet
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import SMIL, KeypointRows
-from smilfit.geometry.quaternion import skew
+from smilfit.geometry.rotation import skew
 
 if TYPE_CHECKING:
     from smilfit.registrants.second_order.kinematics import Kinematics

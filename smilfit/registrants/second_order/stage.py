@@ -1,24 +1,270 @@
 """Run one stage of a fit by a solver of second order."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
 from smilfit.handlers import ActiveTerm, BodyState
+from smilfit.losses import Residuals
+from smilfit.registrants.second_order.automatic import value_slopes
+from smilfit.registrants.second_order.chain import (
+    ChainTerms,
+    UnsupportedError,
+    chain_problem,
+    chain_terms,
+    coefficients_of,
+    solved_params,
+)
+from smilfit.registrants.second_order.coupled import MotionModel
 from smilfit.registrants.second_order.covariance import fit_covariance
-from smilfit.registrants.second_order.frame_batch import FrameBatch
-from smilfit.registrants.second_order.kernel import KernelPlan, not_planned, plan_kernel, run_kernel
+from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
+from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
+from smilfit.registrants.second_order.kinematics import Kinematics
+from smilfit.registrants.second_order.models import models_of
 from smilfit.registrants.second_order.problem import BodyProblem
-from smilfit.registrants.second_order.slope_check import check_terms
+from smilfit.registrants.second_order.rigid_points import Coefficients
+from smilfit.registrants.second_order.tree_problem import TreeProblem, TreeStage
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
-from smilfit.solvers import Processes, SecondOrderSolver, StopReason, warp_available
+from smilfit.solvers import (
+    ChainProblem,
+    ChainSolution,
+    LevenbergMarquardt,
+    Processes,
+    SecondOrderSolver,
+    SolverResult,
+    StopReason,
+    solve_chains,
+    warp_available,
+)
 from smilfit.structures import PARAMETERS, BodyParams, parameter_names
+
+
+@dataclass(frozen=True)
+class KernelPlan:
+    """A stage in the kernel's terms, or the reason why it is not there."""
+
+    terms: ChainTerms | None
+    fitted: Coefficients | None
+    reason: str | None = None
+
+
+def not_planned(solver: SecondOrderSolver) -> KernelPlan:
+    """Say that a solver does without the kernel."""
+    own = not isinstance(solver, LevenbergMarquardt)
+    return KernelPlan(None, None, type(solver).__name__ if own else f'backend={solver.backend!r}')
+
+
+def plan_kernel(
+    task: StageTask, layout: VariableLayout, solver: LevenbergMarquardt, start: FitState, state: BodyState
+) -> KernelPlan:
+    """Look whether the kernel takes a stage; `state` is the body where it starts.
+
+    Raises:
+        ImportError: the kernel is asked for and not installed.
+        TypeError: it is asked for and cannot take a term, by name.
+    """
+    if not warp_available():
+        if solver.backend == 'warp':
+            raise ImportError(
+                'LevenbergMarquardt: backend "warp" must be installed; it is not. Run: pip install warp-lang'
+            )
+        return KernelPlan(None, None, 'a machine without warp-lang')
+    try:
+        fitted = coefficients_of(task, layout, start.params)
+        with torch.no_grad():
+            terms = chain_terms(task, layout, state, fitted, with_torch=True)
+    except UnsupportedError as reason:
+        if solver.backend == 'warp':
+            raise TypeError(
+                f'LevenbergMarquardt: the back end "warp" cannot take {reason} in {task.stage.name or "this stage"}. '
+                'Use backend="auto" or "torch".'
+            ) from reason
+        return KernelPlan(None, None, str(reason))
+    return KernelPlan(terms, fitted)
+
+
+def run_kernel(
+    task: StageTask,
+    layout: VariableLayout,
+    solver: LevenbergMarquardt,
+    start: FitState,
+    plan: KernelPlan,
+    moving: Mapping[str, bool],
+    processes: Processes,
+) -> StageOutcome:
+    """Fit the parameters of a stage that the kernel takes.
+
+    Frames by themselves whose every term it evaluates are fitted by one launch, and hooks are called once, when it is
+    done; of others it solves the steps of the solver's own loop.
+    """
+    problem = chain_problem(task, layout, start, plan.fitted, plan.terms)
+    if plan.terms.apart or layout.n_shared:
+        return _run_steps(task, layout, solver, start, plan, moving, processes, problem)
+    stage = task.stage
+    graduation = solver.gnc_schedule if any(term.robust for term in task.terms) else ()
+    n_iter = stage.n_iter + len(graduation)
+    with torch.no_grad():
+        found = solve_chains(problem, n_iter, stage.ftol, graduation, solver.policy)
+    params = solved_params(start.params, found, plan.fitted)
+    constant = plan.terms.constant
+    result = _result(found, constant, n_iter, processes)
+    if task.on_step is not None:
+        task.on_step(result.n_steps, result.loss_end)
+    energy = found.energy + constant
+    return StageOutcome(
+        replace(start, params=params), found.converged, result, energy=energy, engine='kernel'
+    )
+
+
+def _run_steps(
+    task: StageTask,
+    layout: VariableLayout,
+    solver: LevenbergMarquardt,
+    start: FitState,
+    plan: KernelPlan,
+    moving: Mapping[str, bool],
+    processes: Processes,
+    problem: ChainProblem,
+) -> StageOutcome:
+    stage, terms = task.stage, plan.terms
+    apart = replace(task, terms=tuple(terms.apart))
+    frames = FrameBatch(apart, layout)
+    known = TreeStage(frames, start.params, plan.fitted, moving, terms.constant)
+    tree = TreeProblem(problem, known, layout.n_shared > 0, processes)
+    robust = any(term.robust for term in task.terms)
+    found, status, result = solver.minimise(
+        tree, problem.start, stage.n_iter, stage.ftol, task.on_step, robust
+    )
+    params = solved_params(start.params, found, plan.fitted)
+    engine = 'kernel and torch' if terms.apart else 'kernel'
+    return StageOutcome(replace(start, params=params), status.converged, result, engine=engine)
+
+
+def _result(
+    found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes
+) -> SolverResult:
+    """Say how it went in all processes: what is done next hangs on it, and must be the same in all of them.
+
+    Frames that took no part, of which nothing is seen in this stage or whose energy is not finite, do not count.
+    """
+    energies = torch.stack([_finite(e + constant).sum() for e in (found.start_energy, found.energy)])
+    unfinished = ((found.iterations > 0) & ~found.converged).sum()
+    broken = (~found.start_energy.isfinite()).sum()
+    counts = torch.stack((found.converged.sum(), unfinished, broken)).to(energies)
+    before, end, n_converged, n_unfinished, n_broken = processes.sum(torch.cat((energies, counts))).tolist()
+    steps = int(processes.gather(found.iterations.amax(0, keepdim=True)).max())
+    reason = StopReason.CONVERGED if n_converged and not n_unfinished else StopReason.MAX_STEPS
+    if reason is StopReason.MAX_STEPS and steps < n_iter and not n_unfinished:
+        reason = StopReason.STALLED
+    return SolverResult(before, end, steps, steps + 1, 0, reason, int(n_broken))
+
+
+def _finite(energies: Tensor) -> Tensor:
+    return energies.double().nan_to_num(0.0, 0.0, 0.0)
+
+
+# Frames that are looked at, and the relative difference of gradients that is no rounding.
+FRAMES, TOLERANCE = 3, 2e-2
+# A gradient of so many last digits of what it is summed of is none.
+ROUNDING = 1e3
+# Below this slope a robust function's automatic derivative is a difference of nearly equal numbers; it is looked at
+# with so wide a function instead.
+FLAT, WIDE = 1e-6, 1e12
+# How far bodies are bent to look at derivatives that are 0 where they stand, rad.
+BEND = 0.5
+
+
+def check_terms(frames: FrameBatch, point: VariableState) -> None:
+    """Hold the slopes of terms that were not looked at yet against automatic ones, before the first step.
+
+    A body at rest has no gradient of many terms; then bodies that are bent are looked at too. A term without any is
+    looked at again in the next stage, a few times in all.
+
+    Raises:
+        TypeError: a contradiction, by name.
+    """
+    if not any(term.handler.looks_left for term in frames.task.terms):
+        return
+    rows = torch.arange(min(FRAMES, point.batch_size), device=point.transl.device)
+    some, here = frames.take(rows), point.take(rows)
+    at = some.evaluate(here)
+    bent = None
+    for term in (t for t in some.task.terms if t.handler.looks_left):
+        compared = check_slopes(term, at.state, at.kinematics, frames.layout)
+        if not compared:
+            bent = _bent(some, at) if bent is None else bent
+            compared = check_slopes(term, bent.state, bent.kinematics, frames.layout)
+        term.handler.looks_left = 0 if compared else term.handler.looks_left - 1
+
+
+def _bent(frames: FrameBatch, at: FrameEvaluation) -> FrameEvaluation:
+    """Pose bodies far from where they are, every one in a way of its own."""
+    kin, point = at.kinematics, at.point
+    turns = BEND * torch.sin(torch.arange(kin.joints.numel(), dtype=kin.joints.dtype))
+    turns = turns.to(kin.joints).reshape(kin.joints.shape)
+    return frames.evaluate(point.moved(turns, kin.parent_rotations, 0 * point.transl, {}))
+
+
+def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: VariableLayout) -> bool:
+    """Compare the gradient by a term's quadratic model with the automatic gradient of its value.
+
+    Columns of cameras are left out: automatic derivatives are by the body.
+
+    Returns:
+        Whether there was a gradient to compare; joints within their limits have none, for one.
+
+    Raises:
+        TypeError: they contradict each other: a wrong slope, or residuals that are not pointwise though they say so.
+    """
+    widening = WIDE if _is_flat(term, state) else 1.0
+    if widening != 1.0 and _is_flat(term, state, widening):
+        return False
+    exact = value_slopes(term, state, widening)
+    if not exact:
+        return False
+    of_body = torch.ones(layout.n_own + layout.n_shared, dtype=torch.bool)
+    of_body[layout.extra_columns().get('cameras', slice(0))] = False
+    expected = unknown_rows(exact, state.output, kin, layout)[:, 0, of_body]
+    given = _model_gradient(term, state, kin, layout, widening)[:, of_body]
+    size = expected.norm()
+    off = (given - expected).norm()
+    # A term of what this stage does not move has a gradient of rounding alone.
+    reach = (kin.joints - kin.joints[:, :1]).abs().max().clamp_min(1)
+    parts = sum(slope.abs().sum() for slope in exact.values())
+    there = size > ROUNDING * torch.finfo(size.dtype).eps * reach * parts
+    if bool(size.isfinite()) and bool(there) and bool(off > TOLERANCE * size):
+        raise TypeError(
+            f'LevenbergMarquardt: the slopes that {term.name} hands in contradict the derivative of its residuals: '
+            f'gradients differ by {float(off / size):.0%}. Mend slope, pointwise and source in its Residuals, or '
+            'leave them out: derivatives are then found automatically.'
+        )
+    return bool(there)
+
+
+def _is_flat(term: ActiveTerm, state: BodyState, widening: float = 1.0) -> bool:
+    """Say whether residuals lie so far off that a term's robust function has next to no slope there."""
+    with torch.no_grad():
+        stated = [item for item in term.stated(state) if isinstance(item, Residuals) and item.robust]
+        found = [item.terms(term.continuous(state), widening) for item in stated]
+    return any(bool(((t.slope < FLAT) & (t.weight > 0)).any()) for t in found if t.slope is not None)
+
+
+def _model_gradient(
+    term: ActiveTerm, state: BodyState, kin: Kinematics, layout: VariableLayout, widening: float
+) -> Tensor:
+    models, coupled = models_of(term, state, widening, 'cameras' in layout.extra_columns())
+    gradient = FrameEquations(kin, layout).add(models, state, widening).vector
+    for index in coupled:
+        motion = MotionModel.of(term, index, state, kin, layout, widening)
+        product = motion.product(motion.value.unsqueeze(-1))
+        gradient = gradient + (motion.jacobian.transpose(1, 2) @ product).squeeze(-1)
+    return gradient
 
 
 def run_second_order(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.geometry.quaternion import axis_angle_to_quat, multiply, quat_to_axis_angle, quat_to_rotmat
+from smilfit.geometry.rotation import axis_angle_to_quat, multiply, quat_to_axis_angle, quat_to_rotmat
 from smilfit.solvers.damping import LONGEST_TURN
 from smilfit.structures import BodyParams
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.stored_model import StoredModel
+from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed
-from smilfit.rigs.checking.mirror import joint_pairs, mirror_axis
+from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
 
 # Sides whose limits differ by less are the same, rad: half a degree.
 _SAME_RAD = math.radians(0.5)

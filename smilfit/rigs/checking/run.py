@@ -3,22 +3,175 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.stored_model import StoredModel
-from smilfit.rigs.checking.finding import ERROR, NOTE, SEVERITIES, Finding
+from smilfit.body_models.data import SparseMatrix
+from smilfit.body_models.files.stored_model import StoredModel
+from smilfit.rigs.checking.finding import ERROR, NOTE, SEVERITIES, WARNING, Finding, listed
 from smilfit.rigs.checking.joint_limits import asymmetric_limits, impossible_limits
-from smilfit.rigs.checking.joint_places import joints_outside, regressor_rows, stored_joints
-from smilfit.rigs.checking.licence import licence
-from smilfit.rigs.checking.mesh_edges import boundary_edges, non_manifold_edges
-from smilfit.rigs.checking.mesh_faces import faces_without_area, flipped_faces
-from smilfit.rigs.checking.mesh_parts import mesh_parts
-from smilfit.rigs.checking.mesh_vertices import duplicate_vertices, unreferenced_vertices
-from smilfit.rigs.checking.numbers import empty_mesh, wrong_arrays
-from smilfit.rigs.checking.shape_space import joint_scales, shape_covariance, shape_directions
-from smilfit.rigs.checking.size import size
-from smilfit.rigs.checking.skin_weights import joints_without_influence, negative_weights, weight_sums
-from smilfit.rigs.checking.symmetry import stated_symmetry, symmetry_of_the_tree, symmetry_plane
-from smilfit.rigs.checking.tree import bones_without_length, joint_names, tree
+from smilfit.rigs.checking.mesh import (
+    boundary_edges,
+    duplicate_vertices,
+    faces_without_area,
+    flipped_faces,
+    mesh_parts,
+    non_manifold_edges,
+    unreferenced_vertices,
+)
+from smilfit.rigs.checking.symmetry_check import (
+    legs_of_arthropods,
+    stated_symmetry,
+    symmetry_of_the_tree,
+    symmetry_plane,
+)
+from smilfit.rigs.checking.tree import (
+    bones_without_length,
+    joint_names,
+    joints_outside,
+    regressor_rows,
+    stored_joints,
+    tree,
+)
+from smilfit.rigs.checking.weights_and_shape import (
+    joint_scales,
+    joints_without_influence,
+    negative_weights,
+    shape_covariance,
+    shape_directions,
+    weight_sums,
+)
+from smilfit.structures.body import MILLIMETRES
+
+
+def licence(model: StoredModel) -> list[Finding]:
+    """Find a model that does not say under which licence it is."""
+    if model.data.licence:
+        return []
+    return [Finding('licence', NOTE, '', 'the file states no licence', 'Write down what its authors say.')]
+
+
+def wrong_arrays(model: StoredModel) -> dict[str, Finding]:
+    """Find arrays that no other check can read, by name: of another shape, with NaN, or with indices outside."""
+    data = model.data
+    vertices, joints, betas = data.n_vertices, data.n_joints, data.n_betas
+    shapes = {
+        'v_template': (vertices, 3),
+        'faces': (len(data.faces), 3),
+        'parents': (joints,),
+        'joints': (joints, 3),
+        'shapedirs': (vertices, 3, betas),
+        'shape_mean': (betas,),
+        'shape_cov': (betas, betas),
+        'expressiondirs': (vertices, 3, data.n_expression),
+        'scaledirs': (betas, joints, 3),
+        'transdirs': (betas, joints, 3),
+        'posedirs': (9 * (joints - 1), 3 * vertices),
+        'joint_limits': (joints, 3, 2),
+        'joint_axes': (joints, 3, 3),
+        'weights': (vertices, joints),
+        'joint_regressor': (joints, vertices),
+        'pose_prior_mean': (3 * (joints - 1),),
+        'pose_prior_precision': (3 * (joints - 1), 3 * (joints - 1)),
+    }
+    found = {}
+    for name, shape in shapes.items():
+        value = getattr(data, name)
+        if value is None:
+            continue
+        what, count = _wrong(value, shape)
+        if what:
+            found[name] = Finding('numbers', ERROR, name, what, 'Mend or export the model anew.', count)
+    for name, bound in (('faces', vertices), ('symmetry_plane_vertices', vertices)):
+        index = getattr(data, name)
+        outside = 0 if index is None else int(((index < 0) | (index >= bound)).sum())
+        if name not in found and outside:
+            what = f'{outside} indices are not those of vertices 0 to {bound - 1}'
+            found[name] = Finding('numbers', ERROR, name, what, 'Were vertices deleted?', outside)
+    if model.joints is not None and not (
+        model.joints.shape == (joints, 3) and np.isfinite(model.joints).all()
+    ):
+        what = f'the stored joints must be {joints} finite places; got shape {model.joints.shape}'
+        found['stored_joints'] = Finding('numbers', WARNING, 'J', what, 'They are not used: take them out.')
+    return found
+
+
+def empty_mesh(model: StoredModel) -> list[Finding]:
+    """Find a mesh without faces, which has no surface to draw, measure or register."""
+    if len(model.data.faces):
+        return []
+    what = 'there are no faces'
+    return [Finding('faces', WARNING, '', what, 'Export the mesh with its triangles.')]
+
+
+def _wrong(value: np.ndarray | SparseMatrix, shape: tuple[int, ...]) -> tuple[str, int]:
+    """Say what is wrong with an array, and at how many places; nothing if it is right."""
+    if tuple(value.shape) != shape:
+        return f'must have shape {shape}; got {tuple(value.shape)}', 1
+    numbers = value
+    if isinstance(value, SparseMatrix):
+        numbers = value.values
+        for index, bound in zip((value.rows, value.cols), shape):
+            if len(index) and (index.min() < 0 or index.max() >= bound):
+                return f'must index inside {shape}; got {index.min()} to {index.max()}', 1
+    assert isinstance(numbers, np.ndarray)
+    if numbers.dtype.kind not in 'iufb':
+        return f'must be numbers; got {numbers.dtype}', 1
+    broken = ~np.isfinite(numbers)
+    if broken.any():
+        rows = value.rows[broken] if isinstance(value, SparseMatrix) else np.unique(np.nonzero(broken)[0])
+        return f'{int(broken.sum())} numbers are NaN or infinite, in rows {listed(rows.tolist())}', int(
+            broken.sum()
+        )
+    return '', 0
+
+
+# Of lengths that are of no unit on purpose.
+RELATIVE_UNITS = ('body length',)
+# Mites are a tenth of a millimetre; blue whales are 33 m.
+LEAST_MM, GREATEST_MM = 0.05, 40_000.0
+# A stick insect with its legs stretched is 0.65 m; spider crabs are the exception, hence a warning.
+GREATEST_ARTHROPOD_MM = 700.0
+
+
+def size(model: StoredModel) -> list[Finding]:
+    """Find a unit that is missing, unknown, or makes the animal impossibly small or large."""
+    unit, longest = model.data.unit, model.size
+    where = f'unit {unit!r}' if unit else ''
+    if unit is None:
+        what = f'the file states no unit; the mesh is {longest:.4g} units long'
+        advice = 'Give it by `smilfit model clean --unit mm`: nothing can be said in mm without.'
+        return [Finding('unit', WARNING, where, what, advice)]
+    if unit in RELATIVE_UNITS:
+        return []
+    if unit not in MILLIMETRES:
+        what, advice = 'this unit is not known', f'Known are {", ".join((*MILLIMETRES, *RELATIVE_UNITS))}.'
+        return [Finding('unit', WARNING, where, what, advice)]
+    millimetres = longest * MILLIMETRES[unit]
+    figures = {'size_mm': millimetres}
+    if not LEAST_MM <= millimetres <= GREATEST_MM:
+        what = f'the animal would be {length_in_words(millimetres)} long, which no animal is'
+        return [Finding('unit', ERROR, where, what, _advice(millimetres), figures=figures)]
+    if millimetres > GREATEST_ARTHROPOD_MM and (legs := legs_of_arthropods(model.data)):
+        what = (
+            f'the animal would be {length_in_words(millimetres)} long and has {len(legs)} pairs of legs '
+            f'({", ".join(legs)}), as insects, spiders and crabs have'
+        )
+        return [Finding('unit', WARNING, where, what, _advice(millimetres), figures=figures)]
+    return []
+
+
+def length_in_words(millimetres: float) -> str:
+    """Say a length in the unit that gives it few digits."""
+    for unit, factor in (('m', 1000.0), ('mm', 1.0)):
+        if millimetres >= factor:
+            return f'{millimetres / factor:.3g} {unit}'
+    return f'{1000 * millimetres:.3g} um'
+
+
+def _advice(millimetres: float) -> str:
+    factor = 1000.0 if millimetres > 1.0 else 0.001
+    return f'A factor of 1000 is usual: is it {length_in_words(millimetres / factor)}? Give the right unit.'
 
 
 class Check(NamedTuple):

@@ -1,12 +1,28 @@
 """How made images look: coats, walls, lights, things in the way, sensors, and named styles of all of these."""
 
 from smilfit.synthetic.looks.coats import COATS, draw_coat
-from smilfit.synthetic.looks.lights import LightRange, Lights, draw_lights
-from smilfit.synthetic.looks.occluders import Occluder, Screen, draw_occluders, screen_of
-from smilfit.synthetic.looks.sensor import Sensor, SensorRange
-from smilfit.synthetic.looks.session_look import NO_PHOTOS, Photos, SessionLook, draw_look
-from smilfit.synthetic.looks.styles import STYLES, LookStyle, find_style
-from smilfit.synthetic.looks.walls import WALLS, draw_wall
+from smilfit.synthetic.looks.lights import (
+    LightRange,
+    Lights,
+    Occluder,
+    Screen,
+    Sensor,
+    SensorRange,
+    draw_lights,
+    draw_occluders,
+    screen_of,
+)
+from smilfit.synthetic.looks.session_look import (
+    NO_PHOTOS,
+    STYLES,
+    WALLS,
+    LookStyle,
+    Photos,
+    SessionLook,
+    draw_look,
+    draw_wall,
+    find_style,
+)
 
 __all__ = [
     'COATS',

@@ -4,7 +4,7 @@ import pickle
 import numpy as np
 import pytest
 
-from smilfit.io.annotations.grevyzebra import KEYPOINTS
+from smilfit.io.annotations.animalkey import KEYPOINTS
 from smilfit.registry import build_annotations
 
 RNG = np.random.default_rng(0)

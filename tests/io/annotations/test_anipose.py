@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from smilfit.io import write_calibration
-from smilfit.io.annotations.anipose_points import read_points
+from smilfit.io.annotations.anipose import read_points
 from smilfit.registry import build_annotations
 from smilfit.structures import Cameras, VideoFrame
 from tests.io.annotations.pose_writers import columns_of, write_csv, write_table_h5

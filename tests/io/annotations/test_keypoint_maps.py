@@ -7,8 +7,10 @@ from smilfit.io.annotations import (
     BadjaReader,
     StanfordExtraReader,
     animal3d,
-    grevyzebra,
     tigdog,
+)
+from smilfit.io.annotations import (
+    animalkey as grevyzebra,
 )
 from smilfit.synthetic import make_quadruped_family
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from smilfit.io.annotations.mat_files import read_mat
+from smilfit.io.mat_files import read_mat
 from tests.io.annotations.mat_writers import write_mat73
 
 TABLE = np.arange(6.0).reshape(2, 3)

@@ -17,10 +17,10 @@ from smilfit.io.annotations import (
     SleapReader,
     check_images,
 )
-from smilfit.io.annotations.fence import Fence
-from smilfit.io.annotations.sequence_names import AnimalSequences, different_names, sequence_name
-from smilfit.io.image_opening import MOST_PIXELS
-from smilfit.io.videos import probe_video
+from smilfit.io.annotations.entries import AnimalSequences, different_names, sequence_name
+from smilfit.io.annotations.image_files import Fence
+from smilfit.io.recordings.image_opening import MOST_PIXELS
+from smilfit.io.recordings.videos import probe_video
 from smilfit.registry import ANNOTATIONS, UnknownNameError, build_annotations
 from smilfit.structures import AnnotatedImage, AnnotationSet, VideoFrame
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smilfit.io.annotations import ReplicantReader, check_images
-from smilfit.io.annotations.unreal_camera import camera_from_matrices
+from smilfit.io.annotations.replicant import camera_from_matrices
 from smilfit.registry import UnknownNameError, build_annotations
 
 SIZE = (64, 48)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
+from smilfit.registrants.second_order.equations import MeshJacobian, add_mesh
 from smilfit.registrants.second_order.kinematics import Kinematics
 from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.mesh_points import MeshJacobian, add_mesh
 from smilfit.registrants.second_order.models import PointModel
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState

@@ -7,8 +7,7 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import Keypoint3dMSEHandler, Keypoint3dMSEInput
 from smilfit.losses import KeypointMSELoss
 from smilfit.registrants import Stage
-from smilfit.registrants.second_order.banded import factorise_banded
-from smilfit.registrants.second_order.coupled import MotionModel, coupled_step
+from smilfit.registrants.second_order.coupled import MotionModel, coupled_step, factorise_banded
 from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.second_order.variable_layout import VariableLayout

@@ -103,7 +103,7 @@ def test_the_command_reads_them_and_says_what_is_missing(files, tmp_path, capsys
 def test_seams_split_vertices_and_nothing_else():
     """Two triangles that share an edge and lie apart on the texture; a third without any."""
     from smilfit.body_models import SparseMatrix
-    from smilfit.rigs.blender.seams import Seams
+    from smilfit.rigs.blender.reading import Seams
 
     triangles = np.array([[0, 1, 2], [2, 1, 3], [3, 4, 0]])
     uv = np.array([[[0, 0], [1, 0], [0, 1]], [[0.5, 1], [1, 0], [1, 1]], [[np.nan] * 2] * 3])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import load_body_model_data
-from smilfit.io.gltf_animation import Motion, SkinnedMesh, write_gltf_animation
+from smilfit.io.meshes.gltf_animation import Motion, SkinnedMesh, write_gltf_animation
 from smilfit.rigs import Rig, build_model, read_rig
 from smilfit.rigs.blender import run_in_blender
 from tests.rigs.blender.conftest import HERE

@@ -10,7 +10,7 @@ import pytest
 
 from smilfit.rigs import blender as room
 from smilfit.rigs.blender import BlenderError, NoBlenderError, find_blender, run_in_blender
-from smilfit.rigs.blender.finding import beside_environment
+from smilfit.rigs.blender.running import beside_environment
 
 
 @pytest.fixture

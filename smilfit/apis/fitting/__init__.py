@@ -1,0 +1,1 @@
+"""Fits of sessions and images, and what they leave behind."""

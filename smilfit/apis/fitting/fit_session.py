@@ -1,0 +1,345 @@
+"""One session of a dataset file: fitted or read, measured, and its files written."""
+
+import copy
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smilfit.apis.fit_options import FitOptions
+from smilfit.apis.fitting.fit_overlays import keypoints_of, report_images, still_images
+from smilfit.apis.fitting.judging import VERDICT, read_verdict
+from smilfit.apis.fitting.mask_choice import without_masks
+from smilfit.apis.fitting.overlay_scene import OverlayScene
+from smilfit.apis.fitting.point_outputs import measure_points, point_images
+from smilfit.apis.fitting.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
+from smilfit.apis.fitting.session_outputs import SessionOutputs
+from smilfit.apis.preprocessing.recordings import open_recording
+from smilfit.apis.progress import Progress, ProgressCallback
+from smilfit.body_models import SMIL
+from smilfit.body_models.files.landmark_file import write_landmark_file
+from smilfit.evaluation import FitBenchmark, PointBenchmark, fit_benchmark
+from smilfit.evaluation.verdict import Verdict, load_thresholds
+from smilfit.files import MadeOf, OutputFolder, folder_name, real_folder
+from smilfit.handlers import BaseInput, MissingObservationError
+from smilfit.registrants import PartFiles, SMPLify, Stage
+from smilfit.registrants.matching import observed_frames
+from smilfit.registrants.unswap import labels_as_fitted
+from smilfit.registry import build_registrant
+from smilfit.solvers import Processes
+from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d, ModelReference
+from smilfit.version import __version__
+
+
+class FitProgress:
+    """A registrant's hook that reports its steps; a stage that ends early counts as whole.
+
+    Args:
+        report: takes the reports.
+    """
+
+    def __init__(self, report: ProgressCallback) -> None:
+        self.report = report
+        self._task, self._total, self._before = '', 0, 0
+        self._last: tuple[Stage | None, int] = (None, 0)
+
+    def __call__(self, stage: Stage, step: int, loss: float) -> bool:
+        """Take note of a step; never stops a stage."""
+        last, last_step = self._last
+        # A stage that begins again is the next window's.
+        if last is not None and (stage is not last or step <= last_step):
+            self._before += last.n_iter
+        self._last = (stage, step)
+        done = min(self._before + step, self._total)
+        self.report(Progress(self._task, done, self._total, f'{stage.name}: loss {loss:.4g}'))
+        return False
+
+    @contextmanager
+    def running(self, task: str, registrant: SMPLify, n_frames: int) -> Iterator[None]:
+        """Report a fit of so many frames that runs in this context."""
+        self._task, self._total = task, registrant.n_steps * registrant.n_parts(n_frames)
+        self._before, self._last = 0, (None, 0)
+        self.report(Progress(task, 0, self._total))
+        yield
+        self.report(Progress(task, self._total, self._total))
+
+
+logger = logging.getLogger('smilfit')
+
+FIT = 'fit.npz'
+
+
+class SessionFits:
+    """Fits the sessions of a dataset file one by one, each into its own folder.
+
+    Args:
+        cfg: the registrant's config, without a body model.
+        body: the body.
+        dataset: an open dataset file.
+        out: holds a folder a session.
+        options: drawing, progress, whether to fit again.
+        reference: names the body's model in the fits' files.
+    """
+
+    def __init__(
+        self,
+        cfg: dict[str, Any],
+        body: SMIL,
+        dataset: Any,
+        out: Path,
+        options: FitOptions,
+        reference: ModelReference | None = None,
+    ) -> None:
+        self.reference = reference
+        self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
+        self.steps = FitProgress(options.progress)
+        self.registrant = self._registrant(Processes())
+        # What was measured of which fit, by session: a folder's files and the page tell the same.
+        self._measured: dict[str, tuple[FitResult, list[FitBenchmark | PointBenchmark]]] = {}
+        # Read at once: a file that is wrong is told of before the first fit.
+        self.thresholds = load_thresholds(options.verdict_thresholds)
+        warn_of_unfitted(body, self.registrant.stages)
+
+    def _registrant(self, processes: Processes) -> SMPLify:
+        overrides = {'hooks': [*self.cfg.get('hooks', ()), self.steps], 'processes': processes}
+        if processes.rank:
+            # What all processes do together is reported once.
+            overrides['verbose'] = False
+        return build_registrant({**self.cfg, 'body_model': self.body, **overrides})
+
+    def inputs(self, session: str) -> list[BaseInput]:
+        """Give what a session is fitted to: an Input of each weighted handler that needs one."""
+        stages, handlers = self.registrant.stages, self.registrant.handlers
+        weighted = {key for stage in stages for key, weight in stage.weights.items() if weight}
+        optional = self.registrant.optional_handlers
+        found = []
+        for key, handler in handlers.items():
+            if key not in weighted or not handler.requires_input():
+                continue
+            try:
+                given = handler.input_type.from_dataset(self.dataset, session, key)
+            except MissingObservationError:
+                if key not in optional:
+                    raise
+                continue
+            if key not in optional or bool(given.observed().any()):
+                found.append(given)
+        return found
+
+    def probe(self, cfg: Mapping[str, Any] | None = None) -> SMPLify:
+        """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of.
+
+        Args:
+            cfg: instead of its own.
+        """
+        cfg = dict(self.cfg if cfg is None else cfg)
+        silent = logging.Logger('smilfit.verdict', logging.CRITICAL)
+        quiet = {'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
+        # Few frames tell little of sides; the labels are given as the fit took them.
+        quiet |= {'unswap': None} if 'unswap' in cfg else {}
+        return build_registrant({**without_masks(cfg), **quiet})
+
+    def together(self, sessions: Sequence[str], processes: Processes) -> list[str]:
+        """Choose the sessions that processes fit together, frames distributed over them.
+
+        Whole sessions need no talk between processes, so none is spread where there is one for everybody.
+        """
+        if len(sessions) >= processes.count:
+            return []
+        found = []
+        for session in sessions:
+            inputs = {i.handler_key: i.resolve(self.body.data) for i in self.inputs(session)}
+            count = int(observed_frames(inputs).sum())
+            reason = self.registrant.why_not_distributed(count, processes.count)
+            if reason is None:
+                found.append(session)
+            elif processes.rank == 0:
+                logger.warning('%s: fitted by one process alone. %s', session, reason)
+        return found
+
+    def fit(self, session: str, processes: Processes) -> FitResult:
+        """Fit a session, or read what an equal fit wrote before; the first process writes all its files."""
+        outputs = self.outputs(session)
+        made_of = self._made_of(session)
+        # The first process has the word: folders may look different from another machine.
+        holds = not self.options.overwrite and outputs.holds('fit', made_of)
+        known = bool(processes.gather(torch.tensor([holds]))[0])
+        if known:
+            logger.info('%s: already fitted, %s', session, outputs.folder / FIT)
+            result = FitResult.load(outputs.folder / FIT, body=self.body)
+        else:
+            with self._naming(session):
+                result = self._fitted(session, processes, self._fingerprint(made_of))
+        if processes.rank == 0:
+            if not known:
+                names = np.array(self.body.joint_names)
+                reference = None if self.reference is None else self.reference.seen_from(outputs.folder)
+                result = replace(result, origin=FitOrigin.of(self.dataset, session, reference))
+                if self.dataset.has_cameras(session):
+                    result = replace(result, recorded_cameras=self.dataset.annotated_cameras(session))
+                with outputs.make('fit', made_of) as staging:
+                    result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
+                    landmarks = found_landmarks(self.body, result, session)
+                    if landmarks is not None:
+                        write_landmark_file(staging / LANDMARKS, landmarks)
+                # What a stopped fit would have gone on from.
+                self._parts(session, self._fingerprint(made_of)).clear()
+            SessionOutputs(self, session, result, outputs).write()
+        return result
+
+    @contextmanager
+    def _naming(self, session: str) -> Iterator[None]:
+        """Name the session among several that cannot be fitted."""
+        try:
+            yield
+        except ValueError as error:
+            others = [name for name in self.dataset.session_names if name != session]
+            if type(error) is not ValueError or not others:
+                raise
+            raise ValueError(
+                f'session {session}: {error} Or fit the others: --sessions {" ".join(others)}.'
+            ) from error
+
+    def outputs(self, session: str) -> OutputFolder:
+        """Give the folder of a session's results; whatever its name, it lies in `out`."""
+        return OutputFolder(real_folder(self.out, folder_name(session)))
+
+    def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
+        # As the registrant takes them: it then makes no copy.
+        inputs = [item.to(self.body.v_template.dtype) for item in self.inputs(session)]
+        logger.info('%s: fitting %d frames', session, inputs[0].batch_size if inputs else 0)
+        registrant = self.registrant if processes.count == 1 else self._registrant(processes)
+        parts = self._parts(session, fingerprint)
+        if self.options.overwrite:
+            parts.clear()
+        registrant.keep_parts(parts)
+        frames = self.dataset.frame_indices(session)
+        further = self._recorded(session) if registrant.needs_recording else {}
+        with self.steps.running(session, registrant, len(frames)):
+            result = registrant(inputs, frames=frames, **further)
+        finite = [v.unsqueeze(-1).flatten(1).isfinite().all(1) for v in result.params.as_dict().values()]
+        broken = int((~torch.stack(finite).all(0)).sum()) - result.report['frames_not_observed']
+        notes = {'fingerprint': fingerprint, 'smilfit': __version__, 'frames_not_finite': broken}
+        return replace(result, report=result.report | notes | self._exchanged_tracks(session))
+
+    def _exchanged_tracks(self, session: str) -> dict[str, Any]:
+        """Say in how many frames of each camera preprocessing took the labels of another animal's track."""
+        counts = getattr(self.dataset, 'report', {}).get('sessions', {}).get(session, {})
+        found = counts.get('reader', {}).get('identities', {}).get('frames_of_other_tracks')
+        return {'frames_of_other_tracks': found} if found else {}
+
+    def _recorded(self, session: str) -> dict[str, Any]:
+        """Give what a fit to the images themselves takes.
+
+        Raises:
+            FileNotFoundError: the recording is not there any more.
+        """
+        try:
+            recording = open_recording(self.dataset, session)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{session}: masks are found in the recording, which must be where it was preprocessed; {error}, or '
+                'take a config without masks.'
+            ) from None
+        return {'recording': recording, 'session': session}
+
+    def _parts(self, session: str, fingerprint: str) -> PartFiles:
+        return PartFiles(real_folder(self.outputs(session).folder, 'parts'), fingerprint, self.options.device)
+
+    def _made_of(self, session: str) -> MadeOf:
+        inputs = {
+            'dataset': self.dataset.fingerprint,
+            'session': session,
+            'body_model': self.body.data.content_hash(),
+            'smilfit': __version__,
+        }
+        if self.registrant.needs_recording:
+            inputs['masks'] = self.registrant.segmenter.fingerprint()
+        return MadeOf(inputs, {key: self.cfg[key] for key in sorted(self.cfg)})
+
+    def _fingerprint(self, made_of: MadeOf) -> str:
+        return hashlib.sha256(json.dumps(made_of.record(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def seen(self, session: str, result: FitResult) -> Keypoints2d:
+        """Give a session's 2D keypoints as its fit took them, with the cameras as it corrected them."""
+        seen = self._as_fitted(self.dataset.keypoints2d(session), session, result)
+        return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
+
+    def annotated(self, session: str, result: FitResult) -> Keypoints2d:
+        """Give the keypoints in px of the annotated images as the fit took them, under the cameras as corrected."""
+        seen = self._as_fitted(self.dataset.annotated2d(session), session, result)
+        if result.cameras is None:
+            return seen
+        corrected = result.cameras.to(seen.rig.K)
+        return replace(seen, cameras=replace(corrected, dist=seen.rig.dist, fold=seen.rig.fold))
+
+    def _as_fitted(self, seen: Keypoints2d, session: str, result: FitResult) -> Keypoints2d:
+        return labels_as_fitted(seen, result.report, self.dataset.frame_indices(session))
+
+    def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
+        """Measure a fit where there is one: frames that were not fitted do not count, unless none was."""
+        rows = result.fitted.cpu()
+        some = bool(rows.any())
+        rows = rows if some else torch.ones_like(rows)
+        seen, given = self.annotated(session, result), self.dataset.keypoints3d(session)
+        # A long recording's labels are large: copied only where frames are left out.
+        seen = seen if bool(rows.all()) else seen[rows]
+        truth, true_vertices, vertices = None, None, None
+        true_params = self.dataset.true_params(session) if some else None
+        params = result.params[rows.to(result.params.transl.device)]
+        if true_params is not None:
+            true_params = true_params[rows].to(self.body.v_template)
+            xyz = keypoints_of(self.body, true_params, seen.names)
+            truth = Keypoints3d(xyz, torch.ones_like(xyz[..., 0]), seen.names, self.dataset.unit)
+            true_vertices, vertices = (
+                self._vertices(p) for p in (true_params, params.to(self.body.v_template))
+            )
+        fitted = keypoints_of(self.body, params, seen.names)
+        given = None if given is None else given[rows]
+        return fit_benchmark(seen, fitted, given, truth, vertices, true_vertices)
+
+    def measured(self, session: str, result: FitResult) -> list[FitBenchmark | PointBenchmark]:
+        """Measure a fit by what the session has: labels in images, points in space where there are no images."""
+        of, known = self._measured.get(session, (None, []))
+        if of is result:
+            return known
+        dataset = self.dataset
+        found: list[FitBenchmark | PointBenchmark] = []
+        if dataset.has_views(session):
+            found.append(self.benchmark(session, result))
+        if not dataset.has_images(session):
+            found.append(measure_points(self, session, result))
+        self._measured[session] = result, found
+        return found
+
+    @torch.no_grad()
+    def _vertices(self, params: Any) -> torch.Tensor:
+        return self.body(params, ('vertices',)).vertices.cpu()
+
+    def verdict(self, session: str) -> tuple[Verdict, list[dict[str, Any]]] | None:
+        """Read the verdict on a session's fit and the table of its cameras; None where it was not judged."""
+        outputs = self.outputs(session)
+        there = self.options.verdict and VERDICT in outputs.files('verdict')
+        return read_verdict(outputs.folder) if there else None
+
+    def scene(self, session: str, result: FitResult, words: Sequence[str] = ()) -> OverlayScene:
+        """Give what overlays of a recording are drawn of, with what each frame was judged to be."""
+        seen, side = self.seen(session, result), self.options.window_px
+        # Drawn on the CPU, whatever the fit is computed on.
+        body = self.body if self.body.v_template.device.type == 'cpu' else copy.deepcopy(self.body).cpu()
+        return OverlayScene.of_fit(body, result, self.dataset, session, seen, side, words)
+
+    def images(self, session: str, result: FitResult, words: Sequence[str] = ()) -> Mapping[str, Any]:
+        """Give a few frames for the report, with what each was judged to be: of the video where there is one."""
+        if not self.dataset.has_images(session):
+            return point_images(self, session, result, tuple(words))
+        outputs = self.outputs(session)
+        stills = still_images(outputs.folder, outputs.files('overlay'))
+        return stills or report_images(self.scene(session, result, words))

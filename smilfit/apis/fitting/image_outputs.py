@@ -1,0 +1,208 @@
+"""What a fit of images leaves behind: meshes, overlays and figures, image by image."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from smilfit.body_models import SMIL
+from smilfit.drawing import OverlayPainter, Panel, ShownBody, enlarge, write_image, write_video
+from smilfit.drawing.marks import BODY, START_BODY, Surface
+from smilfit.evaluation import ImageFigures, ImageFit, image_fit, write_figures
+from smilfit.files import file_stem
+from smilfit.io import write_mesh
+from smilfit.io.recordings.videos import USUAL_FPS
+from smilfit.renderers import ZBufferRenderer
+from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
+
+# Images whose meshes are in memory at once.
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class BodyInImage:
+    """A body in one crop, its annotated keypoints' px (NaN where not in sight), and how well it explains it."""
+
+    vertices: Tensor
+    keypoints: np.ndarray
+    camera: Cameras
+    fit: ImageFit
+
+
+@dataclass(frozen=True)
+class FittedImage:
+    """One image's crop with what was annotated, where its fit began, and where it ended."""
+
+    row: int
+    name: str
+    image: np.ndarray
+    xy: np.ndarray
+    mask: np.ndarray | None
+    start: BodyInImage | None
+    end: BodyInImage
+
+
+class ImageOutputs:
+    """Measures and draws the fitted images of one session of a dataset file.
+
+    Args:
+        body: the body.
+        dataset: an open dataset file.
+        session: one of its sessions whose images have cameras of their own.
+        result: its fit.
+        window_px: side of a drawn image, px.
+        words: what each image's fit was judged to be, where it was.
+        reasons: why, of those that are not good.
+    """
+
+    def __init__(
+        self,
+        body: SMIL,
+        dataset: Any,
+        session: str,
+        result: FitResult,
+        window_px: int = 400,
+        words: Sequence[str] = (),
+        reasons: Sequence[str] = (),
+    ) -> None:
+        self.body, self.dataset, self.session, self.result = body, dataset, session, result
+        self.window_px, self.words, self.reasons = window_px, tuple(words), tuple(reasons)
+        self.renderer = ZBufferRenderer()
+        self.painter = OverlayPainter(body.faces)
+        self.labels = dataset.labels(session)
+        # A reader of somebody else's need not know of them.
+        self.entries = getattr(dataset, 'entries', lambda _: ('',) * len(self.labels))(session)
+        self.seen: Keypoints2d = dataset.keypoints2d(session, stored=True)
+        self.cameras: Cameras = dataset.stored_cameras(session)
+        self.fitted_cameras = self.cameras if result.cameras is None else result.cameras
+
+    def images(self) -> Iterator[FittedImage]:
+        """Give the fitted images in order; frames that were not fitted are left out."""
+        rows = self.result.fitted.cpu().nonzero().flatten()
+        for block in rows.split(BLOCK):
+            ends = self._bodies(self.result.params, block)
+            starts = None if self.result.start is None else self._bodies(self.result.start, block)
+            for i, row in enumerate(block.tolist()):
+                yield self._image(row, None if starts is None else starts[i], ends[i])
+
+    @torch.no_grad()
+    def _bodies(self, params: BodyParams, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
+        chosen = params[rows.to(params.transl.device)].to(self.body.v_template)
+        output = self.body(chosen, ('vertices', *self.seen.names))
+        points = output.select(self.seen.names).cpu()
+        return list(zip(output.vertices.cpu(), points))
+
+    def _image(
+        self, row: int, start: tuple[Tensor, Tensor] | None, end: tuple[Tensor, Tensor]
+    ) -> FittedImage:
+        sample, mask = int(self.dataset.samples(self.session)[row]), self._mask(row)
+        return FittedImage(
+            row=row,
+            name=self._name(row),
+            image=self.dataset.image(sample, self.cameras.names[0]),
+            xy=self._annotated(row),
+            mask=mask,
+            start=None if start is None else self._measured(row, *start, self.cameras, mask),
+            end=self._measured(row, *end, self.fitted_cameras, mask),
+        )
+
+    def _measured(
+        self, row: int, vertices: Tensor, keypoints: Tensor, cameras: Cameras, mask: np.ndarray | None
+    ) -> BodyInImage:
+        camera = _single(cameras, row)
+        pixels, _, valid = camera.project(keypoints.double())
+        pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)[0].numpy()
+        silhouette = None if mask is None else self._covered(vertices, camera)
+        annotated = self._annotated(row)
+        confidence, side = self.seen.confidence[row, 0].double().numpy(), int(camera.size[0, 0])
+        fit = image_fit(self.labels[row], pixels, annotated, confidence, side, silhouette, mask)
+        drawn = np.where(np.isnan(annotated), np.nan, pixels)
+        return BodyInImage(vertices, drawn, camera, fit)
+
+    def _covered(self, vertices: Tensor, camera: Cameras) -> np.ndarray:
+        """Say which px of a crop a body covers."""
+        drawn = self.renderer(vertices.double().unsqueeze(0), self.body.faces.cpu(), camera)
+        return (drawn.alpha[0] > 0.5).numpy()
+
+    def silhouettes(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Give of each fitted image that has a mask its row, what the fit covers, and the mask."""
+        for row in self.result.fitted.cpu().nonzero().flatten().tolist():
+            mask = self._mask(row)
+            if mask is not None:
+                (vertices, _), camera = (
+                    self._bodies(self.result.params, torch.tensor([row]))[0],
+                    self.fitted_cameras,
+                )
+                yield row, self._covered(vertices, _single(camera, row)), mask
+
+    def _mask(self, row: int) -> np.ndarray | None:
+        sample = int(self.dataset.samples(self.session)[row])
+        mask = self.dataset.mask(sample, self.cameras.names[0])
+        return None if mask is None or not mask.any() else mask > 0
+
+    def _annotated(self, row: int) -> np.ndarray:
+        """Give an image's annotated keypoints, px of the crop; NaN where there is none."""
+        there = self.seen.confidence[row, 0] > 0
+        return torch.where(there.unsqueeze(-1), self.seen.xy[row, 0], torch.nan).double().numpy()
+
+    def draw(self, shown: FittedImage) -> np.ndarray:
+        """Draw one image: what was annotated, the start, the fit."""
+        bare = enlarge(shown.image, shown.end.camera, self.window_px)
+        panels = [Panel('annotated', bare, shown.xy, shown.mask)]
+        if shown.start is not None:
+            panels.append(self._panel('start', shown, shown.start, START_BODY))
+        word = f'fit: {self.words[shown.row]} ' if self.words else 'fit'
+        panels.append(self._panel(word, shown, shown.end, BODY))
+        return self.painter.draw(panels, columns=len(panels))
+
+    def _panel(self, word: str, shown: FittedImage, body: BodyInImage, surface: Surface) -> Panel:
+        view = enlarge(shown.image, body.camera, self.window_px)
+        drawn = ShownBody(body.vertices, body.keypoints, surface)
+        return Panel(f'{word} {_caption(body.fit)}', view, shown.xy, body=drawn)
+
+    def write(self, folder: Path, step: Callable[[], None] = lambda: None) -> list[ImageFigures]:
+        """Write every image's overlay, and the tables `images.csv` and `images.json`."""
+        done: list[ImageFigures] = []
+        for shown in self.images():
+            write_image(folder / 'overlays' / f'{shown.name}.jpg', self.draw(shown))
+            start = shown.start and shown.start.fit
+            said = (self.words[shown.row], self.reasons[shown.row]) if self.words else ('', '')
+            done.append(ImageFigures(shown.name, shown.end.fit, start, self.entries[shown.row], *said))
+            step()
+        write_figures(folder, done)
+        return done
+
+    def write_meshes(self, folder: Path, mesh_format: str) -> None:
+        """Write every image's mesh."""
+        faces = self.body.faces.cpu().numpy()
+        for block in self.result.fitted.cpu().nonzero().flatten().split(BLOCK):
+            for row, (vertices, _) in zip(block.tolist(), self._bodies(self.result.params, block)):
+                path = folder / 'meshes' / f'{self._name(row)}.{mesh_format}'
+                write_mesh(path, vertices.double().numpy(), faces)
+
+    def _name(self, row: int) -> str:
+        return f'{row:06d}_{file_stem(self.labels[row])}'
+
+    def write_video(self, path: Path, overlays: Path, shown: Sequence[ImageFigures]) -> None:
+        """Put the overlays of a sequence together as a video."""
+        frames = (cv2.imread(str(overlays / f'{one.name}.jpg'))[..., ::-1] for one in shown)
+        write_video(path, frames, self.dataset.fps(self.session) or USUAL_FPS, n_frames=len(shown))
+
+
+def image_row(name: str) -> int:
+    """Give the row that an image's files are named by."""
+    return int(name.split('_', 1)[0])
+
+
+def _single(cameras: Cameras, row: int) -> Cameras:
+    return cameras[torch.tensor([row])].map(lambda x: x[0].cpu().double())
+
+
+def _caption(fit: ImageFit) -> str:
+    parts = [] if fit.iou is None else [f'IoU {fit.iou:.2f}']
+    return '  '.join(parts + ([] if fit.pck_5px is None else [f'PCK {fit.pck_5px:.2f}']))

@@ -1,0 +1,1 @@
+"""From recordings, annotated images and points to dataset files."""

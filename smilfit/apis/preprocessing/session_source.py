@@ -1,0 +1,275 @@
+"""Find and read calibrated sessions of several cameras for preprocessing."""
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from smilfit.apis.output_paths import check_not_an_input
+from smilfit.apis.preprocessing.data_source import (
+    SLEAP,
+    DataSource,
+    annotation_readers,
+    session_formats,
+    session_kinds,
+)
+from smilfit.body_models import BodyModelData
+from smilfit.body_models.keypoint_rows import keypoint_definitions
+from smilfit.datasets import PreprocessOptions
+from smilfit.io import RecordedSession, SessionPlace, check_lookup, read_joint_lookup
+from smilfit.io.recordings.identities import same_animals, untangled
+from smilfit.io.recordings.sleap_labels import tell_high_peaks
+from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
+from smilfit.structures import SkippedAnnotation
+
+logger = logging.getLogger('smilfit')
+
+# What is wrong with one session's files; the others of a batch are none the worse for it.
+UNUSABLE = (OSError, ValueError, KeyError)
+
+
+def find_places(source: DataSource, tell: bool = True) -> list[SessionPlace]:
+    """Find the calibrated sessions of several cameras; none where a source is of single views.
+
+    Which of both is taken is told where a source could be either, unless `tell` is False.
+
+    Raises:
+        FileNotFoundError: no such folder, or a folder of SLEAP's without a session.
+    """
+    if source.format not in session_formats() or (
+        source.single_view and source.format in annotation_readers()
+    ):
+        return []
+    path, problem = Path(source.path), None
+    if source.format != SLEAP and not path.is_dir():
+        return []
+    # A file that holds sessions says so itself; folders are looked through after it.
+    for kind in sorted(session_kinds(source.format), key=lambda kind: kind.__name__ == 'SleapSession'):
+        try:
+            found = kind.find(path, **_search(source)) if path.exists() else []
+        except FileNotFoundError as error:
+            problem = error
+            continue
+        except NotADirectoryError:
+            continue
+        if found:
+            if tell:
+                _tell(source, found)
+            return found
+    if source.format == SLEAP:
+        if path.is_file() and SLEAP in annotation_readers():
+            return []
+        raise problem or FileNotFoundError(f'{path}: sessions must be in a folder; there is no such folder.')
+    if not tell:
+        return []
+    logger.warning(
+        '%s: no calibrated session of several cameras is found; each camera is read as single views of its own. A '
+        'session needs a calibration.toml (or --calibration FILE) whose cameras have their names in those of videos '
+        'and tables (or --cam-regex PATTERN). --single-view says that single views are meant.',
+        path,
+    )
+    return []
+
+
+def _tell(source: DataSource, found: Sequence[SessionPlace]) -> None:
+    if source.format == SLEAP and Path(source.path).is_dir() and found[0].kind == 'SleapSession':
+        return
+    logger.info(
+        '%s: read as %d calibrated session(s) of several cameras (%s); --single-view reads each camera alone.',
+        source.path,
+        len(found),
+        ', '.join(dict.fromkeys(camera for place in found for camera in place.cameras)),
+    )
+
+
+def _search(source: DataSource) -> dict[str, Any]:
+    return {
+        'calibration': source.calibration,
+        'cam_regex': source.reader.get('cam_regex') or source.cam_regex,
+        'scorer': source.scorer,
+        'videos': source.images,
+    }
+
+
+def open_place(place: SessionPlace, **arguments: Any) -> RecordedSession:
+    """Open a session.
+
+    Raises:
+        ValueError: files that contradict each other; and what else its kind refuses.
+    """
+    kind = SESSIONS.get(place.kind)
+    known = inspect.signature(kind).parameters
+    # One that no kind but this has, such as `use_reprojections`.
+    unknown = [name for name, value in arguments.items() if name == 'use_reprojections' and name not in known]
+    if any(arguments[name] for name in unknown):
+        raise ValueError(
+            f'{place.folder}: use_reprojections must go with SLEAP folders, which have reprojections.h5; this is '
+            f'read by {place.kind}. Leave --use-reprojections away.'
+        )
+    given = {name: value for name, value in arguments.items() if name not in unknown}
+    return kind(place.folder, **place.arguments, **given)
+
+
+def read_sessions(
+    places: Sequence[SessionPlace],
+    source: DataSource,
+    body: BodyModelData,
+    options: PreprocessOptions,
+    out: Path,
+) -> tuple[list[RecordedSession], list[SkippedAnnotation]]:
+    """Open the sessions that were found; one that cannot be used is left out unless it is the only one.
+
+    Args:
+        places: where they are.
+        source: how they are read.
+        body: the body model whose keypoints the lookup names.
+        options: what is kept of a session.
+        out: the dataset file to be, which must not lie among the inputs.
+
+    Returns:
+        The sessions, and those left out with their reasons.
+
+    Raises:
+        KeyError: a camera that no session has, or a lookup of other names.
+        ValueError: `out` is one of the inputs, or no session can be used.
+    """
+    if source.keypoint_map:
+        lookup = read_joint_lookup(source.keypoint_map)
+        check_lookup(lookup, model_names=keypoint_definitions(body), where=str(source.keypoint_map))
+    check_not_an_input(out, [path for place in places for path in place.inputs], 'OUT')
+    excluded = _excluded_of(places, options.exclude_cameras)
+    sessions: list[RecordedSession] = []
+    skipping = Skipping(len(places))
+    for place, exclude in zip(places, excluded):
+        with skipping.of(str(place.folder)):
+            sessions += _open_animals(place, exclude, source, options)
+    skipping.refuse_none(len(sessions))
+    for session in sessions:
+        for camera in session.camera_names:
+            tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
+        _tell_of_animals(session)
+    return sessions, skipping.skipped
+
+
+def _tell_of_animals(session: RecordedSession) -> None:
+    """Tell what a file itself says of which animal is which."""
+    known = session.report.get('identities', {})
+    if 'told_by' not in known:
+        return
+    changed = known.get('instances_of_other_tracks', {})
+    told = ', '.join(f'{n} in camera {camera}' for camera, n in changed.items())
+    logger.info(
+        "%s: told from other animals by the file's %s%s.",
+        session.name,
+        known['told_by'],
+        f', against the tracks of {told}' if told else '',
+    )
+
+
+class Skipping:
+    """Leaves out what cannot be used of several things; the only one's fault is everybody's.
+
+    Args:
+        count: how many things there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.skipped: list[SkippedAnnotation] = []
+        self._first: Exception | None = None
+
+    @contextmanager
+    def of(self, where: str) -> Iterator[None]:
+        """Note what is wrong with one of them."""
+        try:
+            yield
+        except UNUSABLE as error:
+            if self.count == 1:
+                raise
+            self._first = self._first or error
+            self.skipped.append(SkippedAnnotation(where, str(error)))
+            logger.warning('%s: the session is left out: %s', where, error)
+
+    def refuse_none(self, n_usable: int) -> None:
+        """Raise the first fault where nothing can be used."""
+        if not n_usable and self._first is not None:
+            raise self._first
+
+
+def _open_animals(
+    place: SessionPlace, exclude: Sequence[str], source: DataSource, options: PreprocessOptions
+) -> list[RecordedSession]:
+    """Open a session once for every animal that is read, each with its own labels in every camera and frame."""
+
+    def opened(
+        track: str | None,
+        with_3d: bool = not options.no_3d_data,
+        other_names: Mapping[str, str] | None = None,
+    ) -> RecordedSession:
+        return open_place(
+            place,
+            track=track,
+            joint_lookup=source.keypoint_map,
+            exclude_cameras=exclude,
+            # The pipeline applies the threshold, so that it can count what falls below.
+            confidence_threshold=0.0,
+            use_reprojections=options.use_reprojections,
+            with_3d=with_3d,
+            unit=source.unit,
+            partial_labels=source.partial_labels,
+            trim=source.trim,
+            other_names=other_names,
+            # The pipeline judges all of it, and refuses.
+            judge=False,
+        )
+
+    def settled(animals: list[RecordedSession]) -> list[RecordedSession]:
+        calibrated = len(animals) > 1 and animals[0].cameras is not None
+        return untangled(animals) if calibrated and not source.keep_tracks else animals
+
+    individuals = source.reader.get('individuals')
+    if source.reader.get('instance') != 'each' and not individuals:
+        return [opened(None)]
+    if individuals:
+        return settled([opened(name) for name in individuals])
+    # Tracks are those of all animals, 3D points of one: nothing but names is asked for.
+    found = opened(None, with_3d=False).tracks
+    for camera, tracks in found.items():
+        if not tracks:
+            raise ValueError(
+                f"{place.folder}: instances must have tracks for --instance each; camera {camera!r}'s have none. "
+                'Track them in SLEAP (of a multi-view project, identities will do), or leave --instance away.'
+            )
+    first, *others = found.values()
+    if all(set(tracks) == set(first) for tracks in others):
+        return settled([opened(name) for name in first])
+    if any(len(tracks) != len(first) for tracks in others) or source.keep_tracks:
+        named = '; '.join(f'{camera}: {", ".join(tracks)}' for camera, tracks in found.items())
+        raise ValueError(
+            f'{place.folder}: tracks must have one name in all cameras for --instance each, or be as many in all '
+            f'without --keep-tracks; got {named}. Join or rename them in SLEAP.'
+        )
+    # 3D points say nothing of which track they are of where cameras have names of their own.
+    rows = [{camera: tracks[i] for camera, tracks in found.items()} for i in range(len(first))]
+    animals = same_animals([opened(name, False, row) for name, row in zip(first, rows)])
+    for animal in animals:
+        told = animal.report['identities']['tracks']
+        logger.info(
+            '%s: by where labels meet, it is %s.',
+            animal.name,
+            ', '.join(f'{t} in {c}' for c, t in told.items()),
+        )
+    return settled(animals)
+
+
+def _excluded_of(places: Sequence[SessionPlace], exclude: Sequence[str]) -> list[tuple[str, ...]]:
+    """Give each session the excluded cameras that it has; every name must be in some session."""
+    everywhere = dict.fromkeys(camera for place in places for camera in place.cameras)
+    for name in exclude:
+        if name not in everywhere:
+            raise UnknownNameError(
+                f'--exclude-cameras: no camera {name!r}. {did_you_mean(name, sorted(everywhere))}'
+            )
+    return [tuple(name for name in exclude if name in place.cameras) for place in places]

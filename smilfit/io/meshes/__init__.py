@@ -1,0 +1,1 @@
+"""Meshes, scans and motion files."""

@@ -1,0 +1,320 @@
+"""One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smilfit.files import BadFileError, reading, shorten, write_bytes
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.keypoint_names import check_keypoint_names
+from smilfit.io.points3d import reject_half_points
+from smilfit.io.recordings.camera_labels import CameraLabels
+from smilfit.io.recordings.slp_files import load_slp
+from smilfit.registry import UnknownNameError, did_you_mean
+
+logger = logging.getLogger('smilfit')
+
+
+def read_labels(path: str | Path, track: str | None = None) -> CameraLabels:
+    """Read a `.slp` or an analysis `.h5` file and keep one animal.
+
+    With tracks, the track of a name is kept, or the one with the most points. Without, one instance a frame: a
+    person's before a predicted one, then the one of the highest score.
+
+    Raises:
+        ValueError: no labels, several skeletons or videos, or a point with one NaN coordinate of two.
+        KeyError: no such track, with the near ones.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: the labels must exist; there is no such file.')
+    with reading(path, 'SLEAP labels'):
+        read = _read_slp if path.suffix.lower() == '.slp' else _read_analysis
+        labels = read(path, track)
+        check_keypoint_names(path, labels.node_names)
+        reject_half_points(str(path), labels.xy, labels.node_names)
+        return labels
+
+
+def read_track_names(path: str | Path) -> tuple[str, ...]:
+    """Name the tracks of a `.slp` or an analysis `.h5` file, in its order; none where instances have no track."""
+    path = Path(path)
+    with reading(path, 'SLEAP labels'):
+        if path.suffix.lower() == '.slp':
+            return tuple(slp_tracks(load_slp(path)))
+        with open_hdf5(path, 'SLEAP labels') as file:
+            return _analysis_tracks(path, file)
+
+
+def write_slp(
+    path: str | Path,
+    xy: np.ndarray,
+    node_names: Sequence[str],
+    video_path: str | Path,
+    scores: np.ndarray | None = None,
+) -> Path:
+    """Write one animal's labels as `.slp`; see `write_tracks`."""
+    return write_tracks(path, {'track_0': (xy, scores)}, node_names, video_path)
+
+
+def write_tracks(
+    path: str | Path,
+    tracks: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    node_names: Sequence[str],
+    video_path: str | Path,
+) -> Path:
+    """Write several animals' labels as `.slp`, each with a track of its own.
+
+    Args:
+        path: the file.
+        tracks: by name: points (frames, nodes, 2) px, NaN where missing, and scores (frames, nodes) of predicted
+            ones; None for a person's.
+        node_names: as many as nodes.
+        video_path: the video that the labels belong to.
+    """
+    import sleap_io
+
+    path = Path(path)
+    skeleton = sleap_io.Skeleton(list(node_names))
+    video = sleap_io.Video(filename=str(video_path), open_backend=False)
+    names = [sleap_io.Track(name) for name in tracks]
+    frames: dict[int, Any] = {}
+    for track, (xy, scores) in zip(names, tracks.values()):
+        for index, points in enumerate(np.asarray(xy, dtype=np.float64)):
+            if np.isnan(points).all():
+                continue
+            if scores is None:
+                instance = sleap_io.Instance.from_numpy(points, skeleton=skeleton, track=track)
+            else:
+                score = np.asarray(scores[index], dtype=np.float64)
+                instance = sleap_io.PredictedInstance.from_numpy(
+                    points, skeleton=skeleton, point_scores=score, score=float(np.nanmean(score)), track=track
+                )
+            frame = frames.setdefault(index, sleap_io.LabeledFrame(video=video, frame_idx=index))
+            frame.instances.append(instance)
+    ordered = [frames[index] for index in sorted(frames)]
+    labels = sleap_io.Labels(labeled_frames=ordered, videos=[video], skeletons=[skeleton], tracks=names)
+    # HDF5 that runs out of room in the middle of a file prints tracebacks of its own, or ends the process: it writes
+    # where temporary files are, and a whole file goes to its place.
+    with tempfile.TemporaryDirectory() as folder:
+        staged = Path(folder) / path.name
+        sleap_io.save_slp(labels, str(staged), embed=False, verbose=False)
+        return write_bytes(path, staged.read_bytes())
+
+
+def _read_slp(path: Path, track: str | None) -> CameraLabels:
+    labels = load_slp(path)
+    for thing, found in (('skeleton', labels.skeletons), ('video', labels.videos)):
+        if len(found) != 1:
+            raise ValueError(f'{path}: labels must have one {thing}; got {len(found)}.')
+    if not any(frame.instances for frame in labels):
+        raise ValueError(f'{path}: labels must have instances; got none. Was the right file exported?')
+    shape = labels.videos[0].backend_metadata.get('shape')
+    names = tuple(labels.skeleton.node_names)
+    return labels_of_frames(path, list(labels), names, slp_tracks(labels), track, stated_length(shape))
+
+
+def labels_of_frames(
+    path: Path,
+    frames: Sequence[Any],
+    names: tuple[str, ...],
+    tracks: Mapping[str, Hashable],
+    track: str | None,
+    stated: int | None,
+    animal_of: Callable[[Any], Hashable | None] | None = None,
+) -> CameraLabels:
+    """Give one animal's labels of sleap-io's labelled frames of one video.
+
+    Args:
+        path: the file, for messages.
+        frames: those of the video.
+        names: the nodes.
+        tracks: all of the file by name, each with what `animal_of` gives of its instances.
+        track: the one to keep; the one with the most points if None.
+        stated: how many frames the video has by the file.
+        animal_of: says which track an instance is of, None if of none; as `slp_tracks` has it if None.
+
+    Raises:
+        ValueError: no instance of the track, or frames numbered below 0.
+        KeyError: no such track, with the near ones.
+    """
+    _check_track(path, track, tracks)
+    wanted = None if track is None else tracks[track]
+    chosen, skipped = _choose_instances(frames, wanted, animal_of or _track_key)
+    if not chosen:
+        raise ValueError(f'{path}: the track {track!r} must have instances; it has none. Leave it out.')
+    # A track may end before the labels do: its animal has left.
+    n_frames = (max(chosen) if track is None else max(int(f.frame_idx) for f in frames if f.instances)) + 1
+    if min(chosen) < 0:
+        raise BadFileError(
+            f'{path}: frames must be numbered from 0; got {min(chosen)}. Save it from SLEAP again.'
+        )
+    check_budget(path, f'labels up to frame {n_frames - 1}', 24 * n_frames * len(names), MOST_ARRAY_BYTES)
+    xy = np.full((n_frames, len(names), 2), np.nan)
+    score = np.full((n_frames, len(names)), np.nan)
+    for index, instance in chosen.items():
+        points = instance.points
+        # A point that is marked invisible is no observation; half a point is an error even then.
+        complete = np.isfinite(points['xy']).all(-1)
+        xy[index] = np.where((complete & ~points['visible'])[:, None], np.nan, points['xy'])
+        if 'score' in points.dtype.names:
+            score[index] = points['score']
+    labelled = np.zeros(n_frames, dtype=bool)
+    labelled[list(chosen)] = True
+    high = int((score > 1).sum())
+    centres = _instance_centres(frames, n_frames)
+    return CameraLabels(
+        *(path, names, xy, _fill_scores(score), labelled, stated, skipped, high, centres, tuple(tracks))
+    )
+
+
+def stated_length(shape: Any) -> int | None:
+    """Give the number of frames of a video's stated shape; None where it states none."""
+    stated = shape[0] if isinstance(shape, list | tuple) and shape else None
+    return stated if isinstance(stated, int) else None
+
+
+def slp_tracks(labels: Any) -> dict[str, int]:
+    """Name the tracks, each with what tells its instances."""
+    return {str(track.name): id(track) for track in labels.tracks}
+
+
+def _check_track(path: Path, name: str | None, known: Collection[str]) -> None:
+    """Refuse a track that is asked for and not there."""
+    if name is not None and name not in known:
+        raise UnknownNameError(f'{path}: no track {name!r}. {did_you_mean(name, known)}')
+
+
+def _instance_centres(frames: Sequence[Any], n_frames: int) -> np.ndarray:
+    """Give the mean of each instance's points, of frames up to a number; a corrected prediction does not count."""
+    by_frame: dict[int, list[np.ndarray]] = {}
+    for frame in frames:
+        corrected = {id(getattr(instance, 'from_predicted', None)) for instance in frame.instances}
+        for instance in frame.instances:
+            points = instance.points
+            there = np.isfinite(points['xy']).all(-1) & points['visible']
+            if there.any() and id(instance) not in corrected:
+                by_frame.setdefault(int(frame.frame_idx), []).append(points['xy'][there].mean(0))
+    most = max((len(found) for found in by_frame.values()), default=0)
+    centres = np.full((n_frames, most, 2), np.nan)
+    for index, found in by_frame.items():
+        if index < n_frames:
+            centres[index, : len(found)] = found
+    return centres
+
+
+def _choose_instances(
+    frames: Sequence[Any], wanted: Hashable | None, animal_of: Callable[[Any], Hashable | None]
+) -> tuple[dict[int, Any], int]:
+    """Keep one instance a frame, of a track where one is given; by frame, and the count of those left out."""
+    by_track: dict[Hashable, int] = {}
+    for frame in frames:
+        for instance in frame.instances:
+            if (track := animal_of(instance)) is not None:
+                by_track[track] = by_track.get(track, 0) + instance.n_visible
+    best = max(by_track, key=by_track.__getitem__) if by_track else None
+    best = best if wanted is None else wanted
+    chosen: dict[int, Any] = {}
+    total = 0
+    for frame in frames:
+        candidates = [i for i in frame.instances if best is None or animal_of(i) == best]
+        total += len(frame.instances)
+        if candidates:
+            chosen[int(frame.frame_idx)] = max(candidates, key=_preference)
+    return chosen, total - len(chosen)
+
+
+def track_of(instance: Any) -> Any:
+    """Give sleap-io's track of an instance; a person's correction without one has that of its prediction."""
+    source = getattr(instance, 'from_predicted', None)
+    return instance.track if instance.track is not None or source is None else source.track
+
+
+def _track_key(instance: Any) -> int | None:
+    track = track_of(instance)
+    return None if track is None else id(track)
+
+
+def _preference(instance: Any) -> tuple[bool, float]:
+    score = getattr(instance, 'score', None)
+    return score is None, 0.0 if score is None else float(np.nan_to_num(score))
+
+
+def _analysis_tracks(path: Path, file: Any) -> tuple[str, ...]:
+    """Name the tracks of an analysis file; by their number where it does not."""
+    if 'track_names' in file:
+        names = tuple(
+            n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n)
+            for n in read_table(file['track_names'], path)
+        )
+        if len(names) == file['tracks'].shape[0]:
+            return names
+    return tuple(f'track_{i}' for i in range(file['tracks'].shape[0]))
+
+
+def _read_analysis(path: Path, track: str | None) -> CameraLabels:
+    with open_hdf5(path, 'SLEAP labels') as file:
+        if 'tracks' not in file or 'node_names' not in file:
+            raise BadFileError(
+                f'{path}: an analysis file must have tracks and node_names; got {[shorten(n) for n in file][:20]}. '
+                'Export it from SLEAP as "Analysis HDF5".'
+            )
+        tracks = _floats(path, file['tracks'])
+        names = tuple(
+            n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n)
+            for n in read_table(file['node_names'], path)
+        )
+        scores = _floats(path, file['point_scores']) if 'point_scores' in file else None
+        track_names = _analysis_tracks(path, file)
+    if tracks.ndim != 4 or tracks.shape[1:3] != (2, len(names)):
+        raise ValueError(
+            f'{path}: tracks must be (tracks, 2, {len(names)} nodes, frames); got {tracks.shape}. Export it from '
+            'SLEAP as "Analysis HDF5".'
+        )
+    present = np.isfinite(tracks).any(1)
+    if not present.any():
+        raise ValueError(f'{path}: labels must have points; got none.')
+    _check_track(path, track, track_names)
+    best = int(present.sum((1, 2)).argmax()) if track is None else track_names.index(track)
+    in_frame = present.any(1)
+    count = present.sum(1)
+    centres = np.where(present[:, None], tracks, 0.0).sum(2) / np.maximum(count, 1)[:, None]
+    centres = np.where(count[:, None] > 0, centres, np.nan).transpose(2, 0, 1)
+    if scores is None or scores.shape != present.shape:
+        score = np.full(present.shape[1:], np.nan).T
+    else:
+        score = scores[best].T
+    return CameraLabels(
+        path,
+        names,
+        tracks[best].transpose(2, 1, 0),
+        _fill_scores(score),
+        in_frame[best],
+        None,
+        int(in_frame.sum() - in_frame[best].sum()),
+        int((score > 1).sum()),
+        centres,
+        track_names,
+    )
+
+
+def _floats(path: Path, table: Any) -> np.ndarray:
+    # As float64 each value takes eight bytes, whatever it takes in the file.
+    check_budget(path, shorten(str(table.name)), 8 * (table.size or 0), MOST_ARRAY_BYTES)
+    return np.asarray(read_table(table, path), dtype=np.float64)
+
+
+def _fill_scores(score: np.ndarray) -> np.ndarray:
+    """Give points without a score, which a person set, 1; peaks of a network may exceed 1 by a little."""
+    return np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0)
+
+
+def tell_high_peaks(where: str | Path, count: int) -> None:
+    """Tell that scores above 1 are taken as 1: a confidence map's peak may exceed it."""
+    if count:
+        logger.info('%s: %d scores exceed 1 and are taken as 1, as peaks of confidence maps.', where, count)

@@ -1,6 +1,0 @@
-"""Networks that turn an image into a grid of tokens, or into maps of several strides."""
-
-from smilfit.models.backbones.pyramids import SmallUNet, TimmPyramid, ViTPyramid
-from smilfit.models.backbones.timm_network import TimmBackbone
-
-__all__ = ['SmallUNet', 'TimmBackbone', 'TimmPyramid', 'ViTPyramid']

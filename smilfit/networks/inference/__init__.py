@@ -1,0 +1,1 @@
+"""A trained regressor on raw recordings."""

@@ -1,0 +1,156 @@
+"""Predictions as other programs open them: joint angles, SLEAP labels, meshes, an animation."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smilfit.apis.predictions import Predictions, read_predictions
+from smilfit.files import folder_name
+from smilfit.io import exports, write_tracks
+from smilfit.io.exports import ExportedFit
+from smilfit.networks.engine import TrainedRegressor
+from smilfit.networks.inference.recordings import Recording
+from smilfit.structures import Cameras, FitOrigin, FitResult, Keypoints3d
+from smilfit.structures.fit_record import FittedModel
+
+logger = logging.getLogger('smilfit')
+
+
+@dataclass(frozen=True)
+class PredictedRecording:
+    """A recording with what was predicted of it, ready to be written: `fit` is made of the predictions by `of`."""
+
+    recording: Recording
+    trained: TrainedRegressor
+    predictions: Predictions
+    fit: FitResult
+    fps: float
+
+    @classmethod
+    def of(
+        cls,
+        recording: Recording,
+        trained: TrainedRegressor,
+        predictions: Predictions,
+        fps: float,
+        report: dict[str, Any],
+        origin: FitOrigin | None = None,
+    ) -> 'PredictedRecording':
+        """Make the result of a fit of predictions, from which a fit may start.
+
+        Args:
+            report: what was counted.
+            origin: which recording it is.
+        """
+        keypoints = Keypoints3d(
+            torch.from_numpy(predictions.keypoints3d),
+            torch.from_numpy(predictions.confidence3d),
+            tuple(trained.model.keypoint_names),
+            trained.names.unit,
+        )
+        fit = FitResult(
+            params=predictions.body_params,
+            per_frame_loss=torch.zeros(len(predictions)),
+            converged=torch.from_numpy(predictions.valid),
+            report=report,
+            body=trained.body,
+            recorded_cameras=recording.cameras,
+            keypoints3d=keypoints,
+            model=FittedModel.of(trained.body.data),
+            origin=origin,
+        )
+        return cls(recording, trained, predictions, fit, fps)
+
+    def changed(self, predictions: Predictions, **counted: Any) -> 'PredictedRecording':
+        """Put other predictions in the place of these, with more that was counted."""
+        report = self.fit.report | counted
+        return self.of(self.recording, self.trained, predictions, self.fps, report, self.fit.origin)
+
+    def read(self, path: Path) -> 'PredictedRecording':
+        """Put what `save` wrote in the place of these predictions."""
+        predictions, fit = read_predictions(path, self.trained.body)
+        return replace(self, predictions=predictions, fit=fit)
+
+    def save(self, path: Path) -> None:
+        """Write the file: that of a fit, with what a regressor says more."""
+        said = self.predictions
+        self.fit.save(
+            path,
+            **{name: getattr(said, name) for name in ('frames', 'valid', 'keypoints2d', 'view_mask')},
+            reasons=np.array(said.reasons, dtype=np.str_),
+            joint_names=np.array(self.trained.body.joint_names, dtype=np.str_),
+            keypoints2d_confidence=said.confidence2d,
+            view_names=np.array(list(self.recording.camera_names), dtype=np.str_),
+            **{f'view_{name}': getattr(said, f'camera_{name}') for name in ('K', 'R', 't')},
+            **{f'model_{name}': value for name, value in said.further.items()},
+        )
+
+    @property
+    def lenses(self) -> Cameras | None:
+        """The cameras by whose lenses keypoints are bent; None where images have none, or each its own."""
+        return self.recording.cameras if self.recording.undistorted else None
+
+    @property
+    def frame_rate(self) -> float:
+        """Predicted frames per second of the recording."""
+        steps = np.diff(self.predictions.frames)
+        return self.fps / float(np.median(steps)) if len(steps) else self.fps
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """Names of the K keypoints."""
+        return tuple(self.trained.model.keypoint_names)
+
+
+def write_angles(path: Path, made: PredictedRecording) -> None:
+    """Write every joint's rotation in its parent's frame, degrees, with place and size."""
+    exports.write_angles(path, _exported(made))
+
+
+def write_labels(folder: Path, made: PredictedRecording) -> None:
+    """Write predicted keypoints, px of the recorded images, as SLEAP labels: a file a camera."""
+    write_tracks_of(folder, {'track_0': made})
+
+
+def write_tracks_of(folder: Path, animals: Mapping[str, PredictedRecording]) -> None:
+    """Write the same of several animals of one recording, each with a track of its own, by its name."""
+    made = next(iter(animals.values()))
+    folder.mkdir(parents=True, exist_ok=True)
+    for c, name in enumerate(made.recording.camera_names):
+        tracks = {track: _labels_of(one.predictions, c) for track, one in animals.items()}
+        if not any(np.isfinite(xy).any() for xy, _ in tracks.values()):
+            logger.warning('%s: camera %s has no predicted keypoint; no labels are written.', folder, name)
+            continue
+        path = folder / f'{folder_name(name)}.slp'
+        write_tracks(path, tracks, made.keypoint_names, made.recording.video_of(name))
+
+
+def _labels_of(predictions: Predictions, camera: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give points and scores by frame number: frames between the predicted ones have none."""
+    confidence = predictions.confidence2d[:, camera]
+    xy = np.where(confidence[..., None] > 0, predictions.keypoints2d[:, camera], np.nan)
+    count = int(predictions.frames[-1]) + 1
+    spread, score = np.full((count, *xy.shape[1:]), np.nan), np.zeros((count, xy.shape[1]))
+    spread[predictions.frames], score[predictions.frames] = xy, confidence
+    return spread, score
+
+
+def write_meshes(folder: Path, made: PredictedRecording, kind: str, every: int) -> None:
+    """Write the mesh of every n-th predicted frame, world unit."""
+    exports.write_meshes(folder, _exported(made), kind, every)
+
+
+def write_animation(path: Path, made: PredictedRecording) -> None:
+    """Write the motion of the predicted frames as an animated glTF, of the mean shape."""
+    exports.write_animation(path, _exported(made))
+
+
+def _exported(made: PredictedRecording) -> ExportedFit:
+    found = made.predictions
+    fit = replace(made.fit, body=made.trained.body)
+    return ExportedFit(made.recording.name, fit, found.frames, found.valid, made.fps)

@@ -1,0 +1,5 @@
+"""One frame in, one pose out: poses while the cameras record."""
+
+from smilfit.registrants.tracking.tracker import TrackedPose, Tracker
+
+__all__ = ['TrackedPose', 'Tracker']

@@ -1,0 +1,270 @@
+"""Edges of a mesh, each with the faces that share it."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from smilfit.body_models.files.stored_model import StoredModel
+from smilfit.rigs.checking.finding import (
+    NOTE,
+    WARNING,
+    Finding,
+    counted,
+    listed,
+    strongest_joint,
+    vertex_places,
+)
+
+# Of the model's size: vertices nearer than that are at one place.
+SAME_PLACE = 1e-7
+
+
+def unreferenced_vertices(model: StoredModel) -> list[Finding]:
+    """Find vertices of no face."""
+    data = model.data
+    if not len(data.faces):
+        return []
+    loose = np.setdiff1d(np.arange(data.n_vertices), data.faces)
+    if not len(loose):
+        return []
+    what = f'{counted(len(loose), "vertex")} of no face'
+    advice = '`smilfit model clean` takes them out.'
+    return [Finding('loose vertices', WARNING, vertex_places(data, loose), what, advice, len(loose))]
+
+
+def duplicate_vertices(model: StoredModel) -> list[Finding]:
+    """Find vertices at the place of another: seams of textures, parts that were never joined."""
+    data = model.data
+    repeated = np.flatnonzero(same_place(data.v_template, model.size) != np.arange(data.n_vertices))
+    if not len(repeated):
+        return []
+    what = (
+        f'{counted(len(repeated), "vertex")} at the place of another: seams, along which the surface is open'
+    )
+    advice = (
+        '`smilfit model clean --weld` joins those that move alike, where the surface should be whole; images of the '
+        'skin then no longer fit.'
+    )
+    return [Finding('duplicate vertices', NOTE, vertex_places(data, repeated), what, advice, len(repeated))]
+
+
+def same_place(vertices: np.ndarray, size: float) -> np.ndarray:
+    """Give for every vertex (V,) the first one that lies at its place."""
+    rounded = np.round(vertices / max(SAME_PLACE * size, 1e-300)).astype(np.int64)
+    _, first, number = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
+    return first[number.reshape(-1)]
+
+
+@dataclass(frozen=True)
+class Edges:
+    """All edges (n, 2), least vertex first, how many faces share each, and the directed edges of faces in order.
+
+    `of_face` (F, 3) is the number of the edge from each corner to the next, `forward` whether it runs upwards there.
+    """
+
+    ends: np.ndarray
+    shared_by: np.ndarray
+    of_face: np.ndarray
+    forward: np.ndarray
+
+    @classmethod
+    def of(cls, faces: np.ndarray) -> 'Edges':
+        """List them."""
+        directed = np.stack((faces, np.roll(faces, -1, axis=1)), -1)
+        ends, number = np.unique(np.sort(directed.reshape(-1, 2), axis=1), axis=0, return_inverse=True)
+        number = number.reshape(-1)
+        shared = np.bincount(number, minlength=len(ends))
+        return cls(ends, shared, number.reshape(faces.shape), directed[..., 0] < directed[..., 1])
+
+
+def boundary_edges(model: StoredModel) -> list[Finding]:
+    """Find edges of one face alone: where the surface is open, and what of that is seams of vertices at one place."""
+    edges = Edges.of(model.data.faces)
+    open_edges = edges.ends[edges.shared_by == 1]
+    if not len(open_edges):
+        return []
+    what = f'{counted(len(open_edges), "edge")} with a face on one side alone: the surface is open there'
+    advice = 'Close it where volume or self-contact matter.'
+    joined = Edges.of(same_place(model.data.v_template, model.size)[model.data.faces])
+    left = int((joined.shared_by == 1).sum())
+    if left < len(open_edges):
+        what += f'; {left} if vertices at one place are joined'
+        advice = 'Where volume or self-contact matter: `smilfit model clean --weld`' + (
+            ', and close the rest.' if left else '.'
+        )
+    where = vertex_places(model.data, np.unique(open_edges))
+    return [Finding('boundary edges', NOTE, where, what, advice, len(open_edges))]
+
+
+def non_manifold_edges(model: StoredModel) -> list[Finding]:
+    """Find edges that more than two faces share."""
+    edges = Edges.of(model.data.faces)
+    wrong = edges.ends[edges.shared_by > 2]
+    if not len(wrong):
+        return []
+    what = f'{counted(len(wrong), "edge")} shared by more than two faces, up to {edges.shared_by.max()}'
+    advice = 'Take out the inner faces in the authoring tool.'
+    where = vertex_places(model.data, np.unique(wrong))
+    return [Finding('non-manifold edges', WARNING, where, what, advice, len(wrong))]
+
+
+# Of the squared longest side of a face: below it the face has no direction.
+_NO_AREA = 1e-9
+# Of the median area of faces.
+_TINY = 1e-4
+CLEAN = '`smilfit model clean` takes them out.'
+
+
+def faces_without_area(model: StoredModel) -> list[Finding]:
+    """Find faces that are a line or a point, faces that stand twice, and tiny ones."""
+    data = model.data
+    if not len(data.faces):
+        return []
+    area = face_areas(data.v_template, data.faces)
+    flat = degenerate_faces(data.v_template, data.faces)
+    found = []
+    if flat.any():
+        corners = np.unique(data.faces[flat])
+        what = f'{counted(int(flat.sum()), "face")} without area (number {listed(np.flatnonzero(flat).tolist())})'
+        found.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(flat.sum())))
+    twice = repeated_faces(data.faces)
+    if twice.any():
+        corners = np.unique(data.faces[twice])
+        numbers = listed(np.flatnonzero(twice).tolist())
+        what = f'{counted(int(twice.sum()), "face")} with the corners of another (number {numbers})'
+        found.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(twice.sum())))
+    tiny = ~flat & (area < _TINY * np.median(area))
+    if tiny.any():
+        corners = np.unique(data.faces[tiny])
+        what = f'{counted(int(tiny.sum()), "face")} below {_TINY:g} of the median area'
+        found.append(Finding('faces', NOTE, vertex_places(data, corners), what, '', int(tiny.sum())))
+    return found
+
+
+def flipped_faces(model: StoredModel) -> list[Finding]:
+    """Find faces that look the other way than their neighbours, and closed surfaces that are inside out."""
+    data = model.data
+    if not len(data.faces):
+        return []
+    edges = Edges.of(data.faces)
+    part, flipped, twisted = orientation(edges)
+    found = []
+    if flipped.any():
+        what = f'{counted(int(flipped.sum()), "face")} looking the other way than their neighbours'
+        where = vertex_places(data, np.unique(data.faces[flipped]))
+        advice = 'Recalculate normals in the authoring tool.'
+        found.append(Finding('flipped faces', WARNING, where, what, advice, int(flipped.sum())))
+    if twisted:
+        what = f'{counted(twisted, "edge")} that cannot agree: the surface has one side, as a Moebius strip'
+        found.append(Finding('flipped faces', WARNING, 'faces', what, 'Mend the mesh.', twisted))
+    open_parts = np.unique(part[(edges.shared_by[edges.of_face] != 2).any(1)])
+    corners = data.v_template[data.faces]
+    corners = np.where(flipped[:, None, None], corners[:, ::-1], corners)
+    volume = np.bincount(part, np.linalg.det(corners - corners.mean((0, 1))) / 6)
+    inside_out = np.setdiff1d(np.flatnonzero(volume < 0), open_parts)
+    if len(inside_out):
+        faces = np.isin(part, inside_out)
+        what = f'{counted(len(inside_out), "closed surface")} of {int(faces.sum())} faces inside out'
+        where = vertex_places(data, np.unique(data.faces[faces]))
+        advice = 'Turn their normals outwards in the authoring tool.'
+        found.append(Finding('flipped faces', WARNING, where, what, advice, int(faces.sum())))
+    return found
+
+
+def face_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Give areas (F,)."""
+    corners = vertices[faces]
+    return 0.5 * np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
+
+
+def degenerate_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Say of each face (F,) whether it is a line or a point."""
+    corners = vertices[faces]
+    longest2 = ((np.roll(corners, -1, axis=1) - corners) ** 2).sum(-1).max(1, initial=0.0)
+    return face_areas(vertices, faces) <= _NO_AREA * longest2
+
+
+def repeated_faces(faces: np.ndarray) -> np.ndarray:
+    """Say of each face (F,) whether one before it has the same corners."""
+    if not len(faces):
+        return np.zeros(0, bool)
+    _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
+    repeated = np.ones(len(faces), bool)
+    repeated[first] = False
+    return repeated
+
+
+def orientation(edges: Edges) -> tuple[np.ndarray, np.ndarray, int]:
+    """Turn faces to agree across edges of two faces.
+
+    Returns:
+        The connected part of each face (F,), whether a face looks the other way than most of its part (F,), and how
+        many edges cannot agree however faces are turned.
+    """
+    count = len(edges.of_face)
+    number, forward = edges.of_face.reshape(-1), edges.forward.reshape(-1)
+    order = np.argsort(number, kind='stable')
+    order = order[edges.shared_by[number[order]] == 2].reshape(-1, 2)
+    pairs, same = order // 3, forward[order[:, 0]] == forward[order[:, 1]]
+    neighbours: list[list[tuple[int, bool]]] = [[] for _ in range(count)]
+    for (a, b), turned in zip(pairs.tolist(), same.tolist()):
+        neighbours[a].append((b, turned))
+        neighbours[b].append((a, turned))
+    part, turned = np.full(count, -1), np.zeros(count, bool)
+    for start in range(count):
+        if part[start] >= 0:
+            continue
+        part[start], stack = start, [start]
+        while stack:
+            face = stack.pop()
+            for other, flip in neighbours[face]:
+                if part[other] < 0:
+                    part[other], turned[other] = start, turned[face] ^ flip
+                    stack.append(other)
+    part = np.unique(part, return_inverse=True)[1]
+    twisted = int((turned[pairs[:, 0]] ^ turned[pairs[:, 1]] != same).sum()) if len(pairs) else 0
+    most = np.bincount(part, turned) > 0.5 * np.bincount(part)
+    return part, turned ^ most[part], twisted
+
+
+def mesh_parts(model: StoredModel) -> list[Finding]:
+    """Find a mesh of several parts, such as eyes, teeth and claws, or a body that fell apart."""
+    data = model.data
+    if not len(data.faces):
+        return []
+    part = connected_parts(data.faces, data.n_vertices)
+    used = np.unique(data.faces)
+    sizes = Counter(part[used].tolist())
+    if len(sizes) < 2:
+        return []
+    joined = same_place(data.v_template, model.size)
+    n_joined = len(np.unique(connected_parts(joined[data.faces], data.n_vertices)[joined[used]]))
+    strongest = strongest_joint(data)
+    carriers: Counter[str] = Counter()
+    for number, _ in sizes.most_common()[1:]:
+        joints = Counter(strongest[used[part[used] == number]].tolist()).most_common(1)
+        carriers[data.joint_names[joints[0][0]] if joints[0][0] >= 0 else 'no joint'] += 1
+    names = [f'{name} ({count})' if count > 1 else name for name, count in carriers.most_common()]
+    largest = max(sizes.values())
+    what = f'the mesh has {len(sizes)} parts that no face joins, the largest of {largest} of {len(used)} vertices'
+    if n_joined < len(sizes):
+        what += f'; {n_joined} if vertices at one place are joined'
+    figures = {
+        'parts': float(len(sizes)),
+        'parts_joined': float(n_joined),
+        'largest_vertices': float(largest),
+    }
+    where = f'beside the largest, on {listed(names)}'
+    return [Finding('mesh parts', NOTE, where, what, '', len(sizes), figures)]
+
+
+def connected_parts(faces: np.ndarray, n_vertices: int) -> np.ndarray:
+    """Give the number of the part that every vertex (V,) belongs to."""
+    ends = np.concatenate((faces[:, :2], faces[:, 1:]))
+    graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), (n_vertices, n_vertices))
+    return connected_components(graph, directed=False)[1]

@@ -1,0 +1,248 @@
+"""Which body of a MuJoCo model each keypoint of a lab hangs on, as STAC's tables say it (yaml)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import numpy as np
+import yaml
+from jaxtyping import Float, Int
+
+from smilfit.files import BadFileError, accounted, charge, check_budget, read_text, reading, shorten
+from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.rigs.mjcf.document import Frame, quaternion_turn, vector
+
+WHAT = 'a table of keypoints and bodies'
+PAIRS, OFFSETS, KEPT = 'KEYPOINT_MODEL_PAIRS', 'KEYPOINT_INITIAL_OFFSETS', 'SITES_TO_REGULARIZE'
+# How far a keypoint may be from where the table begins, a share of the body's length: one whose offset STAC lets go
+# where it likes, and one that it holds.
+FREE_SD, KEPT_SD = 0.08, 0.02
+_MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class BodyKeypoint:
+    """A keypoint on a body: where it is expected in the body's frame, and whether it stays near."""
+
+    body: str
+    offset: Float[np.ndarray, '3']
+    kept: bool
+
+
+def read_body_keypoints(path: str | Path) -> dict[str, BodyKeypoint]:
+    """Read STAC's table: bodies by keypoint, start offsets in the model's unit, and which of them are held.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no yaml, or another table.
+    """
+    path = Path(path)
+    with reading(path, WHAT):
+        try:
+            document = yaml.safe_load(read_text(path, WHAT, _MOST_BYTES))
+        except yaml.YAMLError as error:
+            raise BadFileError(f'{path}: {WHAT} must be yaml; {shorten(error)}. Correct it there.') from error
+        pairs = _table(document, path)
+        offsets, kept = document.get(OFFSETS) or {}, document.get(KEPT) or []
+        unknown = [name for name in (*offsets, *kept) if name not in pairs]
+        if unknown:
+            raise UnknownNameError(
+                f'{path}: {OFFSETS} and {KEPT} must name keypoints of {PAIRS}; {shorten(str(unknown[0]))!r} is none. '
+                f'{did_you_mean(str(unknown[0]), pairs)}'
+            )
+        return {
+            name: BodyKeypoint(body, _offset(offsets.get(name, '0 0 0'), name, path), name in kept)
+            for name, body in pairs.items()
+        }
+
+
+def _table(document: Any, path: Path) -> Mapping[str, str]:
+    pairs = document.get(PAIRS) if isinstance(document, dict) else None
+    if (
+        not isinstance(pairs, dict)
+        or not pairs
+        or not all(isinstance(x, str) for p in pairs.items() for x in p)
+    ):
+        got = (
+            ', '.join(shorten(str(key), 40) for key in list(document)[:20])
+            if isinstance(document, dict)
+            else 'none'
+        )
+        raise BadFileError(
+            f'{path}: {WHAT} must have {PAIRS}, a body by keypoint; got the keys {got}. Is it a table of STAC?'
+        )
+    return pairs
+
+
+def _offset(value: Any, name: str, path: Path) -> np.ndarray:
+    words = value.split() if isinstance(value, str) else value
+    try:
+        offset = np.array([float(word) for word in words])
+    except (TypeError, ValueError):
+        offset = np.zeros(0)
+    if offset.shape != (3,) or not np.isfinite(offset).all():
+        raise BadFileError(
+            f'{path}: {OFFSETS}.{shorten(name)} must be 3 finite numbers; got {shorten(str(value))!r}. Correct it.'
+        )
+    return offset
+
+
+WHAT_OF_MJCF_SKIN = 'a MuJoCo skin (.skn)'
+MOST_BYTES, MOST_BONES = 1 << 30, 10_000
+_NAME = 40
+
+
+@dataclass(frozen=True)
+class SkinBone:
+    """A body that moves the skin, where it stood when the skin was bound."""
+
+    body: str
+    bind: Frame
+    vertices: Int[np.ndarray, ' n']
+    weights: Float[np.ndarray, ' n']
+
+
+@dataclass(frozen=True)
+class MjcfSkin:
+    """A skin as it was bound; a weight may stand for several bones of one vertex, and need not sum to one."""
+
+    vertices: Float[np.ndarray, 'V 3']
+    faces: Int[np.ndarray, 'F 3']
+    bones: tuple[SkinBone, ...]
+
+    def posed(self, frames: Mapping[str, Frame]) -> Float[np.ndarray, 'V 3']:
+        """Move the skin with its bodies as MuJoCo does: each bone carries its vertices from the bind pose."""
+        found, total = np.zeros_like(self.vertices), np.zeros(len(self.vertices))
+        for bone in self.bones:
+            now = frames[bone.body]
+            turn = now.turn @ bone.bind.turn.T
+            moved = (self.vertices[bone.vertices] - bone.bind.place) @ turn.T + now.place
+            np.add.at(found, bone.vertices, bone.weights[:, None] * moved)
+            np.add.at(total, bone.vertices, bone.weights)
+        return found / np.where(total > 0, total, 1)[:, None]
+
+
+def read_skn(path: str | Path) -> MjcfSkin:
+    """Read a `.skn` file: four counts, vertices, texture coordinates, faces, and the bones.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: cut short, too long, or with numbers that cannot be.
+    """
+    path = Path(path)
+    with reading(path, WHAT_OF_MJCF_SKIN), accounted(path, WHAT_OF_MJCF_SKIN):
+        charge(
+            'its skins', n_bytes=4 * check_budget(path, WHAT_OF_MJCF_SKIN, path.stat().st_size, MOST_BYTES)
+        )
+        rest = _Bytes(path.read_bytes(), path)
+        n_vertices, n_uv, n_faces, n_bones = (int(n) for n in rest.take('<i4', 4))
+        vertices = rest.take('<f4', 3 * n_vertices)
+        rest.take('<f4', 2 * n_uv)
+        faces = rest.take('<i4', 3 * n_faces)
+        bones = tuple(
+            _bone(rest, path) for _ in range(check_budget(path, 'bones', n_bones, MOST_BONES, 'of them'))
+        )
+        if rest.left:
+            raise BadFileError(
+                f'{path}: {WHAT_OF_MJCF_SKIN} must end behind its bones; {rest.left} bytes follow. Is it a .skn?'
+            )
+        return check_skin(_skin(vertices, faces, bones), str(path))
+
+
+class _Bytes:
+    def __init__(self, data: bytes, path: Path) -> None:
+        self.data, self.path, self.at = data, path, 0
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def take(self, dtype: str, count: int) -> np.ndarray:
+        size = np.dtype(dtype).itemsize * count
+        if count < 0 or size > self.left:
+            raise BadFileError(
+                f'{self.path}: {WHAT_OF_MJCF_SKIN} must hold what it announces; got {self.left} bytes where '
+                f'{shorten(size)} should stand. Copy it again.'
+            )
+        found = np.frombuffer(self.data, dtype, count, self.at)
+        self.at += size
+        return found
+
+
+def _bone(rest: _Bytes, path: Path) -> SkinBone:
+    name = rest.take('u1', _NAME).tobytes().split(b'\0')[0].decode('utf-8', 'replace')
+    place, quat = rest.take('<f4', 3).astype(float), rest.take('<f4', 4).astype(float)
+    count = int(rest.take('<i4', 1)[0])
+    vertices, weights = rest.take('<i4', count), rest.take('<f4', count)
+    turn = quaternion_turn(quat, f'{path}: bone {shorten(name)}')
+    return SkinBone(name, Frame(turn, place), vertices.astype(np.int64), weights.astype(float))
+
+
+def inline_skin(element: Element, where: str) -> MjcfSkin:
+    """Read a skin that is written into the model.
+
+    Raises:
+        BadFileError: no vertices or faces, or numbers that cannot be.
+    """
+    vertices, faces = _numbers(element, 'vertex', where), _numbers(element, 'face', where)
+    if not vertices.size or vertices.size % 3 or faces.size % 3:
+        raise BadFileError(
+            f'{where}: vertex and face must be rows of 3 numbers; got {vertices.size} and {faces.size}. Name a file, '
+            'or write them out.'
+        )
+    found = element.findall('bone')
+    check_budget(where, 'bones', len(found), MOST_BONES, 'of them')
+    bones = tuple(
+        SkinBone(
+            bone.get('body', ''),
+            Frame(
+                quaternion_turn(vector(bone.attrib, 'bindquat', '1 0 0 0', where), where),
+                vector(bone.attrib, 'bindpos', '0 0 0', where),
+            ),
+            _numbers(bone, 'vertid', where).astype(np.int64),
+            _numbers(bone, 'vertweight', where),
+        )
+        for bone in found
+    )
+    return check_skin(_skin(vertices, faces, bones), where)
+
+
+def _numbers(element: Element, name: str, where: str) -> np.ndarray:
+    words = element.get(name, '').split()
+    return vector(element.attrib, name, ' '.join('0' * len(words)), where) if words else np.zeros(0)
+
+
+def _skin(vertices: np.ndarray, faces: np.ndarray, bones: tuple[SkinBone, ...]) -> MjcfSkin:
+    return MjcfSkin(vertices.astype(float).reshape(-1, 3), faces.astype(np.int64).reshape(-1, 3), bones)
+
+
+def check_skin(skin: MjcfSkin, where: str) -> MjcfSkin:
+    """Check numbers and numberings.
+
+    Raises:
+        BadFileError: no face or bone, NaN, or a number of a vertex that is not there.
+    """
+    count = len(skin.vertices)
+    if not (count and len(skin.faces) and skin.bones):
+        raise BadFileError(
+            f'{where}: a skin must have vertices, faces and bones; got {count}, {len(skin.faces)} and '
+            f'{len(skin.bones)}. Is it the right file?'
+        )
+    numbers = (skin.vertices, *(x for b in skin.bones for x in (b.weights, b.bind.place)))
+    if not all(np.isfinite(x).all() for x in numbers):
+        raise BadFileError(f'{where}: a skin must have finite numbers; some are not. Export it again.')
+    for what, index in (('faces', skin.faces), *((f'bone {b.body}', b.vertices) for b in skin.bones)):
+        if index.size and not 0 <= index.min() <= index.max() < count:
+            raise BadFileError(
+                f'{where}: {shorten(what)} must name vertices 0 to {count - 1}; got {index.min()} to {index.max()}. '
+                'Export it again.'
+            )
+    for bone in skin.bones:
+        if len(bone.vertices) != len(bone.weights):
+            raise BadFileError(
+                f'{where}: bone {shorten(bone.body)} must have a weight a vertex; got {len(bone.weights)} for '
+                f'{len(bone.vertices)}. Export it again.'
+            )
+    return skin

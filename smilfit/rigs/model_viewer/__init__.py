@@ -1,0 +1,1 @@
+"""A body model in the browser, and what is edited there."""

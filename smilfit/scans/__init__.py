@@ -1,0 +1,1 @@
+"""Scanned specimens: registration, measurements and shape spaces."""

@@ -1,0 +1,179 @@
+"""Which limb of a scan is which of the body's: by where they stand and how far they reach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+
+from smilfit.scans.registration.limb_curves import BANDS, LimbCurves
+
+# Starts that turn by less from a better one are the same, rad.
+SAME_TURN = 0.35
+# Of the extent: a limb that stands farther off is not the one.
+FARTHEST = 0.35
+
+
+@dataclass(frozen=True)
+class RigidStart:
+    """A similarity of the body's rest pose, `scale * turn @ x + shift`, and the limbs that it pairs.
+
+    `pairs` holds (limb of the body, limb of the scan).
+    """
+
+    turn: Float[np.ndarray, '3 3']
+    shift: Float[np.ndarray, '3']
+    scale: float
+    pairs: tuple[tuple[int, int], ...]
+    cost: float
+
+
+def rigid_starts(
+    body: LimbCurves, scan: LimbCurves, extent: float, count: int, known: Sequence[tuple[int, int]] = ()
+) -> list[RigidStart]:
+    """Propose similarities from pairs of limbs: every two limbs of the one as every two of the other.
+
+    Args:
+        body: limbs at rest.
+        scan: limbs of the scan.
+        extent: of the scan.
+        count: most starts.
+        known: pairs (limb of the body, limb of the scan) that are certain.
+    """
+    n, m = len(body.points), len(scan.points)
+    if n < 2 or m < 2:
+        return []
+    base, tip, mid = BANDS - 1, 0, BANDS // 2
+    use, share = [base, mid, tip], np.array([1.0, 0.6, 0.3])
+    of_body, of_scan = body.points[:, use], scan.points[:, use]
+    i, j = (x.ravel() for x in np.meshgrid(np.arange(n), np.arange(n), indexing='ij'))
+    i, j = i[i != j], j[i != j]
+    a, b = (x.ravel() for x in np.meshgrid(np.arange(m), np.arange(m), indexing='ij'))
+    a, b = a[a != b], b[a != b]
+    first, second = (x.ravel() for x in np.meshgrid(np.arange(len(i)), np.arange(len(a)), indexing='ij'))
+    i, j, a, b = i[first], j[first], a[second], b[second]
+    allowed = _allowed(n, m, known)
+    i, j, a, b = (x[allowed[i, a] & allowed[j, b]] for x in (i, j, a, b))
+    weight = np.concatenate([share, share, [1.0]])
+    x = np.concatenate([of_body[i], of_body[j], np.broadcast_to(body.middle, (len(i), 1, 3))], 1)
+    y = np.concatenate([of_scan[a], of_scan[b], np.broadcast_to(scan.middle, (len(a), 1, 3))], 1)
+    scale = (scan.reach[a] + scan.reach[b]) / (body.reach[i] + body.reach[j])
+    likely = np.abs(np.log(scale / np.median(scale))) < 0.7
+    x, y, scale = x[likely], y[likely], scale[likely]
+    turn, shift = _turns(x, y, weight, scale)
+    cost = _one_way(of_body, of_scan, share, turn, shift, scale, extent)
+    found: list[RigidStart] = []
+    for k in cost.argsort()[: 40 * count]:
+        start = _refined(body, scan, turn[k], shift[k], scale[k], extent, allowed)
+        if all(_apart(start, other) for other in found):
+            found.append(start)
+    return sorted(found, key=lambda s: s.cost)[:count]
+
+
+def _allowed(n: int, m: int, known: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Say which limbs may be each other's, where some are known."""
+    allowed = np.ones((n, m), dtype=bool)
+    for mine, theirs in known:
+        allowed[mine], allowed[:, theirs] = False, False
+        allowed[mine, theirs] = True
+    return allowed
+
+
+def _turns(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Align many small clouds, scale given (Kabsch)."""
+    w = weight / weight.sum()
+    mx, my = (w[:, None] * x).sum(1), (w[:, None] * y).sum(1)
+    cross = np.einsum('n,bni,bnj->bij', w, y - my[:, None], x - mx[:, None])
+    u, _, vt = np.linalg.svd(cross)
+    flip = np.ones((len(x), 3))
+    flip[:, 2] = np.sign(np.linalg.det(u @ vt))
+    turn = (u * flip[:, None]) @ vt
+    return turn, my - scale[:, None] * np.einsum('bij,bj->bi', turn, mx)
+
+
+def _one_way(
+    body: np.ndarray, scan: np.ndarray, share: np.ndarray, turn: np.ndarray, shift: np.ndarray,
+    scale: np.ndarray, extent: float,
+) -> np.ndarray:  # fmt: skip
+    """Score many similarities: each limb of the one to the nearest of the other, both ways, cut off."""
+    out = []
+    for at in range(0, len(turn), 512):
+        part = slice(at, at + 512)
+        placed = scale[part, None, None, None] * np.einsum('bij,lkj->blki', turn[part], body)
+        placed = placed + shift[part, None, None]
+        away = np.linalg.norm(placed[:, :, None] - scan[None, None], axis=-1)
+        cost = ((away * share).sum(-1) / share.sum()).clip(max=FARTHEST * extent)
+        out.append(cost.min(2).sum(1) + cost.min(1).sum(1))
+    return np.concatenate(out)
+
+
+def _refined(
+    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float, extent: float,
+    allowed: np.ndarray,
+) -> RigidStart:  # fmt: skip
+    """Pair limbs one to one and align all of them, twice."""
+    share = np.linspace(0.3, 1.0, BANDS)
+    most = FARTHEST * extent
+    pairs: tuple[tuple[int, int], ...] = ()
+    cost = np.inf
+    for _ in range(2):
+        table = _pair_costs(body, scan, turn, shift, scale)
+        # A pair that is known is made wherever it stands.
+        table = np.where(allowed, table, most)
+        table = np.where(allowed & (allowed.sum(1, keepdims=True) == 1), 0.0, table)
+        rows, cols = linear_sum_assignment(table.clip(max=most))
+        kept = table[rows, cols] < most
+        cost = float(table[rows, cols].clip(max=most).sum()) + most * abs(len(body.points) - len(scan.points))
+        rows, cols = rows[kept], cols[kept]
+        pairs = tuple(zip(rows.tolist(), cols.tolist()))
+        if len(pairs) < 2:
+            break
+        scale = float(np.median(scan.reach[cols] / body.reach[rows]))
+        x = np.concatenate([body.points[rows].reshape(-1, 3), body.middle[None]])[None]
+        y = np.concatenate([scan.points[cols].reshape(-1, 3), scan.middle[None]])[None]
+        weight = np.concatenate([np.tile(share, len(rows)), [float(BANDS)]])
+        turns, shifts = _turns(x, y, weight, np.array([scale]))
+        turn, shift = turns[0], shifts[0]
+    return RigidStart(turn, shift, float(scale), pairs, cost)
+
+
+def exchanged_starts(start: RigidStart, body: LimbCurves, scan: LimbCurves, count: int) -> list[RigidStart]:
+    """Propose the pairings in which a limb that has no counterpart takes that of another, likeliest first.
+
+    Where a scan lacks limbs, those that it has may be their neighbours' as well, and which is told by the surfaces.
+
+    Args:
+        start: a likely one.
+        body: limbs at rest.
+        scan: limbs of the scan.
+        count: most of them.
+    """
+    free = sorted(set(range(len(body.points))) - {mine for mine, _ in start.pairs})
+    table = _pair_costs(body, scan, start.turn, start.shift, start.scale)
+    found = []
+    for mine, theirs in start.pairs:
+        for other in free:
+            pairs = tuple((other if m == mine else m, t) for m, t in start.pairs)
+            cost = start.cost + float(table[other, theirs] - table[mine, theirs])
+            found.append(replace(start, pairs=pairs, cost=cost))
+    return sorted(found, key=lambda s: s.cost)[:count]
+
+
+def _pair_costs(
+    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float
+) -> Float[np.ndarray, 'n m']:
+    """Say how badly each limb of the body goes with each of the scan, under a similarity."""
+    share = np.linspace(0.3, 1.0, BANDS)
+    placed = scale * body.points @ turn.T + shift
+    away = np.linalg.norm(placed[:, None] - scan.points[None], axis=-1)
+    # A limb whose reach is not the scan's is less likely the one.
+    unlike = np.abs(scale * body.reach[:, None] - scan.reach[None])
+    return (away * share).sum(-1) / share.sum() + 0.3 * unlike
+
+
+def _apart(a: RigidStart, b: RigidStart) -> bool:
+    angle = np.arccos(((np.trace(a.turn.T @ b.turn) - 1) / 2).clip(-1, 1))
+    return bool(angle > SAME_TURN) or a.pairs != b.pairs

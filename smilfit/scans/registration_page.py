@@ -1,0 +1,168 @@
+"""The pages of registrations: scan and body side by side, what is off as colours, and a summary of all specimens."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from smilfit.drawing.report import Report
+from smilfit.renderers import ZBufferRenderer
+from smilfit.structures import Cameras
+
+# Two sides of an animal: turns about its longest axes, degrees.
+VIEWS = ((90.0, 'from above'), (10.0, 'from its side'))
+# Of the extent: the end of the colours.
+WORST = 0.02
+_PAPER, _FAR = 245, 12.0
+# Where the table of colours is blue.
+_BLUE = 0.12
+
+
+def error_colours(distance: Float[np.ndarray, ' V'], worst: float) -> UInt8[np.ndarray, 'V 3']:
+    """Colour distances: blue is none, red is `worst` or more; what has no distance is grey."""
+    share = np.nan_to_num(distance / worst, nan=0.0, posinf=1.0).clip(0, 1)
+    # What comes before blue in that table is nearly black, in which a shape is not seen.
+    share = _BLUE + (1 - _BLUE) * share
+    table = cv2.applyColorMap((255 * share).astype(np.uint8).reshape(-1, 1), cv2.COLORMAP_TURBO)
+    colours = table[:, 0, ::-1].copy()
+    colours[np.isnan(distance)] = 150
+    return colours
+
+
+def draw_registration(
+    scan: tuple[np.ndarray, np.ndarray],
+    body: tuple[np.ndarray, np.ndarray],
+    body_distance: Float[np.ndarray, ' V'],
+    axes: Float[np.ndarray, '3 3'] | None = None,
+    side_px: int = 480,
+) -> UInt8[np.ndarray, 'H W 3']:
+    """Draw scan and registration side by side from two sides; the body is coloured by its distance from the scan.
+
+    Args:
+        scan: vertices and faces.
+        body: vertices and faces of the registered surface.
+        body_distance: of its vertices from the scan.
+        axes: rows: the animal's forward, left and up; the scan's principal axes if None.
+        side_px: of each picture.
+    """
+    extent = float(np.ptp(scan[0], axis=0).max())
+    if axes is None:
+        _, _, axes = np.linalg.svd(scan[0] - scan[0].mean(0), full_matrices=False)
+        axes[2] *= np.sign(np.linalg.det(axes))
+    # Both must be seen whole, along these axes: a body that is wrong, or whose limbs the scan lacks, reaches beyond
+    # the scan.
+    both = np.concatenate([scan[0], body[0]]) @ axes.T
+    middle = 0.5 * (both.min(0) + both.max(0))
+    aside = 2 * float(np.linalg.norm((both - middle)[:, 1:], axis=1).max())
+    middle, size = middle @ axes, max(float(np.ptp(both[:, 0])), aside)
+    grey = np.full((len(scan[0]), 3), 170, np.uint8)
+    colours = error_colours(body_distance, WORST * extent)
+    rows = []
+    for elevation, label in VIEWS:
+        parts = [
+            _drawn((v - middle) / size, f, c, axes, elevation, side_px)
+            for (v, f), c in ((scan, grey), (body, colours))
+        ]
+        row = np.concatenate(parts, 1)
+        put = {'fontFace': cv2.FONT_HERSHEY_SIMPLEX, 'fontScale': 0.5, 'color': (60, 60, 60), 'thickness': 1}
+        cv2.putText(row, f'scan, {label}', (10, 20), lineType=cv2.LINE_AA, **put)
+        cv2.putText(
+            row, f'registered, red: {100 * WORST:g} % off', (side_px + 10, 20), lineType=cv2.LINE_AA, **put
+        )
+        rows.append(row)
+    return np.concatenate(rows)
+
+
+def _drawn(
+    vertices: np.ndarray, faces: Int[np.ndarray, 'F 3'], colours: np.ndarray, axes: np.ndarray,
+    elevation: float, side_px: int,
+) -> np.ndarray:  # fmt: skip
+    angle = np.radians(elevation)
+    _, left, up = axes
+    away = np.cos(angle) * left - np.sin(angle) * up
+    down = -np.sin(angle) * left - np.cos(angle) * up
+    right = np.cross(down, away)
+    turn = np.stack([right, down, away])
+    focal = _FAR * side_px * 0.85
+    camera = Cameras(
+        K=torch.tensor([[[focal, 0, side_px / 2], [0, focal, side_px / 2], [0, 0, 1]]], dtype=torch.float32),
+        R=torch.from_numpy(turn[None]).float(), t=torch.tensor([[0.0, 0.0, _FAR]]),
+        size=torch.tensor([[float(side_px), float(side_px)]]), names=('view',),
+    )  # fmt: skip
+    tint = torch.from_numpy(colours).float() / 255
+    seen = ZBufferRenderer()(torch.from_numpy(vertices).float()[None], torch.as_tensor(faces), camera, tint)
+    share = seen.alpha[0, :, :, None].numpy()
+    return (255 * seen.shading[0].numpy() * share + _PAPER * (1 - share)).clip(0, 255).astype(np.uint8)
+
+
+def registration_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give the table of specimens."""
+    rows = []
+    for record in records:
+        unit = record.get('unit') or 'unit'
+        there, back = record['distance_scan_to_body'], record['distance_body_to_scan']
+        rows.append(
+            {
+                'specimen': record['name'],
+                f'extent, {unit}': record['scan_extent'],
+                'scan to body, median % of extent': 100 * there['median_share'],
+                '95 %': 100 * there['percentile_95_share'],
+                'body to scan, median % of extent': 100 * back['median_share'],
+                'scale': record['scale'],
+                'absent': ', '.join(record['absent']) or '-',
+                'state': _state(record),
+                's': record['seconds']['all'],
+            }
+        )
+    return rows
+
+
+def _state(record: Mapping[str, Any]) -> str:
+    if record.get('doubts'):
+        return 'not believable'
+    return 'converged' if record['converged'] else 'not converged'
+
+
+def registration_page(
+    title: str,
+    records: Sequence[Mapping[str, Any]],
+    pictures: Mapping[str, Path],
+    failed: Mapping[str, str],
+) -> Report:
+    """Make the page of all specimens.
+
+    Args:
+        title: of the page.
+        records: figures of each specimen.
+        pictures: of each specimen, by name.
+        failed: why a specimen was not registered, by name.
+    """
+    report = Report(title)
+    shares = [100 * r['distance_scan_to_body']['median_share'] for r in records]
+    doubted = sum(bool(r.get('doubts')) for r in records)
+    said = [f'Registered: {len(records)}, not believable: {doubted}, failed: {len(failed)}.']
+    if shares:
+        said.append(
+            f'Half of the points of the middle specimen lie within {np.median(shares):.2g} % of the extent from the '
+            'registered surface. That tells of surfaces, not of which point is which: look at the pictures.'
+        )
+    report.add_section('Registrations', said)
+    warned = [w for r in records for w in r.get('warnings', ())]
+    if warned:
+        report.add_text(*warned)
+    if records:
+        report.add_table(registration_rows(records), 'Every specimen; the worst picture first below')
+    if failed:
+        report.add_table(
+            [{'specimen': n, 'why it was not registered': w} for n, w in failed.items()], 'Failed'
+        )
+    order = sorted(records, key=lambda r: -r['distance_scan_to_body']['percentile_95_share'])
+    shown = [r['name'] for r in order if r['name'] in pictures][:60]
+    if shown:
+        report.add_section('Pictures', 'Left the scan, right the registered body, from two sides.')
+        report.add_images([pictures[n] for n in shown], shown)
+    return report

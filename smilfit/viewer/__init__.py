@@ -1,8 +1,0 @@
-"""Fits, body models and recordings in the browser: what is shown, and the page that shows it."""
-
-from smilfit.viewer.model_scene import ModelScene
-from smilfit.viewer.open_scene import open_scene
-from smilfit.viewer.scene import Scene, Shown
-from smilfit.viewer.server import ViewerServer
-
-__all__ = ['ModelScene', 'Scene', 'Shown', 'ViewerServer', 'open_scene']
