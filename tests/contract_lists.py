@@ -154,6 +154,9 @@ def _subcommands(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[s
 
 def option_of(action: argparse.Action) -> str:
     """Return what a command line may say of an option, in a line."""
+    if action.nargs == 0 and isinstance(action.const, bool):
+        # Which of the two a flag stores is the program's affair.
+        return 'Flag'
     parts = [type(action).__name__.strip('_').removesuffix('Action')]
     if action.nargs is not None:
         parts.append(f'nargs={action.nargs}')
@@ -161,7 +164,8 @@ def option_of(action: argparse.Action) -> str:
         parts.append(f'choices={",".join(map(str, action.choices))}')
     if action.required:
         parts.append('required')
-    if action.default not in (None, argparse.SUPPRESS):
+    # Nothing is said by all of these.
+    if action.default not in (None, argparse.SUPPRESS, (), [], '') and action.default != {}:
         parts.append(f'default={repr_of_default(action.default)}')
     if action.const is not None:
         parts.append(f'const={repr_of_default(action.const)}')

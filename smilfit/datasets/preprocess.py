@@ -170,7 +170,9 @@ def make_report(
             counts['params_of_another_body'] = 0 if params is None else params.n_misfits
         own = getattr(plan.session, 'report', None) or {}
         counts |= _damaged_views(plan)
-        counts['views_stored'] -= counts.get('views_that_do_not_decode', 0)
+        # Points in space have no views.
+        if 'views_that_do_not_decode' in counts:
+            counts['views_stored'] -= counts['views_that_do_not_decode']
         for key, value in counts.items():
             if isinstance(value, int):
                 totals[key] = totals.get(key, 0) + value
