@@ -60,7 +60,8 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give readers the time that looking at the types of all arguments takes, on a machine where other tests run."""
+    """Return readers the time that looking at the types of all arguments takes, on a machine where other tests
+    run."""
     monkeypatch.setattr('smilfit.files.account.BASE_SECONDS', 30.0)
 
 

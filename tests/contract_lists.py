@@ -177,10 +177,10 @@ def commands() -> JsonLists:
     lists: JsonLists = {}
     for name, parser in leaves([]):
         actions = {' '.join(a.option_strings) or a.dest: a for a in parser._actions}
-        told = re.search(r'Exit codes: (.*)', ' '.join((parser.epilog or '').split()))
+        notes = re.search(r'Exit codes: (.*)', ' '.join((parser.epilog or '').split()))
         entry: JsonLists = {key: option_of(action) for key, action in sorted(actions.items())}
-        if told:
-            entry['exit codes'] = ', '.join(re.findall(r'(?:^|; )(\d) ', told[1]))
+        if notes:
+            entry['exit codes'] = ', '.join(re.findall(r'(?:^|; )(\d) ', notes[1]))
         lists[name] = entry
     return lists
 

@@ -24,9 +24,9 @@ COSTS = tuple(_COST.findall(TEXT))
 
 
 def code_of(kind: str) -> tuple[str, str]:
-    """Give the one file that a section shows: its name and its code."""
-    (found,) = FILE.findall(SECTIONS[kind])
-    return found
+    """Return the one file that a section shows: its name and its code."""
+    (result,) = FILE.findall(SECTIONS[kind])
+    return result
 
 
 def config_of(lab: Path, kind: str) -> dict:

@@ -21,8 +21,8 @@ def read_glb(path):
         accessor = document['accessors'][number]
         view = document['bufferViews'][accessor['bufferView']]
         kind, width = NUMPY[accessor['componentType']], WIDTH[accessor['type']]
-        found = np.frombuffer(buffer, kind, accessor['count'] * width, view['byteOffset'])
-        return found.reshape(accessor['count'], width)
+        result = np.frombuffer(buffer, kind, accessor['count'] * width, view['byteOffset'])
+        return result.reshape(accessor['count'], width)
 
     return document, array
 
@@ -39,7 +39,7 @@ def _rotation(xyzw):
 
 
 def node_matrices(document, array, key):
-    """Give every node's matrix to the scene at a key, as the specification says, with no code of ours."""
+    """Return every node's matrix to the scene at a key, as the specification says, with no code of ours."""
     nodes = [dict(node) for node in document['nodes']]
     (animation,) = document['animations']
     for channel in animation['channels']:
@@ -50,8 +50,8 @@ def node_matrices(document, array, key):
         if 'matrix' in node:
             return np.reshape(node['matrix'], (4, 4)).T
         matrix = np.eye(4)
-        turn = _rotation(np.asarray(node['rotation'], float)) if 'rotation' in node else np.eye(3)
-        matrix[:3, :3] = turn @ np.diag(node.get('scale', [1, 1, 1]))
+        rotation = _rotation(np.asarray(node['rotation'], float)) if 'rotation' in node else np.eye(3)
+        matrix[:3, :3] = rotation @ np.diag(node.get('scale', [1, 1, 1]))
         matrix[:3, 3] = node.get('translation', [0, 0, 0])
         return matrix
 

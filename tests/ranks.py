@@ -30,13 +30,13 @@ def free_port() -> int:
 
 
 def rank_environment(rank: int, count: int, port: int) -> dict[str, str]:
-    """Give what a launcher sets for one process of a group."""
+    """Return what a launcher sets for one process of a group."""
     ranks = {'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': str(count)}
     return {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)} | ranks
 
 
 def fork_context() -> ForkServerContext:
-    """Give the context whose processes are forked from the server."""
+    """Return the context whose processes are forked from the server."""
     context = multiprocessing.get_context('forkserver')
     # Has an effect before the server runs, so all must name the same.
     context.set_forkserver_preload(list(PRELOADED))

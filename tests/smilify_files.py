@@ -14,7 +14,7 @@ _BUFFER = re.compile(r'  (\S+) = (\[.*\])\s*')
 
 
 def read_listing(folder: Path, name: str) -> dict[str, Any]:
-    """Give `config` and `model_state_dict` of a listed checkpoint, its weights by the rule of `weights_rule.py`."""
+    """Return `config` and `model_state_dict` of a listed checkpoint, its weights by the rule of `weights_rule.py`."""
     config, state, part = {}, {}, ''
     for line in (folder / f'listing_{name}.txt').read_text().splitlines():
         if not line.startswith(' '):
@@ -23,11 +23,11 @@ def read_listing(folder: Path, name: str) -> dict[str, Any]:
         if part == 'config':
             key, value = line.strip().split(': ', 1)
             config[key] = ast.literal_eval(value)
-        elif part == 'model_state_dict' and (found := _TENSOR.fullmatch(line)):
-            state[found[1]] = torch.zeros(ast.literal_eval(found[2]), dtype=getattr(torch, found[3]))
-        elif part == 'buffers that are not trained' and (found := _BUFFER.fullmatch(line)):
-            values = torch.tensor(ast.literal_eval(found[2]))
-            state[found[1]] = values.reshape(state[found[1]].shape)
+        elif part == 'model_state_dict' and (result := _TENSOR.fullmatch(line)):
+            state[result[1]] = torch.zeros(ast.literal_eval(result[2]), dtype=getattr(torch, result[3]))
+        elif part == 'buffers that are not trained' and (result := _BUFFER.fullmatch(line)):
+            values = torch.tensor(ast.literal_eval(result[2]))
+            state[result[1]] = values.reshape(state[result[1]].shape)
     # The single view's listing leaves the constants out; they are a ResNet's.
     for name, values in (('mean', (0.485, 0.456, 0.406)), ('std', (0.229, 0.224, 0.225))):
         if not state[f'backbone.pixel_{name}'].any():
@@ -40,19 +40,19 @@ def read_listing(folder: Path, name: str) -> dict[str, Any]:
 
 
 def listed_images(resolution: int, n_views: int) -> torch.Tensor:
-    """Give the pictures of which the listed outputs are, (1, C, 3, H, W)."""
+    """Return the pictures of which the listed outputs are, (1, C, 3, H, W)."""
     coarse = np.random.RandomState(0).uniform(0, 1, (1, n_views, 3, 4, 4))
     side = resolution // 4
     return torch.tensor(np.kron(coarse, np.ones((1, 1, 1, side, side))), dtype=torch.float32)
 
 
 def as_smilify(network: torch.nn.Module, config: dict[str, Any]) -> dict[str, Any]:
-    """Give the checkpoint that SMILify would write of a network of its kind, with the fitter's own parameters."""
+    """Return the checkpoint that SMILify would write of a network of its kind, with the fitter's own parameters."""
     state = {}
     for key, value in network.state_dict().items():
-        found = re.fullmatch(r'trunk\.(linears|norms)\.(\d)\.(.*)', key)
-        if found:
-            key = f'{"fc" if found[1] == "linears" else "ln"}{int(found[2]) + 1}.{found[3]}'
+        result = re.fullmatch(r'trunk\.(linears|norms)\.(\d)\.(.*)', key)
+        if result:
+            key = f'{"fc" if result[1] == "linears" else "ln"}{int(result[2]) + 1}.{result[3]}'
         state[key] = value
     j, s = network.sizes.n_joints, network.sizes.n_betas
     for name, shape in (
@@ -66,7 +66,7 @@ def as_smilify(network: torch.nn.Module, config: dict[str, Any]) -> dict[str, An
 
 
 def multi_view_config(**changes: Any) -> dict[str, Any]:
-    """Give what a multi-view checkpoint's config says, as far as it is read."""
+    """Return what a multi-view checkpoint's config says, as far as it is read."""
     return {
         'backbone_name': 'unet_mobilenet_v3',
         'rotation_representation': '6d',

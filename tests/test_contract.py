@@ -36,7 +36,7 @@ def current(tmp_path_factory):
 
 
 def differences(before: object, after: object, where: str = '') -> Iterator[str]:
-    """Say which names went, came or are otherwise now."""
+    """Return which names went, came or are otherwise now."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted(before.keys() | after.keys()):
             at = f'{where} > {key}' if where else key
@@ -59,8 +59,8 @@ def differences(before: object, after: object, where: str = '') -> Iterator[str]
 def test_what_users_hold_on_to_is_there(part, current):
     golden = json.loads((GOLDEN / f'{part}.json').read_text(encoding='utf-8'))
     now = json.loads((current / f'{part}.json').read_text(encoding='utf-8'))
-    found = list(differences(golden, now))
-    assert not found, '\n'.join([f'{part}: {len(found)} differences', *found])
+    result = list(differences(golden, now))
+    assert not result, '\n'.join([f'{part}: {len(result)} differences', *result])
 
 
 def test_differences_are_told_by_name():

@@ -86,9 +86,9 @@ def test_the_arguments_of_levenberg_marquardt_are_those_of_its_table():
         r'^\| argument of `LevenbergMarquardt`.*?\n\n', text_of('docs/fitting.md'), re.DOTALL | re.MULTILINE
     )
     rows = re.findall(r'^\| `(\w+)` \| (.+?) \|', table[0], re.MULTILINE)
-    found = {name: ast.literal_eval(usual.strip('`')) for name, usual in rows}
+    result = {name: ast.literal_eval(usual.strip('`')) for name, usual in rows}
     signature = inspect.signature(LevenbergMarquardt).parameters
-    assert found == {name: parameter.default for name, parameter in signature.items()}
+    assert result == {name: parameter.default for name, parameter in signature.items()}
 
 
 def test_links_between_pages_lead_somewhere():
@@ -141,8 +141,8 @@ def test_headings_that_links_name_are_there():
         text = page.read_text(encoding='utf-8')
         for target, heading in re.findall(r'\]\(((?!https?:)[^)#\s]*)#([\w-]+)\)', text):
             of = (page.parent / target).read_text(encoding='utf-8') if target else text
-            found = {slug(line) for line in re.findall(r'^#+ (.+)$', of, re.MULTILINE)}
-            if heading not in found:
+            result = {slug(line) for line in re.findall(r'^#+ (.+)$', of, re.MULTILINE)}
+            if heading not in result:
                 broken.append(f'{page.name}: {target}#{heading}')
     assert not broken
 

@@ -93,9 +93,9 @@ def test_prior_loss(lab, clip, solver):
     (handler,) = map(build_handler, cfg['handlers'])
     stage = cfg['stages'][0] | STILL | dict(fit_body_pose=True, n_iter=100, keypoints3d_mse_weight=1e-9)
     fitter = SMPLify(body, [stage], [handler, Keypoint3dHandler()], optimizer=solver)
-    found = fitter([points], init_params=truth).params.body_pose
+    result = fitter([points], init_params=truth).params.body_pose
     # Keypoints that count next to nothing do not hold the joints that it brings to rest.
-    assert found[:, -5:].abs().max() < 1e-2 < found[:, :-5].abs().max()
+    assert result[:, -5:].abs().max() < 1e-2 < result[:, :-5].abs().max()
     value = handler(BodyState(body, truth, body(truth)), None, 2.0, 'sum')
     torch.testing.assert_close(value, 2 * truth.body_pose[:, -5:].square().sum())
 

@@ -70,9 +70,9 @@ class BodySession(BlobSession):
         self.unplaced = list(unplaced)
 
     def keypoints3d(self, names=None):
-        found = super().keypoints3d()
-        found.confidence[self.unplaced] = 0
-        return found if names is None else found.select(names)
+        result = super().keypoints3d()
+        result.confidence[self.unplaced] = 0
+        return result if names is None else result.select(names)
 
 
 def make_data():
@@ -157,12 +157,12 @@ def assert_same(ours, theirs):
 
 def test_frames_without_observation_are_left_out_and_reported(alone, made):
     folder = alone / 'walk'
-    found = arrays(folder / 'fit.npz')
+    result = arrays(folder / 'fit.npz')
     # Frame 6 was seen by no camera and is not in the dataset; frame 3 has no 3D points.
-    assert found['frames'].tolist() == [0, 1, 2, 3, 4, 5, 7, 8]
-    assert np.isnan(found['body_pose'][3]).all()
-    assert np.isfinite(np.delete(found['body_pose'], 3, 0)).all()
-    assert found['keypoint_covariance'].shape[0] == 8
+    assert result['frames'].tolist() == [0, 1, 2, 3, 4, 5, 7, 8]
+    assert np.isnan(result['body_pose'][3]).all()
+    assert np.isfinite(np.delete(result['body_pose'], 3, 0)).all()
+    assert result['keypoint_covariance'].shape[0] == 8
     report = json.loads((folder / 'fit.json').read_text())['report']
     assert (report['frames_not_observed'], report['frames_not_finite']) == (1, 0)
     numbers = json.loads((folder / 'benchmark.json').read_text())

@@ -77,12 +77,12 @@ def test_other_options_make_their_part_again_and_no_other(inputs, out):
 
 
 def frames_of(out: Path) -> list[np.ndarray]:
-    capture, found = cv2.VideoCapture(str(out / SESSION / 'overlay.mp4')), []
+    capture, result = cv2.VideoCapture(str(out / SESSION / 'overlay.mp4')), []
     while True:
         ok, image = capture.read()
         if not ok:
-            return found
-        found.append(image)
+            return result
+        result.append(image)
 
 
 def test_a_video_shows_the_frames_that_are_asked_for(inputs, out):

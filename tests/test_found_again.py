@@ -80,16 +80,16 @@ def test_from_another_folder_after_a_move_without_the_model_and_with_another(
     code, parts = exported(folder / 'fits' / 'walk', tmp_path / 'replaced')
     refit = fit([str(folder / 'config.py'), *data, str(tmp_path / 'replaced_fit')])
     scene = open_scene(folder / 'fits')
-    told = capsys.readouterr()
+    notes = capsys.readouterr()
     if licence:
         assert set(parts) >= set(SKINNED)
         assert (refit, scene.bodies is not None) == (0, True)
     else:
         assert code == 3
         assert not set(parts) & set(SKINNED)
-        assert f'left out: {folder}' in told.out
-        assert told.err.splitlines()[0].startswith('left out: ')
-        for text in (told.out, told.err, scene.notes[-1]):
+        assert f'left out: {folder}' in notes.out
+        assert notes.err.splitlines()[0].startswith('left out: ')
+        for text in (notes.out, notes.err, scene.notes[-1]):
             assert other.hash_without_landmarks() in text
             assert replace(other, v_template=1.1 * other.v_template).content_hash() in text
         assert (refit, scene.bodies) == (1, None)

@@ -42,8 +42,8 @@ def imports_of(path: Path) -> frozenset[str]:
 
 
 def test_every_room_is_numbered():
-    found = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name not in ('__pycache__', '.mim')}
-    assert found == set(ROOMS)
+    result = {p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name not in ('__pycache__', '.mim')}
+    assert result == set(ROOMS)
 
 
 @pytest.mark.parametrize('room', CORE)
@@ -80,9 +80,9 @@ OF_OUR_OWN_CHILD = 'files/toml_files.py'
 
 def test_nothing_imports_what_runs_pickles():
     running = {'pickle', '_pickle', 'cPickle', 'dill', 'cloudpickle', 'joblib', 'shelve', 'marshal'}
-    found = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob('*.py') if imports_of(p) & running}
+    result = {p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob('*.py') if imports_of(p) & running}
     # A child that we forked for our function hands back what that made of a file.
-    assert found == {OF_OUR_OWN_CHILD}
+    assert result == {OF_OUR_OWN_CHILD}
 
 
 def test_nothing_reads_pickles_or_checkpoints_unsafely():

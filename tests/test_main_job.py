@@ -54,9 +54,9 @@ def test_the_real_session_is_fitted(proposed):
     folder = proposed / 'fit' / 'minimal_session'
     verdict = json.loads((folder / 'verdict.json').read_text())
     assert verdict['word'] in ('good', 'doubtful'), verdict['reasons']
-    found = {measure['name']: measure['value'] for measure in verdict['measures']}
-    assert found['bone_longest'] < 1.4
-    assert found['bone_shortest'] > 0.7
+    matches = {measure['name']: measure['value'] for measure in verdict['measures']}
+    assert matches['bone_longest'] < 1.4
+    assert matches['bone_shortest'] > 0.7
     result = FitResult.load(folder / 'fit.npz')
     assert result.params.batch_size == 120
     shared = {
@@ -75,8 +75,8 @@ def test_the_real_session_is_fitted(proposed):
     distance = (pixels - seen.xy).norm(dim=-1)
     for c, camera in enumerate(('back', 'mid', 'top')):
         assert numbers[f'{camera}/ratio_to_triangulated'] < 1.5
-        there = seen.visible[:, c] & valid[:, c] & placed.visible
-        assert numbers[f'{camera}/median_fitted_px'] < 1.5 * float(distance[:, c][there].median())
+        present = seen.visible[:, c] & valid[:, c] & placed.visible
+        assert numbers[f'{camera}/median_fitted_px'] < 1.5 * float(distance[:, c][present].median())
     video = cv2.VideoCapture(str(folder / 'overlay.mp4'))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 120
     assert (proposed / 'fit' / 'report.html').stat().st_size > 100_000

@@ -22,32 +22,32 @@ LINES = EDITS.splitlines()
 
 
 def code(sign: str) -> str:
-    """Give the file before (`'-'`) or after (`'+'`) the edits."""
+    """Return the file before (`'-'`) or after (`'+'`) the edits."""
     return '\n'.join(line[1:] for line in LINES if line[:1] in ('', ' ', sign)) + '\n'
 
 
 def classes(source: str) -> dict[str, str]:
-    """Give every class's own text."""
-    found = (n for n in ast.parse(source).body if isinstance(n, ast.ClassDef))
-    return {node.name: ast.get_source_segment(source, node) for node in found}
+    """Return every class's own text."""
+    result = (n for n in ast.parse(source).body if isinstance(n, ast.ClassDef))
+    return {node.name: ast.get_source_segment(source, node) for node in result}
 
 
 def edits_by_class() -> dict[str, int]:
     """Count the places that change, by class; those of the imports under ''."""
-    found = {}
+    result = {}
     for part in re.split(r'\n ?\n ?\n', EDITS):
         name = re.search(r'class (\w+)', part)
         changed = [line[:1] in ('+', '-') for line in part.splitlines()]
-        found[name[1] if name else ''] = sum(place for place, _ in groupby(changed))
-    return found
+        result[name[1] if name else ''] = sum(place for place, _ in groupby(changed))
+    return result
 
 
 def test_the_page_counts_its_edits():
-    found = edits_by_class()
+    result = edits_by_class()
     places = re.search(r'Input changes in \*\*(\d+) places\*\*, its handler in \*\*(\d+)\*\*', TEXT)
     gone, come = re.search(r'\*\*(\d+) lines\*\* go and \*\*(\d+)\*\* come', TEXT).groups()
     of_input, of_handler = map(int, places.groups())
-    assert found == {'': 1, 'MarkerLoss': 0, 'MarkerInput': of_input, 'MarkerHandler': of_handler}
+    assert result == {'': 1, 'MarkerLoss': 0, 'MarkerInput': of_input, 'MarkerHandler': of_handler}
     signs = [line[:1] for line in LINES]
     assert (signs.count('-'), signs.count('+')) == (int(gone), int(come))
 

@@ -139,13 +139,13 @@ def test_a_name_is_that_of_its_room():
 
 
 def test_the_stub_agrees_with_the_lazy_table():
-    found = {}
+    result = {}
     for node in ast.parse((PACKAGE / '__init__.pyi').read_text(encoding='utf-8')).body:
         if isinstance(node, ast.ImportFrom):
             # `import x as x` is how a stub says that a name is public.
             assert all(alias.asname == alias.name for alias in node.names)
-            found |= {alias.name: node.module for alias in node.names}
-    assert found == smilfit._PUBLIC | {'__version__': 'smilfit.version'}
+            result |= {alias.name: node.module for alias in node.names}
+    assert result == smilfit._PUBLIC | {'__version__': 'smilfit.version'}
 
 
 def test_the_package_says_that_it_is_typed():

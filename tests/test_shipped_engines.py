@@ -40,10 +40,10 @@ def test_nearly_all_stages_run_on_the_kernel(stages, people, n_stages, least):
 def test_every_stage_names_its_solver_and_engine(stages):
     assert set(stages) == set(SECOND_ORDER)
     for config, history in stages.items():
-        found = tuple(stage['stage'] for stage in history if stage['solver'] == 'LevenbergMarquardt')
-        assert found == SECOND_ORDER[config]
+        result = tuple(stage['stage'] for stage in history if stage['solver'] == 'LevenbergMarquardt')
+        assert result == SECOND_ORDER[config]
         for stage in history:
-            second = stage['stage'] in found
+            second = stage['stage'] in result
             assert stage['engine'] in ((*KERNEL_ENGINES, 'dense', 'banded') if second else ('gradient',))
             # A stage that the kernel does not take says why.
             assert (stage['engine'] in ('dense', 'banded')) == ('no_kernel_because' in stage)

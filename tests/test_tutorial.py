@@ -67,9 +67,9 @@ def test_the_fit_uses_both_losses(lab):
         )
         == 0
     )
-    turn, pose = FitResult.load(out / 'session_000' / 'fit.npz').history
-    assert turn['terms'].keys() == {'keypoints2d_mse', 'bone_direction'}
-    assert turn['terms']['bone_direction'] > 0
+    rotation, pose = FitResult.load(out / 'session_000' / 'fit.npz').history
+    assert rotation['terms'].keys() == {'keypoints2d_mse', 'bone_direction'}
+    assert rotation['terms']['bone_direction'] > 0
     assert pose['terms'].keys() == {'keypoints2d_mse', 'easy_bend'}
 
 
@@ -129,8 +129,8 @@ def test_by_hand_and_for_second_order(lab):
         torch.testing.assert_close(loss, 3 * squares)
     stages = [stage | {'n_iter': 30} for stage in cfg['stages']]
     changed = {'body_model': body, 'optimizer': dict(type='LevenbergMarquardt'), 'stages': stages}
-    turn, pose = build_registrant(cfg | changed)([dataset.keypoints2d('session_000'), seen]).history
-    assert turn['loss_end'] < 1.02 * result.history[0]['loss_end']
+    rotation, pose = build_registrant(cfg | changed)([dataset.keypoints2d('session_000'), seen]).history
+    assert rotation['loss_end'] < 1.02 * result.history[0]['loss_end']
     assert pose['loss_end'] < 1.02 * result.history[1]['loss_end']
 
 

@@ -14,7 +14,7 @@ from tests.typechecking import check, once_a_look
 
 
 def checked_count() -> tuple[Any, list[int]]:
-    """Give the decorator, and how often it checked."""
+    """Return the decorator, and how often it checked."""
     counts = [0]
 
     def counting(*, typechecker):

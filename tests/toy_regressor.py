@@ -57,7 +57,7 @@ def make_batch(indices=(0, 1), n_views=3, missing=None, **options) -> dict:
 
 
 def shaken(model: torch.nn.Module, size: float = 0.3) -> torch.nn.Module:
-    """Give the layers that start at zero some weight, so that the output depends on the input."""
+    """Return the layers that start at zero some weight, so that the output depends on the input."""
     generator = torch.Generator().manual_seed(3)
     for layer in (model.head.correct, getattr(model.camera_head, 'out', None)):
         if layer is not None:

@@ -35,7 +35,7 @@ class Unlike(Exception):
 
 
 def look(value: Any, depth: int = 0) -> Hashable:
-    """Give what a check of hints can tell values apart by.
+    """Return what a check of hints can tell values apart by.
 
     Raises:
         Unlike: that is not known.
@@ -111,7 +111,7 @@ class _Remembering:
         self._answer = threading.local()
 
     def call(self) -> Callable[..., Any]:
-        """Give the function that checks what it has not seen."""
+        """Return the function that checks what it has not seen."""
         function, first, gives = self.function, self.first, self.gives
         taken: set[Hashable] = set()
         given_back: set[Hashable] = set()
@@ -128,21 +128,21 @@ class _Remembering:
             except Unlike:
                 return self.checked(*args, **kwargs)
             if given not in taken:
-                found = self.checked(*args, **kwargs)
+                result = self.checked(*args, **kwargs)
                 remember(given, taken)
-                return found
-            found = function(*args, **kwargs)
+                return result
+            result = function(*args, **kwargs)
             if not gives:
-                return found
+                return result
             try:
-                both = given, look(found)
+                both = given, look(result)
             except Unlike:
-                self.check_answer(found, args, kwargs)
-                return found
+                self.check_answer(result, args, kwargs)
+                return result
             if both not in given_back:
-                self.check_answer(found, args, kwargs)
+                self.check_answer(result, args, kwargs)
                 remember(both, given_back)
-            return found
+            return result
 
         call.is_checked = True
         return call

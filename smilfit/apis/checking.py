@@ -95,11 +95,11 @@ def _body(dataset: Any, chosen: str | Path | None) -> SMIL | None:
         dataset.check_body_model(body.data)
         return body
     try:
-        found = find_model(reference_of(dataset), dataset.path, folder=Path(dataset.path).parent)
+        result = find_model(reference_of(dataset), dataset.path, folder=Path(dataset.path).parent)
     except (ModelNotFoundError, OtherModelError) as error:
         logger.warning('%s Parameters, sides and shape are not looked at.', error)
         return None
-    return SMIL(found.body)
+    return SMIL(result.body)
 
 
 def _draw(dataset: Any, session: str, body: SMIL | None, count: int) -> np.ndarray:

@@ -32,8 +32,8 @@ def chosen_device(name: str, alone: bool) -> str:
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
     if name == 'cuda' and not alone:
         name = f'cuda:{os.environ["LOCAL_RANK"]}'
-    found = torch.device(name)
-    if found.type == 'cuda' and (found.index or 0) >= torch.cuda.device_count():
+    result = torch.device(name)
+    if result.type == 'cuda' and (result.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f'--device: {name} must be there; torch finds {torch.cuda.device_count()} CUDA devices. Use --device cpu.'
         )

@@ -84,7 +84,7 @@ def _add_recordings(page: Report, out: Path) -> None:
         page.add_images([grid_of_views(list(images.values()))], [f'{folder.name}, frame {frame}'])
     sample = int(dataset.samples(folder.name)[len(dataset.samples(folder.name)) // 2])
     present = dataset.view_mask_of[sample]
-    stored = [dataset.image(sample, c) for c, there in enumerate(present) if there]
+    stored = [dataset.image(sample, c) for c, valid in enumerate(present) if valid]
     page.add_images([grid_of_views(stored, columns=len(stored))], ['the crops that the network sees'])
 
 
@@ -114,8 +114,8 @@ def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
         page.add_images(shown[:1], captions[:1])
     for name in list(fits)[:1]:
         video = out / 'fit' / name / 'overlay.mp4'
-        middle = probe_video(video).n_frames // 2
-        for _, image in iterate_videos({'overlay': video}, [middle]):
+        centre = probe_video(video).n_frames // 2
+        for _, image in iterate_videos({'overlay': video}, [centre]):
             page.add_legend(FIT_MARKS).add_images(list(image.values()), [f'{name}: the middle frame'])
         history = json.loads((out / 'fit' / name / 'fit.json').read_text())['history']
         page.add_figure(plot_fit_stages(history), f'{name}: loss by stage')

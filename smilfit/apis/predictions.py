@@ -54,11 +54,11 @@ class Predictions:
 
     @property
     def body_params(self) -> BodyParams:
-        """Give the parameters as tensors."""
+        """Return the parameters as tensors."""
         return BodyParams.of({name: torch.from_numpy(value) for name, value in self.params.items()})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Give everything as arrays, for a file."""
+        """Return everything as arrays, for a file."""
         plain = {
             f.name: getattr(self, f.name)
             for f in fields(self)
@@ -120,17 +120,17 @@ class Predictions:
         )
 
     def told_reasons(self) -> str:
-        """Say why frames are not valid, with counts."""
+        """Return why frames are not valid, with counts."""
         counts = self.reason_counts()
         return ', '.join(f'{reason}: {n}' for reason, n in counts.items()) or 'none'
 
     def reason_counts(self) -> dict[str, int]:
         """Count the reasons why frames are not valid."""
-        found: dict[str, int] = {}
+        result: dict[str, int] = {}
         for reason in self.reasons:
             if reason:
-                found[reason] = found.get(reason, 0) + 1
-        return found
+                result[reason] = result.get(reason, 0) + 1
+        return result
 
 
 def read_predictions(path: str | Path, body: SMIL | None = None) -> tuple[Predictions, FitResult]:
@@ -143,7 +143,7 @@ def read_predictions(path: str | Path, body: SMIL | None = None) -> tuple[Predic
     fit = FitResult.load(path, body)
     arrays = read_npz(path, what='predictions')
     with reading(Path(path), 'predictions'):
-        found = Predictions(
+        result = Predictions(
             frames=arrays['frames'],
             valid=arrays['valid'],
             reasons=tuple(arrays['reasons'].tolist()),
@@ -158,4 +158,4 @@ def read_predictions(path: str | Path, body: SMIL | None = None) -> tuple[Predic
             camera_t=arrays['view_t'],
             further={n.removeprefix('model_'): v for n, v in arrays.items() if n.startswith('model_')},
         )
-    return found, fit
+    return result, fit

@@ -45,7 +45,7 @@ def steps(task: str, total: int, report: ProgressCallback) -> Iterator[Callable[
 
 
 def counted(items: Iterable[T], step: Callable[[], None]) -> Iterator[T]:
-    """Give the items, and call `step` after each."""
+    """Return the items, and call `step` after each."""
     for item in items:
         yield item
         step()

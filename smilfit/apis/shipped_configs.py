@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def configs_folder() -> Path:
-    """Give the folder of the shipped configs.
+    """Return the folder of the shipped configs.
 
     Raises:
         FileNotFoundError: neither a checkout nor a wheel built by setup.py.

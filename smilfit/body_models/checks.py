@@ -319,7 +319,7 @@ MIDLINE_RAD = math.pi / 4
 
 
 def default_joint_limits(data: BodyModelData) -> Float[np.ndarray, 'J 3 2']:
-    """Give limits from the rest pose and the tree: 90 degrees in limbs, 45 on the midline, to either side.
+    """Return limits from the rest pose and the tree: 90 degrees in limbs, 45 on the midline, to either side.
 
     The midline is what has no joint of the other side above it; a model without sides is all limbs.
     """
@@ -329,7 +329,7 @@ def default_joint_limits(data: BodyModelData) -> Float[np.ndarray, 'J 3 2']:
 
 
 def default_joints(data: BodyModelData) -> list[bool]:
-    """Say of each joint whether nobody stated its limits: the model has none, or marks them as default."""
+    """Return for each joint whether nobody stated its limits: the model has none, or marks them as default."""
     if data.joint_limits is None:
         return [True] * data.n_joints
     return [origin == DEFAULT for origin in data.joint_limits_from] or [False] * data.n_joints

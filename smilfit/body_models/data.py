@@ -154,7 +154,7 @@ class BodyModelData:
         return self.joint_regressor is None
 
     def landmark_records(self) -> dict[str, dict[str, Any]]:
-        """Give the landmarks as JSON has them."""
+        """Return the landmarks as JSON has them."""
         return {name: mark.record() for name, mark in self.landmarks.items()}
 
     def hash_without_landmarks(self) -> str:

@@ -75,7 +75,7 @@ def load_rig(name: str) -> HumanRig:
 def name_human(
     data: BodyModelData, rig: HumanRig, landmarks: dict[str, KeypointDefinition] | None = None
 ) -> BodyModelData:
-    """Give a model its joints' names, groups, limits and keypoint sets.
+    """Return a model its joints' names, groups, limits and keypoint sets.
 
     Points on the surface are known for the mesh of the published size only.
 
@@ -155,12 +155,12 @@ def check_batch_size(where: str, batch_size: int) -> None:
 
 
 def as_logger(logger: str | logging.Logger | None) -> logging.Logger:
-    """Give the logger, by name where it is one."""
+    """Return the logger, by name where it is one."""
     return logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
 
 
 def limit_coefficients(where: str, thing: str, wanted: int, available: int, logger: logging.Logger) -> int:
-    """Say how many coefficients a model gets: all there are, and a word in the log, where more are wanted.
+    """Return how many coefficients a model gets: all there are, and a word in the log, where more are wanted.
 
     Raises:
         ValueError: a negative number.

@@ -7,7 +7,7 @@ from torch import Tensor
 def own_components(
     axis_angle: Float[Tensor, '*n J 3'], axes: Float[Tensor, 'J 3 3'] | None
 ) -> Float[Tensor, '*n J 3']:
-    """Give the components of rotation vectors along their joints' own axes; None stands for the model's.
+    """Return the components of rotation vectors along their joints' own axes; None stands for the model's.
 
     Args:
         axis_angle: of J joints, in the model's axes.
@@ -21,7 +21,7 @@ def own_components(
 def from_own_components(
     components: Float[Tensor, '*n J 3'], axes: Float[Tensor, 'J 3 3'] | None
 ) -> Float[Tensor, '*n J 3']:
-    """Give rotation vectors of components along their joints' own axes: the way back from `own_components`."""
+    """Return rotation vectors of components along their joints' own axes: the way back from `own_components`."""
     if axes is None:
         return components
     return (axes.to(components) @ components.unsqueeze(-1)).squeeze(-1)

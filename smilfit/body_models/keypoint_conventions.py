@@ -58,11 +58,11 @@ class KeypointLinks:
     approximate: tuple[tuple[str, ...], ...]
 
     def point(self, name: str) -> str:
-        """Give the shared name of a point."""
+        """Return the shared name of a point."""
         return self.aliases.get(name, name)
 
     def near(self, point: str) -> Iterable[str]:
-        """Give the points that nearly agree with one, best first."""
+        """Return the points that nearly agree with one, best first."""
         return (other for row in self.approximate if point in row for other in row if other != point)
 
 
@@ -118,18 +118,18 @@ def available_conventions() -> dict[str, Path]:
         ValueError: a name that two folders have, or a folder that is not there.
     """
     own = [Path(folder) for folder in os.environ.get(ENVIRONMENT, '').split(os.pathsep) if folder]
-    found: dict[str, Path] = {}
+    result: dict[str, Path] = {}
     for folder in (FOLDER, *own):
         if not folder.is_dir():
             raise ValueError(f'{ENVIRONMENT}: {folder} must be a folder of .json files. Mend the variable.')
         for path in sorted(folder.glob('*.json')):
-            if path.stem in found:
+            if path.stem in result:
                 raise ValueError(
-                    f'{ENVIRONMENT}: the convention {path.stem!r} must be in one folder; got {found[path.stem]} and '
+                    f'{ENVIRONMENT}: the convention {path.stem!r} must be in one folder; got {result[path.stem]} and '
                     f'{path}. Rename yours.'
                 )
-            found[path.stem] = path
-    return found
+            result[path.stem] = path
+    return result
 
 
 def load_links(conventions: Iterable[KeypointConvention] = ()) -> KeypointLinks:
@@ -238,9 +238,9 @@ def convert_keypoints(
         return _gather(keypoints, places, -2)
     if isinstance(keypoints, np.ndarray):
         index = np.array(places)
-        there = index >= 0
+        valid = index >= 0
         picked = keypoints[..., np.maximum(index, 0), :]
-        return np.where(there[:, None], picked, np.zeros((), picked.dtype)), there
+        return np.where(valid[:, None], picked, np.zeros((), picked.dtype)), valid
     coordinates = 'xy' if isinstance(keypoints, Keypoints2d) else 'xyz'
     moved, mask = _gather(getattr(keypoints, coordinates), places, -2)
     confidence, _ = _gather(keypoints.confidence, places, -1)
@@ -255,12 +255,12 @@ def match_names(
     # Each file's aliases are its own; what nearly agrees, both may say.
     of_source, of_target, of_both = load_links([source]), load_links([target]), load_links([source, target])
     places = {of_source.point(name): place for place, name in enumerate(source.names)}
-    found = []
+    result = []
     for name in target.names:
         point = of_target.point(name)
         candidates = [point, *of_both.near(point)] if approximate else [point]
-        found.append(next((places[c] for c in candidates if c in places), -1))
-    return found
+        result.append(next((places[c] for c in candidates if c in places), -1))
+    return result
 
 
 def _gather(values: Tensor, places: list[int], dim: int) -> tuple[Tensor, Tensor]:

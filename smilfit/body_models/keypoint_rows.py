@@ -86,7 +86,7 @@ class KeypointRows:
         )
 
     def offsets(self, landmark_offsets: Float[Tensor, 'B U 3'] | None) -> Float[Tensor, '_ M 3']:
-        """Give the landmarks' offsets, found ones added, model unit (batch 1 where none are given)."""
+        """Return the landmarks' offsets, found ones added, model unit (batch 1 where none are given)."""
         if landmark_offsets is None:
             return self.offset.unsqueeze(0)
         padded = torch.nn.functional.pad(landmark_offsets, (0, 0, 0, 1))

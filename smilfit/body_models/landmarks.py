@@ -24,7 +24,7 @@ class Landmark:
     sd: float = 0.0
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON has it, which `smil_json_parts.landmarks` reads."""
+        """Return it as JSON has it, which `smil_json_parts.landmarks` reads."""
         return {
             'anchor': keypoint_record(self.anchor),
             'bone': self.bone,
@@ -34,7 +34,7 @@ class Landmark:
 
 
 def keypoint_record(definition: str | dict[int, float]) -> Any:
-    """Give a joint's name, or vertices and their weights, as JSON has them."""
+    """Return a joint's name, or vertices and their weights, as JSON has them."""
     if isinstance(definition, str):
         return definition
     return {'vertices': list(definition), 'weights': list(definition.values())}

@@ -46,7 +46,7 @@ class PartSize:
 def part_directions(
     parts: Mapping[str, PartSize], data: 'BodyModelData', weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give how joints (G, J, 3) and vertices (G, V, 3) at rest move a unit of each size, model unit.
+    """Return how joints (G, J, 3) and vertices (G, V, 3) at rest move a unit of each size, model unit.
 
     `dJ_j = dJ_parent + [parent in part] (J_j - J_parent)`, `dv = sum_j w_j (dJ_j + [j in part] (v - J_j))`, about the
     mean shape.
@@ -78,20 +78,20 @@ def default_part_sizes(data: 'BodyModelData') -> dict[str, PartSize]:
     those only the eight with the longest bones are kept.
     """
     tree = _Tree(data)
-    found: dict[str, tuple[str, ...]] = {}
+    result: dict[str, tuple[str, ...]] = {}
     for left, right in tree.limbs:
         if len(tree.below(left)) > 1 or tree.parent[left] in tree.trunk:
-            found[_common_name(left, right)] = (*tree.below(left), *tree.below(right))
-    limbs = set(found)
-    used = {joint for joints in found.values() for joint in joints} | tree.trunk
+            result[_common_name(left, right)] = (*tree.below(left), *tree.below(right))
+    limbs = set(result)
+    used = {joint for joints in result.values() for joint in joints} | tree.trunk
     for name in data.joint_names:
         if name not in used and tree.parent[name] in tree.trunk:
-            found[name] = tuple(n for n in tree.below(name) if n not in used)
-    if len(found) > MOST_PARTS:
-        found = _joined(found, limbs)
-    length = {name: sum(tree.length_below(n) for n in joints) for name, joints in found.items()}
-    kept = sorted(found, key=lambda name: -length[name])[:MOST_PARTS]
-    return {name: PartSize(joints) for name, joints in found.items() if name in kept and length[name] > 0}
+            result[name] = tuple(n for n in tree.below(name) if n not in used)
+    if len(result) > MOST_PARTS:
+        result = _joined(result, limbs)
+    length = {name: sum(tree.length_below(n) for n in joints) for name, joints in result.items()}
+    kept = sorted(result, key=lambda name: -length[name])[:MOST_PARTS]
+    return {name: PartSize(joints) for name, joints in result.items() if name in kept and length[name] > 0}
 
 
 def midline_joints(data: 'BodyModelData') -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def limb_pairs(data: 'BodyModelData') -> tuple[tuple[str, str], ...]:
 
 
 def describe_parts(parts: Mapping[str, PartSize]) -> str:
-    """Say in one line which joints belong to which part; of many, the first."""
+    """Report in one line which joints belong to which part; of many, the first."""
     return '; '.join(f'{name} ({_few(part.joints)})' for name, part in parts.items()) or 'none'
 
 
@@ -147,14 +147,14 @@ class _Tree:
 
     def below(self, joint: str) -> tuple[str, ...]:
         """Name a joint and all that hang on it."""
-        found = {joint}
+        result = {joint}
         for name in self.names:
-            if self.parent[name] in found:
-                found.add(name)
-        return tuple(n for n in self.names if n in found)
+            if self.parent[name] in result:
+                result.add(name)
+        return tuple(n for n in self.names if n in result)
 
     def length_below(self, joint: str) -> float:
-        """Give the length of the bones that go out from a joint."""
+        """Return the length of the bones that go out from a joint."""
         return sum(
             float(np.linalg.norm(self.place[n] - self.place[joint]))
             for n in self.names
@@ -197,7 +197,7 @@ MIN_JOINT_SCALE = 1e-4
 def driven_scales(
     betas: Float[Tensor, 'B S'], directions: Float[Tensor, 'S J 3'], logarithmic: bool
 ) -> Float[Tensor, 'B J 3']:
-    """Give joint scales that betas drive: `exp(directions . betas)` or `1 + directions . betas`, at least 1e-4."""
+    """Return joint scales that betas drive: `exp(directions . betas)` or `1 + directions . betas`, at least 1e-4."""
     driven = driven_offsets(betas, directions)
     return driven.exp() if logarithmic else (1 + driven).clamp_min(MIN_JOINT_SCALE)
 
@@ -205,7 +205,8 @@ def driven_scales(
 def driven_log_rates(
     betas: Float[Tensor, 'B S'], directions: Float[Tensor, 'S J 3'], logarithmic: bool
 ) -> Float[Tensor, 'B S J 3']:
-    """Give how the logarithms of `driven_scales` change a unit of each beta: 0 where a scale is held at its least."""
+    """Return how the logarithms of `driven_scales` change a unit of each beta: 0 where a scale is held at its
+    least."""
     if logarithmic:
         return directions.expand(len(betas), -1, -1, -1)
     driven = (1 + driven_offsets(betas, directions)).unsqueeze(1)
@@ -214,5 +215,5 @@ def driven_log_rates(
 
 
 def driven_offsets(betas: Float[Tensor, 'B S'], directions: Float[Tensor, 'S J 3']) -> Float[Tensor, 'B J 3']:
-    """Give the joint offsets that betas drive, model unit."""
+    """Return the joint offsets that betas drive, model unit."""
     return torch.einsum('bs,sjc->bjc', betas, directions)

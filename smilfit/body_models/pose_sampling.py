@@ -174,9 +174,9 @@ class GivenPoses(PoseSource):
                 f'{tuple(self.poses.shape)}. Are they of another body model?'
             )
         self._chains = tuple(tuple(j - 1 for j in chain) for chain in joint_chains(data))
-        found = mirrored_joints(data)
-        if found is not None:
-            order, signs = found
+        result = mirrored_joints(data)
+        if result is not None:
+            order, signs = result
             self._mirror = torch.as_tensor(order[1:] - 1), torch.as_tensor(signs, dtype=torch.float32)
 
     def forward(self, n: int, generator: Generator | None = None) -> Float[Tensor, 'n j 3']:
@@ -374,7 +374,7 @@ class _Draw:
 
 
 def _mixture(body: SMIL) -> ShapeMixture:
-    """Give the model's distribution of shapes as a mixture, of one kind where it knows no kinds."""
+    """Return the model's distribution of shapes as a mixture, of one kind where it knows no kinds."""
     data = body.data
     if data.shape_mixture is not None:
         return data.shape_mixture
@@ -384,7 +384,7 @@ def _mixture(body: SMIL) -> ShapeMixture:
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """Give a square root of a covariance, which may be singular."""
+    """Return a square root of a covariance, which may be singular."""
     values, vectors = np.linalg.eigh(covariance)
     return vectors * np.sqrt(values.clip(0))
 

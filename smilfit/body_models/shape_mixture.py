@@ -70,7 +70,7 @@ class ShapeMixture:
         return self.names.index(name)
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give the mean (S,) and covariance (S, S) over all kinds: spread within them and between their means."""
+        """Return the mean (S,) and covariance (S, S) over all kinds: spread within them and between their means."""
         mean = self.weights @ self.means
         off = self.means - mean
         within = np.einsum('m,mst->st', self.weights, self.covs)

@@ -34,7 +34,7 @@ def find_body_model(name_or_path: str | Path) -> Path:
 
 
 def shipped_model_file(name: str) -> Path:
-    """Give the file of a shipped model."""
+    """Return the file of a shipped model."""
     return FOLDER / f'{name}{ENDING}'
 
 

@@ -63,11 +63,11 @@ class ShapedBody(Protocol):
     """A body whose rest pose follows from betas."""
 
     def rest_joints(self, betas: Tensor) -> Tensor:
-        """Give rest joints (B or 1, J, 3), model unit."""
+        """Return rest joints (B or 1, J, 3), model unit."""
         ...
 
     def rest_vertices(self, betas: Tensor) -> Tensor:
-        """Give rest vertices (B or 1, V, 3), model unit."""
+        """Return rest vertices (B or 1, V, 3), model unit."""
         ...
 
 
@@ -192,7 +192,7 @@ class SMIL(ExactBuffers):
         return self
 
     def with_landmarks(self, landmarks: Mapping[str, Landmark]) -> 'SMIL':
-        """Give a body that has these keypoints too; one of a name that it has already takes that one's place.
+        """Return a body that has these keypoints too; one of a name that it has already takes that one's place.
 
         Args:
             landmarks: by name. What a fit found becomes known by `replace(mark, offset=old + found)`.
@@ -215,7 +215,7 @@ class SMIL(ExactBuffers):
         return body
 
     def with_recorded_landmarks(self, records: Mapping[str, Any], where: str | Path) -> 'SMIL':
-        """Give the body that a file's fit was made with: it has these landmarks, and no others.
+        """Return the body that a file's fit was made with: it has these landmarks, and no others.
 
         Args:
             records: landmarks by name, as `Landmark.record` gives them.
@@ -286,7 +286,7 @@ class SMIL(ExactBuffers):
         return self.data.rest_size
 
     def zero_params(self, batch_size: int = 1) -> BodyParams:
-        """Give the rest pose of the mean shape at the origin, in the module's type and device."""
+        """Return the rest pose of the mean shape at the origin, in the module's type and device."""
         params = BodyParams.zeros(batch_size, self.n_joints, self.n_betas, like=self.v_template)
         params = params.with_rest(('expression',), self.sizes)
         if self.data.shape_mean is None:
@@ -416,13 +416,14 @@ class SMIL(ExactBuffers):
     def bone_rotations(
         self, params: BodyParams, linear: Float[Tensor, 'B J 3 3']
     ) -> Float[Tensor, 'B J 3 3']:
-        """Give every joint's rotation from the rest frame to the model's, of maps as `posed_skeleton` gives them."""
+        """Return every joint's rotation from the rest frame to the model's, of maps as `posed_skeleton` gives
+        them."""
         if params.log_joint_scales is None and self.scaledirs is None:
             return linear
         return chain_products(params.rotations(), self.tree)
 
     def joint_directions(self, name: str) -> Float[Tensor, 'n J 3'] | None:
-        """Give how rest joints move a unit of a linear parameter, model unit; None where they do not.
+        """Return how rest joints move a unit of a linear parameter, model unit; None where they do not.
 
         Zeros for betas of static joints. A subclass gives what linear parameters of its own do.
         """
@@ -433,20 +434,20 @@ class SMIL(ExactBuffers):
         return {'betas': self.joint_shapedirs, 'expression': self.joint_expressiondirs}.get(name)
 
     def vertex_directions(self, name: str) -> Float[Tensor, 'n V 3'] | None:
-        """Give how rest vertices move a unit of a linear parameter, model unit; None where they do not."""
+        """Return how rest vertices move a unit of a linear parameter, model unit; None where they do not."""
         if name == 'part_sizes':
             return self._part_directions()[1]
         return {'betas': self.shapedirs, 'expression': self.expressiondirs}.get(name)
 
     def _part_directions(self) -> tuple[Tensor, Tensor]:
         if self._parts is None:
-            found = part_directions(self.part_sizes, self.data, self._exact['weights'])
-            joints, vertices = (torch.as_tensor(x).to(self.v_template) for x in found)
+            result = part_directions(self.part_sizes, self.data, self._exact['weights'])
+            joints, vertices = (torch.as_tensor(x).to(self.v_template) for x in result)
             self._parts = joints, vertices
         return self._parts
 
     def rest_joints_of(self, params: BodyParams, rest: RestShape) -> Float[Tensor, '_ J 3']:
-        """Give the rest joints of every frame: those of the shape, moved by other linear parameters.
+        """Return the rest joints of every frame: those of the shape, moved by other linear parameters.
 
         A subclass adds what a parameter of its own does: `super().rest_joints_of(params, rest) + ...`.
         """
@@ -458,7 +459,7 @@ class SMIL(ExactBuffers):
         return joints
 
     def frame_offsets(self, params: BodyParams, vertices: Tensor | None) -> Float[Tensor, 'B V 3'] | float:
-        """Give what is added to rest vertices of a shape, frame by frame, all or those of an index; model unit.
+        """Return what is added to rest vertices of a shape, frame by frame, all or those of an index; model unit.
 
         Pose, expression and sizes of parts add to them. A subclass adds what a parameter of its own does to the skin:
         `super().frame_offsets(params, vertices) + ...`.
@@ -483,7 +484,7 @@ class SMIL(ExactBuffers):
     def joint_scales_and_offsets(
         self, params: BodyParams
     ) -> tuple[Float[Tensor, 'B J 3'] | None, Float[Tensor, 'B J 3'] | None]:
-        """Give the joints' scales and offsets, the parameters' and those that betas drive; None where all rest."""
+        """Return the joints' scales and offsets, the parameters' and those that betas drive; None where all rest."""
         scales = None if params.log_joint_scales is None else params.log_joint_scales.exp()
         if self.scaledirs is not None:
             driven = driven_scales(params.betas, self.scaledirs, self.log_scale_directions)
@@ -495,7 +496,8 @@ class SMIL(ExactBuffers):
         return scales, offsets
 
     def log_scale_rates(self, betas: Float[Tensor, 'B S']) -> Float[Tensor, 'B S J 3']:
-        """Give how the logarithms of joint scales change a unit of each beta; of a body whose betas drive scales."""
+        """Return how the logarithms of joint scales change a unit of each beta; of a body whose betas drive
+        scales."""
         assert self.scaledirs is not None
         return driven_log_rates(betas, self.scaledirs, self.log_scale_directions)
 
@@ -515,7 +517,7 @@ class SMIL(ExactBuffers):
 
 
 def _beside_shape(params: BodyParams) -> list[tuple[str, Float[Tensor, 'B n']]]:
-    """Give the linear parameters that are present, each frame's numbers in a row; betas have their own place."""
+    """Return the linear parameters that are present, each frame's numbers in a row; betas have their own place."""
     linear = parameter_names(of='body', linear=True)
     return [(n, v.flatten(1)) for n, v in params.as_dict().items() if n in linear and n != 'betas']
 

@@ -86,7 +86,7 @@ class SMPLX(SMIL):
             self._keep(f'{hand}_mean', np.zeros_like(space.mean) if flat_hand_mean else space.mean)
 
     def zero_params(self, batch_size: int = 1) -> BodyParams:
-        """Give the mean shape at the origin, at rest but for the hands: they have smplx's zero pose."""
+        """Return the mean shape at the origin, at rest but for the hands: they have smplx's zero pose."""
         return self.params(transl=self.v_template.new_zeros(batch_size, 3))
 
     def params(
@@ -145,7 +145,7 @@ class SMPLX(SMIL):
         return params.replace(body_pose=torch.cat(parts, 1), **changes)
 
     def parts(self, params: BodyParams, use_pca: bool | None = None) -> dict[str, Tensor]:
-        """Give parameters by smplx's names: the inverse of `params`.
+        """Return parameters by smplx's names: the inverse of `params`.
 
         Args:
             params: of this model; rotations may be matrices.
@@ -188,15 +188,15 @@ class SMPLX(SMIL):
             ValueError: a hand that they cannot say.
         """
         components = getattr(self, f'{hand}_components')
-        found = relative @ torch.linalg.pinv(components)
-        worst = float((found @ components - relative).detach().abs().max())
+        result = relative @ torch.linalg.pinv(components)
+        worst = float((result @ components - relative).detach().abs().max())
         if worst > PCA_TOLERANCE_RAD:
             raise ValueError(
                 f'SMPLX: the {hand.replace("_", " ")} must lie within {PCA_TOLERANCE_RAD} rad of '
                 f'{self.num_pca_comps} PCA coefficients; got {worst:.3g} rad. '
                 'Ask for axis-angles: parts(params, use_pca=False).'
             )
-        return found
+        return result
 
 
 def _rotations(value: Tensor, name: str, n_joints: int) -> Tensor:
@@ -209,7 +209,7 @@ def _rotations(value: Tensor, name: str, n_joints: int) -> Tensor:
 
 def _batch(given: Mapping[str, Tensor]) -> int:
     sizes = {name: value.shape[0] for name, value in given.items()}
-    found = set(sizes.values()) - {1}
-    if len(found) > 1:
+    result = set(sizes.values()) - {1}
+    if len(result) > 1:
         raise ValueError(f'SMPLX: all parameters must have as many rows, or one; got {sizes}.')
-    return found.pop() if found else 1
+    return result.pop() if result else 1

@@ -72,23 +72,23 @@ def read_board_views(
     step = max(1, -(-max(r.video_frames for r in recordings) // most_frames))
     views, sizes, searched = [], [], []
     for place, recording in zip(places, recordings):
-        found, count = {}, 0
+        result, count = {}, 0
         for frame, image in recording.images(step if recording.video else 1):
             count += 1
             seen = detector(image)
             if seen is not None:
-                found[frame] = seen
-        views.append(found)
+                result[frame] = seen
+        views.append(result)
         sizes.append(recording.size)
         searched.append(count)
         if on_camera is not None:
-            on_camera(place.name, len(found), count)
+            on_camera(place.name, len(result), count)
     names = tuple(place.name for place in places)
     return BoardViews(names, np.array(sizes, dtype=np.float64), tuple(views), tuple(searched))
 
 
 def some_images(folder: str | Path, camera: str, count: int) -> Iterator[np.ndarray]:
-    """Give some images of a camera, evenly spread, RGB."""
+    """Return some images of a camera, evenly spread, RGB."""
     recording = _Recording.of(Path(folder) / camera)
     total = recording.video_frames or len(recording.stills)
     yield from (image for _, image in recording.images(max(1, -(-total // count))))
@@ -131,18 +131,18 @@ class _Recording:
             decoded = iterate_videos({'': self.video}, range(0, self.video_frames, step))
             yield from ((frame, images['']) for frame, images in decoded)
             return
-        for found in ImageFolder(self.place, files=self.stills).frames(range(0, len(self.stills), step)):
-            number = _number_of(self.stills[found.number])
-            if found.faults:
-                logger.warning('%s: image %d is left out: %s.', self.place, number, *found.faults.values())
+        for result in ImageFolder(self.place, files=self.stills).frames(range(0, len(self.stills), step)):
+            number = _number_of(self.stills[result.number])
+            if result.faults:
+                logger.warning('%s: image %d is left out: %s.', self.place, number, *result.faults.values())
                 continue
-            yield number, next(iter(found.images.values()))
+            yield number, next(iter(result.images.values()))
 
 
 def _number_of(path: Path) -> int:
-    found = _NUMBER.search(path.stem)
-    if found is None:
+    result = _NUMBER.search(path.stem)
+    if result is None:
         raise ValueError(
             f'{path}: the name must hold the number of the moment, the same in all cameras; it has none. Rename it.'
         )
-    return int(found.group(1))
+    return int(result.group(1))

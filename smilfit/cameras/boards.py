@@ -21,24 +21,24 @@ _OUTLIER = 2.5
 def refine_tag(
     grey: UInt8[np.ndarray, 'H W'], tag: Float[np.ndarray, '4 2']
 ) -> Float[np.ndarray, '4 2'] | None:
-    """Give a tag's corners more precisely; None where a side has no edge.
+    """Return a tag's corners more precisely; None where a side has no edge.
 
     Args:
         grey: the image.
         tag: corners as detected, clockwise in the image, right to a px or two.
     """
     lines = [_line(grey, tag[k], tag[(k + 1) % 4]) for k in range(4)]
-    found = []
+    result = []
     for k in range(4):
         (p, u), (q, v) = lines[k - 1], lines[k]
         across = u[0] * v[1] - u[1] * v[0]
         if abs(across) < 0.1:
             return None
         gap = q - p
-        found.append(p + (gap[0] * v[1] - gap[1] * v[0]) / across * u)
-    moved = np.linalg.norm(np.stack(found) - tag, axis=-1)
+        result.append(p + (gap[0] * v[1] - gap[1] * v[0]) / across * u)
+    moved = np.linalg.norm(np.stack(result) - tag, axis=-1)
     side = np.linalg.norm(tag[1] - tag[0])
-    return np.stack(found) if np.all(moved <= max(0.5 * _REACH * side, _LEAST_REACH_PX)) else None
+    return np.stack(result) if np.all(moved <= max(0.5 * _REACH * side, _LEAST_REACH_PX)) else None
 
 
 def _line(grey: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,8 +54,8 @@ def _line(grey: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, n
     shade = cv2.remap(grey.astype(np.float32), at[..., 0].copy(), at[..., 1].copy(), cv2.INTER_LINEAR)
     # The steeper, the more it counts; brighter inwards does not.
     weight = np.square(np.maximum(np.gradient(shade, axis=1), 0.0))
-    middle = (weight * offsets).sum(1) / np.maximum(weight.sum(1), 1e-9)
-    points = places + middle[:, None] * outward
+    centre = (weight * offsets).sum(1) / np.maximum(weight.sum(1), 1e-9)
+    points = places + centre[:, None] * outward
     return _fitted(_near(points))
 
 
@@ -249,12 +249,12 @@ class BoardDetector:
 
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if self._charuco is not None:
-            found = self._of_charuco(grey)
+            result = self._of_charuco(grey)
         elif self._tags is not None:
-            found = self._of_tags(grey)
+            result = self._of_tags(grey)
         else:
-            found = self._of_chessboard(grey)
-        return None if found is None or len(found.ids) < MIN_CORNERS else found
+            result = self._of_chessboard(grey)
+        return None if result is None or len(result.ids) < MIN_CORNERS else result
 
     def _of_charuco(self, grey: np.ndarray) -> Detection | None:
         corners, ids, _, _ = self._charuco.detectBoard(grey)
@@ -288,7 +288,7 @@ class BoardDetector:
 
 
 def _shade(grey: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """Give the brightness in the middle of a square with two opposite corners."""
+    """Return the brightness in the middle of a square with two opposite corners."""
     x, y = np.round((a + b) / 2).astype(int)
     reach = max(1, int(np.linalg.norm(b - a) / 8))
     patch = grey[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
@@ -302,7 +302,8 @@ _TAGS = ('APRILTAG_36H11', 'APRILTAG_25H9', 'APRILTAG_16H5', '4X4_1000', '6X6_10
 
 
 def likely_board(board: Board, images: Iterable[np.ndarray]) -> str | None:
-    """Say in words which board images show instead of the one that is named; None where no other is found either.
+    """Describe in words which board images show instead of the one that is named; None where no other is found
+    either.
 
     Args:
         board: which nobody found.
@@ -320,14 +321,14 @@ def likely_board(board: Board, images: Iterable[np.ndarray]) -> str | None:
 
 def _others(board: Board) -> list[tuple[str, Board]]:
     """List boards that are easily taken for this one, with what to say."""
-    found = []
+    result = []
     across = f'{board.rows}x{board.columns}'
     if board.kind == 'charuco':
-        found.append(('the layout of OpenCV before 4.6: --legacy', replace(board, legacy=not board.legacy)))
-        found.append((f'--squares {across}', replace(board, columns=board.rows, rows=board.columns)))
+        result.append(('the layout of OpenCV before 4.6: --legacy', replace(board, legacy=not board.legacy)))
+        result.append((f'--squares {across}', replace(board, columns=board.rows, rows=board.columns)))
     names = {'charuco': _CHARUCO, 'apriltag': _TAGS, 'chessboard': ()}[board.kind]
     if board.dictionary is None or board.dictionary_name not in names:
-        found += [
+        result += [
             (f'markers of --dictionary {n}', replace(board, dictionary=n))
             for n in names
             if n != board.dictionary_name
@@ -337,8 +338,8 @@ def _others(board: Board) -> list[tuple[str, Board]]:
         for more in (1, -1, 2):
             size = (board.columns + more, board.rows + more)
             if min(size) >= 3:
-                found.append(
+                result.append(
                     (f'--squares {size[0]}x{size[1]}', replace(board, columns=size[0], rows=size[1]))
                 )
-        found.append((f'--squares {across}', replace(board, columns=board.rows, rows=board.columns)))
-    return found
+        result.append((f'--squares {across}', replace(board, columns=board.rows, rows=board.columns)))
+    return result

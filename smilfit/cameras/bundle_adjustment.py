@@ -52,7 +52,7 @@ class Blocks:
         return 3 if self.R is None else 6
 
     def place(self, seen: Observations) -> Float[np.ndarray, 'N 3']:
-        """Give the observed points in the world."""
+        """Return the observed points in the world."""
         at = self.t[seen.block]
         return at if self.R is None else np.einsum('nij,nj->ni', self.R[seen.block], seen.local) + at
 

@@ -98,12 +98,12 @@ def _placed(
     """Place boards by the good cameras, and gather what all saw of them."""
     poses = []
     for f in frames:
-        found = []
+        result = []
         for c, seen in others.items():
             one = place_board(seen[f], board, rig.one(c)) if f in seen else None
             if one is not None:
-                found.append(Pose(rig.R[c], rig.t[c]).inverse() @ Pose(one[0], one[1]))
-        poses.append(robust_mean(found))
+                result.append(Pose(rig.R[c], rig.t[c]).inverse() @ Pose(one[0], one[1]))
+        poses.append(robust_mean(result))
     blocks = Blocks(np.stack([p.t for p in poses]), np.stack([p.R for p in poses]))
     rows = [
         (c, i, seen[f])
@@ -146,7 +146,7 @@ def _starts(
     level: Free,
     n_lens: int,
 ) -> list[Rig]:
-    """Give places of the camera: by its own calibration on its boards, and by all their corners."""
+    """Return places of the camera: by its own calibration on its boards, and by all their corners."""
     starts = []
     if level != 'pose' and len(own) >= MIN_VIEWS:
         alone = find_intrinsics('', own, board, size[index], n_lens)
@@ -177,7 +177,7 @@ class CalibrationRun:
 
 
 def new_calibration(out: str | Path) -> Path:
-    """Give the path of the calibration in a folder; one that is there is never replaced.
+    """Return the path of the calibration in a folder; one that is there is never replaced.
 
     Raises:
         FileExistsError: it is there.
@@ -347,16 +347,16 @@ def calibrate_boards(
     other = None if options.against is None else read_calibration(options.against)
     views = read_board_views(folder, board, options.most_frames, options.on_camera)
     _require_board(views, board, folder)
-    found = calibrate_rig(views, board, options.n_lens, options.floor_frame, options.free_centre)
-    sentences, doubts = rig_sentences(found, board), rig_doubts(found, board)
+    result = calibrate_rig(views, board, options.n_lens, options.floor_frame, options.free_centre)
+    sentences, doubts = rig_sentences(result, board), rig_doubts(result, board)
     if other is not None:
-        said, against_it = comparison_sentences(found.cameras, other)
+        said, against_it = comparison_sentences(result.cameras, other)
         sentences, doubts = sentences + said, doubts + against_it
     path.parent.mkdir(parents=True, exist_ok=True)
-    report = rig_page(found, board, [*sentences, *doubts], path.parent).save(path.parent / REPORT_FILE)
-    write_text(path.parent / FIGURES_FILE, json.dumps(_rig_figures(found, board), indent=1) + '\n')
-    write_calibration(path, found.cameras)
-    return CalibrationRun(path, report, found.cameras, sentences, doubts)
+    report = rig_page(result, board, [*sentences, *doubts], path.parent).save(path.parent / REPORT_FILE)
+    write_text(path.parent / FIGURES_FILE, json.dumps(_rig_figures(result, board), indent=1) + '\n')
+    write_calibration(path, result.cameras)
+    return CalibrationRun(path, report, result.cameras, sentences, doubts)
 
 
 def _require_board(views: BoardViews, board: Board, folder: str | Path) -> None:

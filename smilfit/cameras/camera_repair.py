@@ -190,5 +190,5 @@ def repair_camera(
 
 def _blocks_of_time(frame: Int[np.ndarray, 'M']) -> Int[np.ndarray, 'M']:
     """Cut the frames that there are into stretches of one length: neighbouring frames show the same."""
-    there = np.unique(frame)
-    return np.searchsorted(there, frame) * min(_FOLDS, len(there)) // max(len(there), 1)
+    valid = np.unique(frame)
+    return np.searchsorted(valid, frame) * min(_FOLDS, len(valid)) // max(len(valid), 1)

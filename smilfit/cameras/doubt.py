@@ -94,7 +94,7 @@ def doubt_of(
 
 
 def design_effect(end: Adjustment, groups: Int[np.ndarray, 'M']) -> float:
-    """Say how many times larger the variance is than if all labels erred by themselves (Kish 1965).
+    """Return how many times larger the variance is than if all labels erred by themselves (Kish 1965).
 
     What is expected beforehand must count so many times as much as one would think.
     """
@@ -106,7 +106,7 @@ def design_effect(end: Adjustment, groups: Int[np.ndarray, 'M']) -> float:
 
 
 def _parts(end: Adjustment, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Give the inverse of the information, and the scatter of the groups' scores; None of too few groups."""
+    """Return the inverse of the information, and the scatter of the groups' scores; None of too few groups."""
     inverse = inverse_information(end.information)
     sums = np.stack([end.scores[groups == g].sum(0) for g in np.unique(groups)]) * CAUCHY**2
     seen = sums[np.abs(sums).max(1) > 0]

@@ -25,7 +25,7 @@ class Pose:
         return Pose(self.R @ other.R, self.R @ other.t + self.t)
 
     def inverse(self) -> 'Pose':
-        """Give the motion back."""
+        """Return the motion back."""
         return Pose(self.R.T, -self.R.T @ self.t)
 
 
@@ -37,14 +37,14 @@ def robust_mean(poses: list[Pose]) -> Pose:
     # Both as shares of their usual size, so that units do not matter.
     usual = [max(float(np.median(x)), 1e-12) for x in (angle, apart)]
     distance = angle / usual[0] + apart / usual[1]
-    middle = int(np.argmin(np.median(distance, axis=1)))
-    near = distance[middle] <= _FAR * max(float(np.median(distance[middle])), 1e-9)
+    centre = int(np.argmin(np.median(distance, axis=1)))
+    near = distance[centre] <= _FAR * max(float(np.median(distance[centre])), 1e-9)
     u, _, v = np.linalg.svd(R[near].mean(0))
     return Pose(u @ np.diag([1.0, 1.0, np.linalg.det(u @ v)]) @ v, t[near].mean(0))
 
 
 def stand_cameras(names: tuple[str, ...], found: list[Intrinsics]) -> list[Pose]:
-    """Give each camera's pose (world to camera) in the frame of the first, along the pairs that share most frames.
+    """Return each camera's pose (world to camera) in the frame of the first, along the pairs that share most frames.
 
     Raises:
         ValueError: cameras in groups that never saw the board together, by name.
@@ -68,7 +68,7 @@ def stand_cameras(names: tuple[str, ...], found: list[Intrinsics]) -> list[Pose]
 
 
 def place_boards(cameras: list[Pose], found: list[Intrinsics]) -> dict[int, Pose]:
-    """Give each frame's board in the world: as the cameras that saw it mostly say."""
+    """Return each frame's board in the world: as the cameras that saw it mostly say."""
     frames = sorted({f for one in found for f in one.R})
     return {
         f: robust_mean([cameras[c].inverse() @ _of(one, f) for c, one in enumerate(found) if f in one.R])

@@ -17,7 +17,7 @@ _LEAST_LENS = 0.05
 
 
 def free_columns(level: Free, used: Bool[np.ndarray, '5']) -> Bool[np.ndarray, '14']:
-    """Say which columns of a camera move.
+    """Return which columns of a camera move.
 
     Args:
         level: `'pose'` turns and moves; `'focal'` also changes the focal length; `'lens'` also the lens
@@ -26,12 +26,12 @@ def free_columns(level: Free, used: Bool[np.ndarray, '5']) -> Bool[np.ndarray, '
     """
     if level not in LEVELS:
         raise ValueError(f'free_columns: level must be one of {LEVELS}; got {level!r}.')
-    found = np.zeros(N_COLUMNS, dtype=bool)
-    found[TURN] = found[SHIFT] = True
-    found[FOCAL] = level != 'pose'
-    found[LENS] = used if level in ('lens', 'all') else False
-    found[CENTRE] = level == 'all'
-    return found
+    result = np.zeros(N_COLUMNS, dtype=bool)
+    result[TURN] = result[SHIFT] = True
+    result[FOCAL] = level != 'pose'
+    result[LENS] = used if level in ('lens', 'all') else False
+    result[CENTRE] = level == 'all'
+    return result
 
 
 def mates_of(camera: int, size: Float[np.ndarray, 'C 2']) -> list[int]:

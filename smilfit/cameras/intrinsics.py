@@ -99,10 +99,10 @@ def place_board(
     if not count:
         return None
     best = int(np.argmin(np.ravel(errors)))
-    turn, shift = cv2.solvePnPRefineLM(points, view.xy, K, dist, turns[best], shifts[best])
-    seen = cv2.projectPoints(points, turn, shift, K, dist)[0][:, 0]
+    rotation, shift = cv2.solvePnPRefineLM(points, view.xy, K, dist, turns[best], shifts[best])
+    seen = cv2.projectPoints(points, rotation, shift, K, dist)[0][:, 0]
     rms = float(np.sqrt(np.square(seen - view.xy).sum(-1).mean()))
-    R, t = cv2.Rodrigues(turn)[0], shift.reshape(3)
+    R, t = cv2.Rodrigues(rotation)[0], shift.reshape(3)
     return None if not np.isfinite(rms) or t[2] <= 0 else (R, t, rms)
 
 

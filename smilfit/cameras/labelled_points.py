@@ -57,10 +57,10 @@ def starts_of(
     tried = [like.focal[0, 0]] if focal_known else [like.focal[0, 0], *(s * size[0] for s in FOCAL_SHARES)]
     reach = max(_INLIER_OF_DIAGONAL * float(np.linalg.norm(size)), 3 * sigma_px)
     cv2.setRNGSeed(0)
-    found = []
+    result = []
     for focal in tried:
         rig = replace(like, focal=np.array([[focal, focal * aspect]]))
-        done, turn, shift, inliers = cv2.solvePnPRansac(
+        done, rotation, shift, inliers = cv2.solvePnPRansac(
             np.ascontiguousarray(points),
             np.ascontiguousarray(xy),
             rig.K[0],
@@ -71,9 +71,9 @@ def starts_of(
         )
         if not done or inliers is None or len(inliers) < MIN_POINTS:
             continue
-        placed = replace(rig, R=cv2.Rodrigues(turn)[0][None], t=shift.reshape(1, 3))
-        found.append(_refined(placed, points, xy, sigma_px))
-    return sorted(found, key=lambda start: start.median_px)
+        placed = replace(rig, R=cv2.Rodrigues(rotation)[0][None], t=shift.reshape(1, 3))
+        result.append(_refined(placed, points, xy, sigma_px))
+    return sorted(result, key=lambda start: start.median_px)
 
 
 def _refined(rig: Rig, points: np.ndarray, xy: np.ndarray, sigma_px: float) -> Start:
@@ -213,19 +213,19 @@ def start_rigs(
     size: Float[np.ndarray, 'C 2'],
     level: Free,
 ) -> list[Rig]:
-    """Give the best places that the points leave, with the lens as it is and as those of other cameras are."""
+    """Return the best places that the points leave, with the lens as it is and as those of other cameras are."""
     own = rig.one(camera)
     likely = [own]
     mates = mates_of(camera, size)
     if level != 'pose' and mates:
         typical = {n: np.median(getattr(rig, n)[mates], axis=0)[None] for n in ('focal', 'centre', 'dist')}
         likely.append(replace(own, **typical))
-    found = [
+    result = [
         start
         for like in likely
         for start in starts_of(points, xy, like, size[camera], level == 'pose', LEAST_SIGMA_PX)
     ]
-    best = min((start.median_px for start in found), default=np.inf)
+    best = min((start.median_px for start in result), default=np.inf)
     if best > LIMIT_OF_DIAGONAL * float(np.linalg.norm(size[camera])):
         flipped = np.stack((size[camera][0] - 1 - xy[:, 0], xy[:, 1]), -1)
         other = starts_of(points, flipped, likely[-1], size[camera], False, LEAST_SIGMA_PX)
@@ -234,10 +234,10 @@ def start_rigs(
                 f'calibrate: images must not be mirrored; labels miss by {best:.0f} px as they are and by '
                 f'{other[0].median_px:.0f} px from left to right. Flip the videos and their labels.'
             )
-    if not found:
+    if not result:
         raise ValueError(
             f'start_rigs: a camera must stand somewhere from which {MIN_POINTS} points look as they are labelled; '
             'found none. Are names of keypoints and frames those of the other cameras?'
         )
-    found.sort(key=lambda start: start.median_px)
-    return [start.rig for start in found[:_STARTS]]
+    result.sort(key=lambda start: start.median_px)
+    return [start.rig for start in result[:_STARTS]]

@@ -64,26 +64,26 @@ class Rig:
         return -np.einsum('cji,cj->ci', self.R, self.t)
 
     def cameras(self, names: Sequence[str], size: Float[np.ndarray, 'C 2'], unit: str | None) -> Cameras:
-        """Give them as cameras."""
+        """Return them as cameras."""
         made = {n: torch.from_numpy(np.ascontiguousarray(x)) for n, x in (('K', self.K), ('R', self.R))}
         t, dist = torch.from_numpy(self.t.copy()), torch.from_numpy(self.dist.copy())
         sizes = torch.as_tensor(np.asarray(size, dtype=np.float64))
         return Cameras(names=tuple(names), t=t, size=sizes, dist=dist, unit=unit, **made)
 
     def columns(self) -> Float[np.ndarray, 'C 14']:
-        """Give the numbers that the columns are about; zeros for turn and shift, which are relative."""
-        found = np.zeros((len(self.R), N_COLUMNS))
-        found[:, FOCAL] = np.log(self.focal[:, :1])
-        found[:, CENTRE], found[:, LENS] = self.centre, self.dist
-        return found
+        """Return the numbers that the columns are about; zeros for turn and shift, which are relative."""
+        result = np.zeros((len(self.R), N_COLUMNS))
+        result[:, FOCAL] = np.log(self.focal[:, :1])
+        result[:, CENTRE], result[:, LENS] = self.centre, self.dist
+        return result
 
     def moved(self, step: Float[np.ndarray, 'C 14']) -> 'Rig':
         """Take a step of the columns."""
-        turn = rotation_of(step[:, TURN])
+        rotation = rotation_of(step[:, TURN])
         return replace(
             self,
-            R=turn @ self.R,
-            t=np.einsum('cij,cj->ci', turn, self.t) + step[:, SHIFT],
+            R=rotation @ self.R,
+            t=np.einsum('cij,cj->ci', rotation, self.t) + step[:, SHIFT],
             focal=self.focal * np.exp(step[:, FOCAL]),
             centre=self.centre + step[:, CENTRE],
             dist=self.dist + step[:, LENS],
@@ -94,7 +94,7 @@ class Rig:
         return Rig(**{n: getattr(self, n)[[index]].copy() for n in self.__dataclass_fields__})
 
     def put(self, index: int, other: 'Rig') -> 'Rig':
-        """Give a copy in which one camera is that of another rig."""
+        """Return a copy in which one camera is that of another rig."""
         changed = {}
         for name in self.__dataclass_fields__:
             value = getattr(self, name).copy()
@@ -117,7 +117,7 @@ def project(
 def linearise(
     rig: Rig, camera: np.ndarray, points: Float[np.ndarray, 'N 3']
 ) -> tuple[Array, Float[np.ndarray, 'N 2 14'], Float[np.ndarray, 'N 2 3'], np.ndarray]:
-    """Give pixels, their derivatives by the camera's columns and by the point, and which points are in front."""
+    """Return pixels, their derivatives by the camera's columns and by the point, and which points are in front."""
     turned = np.einsum('nij,nj->ni', rig.R[camera], points)
     seen = turned + rig.t[camera]
     near = _NEAR * np.linalg.norm(seen, axis=-1)
@@ -130,14 +130,14 @@ def linearise(
     by_seen[:, 0, 0] = by_seen[:, 1, 1] = 1 / depth
     by_seen[:, :, 2] = -flat / depth[:, None]
     by_seen = matrix @ by_flat @ by_seen
-    found = np.zeros((len(points), 2, N_COLUMNS))
+    result = np.zeros((len(points), 2, N_COLUMNS))
     # The turn acts on all of x_cam: x_cam' = exp(w) x_cam + s.
-    found[:, :, TURN] = -by_seen @ skew_matrix(seen)
-    found[:, :, SHIFT] = by_seen
-    found[:, :, FOCAL] = (pixels - rig.centre[camera])[..., None]
-    found[:, 0, 7] = found[:, 1, 8] = 1.0
-    found[:, :, LENS] = matrix @ by_lens
-    return pixels, found, by_seen @ rig.R[camera], seen[:, 2] > near
+    result[:, :, TURN] = -by_seen @ skew_matrix(seen)
+    result[:, :, SHIFT] = by_seen
+    result[:, :, FOCAL] = (pixels - rig.centre[camera])[..., None]
+    result[:, 0, 7] = result[:, 1, 8] = 1.0
+    result[:, :, LENS] = matrix @ by_lens
+    return pixels, result, by_seen @ rig.R[camera], seen[:, 2] > near
 
 
 def _to_pixels(rig: Rig, camera: np.ndarray, bent: Array) -> Array:
@@ -172,14 +172,14 @@ def _distorted(flat: Array, dist: Array) -> tuple[Array, Array, Array]:
 
 
 def skew_matrix(vector: Float[np.ndarray, '*b 3']) -> Float[np.ndarray, '*b 3 3']:
-    """Give the matrix of the cross product from the left."""
+    """Return the matrix of the cross product from the left."""
     x, y, z = np.moveaxis(vector, -1, 0)
     zero = np.zeros_like(x)
     return np.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).reshape(*x.shape, 3, 3)
 
 
 def rotation_of(axis_angle: Float[np.ndarray, '*b 3']) -> Float[np.ndarray, '*b 3 3']:
-    """Give rotation matrices (Rodrigues)."""
+    """Return rotation matrices (Rodrigues)."""
     angle = np.linalg.norm(axis_angle, axis=-1)[..., None, None]
     K = skew_matrix(axis_angle)
     small = angle < 1e-8

@@ -66,22 +66,24 @@ def calibrate_rig(
         ValueError: a camera that never sees the board, too few views, groups of cameras that never see it together.
     """
     require_seen(views)
-    found = [
+    result = [
         find_intrinsics(name, one, board, size, n_lens)
         for name, one, size in zip(views.names, views.views, views.size)
     ]
-    stands = stand_cameras(views.names, found) if len(found) > 1 else None
-    rig = _joined([one.rig for one in found], stands)
+    stands = stand_cameras(views.names, result) if len(result) > 1 else None
+    rig = _joined([one.rig for one in result], stands)
     if not free_centre:
         rig = replace(rig, centre=(views.size - 1) / 2)
-    placed = place_boards(stands, found) if stands else None
-    frames = tuple(sorted({f for one in found for f in one.R}))
+    placed = place_boards(stands, result) if stands else None
+    frames = tuple(sorted({f for one in result for f in one.R}))
     if placed is None:
-        blocks = Blocks(np.stack([found[0].t[f] for f in frames]), np.stack([found[0].R[f] for f in frames]))
+        blocks = Blocks(
+            np.stack([result[0].t[f] for f in frames]), np.stack([result[0].R[f] for f in frames])
+        )
     else:
         blocks = Blocks(np.stack([placed[f].t for f in frames]), np.stack([placed[f].R for f in frames]))
     rows = [
-        (c, i, one[f]) for c, one in enumerate(views.views) for i, f in enumerate(frames) if f in found[c].R
+        (c, i, one[f]) for c, one in enumerate(views.views) for i, f in enumerate(frames) if f in result[c].R
     ]
     # What corners usually miss by is measured before the first adjustment.
     seen, corner = observed_corners(rows, board, np.ones(len(rig.R)))
@@ -108,7 +110,7 @@ def calibrate_rig(
         error_px=residuals_px(rig, blocks, seen),
         edges_mm=edges,
         edges_along=along,
-        left_out={n: len(v) - len(f.R) for n, v, f in zip(views.names, views.views, found)},
+        left_out={n: len(v) - len(f.R) for n, v, f in zip(views.names, views.views, result)},
         converged=end.converged,
         focal_sd=_focal_sd(end.information, free) * rig.focal[:, 0],
     )
@@ -118,13 +120,13 @@ def observed_corners(
     rows: Sequence[tuple[int, int, Detection]], board: Board, sigma_px: Float[np.ndarray, 'C']
 ) -> tuple[Observations, Int[np.ndarray, 'N']]:
     """Gather detected corners by camera and block (a row's two numbers), and say which of the board's they are."""
-    corner = np.concatenate([found.ids for *_, found in rows])
-    count = [len(found.ids) for *_, found in rows]
+    corner = np.concatenate([result.ids for *_, result in rows])
+    count = [len(result.ids) for *_, result in rows]
     seen = Observations(
         camera=np.repeat([c for c, *_ in rows], count),
         block=np.repeat([i for _, i, _ in rows], count),
         local=board.points[corner],
-        xy=np.concatenate([found.xy for *_, found in rows]),
+        xy=np.concatenate([result.xy for *_, result in rows]),
         sigma_px=sigma_px,
     )
     return seen, corner
@@ -156,11 +158,11 @@ def measured_edges(
 
     cameras = rig.cameras([str(c) for c in range(len(rig.R))], np.ones((len(rig.R), 2)), None)
     xy = torch.zeros(n_frames, len(rig.R), len(board.points), 2, dtype=torch.float64)
-    there = torch.zeros(xy.shape[:-1], dtype=torch.float64)
+    present = torch.zeros(xy.shape[:-1], dtype=torch.float64)
     xy[seen.block, seen.camera, corner] = torch.from_numpy(seen.xy)
-    there[seen.block, seen.camera, corner] = 1.0
+    present[seen.block, seen.camera, corner] = 1.0
     ideal, inside = cameras.undistort(xy)
-    points, valid, _ = triangulate(ideal, there * inside, cameras.K, cameras.R, cameras.t, 5)
+    points, valid, _ = triangulate(ideal, present * inside, cameras.K, cameras.R, cameras.t, 5)
     a, b = board.edges.T
     length = (points[:, a] - points[:, b]).norm(dim=-1)
     there_too = (valid[:, a] & valid[:, b]).numpy()
@@ -192,7 +194,7 @@ def _on_floor(rig: Rig, blocks: Blocks, frames: tuple[int, ...], floor: int) -> 
 
 
 def _focal_sd(information: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Give the standard deviation of each log focal length where corners err by themselves."""
+    """Return the standard deviation of each log focal length where corners err by themselves."""
     number = np.full(free.shape, -1)
     number[free] = np.arange(int(free.sum()))
     variance = np.diagonal(inverse_information(information))

@@ -167,9 +167,9 @@ def plot_frames(errors: dict[str, np.ndarray], frames: dict[str, np.ndarray]) ->
     """Draw each camera's median distance (px) by frame."""
     figure, axes = new_axes('By frame', 'frame', 'median distance (px)', 8.0, 3.2)
     for n, (name, error) in enumerate(errors.items()):
-        there = np.unique(frames[name])
-        middle = [np.median(error[frames[name] == f]) for f in there]
-        axes.plot(there, middle, '.-', label=plain_text(name), color=COLOURS[n % len(COLOURS)], linewidth=0.8)
+        valid = np.unique(frames[name])
+        centre = [np.median(error[frames[name] == f]) for f in valid]
+        axes.plot(valid, centre, '.-', label=plain_text(name), color=COLOURS[n % len(COLOURS)], linewidth=0.8)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
     return figure

@@ -20,13 +20,13 @@ _GOING_ON = 'The adjustment was still going on when its steps ran out.'
 
 
 def spread_px(error: np.ndarray) -> tuple[float, float]:
-    """Give the median and the 95th percentile of distances; NaN of none."""
+    """Return the median and the 95th percentile of distances; NaN of none."""
     known = error[~np.isnan(error)]
     return (float(np.median(known)), float(np.percentile(known, 95))) if len(known) else (np.nan, np.nan)
 
 
 def repair_sentences(repair: CameraRepair, cameras: Cameras, places: str) -> list[str]:
-    """Say of a camera that was calibrated anew how well it agrees with `places`, and how well it is known."""
+    """Return for a camera that was calibrated anew how well it agrees with `places`, and how well it is known."""
     name, unit = cameras.names[repair.camera], cameras.unit or 'world units'
     figures = {
         'before': repair.before,
@@ -40,9 +40,9 @@ def repair_sentences(repair: CameraRepair, cameras: Cameras, places: str) -> lis
         for median, high in [spread_px(e)]
         if not np.isnan(median)
     ]
-    found = [f'Camera {name!r}, median distance from {places}, of {len(repair.xy)}: {", ".join(shown)}.']
+    result = [f'Camera {name!r}, median distance from {places}, of {len(repair.xy)}: {", ".join(shown)}.']
     if repair.edges is not None and len(repair.edges):
-        found.append(
+        result.append(
             f'The other cameras measure {len(repair.edges)} edges of the board: {np.median(repair.edges):.4g} {unit} '
             f'(sd {np.std(repair.edges):.2g}).'
         )
@@ -54,7 +54,7 @@ def repair_sentences(repair: CameraRepair, cameras: Cameras, places: str) -> lis
     )
     if doubt.focal_sd_share is not None:
         text += f', {100 * doubt.focal_sd_share:.2g} % of the focal length'
-    found.append(text + f'; errors of one {doubt.grouped_by} taken to go together.')
+    result.append(text + f'; errors of one {doubt.grouped_by} taken to go together.')
     if doubt.ambiguous:
         things, advice = (
             ('boards', 'Tilt them more, nearer and farther.')
@@ -69,20 +69,20 @@ def repair_sentences(repair: CameraRepair, cameras: Cameras, places: str) -> lis
         if repair.mates and share is not None:
             mates = ', '.join(repr(cameras.names[m]) for m in repair.mates)
             by = f' {100 * (1 - share):.0f} % of what is known comes from {mates}, whose images have the same size.'
-        found.append(
+        result.append(
             f'Focal length and distance of {name!r} are hard to tell apart by these {things}.{by} {advice}'
         )
     after, held = spread_px(repair.after)[0], spread_px(repair.held_out_points)[0]
     if held > _FOLLOWS * after:
-        found.append(
+        result.append(
             f'Keypoints that took no part miss by {held:.1f} px and those that did by {after:.1f} px: the camera '
             'follows errors of its labels.'
         )
-    return found
+    return result
 
 
 def repair_doubts(repair: CameraRepair, cameras: Cameras) -> list[str]:
-    """Say why a camera that was calibrated anew is not to be used; empty where nothing speaks against it."""
+    """Return why a camera that was calibrated anew is not to be used; empty where nothing speaks against it."""
     c, said = repair.camera, []
     after = spread_px(repair.after)[0]
     others = [last for _, last in repair.others_px.values()]
@@ -101,7 +101,7 @@ def repair_doubts(repair: CameraRepair, cameras: Cameras) -> list[str]:
 
 
 def rig_sentences(found: RigCalibration, board: Board) -> list[str]:
-    """Say of a rig how well its corners agree, what scale the cameras measure, and what was not seen."""
+    """Return for a rig how well its corners agree, what scale the cameras measure, and what was not seen."""
     median, high = spread_px(found.error_px)
     names = found.cameras.names
     parts = [
@@ -113,9 +113,9 @@ def rig_sentences(found: RigCalibration, board: Board) -> list[str]:
         f'{median:.2f} px (95 %: {high:.2f}); {", ".join(parts)}.'
     ]
     if len(found.edges_mm):
-        middle, spread = float(np.median(found.edges_mm)), float(np.std(found.edges_mm))
+        centre, spread = float(np.median(found.edges_mm)), float(np.std(found.edges_mm))
         said.append(
-            f'{len(found.edges_mm)} edges of the board, placed by two cameras and more: {middle:.3f} mm '
+            f'{len(found.edges_mm)} edges of the board, placed by two cameras and more: {centre:.3f} mm '
             f'(sd {spread:.2g}) of the stated {board.edge_mm:g}. The size of the world is that of --square-mm, which '
             'no image can tell: measure ten squares by a ruler.'
         )
@@ -133,7 +133,7 @@ def rig_sentences(found: RigCalibration, board: Board) -> list[str]:
 
 
 def rig_doubts(found: RigCalibration, board: Board) -> list[str]:
-    """Say why a rig is not to be used as it is; empty where nothing speaks against it."""
+    """Return why a rig is not to be used as it is; empty where nothing speaks against it."""
     said = []
     along, down = (found.edges_mm[found.edges_along == way] for way in (True, False))
     if len(along) and len(down):
@@ -160,7 +160,7 @@ def rig_doubts(found: RigCalibration, board: Board) -> list[str]:
 
 
 def covered_share(xy: np.ndarray, size: list[float], cells: int = 8) -> float:
-    """Give the share of an image's cells (8 along the longer side) that have a corner."""
+    """Return the share of an image's cells (8 along the longer side) that have a corner."""
     cell = max(size) / cells
     counts = [int(np.ceil(s / cell)) for s in size]
     at = np.clip((xy / cell).astype(int), 0, np.array(counts) - 1)

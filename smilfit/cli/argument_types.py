@@ -73,9 +73,9 @@ def existing_file(text: str) -> Path:
 
 def frame_range(text: str) -> tuple[int | None, int | None]:
     """Read `A:B`, frames from A on and before B; what is left out is None."""
-    low, found, high = text.partition(':')
+    low, result, high = text.partition(':')
     ends = [int(end) if end.isdecimal() else None for end in (low, high)]
-    if not found or not all(end.isdecimal() or not end for end in (low, high)) or ends == [None, None]:
+    if not result or not all(end.isdecimal() or not end for end in (low, high)) or ends == [None, None]:
         raise _refusal('A:B, A: or :B with frame numbers A and B', text)
     if ends[1] is not None and (ends[0] or 0) >= ends[1]:
         raise _refusal('A:B with A below B (B itself is not shown)', text)
@@ -98,8 +98,8 @@ class KeyValues(DictAction):
             argparse.ArgumentError: an entry that is no pair, or whose brackets do not match.
         """
         for value in values or ():
-            key, found, text = value.partition('=')
-            if not found or not key.strip():
+            key, result, text = value.partition('=')
+            if not result or not key.strip():
                 raise argparse.ArgumentError(
                     self, f'must be pairs KEY=VALUE, such as train_cfg.max_epochs=3; got {shorten(value)!r}'
                 )

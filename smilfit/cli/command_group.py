@@ -8,7 +8,7 @@ from smilfit.registry.spelling import did_you_mean
 
 
 def group_usage(prog: str, commands: Mapping[str, str], more: str = '') -> str:
-    """Say what commands there are, and what more there is to say."""
+    """Return what commands there are, and what more there is to say."""
     width = max(map(len, commands), default=0)
     lines = [f'  {name:<{width}}  {what}' for name, what in commands.items()]
     head = f'usage: {prog} COMMAND [arguments]'

@@ -84,7 +84,7 @@ def run_reporting_errors(
 
 
 def message_of(error: Exception) -> str:
-    """Say what is wrong in a sentence; of an error that no input should cause, that it is ours."""
+    """Return what is wrong in a sentence; of an error that no input should cause, that it is ours."""
     text = shorten(_without_worker(error), _LONGEST)
     if isinstance(error, MemoryError) or any(part in str(error) for part in _MEMORY):
         return f'not enough memory: {text}. Use less data at a time, or a machine with more.'
@@ -102,12 +102,13 @@ def message_of(error: Exception) -> str:
 
 
 def _without_worker(error: Exception) -> Exception:
-    """Give an error that a data loader's worker met as the worker had it; torch puts its traceback into the text."""
+    """Return an error that a data loader's worker met as the worker had it; torch puts its traceback into the
+    text."""
     message = str(error)
     if not _OF_WORKER.match(message):
         return error
-    found = list(_LAST_WORDS.finditer(message))
-    return ValueError(message[found[-1].end() :].strip()) if found else error
+    result = list(_LAST_WORDS.finditer(message))
+    return ValueError(message[result[-1].end() :].strip()) if result else error
 
 
 def _of_system(error: OSError, text: str) -> str:
@@ -120,7 +121,7 @@ def _of_system(error: OSError, text: str) -> str:
 
 
 def _is_sentence(error: Exception) -> bool:
-    """Say whether our own code raised this on purpose: its last line there is a `raise`."""
+    """Check whether our own code raised this on purpose: its last line there is a `raise`."""
     if not isinstance(error, (KeyError, TypeError, RuntimeError)):
         return False
     if isinstance(error, KeyError) and ' ' not in str(error.args[0] if error.args else ''):
@@ -139,7 +140,7 @@ def _innermost(frame: TracebackType | None) -> TracebackType | None:
 
 
 def _nobody_reads() -> bool:
-    """Say whether the pipe behind stdout is closed; if so, let the interpreter's last flush go nowhere."""
+    """Check whether the pipe behind stdout is closed; if so, let the interpreter's last flush go nowhere."""
     try:
         number = sys.stdout.fileno()
     except OSError:

@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def _of_network(argv: Sequence[str]) -> bool:
-    """Say whether a checkpoint is to be exported: no format is asked for, and what is named first is no fit."""
+    """Check whether a checkpoint is to be exported: no format is asked for, and what is named first is no fit."""
     if any(word == '--to' or word.startswith('--to=') for word in argv):
         return False
     first = next((word for word in argv if not word.startswith('-')), None)

@@ -83,7 +83,7 @@ def show_fit(done: 'FitRun') -> int:
 
 
 def _print_next(done: 'FitRun') -> None:
-    """Say how the motion of a recording goes on to other programs; of an unbelievable one, that it should not."""
+    """Return how the motion of a recording goes on to other programs; of an unbelievable one, that it should not."""
     if not done.fps:
         return
     if done.not_believable:
@@ -99,7 +99,7 @@ def _print_next(done: 'FitRun') -> None:
 
 
 def _print_swaps(console: Console, done: 'FitRun') -> None:
-    """Say which labels of left and right were put back."""
+    """Return which labels of left and right were put back."""
     from smilfit.registrants.unswap import swap_sentences
 
     for session, result in done.results.items():
@@ -108,7 +108,7 @@ def _print_swaps(console: Console, done: 'FitRun') -> None:
 
 
 def _print_verdicts(console: Console, done: 'FitRun') -> None:
-    """Say of every session what its fit was judged to be, and why."""
+    """Report on every session what its fit was judged to be, and why."""
     for session in done.results:
         verdict = done.verdicts.get(session)
         if verdict is None:
@@ -162,7 +162,7 @@ def _point_table(done: 'FitRun') -> Table:
 
 
 def _print_masks(console: Console, done: 'FitRun') -> None:
-    """Say how well silhouettes fill masks, where these came from, and which were refused."""
+    """Return how well silhouettes fill masks, where these came from, and which were refused."""
     from smilfit.evaluation import mask_sentences
 
     console.print(_mask_table(done))

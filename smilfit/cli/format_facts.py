@@ -45,7 +45,7 @@ def gather_facts() -> dict[str, Any]:
 
 
 def arguments_of_format(name: str) -> dict[str, ReaderArgument] | None:
-    """Give the arguments of a format's reader; None of a format that has no reader of annotated images."""
+    """Return the arguments of a format's reader; None of a format that has no reader of annotated images."""
     own = ANNOTATIONS.module_dict.get(name)
     if own is not None and not _is_shipped(own):
         return describe_reader(own)
@@ -58,39 +58,39 @@ def describe_reader(reader: type) -> dict[str, ReaderArgument]:
     docstrings = [describe_arguments(cls.__doc__ or '') for cls in reversed(reader.__mro__)]
     described = {name: text for docstring in docstrings for name, text in docstring.items()}
     hints = typing.get_type_hints(reader.__init__)
-    found = {}
+    result = {}
     for name, parameter in reader_arguments(reader).items():
         required = parameter.default is inspect.Parameter.empty
-        found[name] = {
+        result[name] = {
             **_kind_of(hints.get(name, str)),
             'required': required,
             'default': None if required else parameter.default,
             'help': described.get(name, 'see the reader'),
         }
-    return found
+    return result
 
 
 def parser_arguments(argument: ReaderArgument) -> dict[str, Any]:
-    """Say how argparse reads an argument of a reader."""
+    """Return how argparse reads an argument of a reader."""
     required, default = argument['required'], argument['default']
-    found: dict[str, Any] = {'required': True} if required else {'default': default}
+    result: dict[str, Any] = {'required': True} if required else {'default': default}
     if argument['kind'] == 'bool':
-        found['action'] = argparse.BooleanOptionalAction
+        result['action'] = argparse.BooleanOptionalAction
     elif argument['choices']:
-        found['choices'] = tuple(argument['choices'])
+        result['choices'] = tuple(argument['choices'])
     else:
-        found |= {'type': _KINDS[argument['kind']], 'metavar': argument['kind'].upper()}
-        found |= {'nargs': '+'} if argument['many'] else {}
+        result |= {'type': _KINDS[argument['kind']], 'metavar': argument['kind'].upper()}
+        result |= {'nargs': '+'} if argument['many'] else {}
     shown = '' if default in (None, False, (), []) else f' (default: {default})'
     # argparse formats help by %: a docstring may hold one.
-    return found | {'help': f'{argument["help"]}{shown}'.replace('%', '%%')}
+    return result | {'help': f'{argument["help"]}{shown}'.replace('%', '%%')}
 
 
 def reader_arguments(reader: type) -> dict[str, inspect.Parameter]:
-    """Give the arguments of a reader's constructor by name, those aside that all readers have."""
-    found = inspect.signature(reader.__init__).parameters
+    """Return the arguments of a reader's constructor by name, those aside that all readers have."""
+    result = inspect.signature(reader.__init__).parameters
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {n: p for n, p in found.items() if n not in ('self', *_OF_ALL_READERS) and p.kind not in kinds}
+    return {n: p for n, p in result.items() if n not in ('self', *_OF_ALL_READERS) and p.kind not in kinds}
 
 
 def _is_shipped(reader: type) -> bool:
@@ -116,7 +116,7 @@ def _kind_of(hint: Any) -> dict[str, Any]:
 def describe_arguments(docstring: str) -> dict[str, str]:
     """Read the `Args:` of a docstring: name -> text."""
     lines = iter(inspect.cleandoc(docstring).splitlines())
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     name, indent = '', 0
     for line in lines:
         if line.strip() == 'Args:':
@@ -128,10 +128,10 @@ def describe_arguments(docstring: str) -> dict[str, str]:
         head, colon, text = line.strip().partition(':')
         if colon and head.isidentifier() and (not indent or depth == indent):
             name, indent = head, depth
-            found[name] = text.strip()
+            result[name] = text.strip()
         elif name:
-            found[name] += f' {line.strip()}'
-    return found
+            result[name] += f' {line.strip()}'
+    return result
 
 
 if __name__ == '__main__':

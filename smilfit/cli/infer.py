@@ -126,7 +126,7 @@ def show_runs(done: Sequence['InferenceRun']) -> int:
 
 
 def _say_identity(told: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Tell of one of several animals where it was lost, and where it may be another."""
+    """Report on one of several animals where it was lost, and where it may be another."""
     unsure, again = told['frames_unsure'], told['taken_up_again']
     if again:
         guess = f', {told["taken_up_by_guess"]} times by guess' if told['taken_up_by_guess'] else ''
@@ -136,14 +136,13 @@ def _say_identity(told: dict[str, Any], say: Callable[[str], None]) -> None:
 
 
 def _pairs(option: str, values: Sequence[str] | None) -> dict[str, str]:
-    """Read NAME=VALUE pairs."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for value in values or ():
-        name, there, text = value.partition('=')
-        if not there or not name or not text or name in found:
+        name, valid, text = value.partition('=')
+        if not valid or not name or not text or name in result:
             raise ValueError(f'{option}: must be pairs NAME=VALUE, each name once; got {value!r}.')
-        found[name] = text
-    return found
+        result[name] = text
+    return result
 
 
 if __name__ == '__main__':

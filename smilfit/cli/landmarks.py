@@ -92,10 +92,10 @@ def _run(arguments: argparse.Namespace) -> int:
     done = propose_joint_lookup(arguments.model, source, arguments.out, **options)
     code = show_proposal(done)
     if done.table is not None:
-        if (found := done.likely_unit) is not None:
+        if (result := done.likely_unit) is not None:
             print(
-                f'unit: none is stated; points are {found.points:.3g} long and the model {found.model_mm:.3g} mm, '
-                f'so they are taken for {found.unit} below. Change --unit if that is wrong.'
+                f'unit: none is stated; points are {result.points:.3g} long and the model {result.model_mm:.3g} mm, '
+                f'so they are taken for {result.unit} below. Change --unit if that is wrong.'
             )
         if done.taken_fps is not None:
             print(no_fps_stated(done.taken_fps))

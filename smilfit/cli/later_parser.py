@@ -32,6 +32,6 @@ class LaterParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def format_help(self) -> str:
-        """Give the help text."""
+        """Return the help text."""
         self.filled()
         return super().format_help()

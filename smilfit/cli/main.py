@@ -33,7 +33,7 @@ _MODULES = {'test': 'testing'}
 
 
 def usage() -> str:
-    """Say what there is."""
+    """Return what there is."""
     return group_usage('smilfit', COMMANDS, '; smilfit --version')
 
 

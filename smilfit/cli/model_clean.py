@@ -77,11 +77,11 @@ def _run(arguments: argparse.Namespace) -> int:
             f'{arguments.target}: the new file must not be there yet; it is. Give another name.'
         )
     model, _ = open_model(arguments.source)
-    data, told = model.data, []
+    data, notes = model.data, []
     if arguments.joints is not None:
         choose = mending.joints_of_regressor if arguments.joints == 'regressor' else mending.joints_as_stored
         data, words = choose(model)
-        told += words
+        notes += words
     steps: list[Callable[[BodyModelData], Mended]] = [mending.normalise_weights]
     steps += [weld_vertices] if arguments.weld else []
     steps += [mending.drop_bad_faces, mending.drop_loose_vertices]
@@ -91,12 +91,12 @@ def _run(arguments: argparse.Namespace) -> int:
         steps.append(mending.symmetrise_limits)
     for step in steps:
         data, words = step(data)
-        told += words
+        notes += words
     if arguments.unit is not None and arguments.unit != data.unit:
-        told.append(f'the unit is {arguments.unit} now; it was {data.unit or "not stated"}')
+        notes.append(f'the unit is {arguments.unit} now; it was {data.unit or "not stated"}')
         data = replace(data, unit=arguments.unit)
     save_body_model(data, arguments.target)
-    for words in told or ['nothing needed to be changed']:
+    for words in notes or ['nothing needed to be changed']:
         print(words)
     print(f'{data.name}: {data.n_vertices} vertices, {len(data.faces)} faces -> {arguments.target}')
     return 0

@@ -97,25 +97,25 @@ def _run(arguments: argparse.Namespace) -> int:
             f'{arguments.target}: the new file must not be there yet; it is. Give another name.'
         )
     model, _ = open_model(arguments.source)
-    data, told = thin_weights(model.data, arguments.most_weights, arguments.least_weight)
+    data, notes = thin_weights(model.data, arguments.most_weights, arguments.least_weight)
     if arguments.symmetrise is not None:
         data, more = symmetrise(data, arguments.symmetrise)
-        told += more
+        notes += more
         # What the file states of joints is not symmetric.
         model = replace(model, joints=None)
     if arguments.joints == 'fit':
         data, more = fit_joint_regressor(replace(model, data=data))
-        told += more
+        notes += more
     elif arguments.joints == 'ring':
         data, more = joints_of_rings(data)
-        told += more
+        notes += more
     if arguments.limits is not None:
         data, more = user_limits(data, arguments.limits)
-        told += more
+        notes += more
     data, more = with_axes(data, arguments.up, arguments.forward)
-    told += more
+    notes += more
     save_body_model(data, arguments.target)
-    for words in told or ['nothing needed to be changed']:
+    for words in notes or ['nothing needed to be changed']:
         print(words)
     print(f'{data.name}: {data.n_vertices} vertices, {len(data.faces)} faces -> {arguments.target}')
     return 0

@@ -103,7 +103,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _tell_doubted(specimens: Sequence['Specimen']) -> None:
-    """Say which specimens do not go into slopes, or not with all numbers."""
+    """Return which specimens do not go into slopes, or not with all numbers."""
     wholly = [s.name for s in specimens if s.doubts]
     partly = [s.name for s in specimens if not s.doubts and s.guessed is not None and s.guessed.any()]
     for names, what in ((wholly, 'are in doubt'), (partly, 'lack parts: what rests on them is in doubt')):

@@ -12,7 +12,7 @@ _LONGEST_HEAD = 1 << 16
 
 
 def likely_format(recording: Path) -> str:
-    """Give the format of a recording, as `preprocess` names them: by its name, of a table by its columns."""
+    """Return the format of a recording, as `preprocess` names them: by its name, of a table by its columns."""
     name = recording.name.lower()
     if name.endswith('.csv') and recording.is_file():
         with recording.open(encoding='utf-8', errors='replace') as file:
@@ -22,7 +22,7 @@ def likely_format(recording: Path) -> str:
 
 
 def landmarks_step(model: Path, recording: Path | None, options: Mapping[str, object]) -> str:
-    """Give the command that finds a recording's keypoints on a model; `options` are further ones by name."""
+    """Return the command that finds a recording's keypoints on a model; `options` are further ones by name."""
     if recording is None:
         return f'smilfit landmarks {shlex.quote(str(model))} RECORDING'
     words = ['smilfit', 'landmarks', str(model), str(recording), f'{_stem(recording)}_lookup.csv']
@@ -34,32 +34,32 @@ def landmarks_step(model: Path, recording: Path | None, options: Mapping[str, ob
 def preprocess_step(
     data_format: str, recording: Path, model: Path, table: Path, options: Mapping[str, object]
 ) -> str:
-    """Give the command that makes a dataset of what a table maps; `options` are further ones by name."""
+    """Return the command that makes a dataset of what a table maps; `options` are further ones by name."""
     words = ['smilfit', 'preprocess', data_format, str(recording), f'{_stem(recording)}.h5']
     words += ['--body-model', str(model), '--joint-lookup', str(table)]
     return shlex.join(words + _given(options))
 
 
 def clean_step(model: str) -> str:
-    """Give the command that mends a model, into a new file here."""
+    """Return the command that mends a model, into a new file here."""
     return shlex.join(['smilfit', 'model', 'clean', model, f'{_stem(Path(model))}_clean.smil.json'])
 
 
 def try_step(model: Path, has_clips: bool) -> str:
-    """Give the command that makes a small recording of a model, to try the way to a fit."""
+    """Return the command that makes a small recording of a model, to try the way to a fit."""
     words = ['smilfit', 'synthesize', str(model), 'made', *(['--clips'] if has_clips else [])]
     return shlex.join([*words, '--sessions', '1', '--frames', '40'])
 
 
 def synthesis_step(made: Path, model: Path, unit: str | None) -> str:
-    """Give the command that goes on with made sessions: their own table maps what is labelled."""
+    """Return the command that goes on with made sessions: their own table maps what is labelled."""
     if made.suffix == '.h5':
         return shlex.join(['smilfit', 'check', str(made)])
     return preprocess_step(SLEAP, made, model, made / 'joint_lookup.csv', {'unit': unit})
 
 
 def fit_step(data_format: str, dataset: Path) -> str | None:
-    """Give the command that fits a dataset; None of a format whose fit is for the user to choose."""
+    """Return the command that fits a dataset; None of a format whose fit is for the user to choose."""
     config = {POINTS3D: 'points3d_lm', SLEAP: 'multiview_keypoints_lm'}.get(data_format)
     if config is None:
         return None
@@ -68,13 +68,13 @@ def fit_step(data_format: str, dataset: Path) -> str | None:
 
 
 def export_step(fit: Path, fps: float | None) -> str:
-    """Give the command that writes a fit's animation and angles; `fps` where the recording states none."""
+    """Return the command that writes a fit's animation and angles; `fps` where the recording states none."""
     words = ['smilfit', 'export', str(fit), '--to', 'glb', 'angles', '--out', f'{fit}_animation']
     return shlex.join(words + _given({'fps': fps}))
 
 
 def no_fps_stated(fps: float) -> str:
-    """Say that frames per second are taken for what they may not be."""
+    """Report that frames per second are taken for what they may not be."""
     return (
         f'time: the recording states no frames per second; {fps:g} are written below. Put yours in their place: '
         'animations and speeds follow from them.'
@@ -83,15 +83,15 @@ def no_fps_stated(fps: float) -> str:
 
 def _given(options: Mapping[str, object]) -> list[str]:
     """Write the options that have a value."""
-    found = []
+    result = []
     for name, value in options.items():
         if value is not None:
-            found += [f'--{name}', f'{value:.10g}' if isinstance(value, float) else str(value)]
-    return found
+            result += [f'--{name}', f'{value:.10g}' if isinstance(value, float) else str(value)]
+    return result
 
 
 def measure_step(registrations: Path) -> str:
-    """Give the command that measures registered scans."""
+    """Return the command that measures registered scans."""
     out = registrations.with_name(f'{registrations.resolve().name}.csv')
     return shlex.join(['smilfit', 'model', 'measure', str(registrations), '--out', str(out)])
 

@@ -86,8 +86,8 @@ def both_spellings(parser: argparse.ArgumentParser, action: argparse.Action, fla
 
 def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
     """Gather what a command line says of the fields of a class; several values are a tuple."""
-    found = {f.name: getattr(arguments, f.name) for f in fields(kind) if hasattr(arguments, f.name)}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    result = {f.name: getattr(arguments, f.name) for f in fields(kind) if hasattr(arguments, f.name)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in result.items()}
 
 
 def _heading(kind: type, name: str) -> str | None:
@@ -97,65 +97,65 @@ def _heading(kind: type, name: str) -> str | None:
 
 
 def _described(one: Field, hint: Any, defaults: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Say how argparse reads an option: its strings, and arguments of `add_argument`."""
+    """Return how argparse reads an option: its strings, and arguments of `add_argument`."""
     said, kinds = one.metadata, _members(hint)
     required = one.default is MISSING
     default = defaults.get(one.name, said.get('typed', None if required else one.default))
-    found: dict[str, Any] = {} if said.get('positional') else {'dest': one.name}
+    result: dict[str, Any] = {} if said.get('positional') else {'dest': one.name}
     help = said['help']
     if kinds[0] is bool and 'kind' not in said:
-        found['action'] = 'store_false' if one.default is True else 'store_true'
+        result['action'] = 'store_false' if one.default is True else 'store_true'
         help = said.get('off', f'do not {help}') if one.default is True else help
     else:
         help += _remark(said, default)
-        found |= {'default': default} | _values(said, kinds[0], required)
-    found['help'] = argparse.SUPPRESS if said.get('hidden') else help.replace('%', '%%')
+        result |= {'default': default} | _values(said, kinds[0], required)
+    result['help'] = argparse.SUPPRESS if said.get('hidden') else help.replace('%', '%%')
     if said.get('positional'):
         if required:
-            found.pop('default', None)
+            result.pop('default', None)
         else:
-            found.setdefault('nargs', '?')
-        return [one.name], found
+            result.setdefault('nargs', '?')
+        return [one.name], result
     if required:
-        found['required'] = True
+        result['required'] = True
     usual = f'--{"no-" if one.default is True else ""}{one.name}'.replace('_', '-')
     flags = said.get('flag', usual)
-    return [flags] if isinstance(flags, str) else list(flags), found
+    return [flags] if isinstance(flags, str) else list(flags), result
 
 
 def _values(said: Mapping[str, Any], kind: Any, required: bool) -> dict[str, Any]:
-    """Say how the values of an option are read, and what stands for them in help."""
-    found: dict[str, Any] = {}
+    """Return how the values of an option are read, and what stands for them in help."""
+    result: dict[str, Any] = {}
     if get_origin(kind) in (tuple, Sequence):
         of = get_args(kind)
         kind = _members(of[0])[0]
         several = len(of) == 1 or of[1] is Ellipsis
         if 'many' in said:
             # Of a list, argparse makes a copy before it appends.
-            found |= {'action': said['many'], 'default': []}
+            result |= {'action': said['many'], 'default': []}
         elif several or 'kind' not in said:
             several_of = '*' if said.get('positional') and not required else '+'
-            found['nargs'] = several_of if several else len(of)
+            result['nargs'] = several_of if several else len(of)
     if 'const' in said:
-        found |= {'nargs': '?', 'const': said['const']}
+        result |= {'nargs': '?', 'const': said['const']}
     if 'choices' in said:
-        found['choices'] = tuple(said['choices'])
+        result['choices'] = tuple(said['choices'])
     if 'kind' in said:
-        found['type'] = getattr(argument_types, said['kind'])
+        result['type'] = getattr(argument_types, said['kind'])
     elif get_origin(kind) is Mapping:
-        found |= {'nargs': '+'} | ({} if said.get('many') == 'pairs' else {'action': KeyValues})
+        result |= {'nargs': '+'} | ({} if said.get('many') == 'pairs' else {'action': KeyValues})
     elif kind in (int, float) and 'low' in said:
         read = int_from if kind is int else partial(float_from, above=said.get('above', False))
-        found['type'] = read(said['low'], said.get('high'))
+        result['type'] = read(said['low'], said.get('high'))
     elif kind in (int, float, Path):
-        found['type'] = kind
+        result['type'] = kind
     if 'metavar' in said or 'unit' in said:
-        found['metavar'] = said['metavar'] if 'metavar' in said else said['unit'].upper()
-    return found
+        result['metavar'] = said['metavar'] if 'metavar' in said else said['unit'].upper()
+    return result
 
 
 def _remark(said: Mapping[str, Any], default: Any) -> str:
-    """Say the limits and the default of an option, where it has any."""
+    """Report the limits and the default of an option, where it has any."""
     parts = [f'{said["low"]:g} to {said["high"]:g}'] if 'high' in said and not said.get('above') else []
     if default is not None and default not in ((), '', {}) and 'default: ' not in said['help']:
         shown = ' '.join(map(str, default)) if isinstance(default, tuple) else default

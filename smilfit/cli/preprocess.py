@@ -74,7 +74,7 @@ def build_parser(
 
 
 def _known_formats() -> dict[str, str]:
-    """Give the formats with a line each, those among them that a user's import registered."""
+    """Return the formats with a line each, those among them that a user's import registered."""
     own = {name: (reader.__doc__ or '').strip() for name, reader in ANNOTATIONS.module_dict.items()}
     return {name: text.partition('\n')[0] for name, text in own.items()} | FORMATS
 

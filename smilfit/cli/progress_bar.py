@@ -12,7 +12,7 @@ from smilfit.apis.progress import Progress
 
 @contextmanager
 def progress_bar(shown: bool, console: Console | None = None) -> Iterator['ProgressBar | None']:
-    """Give what shows reports of progress in this context; None where none are wanted."""
+    """Return what shows reports of progress in this context; None where none are wanted."""
     bar = ProgressBar(console) if shown else None
     try:
         yield bar

@@ -87,8 +87,8 @@ def show(done: 'RegistrationRun', unit: str | None) -> int:
     ):
         table.add_column(column, justify='left' if column == 'scan' else 'right', overflow='fold')
     for name, record in done.records.items():
-        there, back = record['distance_scan_to_body'], record['distance_body_to_scan']
-        shares = (there['median_share'], there['percentile_95_share'], back['median_share'])
+        valid, back = record['distance_scan_to_body'], record['distance_body_to_scan']
+        shares = (valid['median_share'], valid['percentile_95_share'], back['median_share'])
         cells = [f'{record["scan_extent"]:.4g}', *(f'{100 * share:.2f}' for share in shares)]
         seconds = '-' if name in done.skipped else f'{record["seconds"]["all"]:.0f}'
         table.add_row(name, *cells, str(len(record['absent'])), seconds)

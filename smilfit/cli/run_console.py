@@ -21,7 +21,7 @@ EVERY_S = 60.0
 
 @contextmanager
 def run_console(console: Console | None = None) -> Iterator['RunConsole']:
-    """Give who tells of a run on the console in this context; the bar goes with it."""
+    """Return who tells of a run on the console in this context; the bar goes with it."""
     shown = RunConsole(Console() if console is None else console)
     try:
         yield shown
@@ -44,7 +44,7 @@ class RunConsole:
         self._began = self._told_at = now()
 
     def begun(self, facts: 'RunFacts') -> None:
-        """Say what runs on what."""
+        """Return what runs on what."""
         for name, text in fact_lines(facts):
             self._say(f'{name:<9} {text}')
         self._first = self._told = facts.done
@@ -89,7 +89,7 @@ class RunConsole:
 
 
 def fact_lines(facts: 'RunFacts') -> list[tuple[str, str]]:
-    """Say in few lines what a run is about: (what, its value)."""
+    """Report in few lines what a run is about: (what, its value)."""
     training = facts.task == 'training'
     numbers = f'{facts.n_trained:,} {"numbers to train" if training else "numbers"}'
     lines = [(facts.task, f'{facts.model}, {numbers}')]

@@ -35,10 +35,10 @@ class Command(TestOptions):
 class _Parser(argparse.ArgumentParser):
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """Let options stand between the two files, and count these."""
-        found = self.parse_intermixed_args(*args, **kwargs)
-        if not found.compare and not 1 <= len(found.files) <= 2:
-            self.error(f'give CHECKPOINT, or CONFIG CHECKPOINT; got {len(found.files)} files')
-        return found
+        result = self.parse_intermixed_args(*args, **kwargs)
+        if not result.compare and not 1 <= len(result.files) <= 2:
+            self.error(f'give CHECKPOINT, or CONFIG CHECKPOINT; got {len(result.files)} files')
+        return result
 
 
 def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
@@ -84,13 +84,13 @@ def _compare(arguments: argparse.Namespace) -> None:
     config = arguments.files[0] if arguments.files else None
     with run_console() as console:
         options = given(arguments, CompareOptions)
-        found = apis.compare(*arguments.compare, config, **options, listener=console)
-    if found is None:
+        result = apis.compare(*arguments.compare, config, **options, listener=console)
+    if result is None:
         return
-    width = max(len(d.name) for d in found.differences)
+    width = max(len(d.name) for d in result.differences)
     print(f'{"":<{width}}  {"A":>9}  {"B":>9}  {"B - A":>9}  interval of B - A')
-    for d in found.differences:
+    for d in result.differences:
         verdict = f'{d.better} is better' if d.better else 'no difference shown'
         ends = f'[{d.low:.4g}, {d.high:.4g}]'
         print(f'{d.name:<{width}}  {d.a:>9.4g}  {d.b:>9.4g}  {d.difference:>9.3g}  {ends}  {verdict}')
-    print(f'A: {arguments.compare[0]}\nB: {arguments.compare[1]}\n{found.n_frames} frames; {found.by}')
+    print(f'A: {arguments.compare[0]}\nB: {arguments.compare[1]}\n{result.n_frames} frames; {result.by}')

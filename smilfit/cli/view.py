@@ -70,7 +70,7 @@ def _view(arguments: argparse.Namespace) -> int:
 
 
 def description(scene: 'Scene | ModelScene') -> str:
-    """Say in a line what is shown."""
+    """Report in a line what is shown."""
     from smilfit.apis.viewer import Scene
 
     if not isinstance(scene, Scene):

@@ -64,27 +64,27 @@ class AddPseudoLabels:
     def _params(self, truth: dict[str, Any], row: int, weight: float) -> dict[str, Any]:
         if bool(truth['has_params']):
             return {'params_weight': torch.tensor(1.0)}
-        found = {n: torch.as_tensor(self.labels.params[n][row]).float() for n in truth['params']}
+        result = {n: torch.as_tensor(self.labels.params[n][row]).float() for n in truth['params']}
         for name, value in truth['params'].items():
-            if found[name].shape != value.shape:
+            if result[name].shape != value.shape:
                 raise ValueError(
                     f'AddPseudoLabels: {name} must be {tuple(value.shape)} as in the dataset; got '
-                    f'{tuple(found[name].shape)}. Make the pseudo-labels again with the body model of the dataset.'
+                    f'{tuple(result[name].shape)}. Make the pseudo-labels again with the body model of the dataset.'
                 )
         if bool(truth['has_betas']):
-            found['betas'] = truth['params']['betas']
-        there = torch.tensor(True)
+            result['betas'] = truth['params']['betas']
+        valid = torch.tensor(True)
         return {
-            'params': found, 'has_params': there, 'has_betas': there, 'params_weight': torch.tensor(weight)
+            'params': result, 'has_params': valid, 'has_betas': valid, 'params_weight': torch.tensor(weight)
         }  # fmt: skip
 
     def _points(self, truth: dict[str, Any], row: int, weight: float) -> dict[str, Any]:
         if self._columns is None or self.labels.keypoints3d is None:
             return {}
         known = truth['confidence3d'] > 0
-        there = torch.from_numpy(self._columns >= 0) & ~known
-        found = torch.as_tensor(self.labels.keypoints3d[row][self._columns]).to(truth['keypoints3d'])
+        valid = torch.from_numpy(self._columns >= 0) & ~known
+        result = torch.as_tensor(self.labels.keypoints3d[row][self._columns]).to(truth['keypoints3d'])
         return {
-            'keypoints3d': torch.where(there.unsqueeze(-1), found, truth['keypoints3d']),
-            'confidence3d': torch.where(there, weight, truth['confidence3d']),
+            'keypoints3d': torch.where(valid.unsqueeze(-1), result, truth['keypoints3d']),
+            'confidence3d': torch.where(valid, weight, truth['confidence3d']),
         }

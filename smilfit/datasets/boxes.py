@@ -28,7 +28,7 @@ class BoxFinder(Protocol):
     """Finds the animal; a detector of your own is a class with `@BOX_FINDERS.register_module()`."""
 
     def __call__(self, frame: RecordedFrame) -> Mapping[str, Box | None]:
-        """Give a box a camera, px of the recorded image; None, or no entry, where the animal is not seen."""
+        """Return a box a camera, px of the recorded image; None, or no entry, where the animal is not seen."""
 
 
 @BOX_FINDERS.register_module()
@@ -50,7 +50,7 @@ class LabelBoxes:
         self.xy, self.margin, self.undistorted = dict(xy), margin, undistorted
 
     def __call__(self, frame: RecordedFrame) -> dict[str, Box | None]:
-        """Give the boxes of a frame."""
+        """Return the boxes of a frame."""
         return {name: self._box(points, frame.number) for name, points in self.xy.items()}
 
     def _box(self, points: np.ndarray, number: int) -> Box | None:
@@ -117,12 +117,12 @@ class BoxFile:
         self._boxes[number, row['camera']] = (x, y, width, height)
 
     def __call__(self, frame: RecordedFrame) -> dict[str, Box | None]:
-        """Give the boxes of a frame."""
+        """Return the boxes of a frame."""
         return {name: self._boxes.get((frame.number, name)) for name in frame.images}
 
 
 def square_crop(box: Box, resolution: int) -> Crop:
-    """Give the crop of whole px that is a box made square around its middle.
+    """Return the crop of whole px that is a box made square around its middle.
 
     Raises:
         ValueError: a box that is none.
@@ -137,7 +137,7 @@ def square_crop(box: Box, resolution: int) -> Crop:
 
 
 def box_outline(box: Box) -> Float[np.ndarray, '8 2']:
-    """Give corners and middles of sides of a box, px: what bends with a lens."""
+    """Return corners and middles of sides of a box, px: what bends with a lens."""
     x, y, width, height = box
     u, v = np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.5, 1.0])
     grid = np.stack(np.meshgrid(u, v), -1).reshape(-1, 2)

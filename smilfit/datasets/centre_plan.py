@@ -12,7 +12,7 @@ from smilfit.structures import AnimalCentres, Cameras
 def plan_centres(
     session: Any, cameras: Cameras, chosen: Int[torch.Tensor, ' n'], n_animals: int | None, undistort: bool
 ) -> AnimalCentres | None:
-    """Give all animals' centres in the chosen frames and cameras; None where there is one animal.
+    """Return all animals' centres in the chosen frames and cameras; None where there is one animal.
 
     Args:
         session: a reader; one that knows of several animals has `centres2d`.
@@ -24,27 +24,27 @@ def plan_centres(
     Raises:
         ValueError: more animals in an image than `n_animals`.
     """
-    found = session.centres2d() if hasattr(session, 'centres2d') else None
-    if found is None and (n_animals or 1) > 1:
+    result = session.centres2d() if hasattr(session, 'centres2d') else None
+    if result is None and (n_animals or 1) > 1:
         seen = session.keypoints2d()
         own_points = np.where(seen.visible.numpy()[..., None], seen.xy.numpy(), np.nan)
-        found = AnimalCentres.of_keypoints([own_points], n_animals)
-    if found is None:
+        result = AnimalCentres.of_keypoints([own_points], n_animals)
+    if result is None:
         return None
     rows, names = chosen.numpy(), (cameras if session.cameras is None else session.cameras).names
     keep = [names.index(name) for name in cameras.names]
-    found = AnimalCentres(*(x[rows][:, keep] for x in (found.xy, found.known, found.complete)))
-    count = found.known.sum(-1)
+    result = AnimalCentres(*(x[rows][:, keep] for x in (result.xy, result.known, result.complete)))
+    count = result.known.sum(-1)
     if n_animals is not None and count.max(initial=0) > n_animals:
         first = rows[int((count > n_animals).any(1).argmax())]
         raise ValueError(
             f'{session.name}: an image must show at most the {n_animals} animals of --n-animals; frame {first} has '
             f'{count.max()} labelled ones. Say how many there are.'
         )
-    xy, inside = torch.from_numpy(found.xy), torch.ones(found.known.shape, dtype=torch.bool)
+    xy, inside = torch.from_numpy(result.xy), torch.ones(result.known.shape, dtype=torch.bool)
     if undistort:
         own = cameras if cameras.K.ndim == 3 else cameras[chosen]
         xy, inside = own.undistort(xy)
-    known = found.known & inside.numpy()
-    complete = found.complete if n_animals is None else count >= n_animals
+    known = result.known & inside.numpy()
+    complete = result.complete if n_animals is None else count >= n_animals
     return AnimalCentres(np.where(known[..., None], xy.numpy(), 0.0), known, complete)

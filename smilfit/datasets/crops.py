@@ -40,7 +40,7 @@ class Crop:
     resolution: int
 
     def affine(self) -> Float[np.ndarray, '2 3']:
-        """Give the map from source px to stored px."""
+        """Return the map from source px to stored px."""
         sx, sy = self.resolution / self.width, self.resolution / self.height
         return np.array(
             [

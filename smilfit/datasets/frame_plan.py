@@ -28,10 +28,10 @@ class Session(Protocol):
     keypoint_names: tuple[str, ...]
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give labels of all frames, original px."""
+        """Return labels of all frames, original px."""
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
-        """Give 3D points of all frames, if there are any."""
+        """Return 3D points of all frames, if there are any."""
 
     def frames(self, indices: Sequence[int] | None = None) -> Any:
         """Decode images in order."""
@@ -107,7 +107,7 @@ class PreprocessOptions:
             raise ValueError('PreprocessOptions: retriangulate makes 3D data; it contradicts no_3d_data.')
 
     def deciding(self) -> dict[str, Any]:
-        """Give what the file depends on, so without the number of threads.
+        """Return what the file depends on, so without the number of threads.
 
         What is not asked for, `unlabelled` frames or a number of animals, is not named: files of before stay what
         they are.
@@ -148,18 +148,18 @@ class SessionPlan:
     camera_report: CameraReport | None = None
 
     def frame_number(self, n: int) -> int:
-        """Give the stored number of the n-th frame."""
+        """Return the stored number of the n-th frame."""
         return int((self.frames if self.numbers is None else self.numbers)[n])
 
     def crop_points(self, n: int, c: int) -> Float[np.ndarray, 'p 2']:
-        """Give the points that a bbox crop goes round: corners of the box, else the keypoints."""
+        """Return the points that a bbox crop goes round: corners of the box, else the keypoints."""
         if self.boxes is not None and not np.isnan(self.boxes[n, c]).any():
             return self.boxes[n, c].reshape(2, 2)
         return self.keypoints2d[n, c][self.confidence2d[n, c] > 0]
 
 
 def labels_of_kept_cameras(session: Session, names: Sequence[str], options: PreprocessOptions) -> Keypoints2d:
-    """Give a session's labels by name, without the excluded cameras.
+    """Return a session's labels by name, without the excluded cameras.
 
     Raises:
         ValueError: no calibration, or too few cameras for `min_views`.
@@ -237,7 +237,7 @@ def require_consistent_cameras(
 
 
 def median_figures(report: CameraReport | None) -> dict[str, float]:
-    """Give each camera's median distance of labels from the 3D points, px, as reports of preprocessing have it."""
+    """Return each camera's median distance of labels from the 3D points, px, as reports of preprocessing have it."""
     figures = {} if report is None else report.median_px
     return {name: round(px, 3) for name, px in figures.items() if np.isfinite(px)}
 

@@ -26,7 +26,7 @@ class Hdf5Handle:
         return {'path': self.path, '_file': None, '_found': {}, '_pid': -1}
 
     def __call__(self) -> h5py.File:
-        """Give this process's handle."""
+        """Return this process's handle."""
         if self._file is None or self._pid != os.getpid():
             self._file, self._found, self._pid = open_hdf5(self.path), {}, os.getpid()
         return self._file

@@ -91,7 +91,7 @@ def plan_images(
 def _empty(
     names: Sequence[str], confidence: torch.Tensor, shown: Sequence[bool], threshold: float
 ) -> dict[int, str]:
-    """Say of each image without a keypoint that counts, and without a mask, why it is left out."""
+    """Return for each image without a keypoint that counts, and without a mask, why it is left out."""
     why = (
         f'an image must have a mask or a keypoint of {", ".join(names)} with confidence >= {threshold:g}; it has '
         'none. Lower --confidence-threshold, or map more keypoints.'
@@ -103,7 +103,7 @@ def _empty(
 def _points3d(
     session: ImageSession, names: Sequence[str], options: PreprocessOptions, rows: torch.Tensor
 ) -> tuple[Float[np.ndarray, 'n K 3'], Float[np.ndarray, 'n K']]:
-    """Give the chosen images' 3D keypoints; zeros of confidence 0 where there are none."""
+    """Return the chosen images' 3D keypoints; zeros of confidence 0 where there are none."""
     given = None if options.no_3d_data else session.keypoints3d(tuple(names))
     if given is None:
         return np.zeros((len(rows), len(names), 3)), np.zeros((len(rows), len(names)))

@@ -26,18 +26,18 @@ from smilfit.structures import (
 
 
 def place_in_video(image: AnnotatedImage) -> tuple[str, int]:
-    """Give what sorts frames of one video together and in order; stills are all alike."""
+    """Return what sorts frames of one video together and in order; stills are all alike."""
     return (str(image.image.video), image.image.index) if isinstance(image.image, VideoFrame) else ('', 0)
 
 
 def decode_images(images: Sequence[AnnotatedImage]) -> Iterator[tuple[np.ndarray | None, str]]:
-    """Give each image, or why there is none; a video is decoded once as long as its frames ascend."""
+    """Return each image, or why there is none; a video is decoded once as long as its frames ascend."""
     pairs = enumerate(pairwise(map(place_in_video, images)), start=1)
     # Within such a run `read_images` keeps the order.
     ends = [i for i, (before, after) in pairs if before[0] != after[0] or after[1] < before[1]]
     for start, end in pairwise([0, *ends, len(images)]):
-        for _, found in read_images(images[start:end]):
-            yield (None, found.reason) if isinstance(found, SkippedAnnotation) else (found, '')
+        for _, result in read_images(images[start:end]):
+            yield (None, result.reason) if isinstance(result, SkippedAnnotation) else (result, '')
 
 
 CAMERA = 'picture'
@@ -147,7 +147,7 @@ class ImageSession:
         return tuple(labels)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give labels of all images, px of the whole image, with each image's camera."""
+        """Return labels of all images, px of the whole image, with each image's camera."""
         xy = np.stack([image.keypoints[self._columns] for image in self.images])
         confidence = np.stack([image.confidence[self._columns] for image in self.images])
         seen = Keypoints2d(
@@ -159,20 +159,20 @@ class ImageSession:
         return seen if names is None else seen.select(names)
 
     def centres2d(self) -> AnimalCentres | None:
-        """Give the centres of all animals annotated in each image, px of it; None where none shows several."""
-        found = [self._shown.get(str(image.image), ()) for image in self.images]
-        most = max((len(centres) for centres in found), default=0)
+        """Return the centres of all animals annotated in each image, px of it; None where none shows several."""
+        result = [self._shown.get(str(image.image), ()) for image in self.images]
+        most = max((len(centres) for centres in result), default=0)
         if most < 2:
             return None
-        xy, known = np.zeros((len(found), 1, most, 2)), np.zeros((len(found), 1, most), np.bool_)
-        for i, centres in enumerate(found):
+        xy, known = np.zeros((len(result), 1, most, 2)), np.zeros((len(result), 1, most), np.bool_)
+        for i, centres in enumerate(result):
             for a, centre in enumerate(centres):
                 xy[i, 0, a], known[i, 0, a] = centre, True
         # Every image is annotated whole, unless the caller says how many animals there should be.
         return AnimalCentres(xy, known, np.asarray(known.any(-1)))
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
-        """Give 3D points where entries have them; None where none has."""
+        """Return 3D points where entries have them; None where none has."""
         if all(image.keypoints3d is None for image in self.images):
             return None
         xyz = np.zeros((len(self), len(self._columns), 3))
@@ -188,11 +188,11 @@ class ImageSession:
         return seen if names is None else seen.select(names)
 
     def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
-        """Give the body parameters that entries state, of those whose body has so many joints and betas."""
+        """Return the body parameters that entries state, of those whose body has so many joints and betas."""
         return params_of_images([image.params for image in self.images], n_joints, n_betas)
 
     def box(self, index: int) -> Float[np.ndarray, '4'] | None:
-        """Give the first and last pixel of the box (x0, y0, x1, y1): the annotation's, else the mask's.
+        """Return the first and last pixel of the box (x0, y0, x1, y1): the annotation's, else the mask's.
 
         Raises:
             ValueError: a mask that cannot be decoded.
@@ -295,10 +295,10 @@ def image_sessions(
 
 
 def _centre(image: AnnotatedImage) -> Float[np.ndarray, '2'] | None:
-    """Give an animal's centre: the mean of its labelled points, else the middle of its box; None without."""
-    there = image.confidence > 0
-    if there.any():
-        return np.asarray(image.keypoints[there].mean(0), np.float64)
+    """Return an animal's centre: the mean of its labelled points, else the middle of its box; None without."""
+    valid = image.confidence > 0
+    if valid.any():
+        return np.asarray(image.keypoints[valid].mean(0), np.float64)
     if image.box is None:
         return None
     x, y, width, height = (float(v) for v in image.box)
@@ -306,7 +306,7 @@ def _centre(image: AnnotatedImage) -> Float[np.ndarray, '2'] | None:
 
 
 def guessed_intrinsics(size: tuple[int, int], focal_px: float | None = None) -> Float[torch.Tensor, '3 3']:
-    """Give K of an unknown camera that looks along its middle; `FOCAL_PER_SIDE` guesses its focal length."""
+    """Return K of an unknown camera that looks along its middle; `FOCAL_PER_SIDE` guesses its focal length."""
     width, height = size
     focal = FOCAL_PER_SIDE * max(width, height) if focal_px is None else focal_px
     rows = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]

@@ -20,12 +20,12 @@ class KnownParams:
     n_misfits: int = 0
 
     def row(self, frame: int) -> dict[str, np.ndarray] | None:
-        """Give one frame's; None where unknown."""
+        """Return one frame's; None where unknown."""
         return {name: value[frame] for name, value in self.values.items()} if self.known[frame] else None
 
 
 def known_params_of(session: Any, n_joints: int, n_betas: int) -> KnownParams | None:
-    """Give the parameters that a session knows; None where it knows none.
+    """Return the parameters that a session knows; None where it knows none.
 
     Raises:
         ValueError: a made session with parameters of another body model, or with fields that are not stored.

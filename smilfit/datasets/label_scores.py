@@ -17,7 +17,7 @@ LARGE_SHARE = 0.2
 
 
 def thresholds_of(session: Any, cameras: Sequence[str], asked: float | None) -> Float[Tensor, ' C']:
-    """Give the score that each camera's labels must reach: the one asked for, else what the session states.
+    """Return the score that each camera's labels must reach: the one asked for, else what the session states.
 
     A session states them as `confidence_thresholds`, camera -> score, as its labels' kind of score asks for.
     """
@@ -29,7 +29,7 @@ def thresholds_of(session: Any, cameras: Sequence[str], asked: float | None) -> 
 def counting_scores(
     confidence: Float[Tensor, 'B C K'], thresholds: Float[Tensor, ' C']
 ) -> Float[Tensor, 'B C K']:
-    """Give labels below their camera's threshold confidence 0."""
+    """Return labels below their camera's threshold confidence 0."""
     return torch.where(confidence >= thresholds[:, None], confidence, torch.zeros_like(confidence))
 
 

@@ -76,7 +76,7 @@ class PictureDataset(MultiViewDataset):
         self.use_keypoints(self.file.keypoint_names if keypoint_names is None else keypoint_names)
 
     def use_keypoints(self, names: Sequence[str]) -> None:
-        """Give samples with these keypoints, in this order; those that the file lacks have confidence 0.
+        """Return samples with these keypoints, in this order; those that the file lacks have confidence 0.
 
         Raises:
             ValueError: the file has none of them.
@@ -136,12 +136,12 @@ class PictureDataset(MultiViewDataset):
 
     def _record(self, index: int) -> SampleRecord:
         """Read a sample's numbers once: a dozen small reads take longer than its image."""
-        found = self._records.get(index)
-        if found is None:
-            found = self.file.record(index)
+        result = self._records.get(index)
+        if result is None:
+            result = self.file.record(index)
             if len(self._records) < _MOST_RECORDS:
-                self._records[index] = found
-        return found
+                self._records[index] = result
+        return result
 
     def _one_view(self, record: SampleRecord, camera: int) -> SampleRecord:
         """Leave only one view and the keypoints asked for."""
@@ -150,11 +150,11 @@ class PictureDataset(MultiViewDataset):
             one = slice(camera, camera + 1)
             centres = record.centres
             values['centres'] = CentreRecord(centres.xy[one], centres.known[one], centres.complete[one])
-        there = self._columns >= 0
+        valid = self._columns >= 0
         for name, axis in (('keypoints2d', 1), ('confidence2d', 1), ('keypoints3d', 0), ('confidence3d', 0)):
             value = np.take(values.get(name, getattr(record, name)), self._columns, axis)
-            shape = (1,) * axis + (len(there),) + (1,) * (value.ndim - axis - 1)
-            values[name] = value * there.reshape(shape)
+            shape = (1,) * axis + (len(valid),) + (1,) * (value.ndim - axis - 1)
+            values[name] = value * valid.reshape(shape)
         return replace(record, **values)
 
 
@@ -303,11 +303,11 @@ def _centres(data: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
     if n == 0:
         return {}
     views = len(data['confidence2d'])
-    found = data.get('centres2d', torch.zeros(views, 0, 2))
+    result = data.get('centres2d', torch.zeros(views, 0, 2))
     weight = data.get('centres_weight', torch.zeros(views, 0))
     more = n - weight.shape[1]
     return {
-        'centres2d': torch.cat((found, torch.zeros(views, more, 2)), 1),
+        'centres2d': torch.cat((result, torch.zeros(views, more, 2)), 1),
         'centres_weight': torch.cat((weight, torch.zeros(views, more)), 1),
         'all_animals': data.get('all_animals', torch.ones(views, dtype=torch.bool)),
     }

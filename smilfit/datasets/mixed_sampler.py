@@ -45,7 +45,7 @@ class MixedSampler(Sampler[int]):
         self.counts = shared_out(self.n_each * self.world_size, self.shares)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next."""
+        """Return which epoch comes next."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -62,13 +62,13 @@ class MixedSampler(Sampler[int]):
         yield from order[self.rank :: self.world_size].tolist()
 
     def _of_part(self, which: int, size: int, count: int) -> torch.Tensor:
-        """Give the next `count` samples of a part, going on where the epoch before ended."""
+        """Return the next `count` samples of a part, going on where the epoch before ended."""
         if not self.shuffle:
             return torch.arange(count) % size
         start, chosen = self.epoch * count, []
-        for turn in range(start // size, (start + count - 1) // size + 1 if count else start // size):
-            order = torch.randperm(size, generator=self._generator(which, turn))
-            chosen.append(order[max(0, start - turn * size) : max(0, start + count - turn * size)])
+        for rotation in range(start // size, (start + count - 1) // size + 1 if count else start // size):
+            order = torch.randperm(size, generator=self._generator(which, rotation))
+            chosen.append(order[max(0, start - rotation * size) : max(0, start + count - rotation * size)])
         return torch.cat(chosen) if chosen else torch.zeros(0, dtype=torch.long)
 
     def _generator(self, which: int, turn: int) -> torch.Generator:

@@ -35,7 +35,7 @@ def split_samples(
     gap: int = 2,
     temporal: Sequence[bool] | None = None,
 ) -> dict[str, Int[np.ndarray, ' _n']]:
-    """Give the sample numbers of each split, in order; the same in every run and on every machine.
+    """Return the sample numbers of each split, in order; the same in every run and on every machine.
 
     Args:
         session: each sample's session.
@@ -74,7 +74,7 @@ def split_samples(
 
 
 def chosen_split(split_by: str, n_sessions: int) -> str:
-    """Say what 'auto' is for so many sessions; others stay."""
+    """Return what 'auto' is for so many sessions; others stay."""
     if split_by != 'auto':
         return split_by
     return 'session' if n_sessions >= LEAST_SESSIONS else 'time_block'
@@ -257,7 +257,7 @@ class MultiViewDataset(Dataset):
         return sample
 
     def _inform_transforms(self) -> None:
-        """Tell transforms that ask for it which file and keypoints they are of."""
+        """Report transforms that ask for it which file and keypoints they are of."""
         for transform in self.transforms:
             if hasattr(transform, 'use_dataset'):
                 transform.use_dataset(self.file, self.keypoint_names)
@@ -271,12 +271,12 @@ class MultiViewDataset(Dataset):
 
     def _masks(self, index: int, view_mask: np.ndarray) -> dict[str, torch.Tensor]:
         side = self.file.target_resolution
-        masks, there = np.zeros((len(view_mask), side, side), np.uint8), np.zeros_like(view_mask)
+        masks, valid = np.zeros((len(view_mask), side, side), np.uint8), np.zeros_like(view_mask)
         for c in np.flatnonzero(view_mask):
-            found = self.file.mask(index, int(c))
-            if found is not None:
-                masks[c], there[c] = found, True
-        return {'mask': torch.from_numpy(masks), 'has_mask': torch.from_numpy(there)}
+            result = self.file.mask(index, int(c))
+            if result is not None:
+                masks[c], valid[c] = result, True
+        return {'mask': torch.from_numpy(masks), 'has_mask': torch.from_numpy(valid)}
 
     def _check_views(self, views: Sequence[str] | int | None) -> Sequence[str] | int | None:
         if isinstance(views, int) and views < 1:
@@ -387,7 +387,7 @@ def make_sample(
 
 
 def _centres(centres: CentreRecord | None, view_mask: np.ndarray) -> dict[str, torch.Tensor]:
-    """Give all animals' centres, where the file says where others are."""
+    """Return all animals' centres, where the file says where others are."""
     if centres is None:
         return {}
     known = centres.known & view_mask[:, None]

@@ -128,10 +128,10 @@ def _views(
 def encode_points(
     index: int, plan: SessionPlan, header: StoreHeader, options: PreprocessOptions, skip: int
 ) -> Iterator[EncodedSample]:
-    """Give the planned samples: points, and no images."""
+    """Return the planned samples: points, and no images."""
     place = Placer(index, plan, header, options)
     for n in range(skip, len(plan.frames)):
-        crops = [_AS_IT_IS if there else None for there in plan.view_mask[n]]
+        crops = [_AS_IT_IS if valid else None for valid in plan.view_mask[n]]
         yield place.sample(n, crops, {}, {}, '')
 
 
@@ -207,7 +207,7 @@ def _damaged_views(plan: SessionPlan) -> dict[str, int]:
 
 
 def _broken(plans: Sequence[SessionPlan], faults: Mapping[int, str]) -> list[list[SkippedAnnotation]]:
-    """Give each plan's images that did not decode; samples are numbered through all plans."""
+    """Return each plan's images that did not decode; samples are numbered through all plans."""
     broken, first = [], 0
     for plan in plans:
         here = [n for n in sorted(faults) if first <= n < first + len(plan.frames)]
@@ -357,7 +357,7 @@ def plan_sessions(
 
 
 def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> tuple[str, ...]:
-    """Give the keypoints that the sessions and the model have in common, in the model's order.
+    """Return the keypoints that the sessions and the model have in common, in the model's order.
 
     Where no session has keypoints at all (images with masks), these are the model's joints, seen nowhere.
 
@@ -374,8 +374,8 @@ def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> t
                 f'{list(session.keypoint_names)} has. {did_you_mean(first, order)} '
                 'Give a joint lookup (a csv with the columns model,data).'
             )
-    found = {name for session in sessions for name in session.keypoint_names}
-    return tuple(name for name in order if name in found) if found else tuple(body.joint_names)
+    result = {name for session in sessions for name in session.keypoint_names}
+    return tuple(name for name in order if name in result) if result else tuple(body.joint_names)
 
 
 def _check_sessions(sessions: Sequence[Session], options: PreprocessOptions) -> None:

@@ -80,7 +80,7 @@ class PseudoLabels:
                 )
 
     def of_sessions(self, sessions: tuple[str, ...]) -> 'PseudoLabels':
-        """Give those of these sessions, numbered by their order here; others are left out."""
+        """Return those of these sessions, numbered by their order here; others are left out."""
         place = {name: number for number, name in enumerate(sessions)}
         number = np.array([place.get(self.sessions[n], -1) for n in self.session.tolist()], np.int64)
         return replace(self[number >= 0], session=number[number >= 0], sessions=tuple(sessions))
@@ -105,10 +105,10 @@ class PseudoLabels:
         """
         first = parts[0]
         for name in ('body_model_hash', 'keypoint_names', 'unit'):
-            found = list(dict.fromkeys(getattr(part, name) for part in parts))
-            if len(found) > 1:
+            result = list(dict.fromkeys(getattr(part, name) for part in parts))
+            if len(result) > 1:
                 raise ValueError(
-                    f'pseudo-labels: all must have one {name}; got {_few([str(v) for v in found])}. Give them to '
+                    f'pseudo-labels: all must have one {name}; got {_few([str(v) for v in result])}. Give them to '
                     'trainings of their own.'
                 )
         sessions = tuple(dict.fromkeys(name for part in parts for name in part.sessions))

@@ -34,7 +34,7 @@ class Placed(Protocol):
     """Where an image was cut."""
 
     def affine(self) -> np.ndarray:
-        """Give the map from source px to stored px."""
+        """Return the map from source px to stored px."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _collect(
 
 
 def _decode(plan: SessionPlan, skip: int, with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
-    """Give images (and masks) of each frame, or the reason why an image has none."""
+    """Return images (and masks) of each frame, or the reason why an image has none."""
     session, frames = plan.session, plan.frames[skip:].tolist()
     if plan.images is None:
         yield from _decode_rig(session, frames, with_masks)
@@ -98,7 +98,7 @@ def _decode(plan: SessionPlan, skip: int, with_masks: bool) -> Iterator[tuple[di
 
 
 def _decode_rig(session: Any, frames: list[int], with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
-    """Give images (and masks) of each frame; refuse a reader that loses frames."""
+    """Return images (and masks) of each frame; refuse a reader that loses frames."""
     masks = iter(session.masks(frames)) if with_masks and hasattr(session, 'masks') else None
     decoded = (
         session.frames_that_decode(frames) if isinstance(session, RecordedSession) else session.frames(frames)
@@ -140,16 +140,16 @@ class Placer:
         return value if value.ndim == rank else value[n]
 
     def size_error(self, n: int, images: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> str:
-        """Say what is wrong with the sizes of the n-th frame's images.
+        """Return what is wrong with the sizes of the n-th frame's images.
 
         Raises:
             ValueError: the same of a rig, whose calibration is then wrong for all its images.
         """
         for c, name in enumerate(self.plan.cameras.names):
-            for kind, found in (('pictures', images), ('masks', masks)):
-                if name not in found or not self.plan.view_mask[n, c]:
+            for kind, result in (('pictures', images), ('masks', masks)):
+                if name not in result or not self.plan.view_mask[n, c]:
                     continue
-                height, width = found[name].shape[:2]
+                height, width = result[name].shape[:2]
                 if (width, height) == self._size(n, c):
                     continue
                 rule = f'must have its stated size {self._size(n, c)}; got {(width, height)}'
@@ -206,7 +206,7 @@ class Placer:
         return self._cutters[c, crop]
 
     def _lens(self, n: int, c: int) -> tuple[np.ndarray, np.ndarray, float] | None:
-        """Give K, coefficients and fold of a lens that must be undone; None without one."""
+        """Return K, coefficients and fold of a lens that must be undone; None without one."""
         cameras = self.plan.cameras
         if not self.plan.undistorted or cameras.dist is None or cameras.fold is None:
             return None

@@ -129,23 +129,23 @@ def _of_session(plan: SessionPlan, header: SessionHeader) -> list[Any]:
 
 
 def _source_of(session: Any) -> str:
-    """Give where a session lies, wherever the file is read from."""
+    """Return where a session lies, wherever the file is read from."""
     folder = getattr(session, 'folder', None) or getattr(session, 'path', '')
     return str(Path(folder).resolve()) if folder else ''
 
 
 def _recording_of(session: Any, folder: Path | None) -> dict[str, Any]:
-    """Say how a session is opened again; {} of what is not recorded."""
+    """Return how a session is opened again; {} of what is not recorded."""
     place = getattr(session, 'place', None)
     if place is None:
         return {}
-    found = {'kind': place.kind, 'arguments': dict(place.arguments)}
+    result = {'kind': place.kind, 'arguments': dict(place.arguments)}
     try:
         relative = None if folder is None else os.path.relpath(_source_of(session), folder.resolve())
     except ValueError:
         # On another drive.
         relative = None
-    return found if relative is None else found | {'relative': Path(relative).as_posix()}
+    return result if relative is None else result | {'relative': Path(relative).as_posix()}
 
 
 def _has_masks(session: Any) -> bool:

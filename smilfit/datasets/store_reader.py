@@ -100,16 +100,18 @@ class DatasetFile:
         return units.pop() if len(units) == 1 else None
 
     def fps(self, session: str | SupportsIndex) -> float | None:
-        """Give a session's frames per second; None where unknown."""
+        """Return a session's frames per second; None where unknown."""
         return self._header(session).fps
 
     def source(self, session: str | SupportsIndex) -> str:
-        """Say where a session came from, such as its folder: as it was, or moved with this file; it may be gone."""
+        """Return where a session came from, such as its folder: as it was, or moved with this file; it may be
+        gone."""
         places = self.source_places(session)
         return next((place for place in places if _is_there(place)), places[0] if places else '')
 
     def source_places(self, session: str | SupportsIndex) -> tuple[str, ...]:
-        """Say where a session is looked for: where it was, from this file's folder as it was, or beside the file."""
+        """Return where a session is looked for: where it was, from this file's folder as it was, or beside the
+        file."""
         header = self._header(session)
         if not header.source:
             return ()
@@ -120,7 +122,7 @@ class DatasetFile:
         return tuple(dict.fromkeys([header.source, *seen_from_here, *_below(self.path, header.source)]))
 
     def recording(self, session: str | SupportsIndex) -> dict[str, Any]:
-        """Say how a session is opened again: `kind` in `SESSIONS` and `arguments`; {} in files that do not say."""
+        """Return how a session is opened again: `kind` in `SESSIONS` and `arguments`; {} in files that do not say."""
         return dict(self._header(session).recording)
 
     def session_index(self, session: str | SupportsIndex) -> int:
@@ -138,17 +140,17 @@ class DatasetFile:
         return self.session_names.index(session)
 
     def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
-        """Give the numbers of a session's samples, in the order of time."""
+        """Return the numbers of a session's samples, in the order of time."""
         return np.flatnonzero(self.session_of == self.session_index(session))
 
     def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
-        """Give the frame numbers of a session's samples."""
+        """Return the frame numbers of a session's samples."""
         return self.frame_of[self.samples(session)]
 
     def labels(self, session: str | SupportsIndex) -> tuple[str, ...]:
         """Name the images of a session's samples: file and entry where they were annotated one by one."""
-        found = self._sessions[self.session_index(session)]
-        return found.labels(self.frame_indices(session).tolist())
+        result = self._sessions[self.session_index(session)]
+        return result.labels(self.frame_indices(session).tolist())
 
     def entries(self, session: str | SupportsIndex) -> tuple[str, ...]:
         """Name the annotation of each of a session's samples, by file and number; `''` where that is not known."""
@@ -157,25 +159,25 @@ class DatasetFile:
         return known or ('',) * len(self.samples(session))
 
     def temporal(self, session: str | SupportsIndex) -> bool:
-        """Say whether a session's samples follow one another in time."""
+        """Check whether a session's samples follow one another in time."""
         images = self._header(session).images
         return True if images is None else images.temporal
 
     def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, ' n']:
-        """Say of which of a session's samples the intrinsics were known; of the others K is a guess."""
-        found = self._sessions[self.session_index(session)]
-        return found.intrinsics_known(len(self.samples(session)))
+        """Report on which of a session's samples the intrinsics were known; of the others K is a guess."""
+        result = self._sessions[self.session_index(session)]
+        return result.intrinsics_known(len(self.samples(session)))
 
     def has_images(self, session: str | SupportsIndex) -> bool:
-        """Say whether a session has images: one of points in space has none."""
+        """Check whether a session has images: one of points in space has none."""
         return self._header(session).has_images
 
     def has_cameras(self, session: str | SupportsIndex) -> bool:
-        """Say whether a session's cameras are known: of points in space they need not be."""
+        """Check whether a session's cameras are known: of points in space they need not be."""
         return len(self._header(session).cameras) > 0
 
     def has_views(self, session: str | SupportsIndex) -> bool:
-        """Say whether a session has labels or images by cameras, so that a fit can be held against these."""
+        """Check whether a session has labels or images by cameras, so that a fit can be held against these."""
         return bool(self.view_mask_of[self.samples(session)].any())
 
     def require_images(self, what: str) -> None:
@@ -193,11 +195,11 @@ class DatasetFile:
             )
 
     def has_own_cameras(self, session: str | SupportsIndex) -> bool:
-        """Say whether each sample of a session has cameras of its own, as sets of images have."""
+        """Check whether each sample of a session has cameras of its own, as sets of images have."""
         return self._header(session).images is not None
 
     def cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give a session's own cameras, float64, original px; ideal where the images were undistorted.
+        """Return a session's own cameras, float64, original px; ideal where the images were undistorted.
 
         Where samples have cameras of their own, with a leading dimension: one row a sample.
 
@@ -208,7 +210,7 @@ class DatasetFile:
         return cameras.ideal() if self.undistorted else cameras
 
     def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give the cameras of a session's stored crops (n, C, ...), float64; a view without image is not cut."""
+        """Return the cameras of a session's stored crops (n, C, ...), float64; a view without image is not cut."""
         cameras = self.cameras(session)
         affine = torch.from_numpy(self._affine(session, cameras.names))
         size = cameras.size.new_tensor([self.target_resolution] * 2).expand(1, len(cameras), 2)
@@ -217,7 +219,7 @@ class DatasetFile:
     def keypoints2d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
     ) -> Keypoints2d:
-        """Give a session's keypoints in original px (undistorted where the images were), cameras attached.
+        """Return a session's keypoints in original px (undistorted where the images were), cameras attached.
 
         With `stored`, in px of the stored crops, with their cameras.
 
@@ -242,7 +244,7 @@ class DatasetFile:
         return seen if names is None else seen.select(names)
 
     def _camera_report(self, session: str | SupportsIndex, seen: Keypoints2d) -> CameraReport | None:
-        """Give what a session's cameras were judged to be: by preprocessing, else now, once for this open file."""
+        """Return what a session's cameras were judged to be: by preprocessing, else now, once for this open file."""
         known = self._header(session).camera_report
         if known is not None:
             return known
@@ -252,7 +254,7 @@ class DatasetFile:
         return self._camera_reports[number]
 
     def annotated_cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give a session's cameras, float64, of the images that were annotated, with their lenses.
+        """Return a session's cameras, float64, of the images that were annotated, with their lenses.
 
         Raises:
             ValueError: a session of points in space, whose cameras are not known.
@@ -266,7 +268,7 @@ class DatasetFile:
         return header.cameras
 
     def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
-        """Give a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
+        """Return a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
         seen, lenses = self.keypoints2d(session), self.annotated_cameras(session)
         if not self.undistorted or lenses.dist is None:
             return seen
@@ -277,22 +279,22 @@ class DatasetFile:
     def masks(
         self, session: str | SupportsIndex
     ) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
-        """Give a session's stored silhouettes (0 or 255), and 1 where there is one, else 0 and an empty one."""
+        """Return a session's stored silhouettes (0 or 255), and 1 where there is one, else 0 and an empty one."""
         samples, views = self.samples(session), self._views(self._header(session).cameras.names)
         side = self.target_resolution
         masks = np.zeros((len(samples), len(views), side, side), np.uint8)
         weight = np.zeros(masks.shape[:2])
         for i, sample in enumerate(samples):
             for c, view in enumerate(views):
-                found = self.mask(sample, view)
-                if found is not None:
-                    masks[i, c], weight[i, c] = found, 1.0
+                result = self.mask(sample, view)
+                if result is not None:
+                    masks[i, c], weight[i, c] = result, 1.0
         return masks, weight
 
     def keypoints3d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None
     ) -> Keypoints3d | None:
-        """Give a session's 3D keypoints; None where it has none at all."""
+        """Return a session's 3D keypoints; None where it has none at all."""
         xyz, confidence = self._samples.points(3, self._rows(session))
         if not confidence.any():
             return None
@@ -305,14 +307,14 @@ class DatasetFile:
         return seen if names is None else seen.select(names)
 
     def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
-        """Give the true parameters of a session's samples; None where one of them is unknown."""
+        """Return the true parameters of a session's samples; None where one of them is unknown."""
         values = self._samples.params(self._rows(session))
         if values is None:
             return None
         return BodyParams.of({name: torch.from_numpy(value) for name, value in values.items()})
 
     def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, 'S'] | None:
-        """Give a session's shape where it was measured; None where not."""
+        """Return a session's shape where it was measured; None where not."""
         return self._header(session).betas
 
     def record(self, sample: SupportsIndex) -> SampleRecord:
@@ -379,11 +381,11 @@ class DatasetFile:
         Raises:
             ValueError: another one.
         """
-        found = data.hash_without_landmarks()
-        if found != self.body_model_hash:
+        result = data.hash_without_landmarks()
+        if result != self.body_model_hash:
             raise ValueError(
                 f'{self.path}: the body model must be the one of the dataset, {self.body_model_file} '
-                f'(hash {self.body_model_hash}); got {data.name} (hash {found}). '
+                f'(hash {self.body_model_hash}); got {data.name} (hash {result}). '
                 'Give that model, or preprocess with this one.'
             )
 
@@ -422,9 +424,9 @@ class DatasetFile:
         """Refuse a session that has a frame twice: what is smooth in time would tie a moment to itself."""
         for number, name in enumerate(self.session_names):
             frames = self.frame_of[self.session_of == number]
-            found, counts = np.unique(frames, return_counts=True)
-            if len(found) < len(frames):
-                twice = int(found[counts > 1][0])
+            result, counts = np.unique(frames, return_counts=True)
+            if len(result) < len(frames):
+                twice = int(result[counts > 1][0])
                 refuse(
                     self.path,
                     f'samples/frame of session {name}',
@@ -439,7 +441,7 @@ class DatasetFile:
         return [self.camera_names.index(name) for name in names]
 
     def _affine(self, session: str | SupportsIndex, names: Sequence[str]) -> Float[np.ndarray, 'n c 2 3']:
-        """Give the maps from original to stored px; where there is no image, the identity."""
+        """Return the maps from original to stored px; where there is no image, the identity."""
         rows, views = self._rows(session), self._views(names)
         return self._samples.affine(rows, self.view_mask_of[rows])[:, views]
 
@@ -479,7 +481,7 @@ def _beside(path: Path, name: str) -> str:
 
 
 def _below(path: Path, name: str) -> list[str]:
-    """Give the places below the dataset's folder that a path's last parts lead to, the longest ends first."""
+    """Return the places below the dataset's folder that a path's last parts lead to, the longest ends first."""
     parts = [part for part in Path(name).parts if part != '..'][-_MOST_PARTS:]
     anchor = Path(name).anchor
     return [str(path.parent.joinpath(*parts[i:])) for i in range(len(parts)) if parts[i] != anchor]

@@ -195,7 +195,7 @@ def check_sample_tables(file: h5py.File, facts: FileFacts, path: Path) -> None:
 
 
 def session_groups(file: h5py.File, path: Path) -> list[h5py.Group]:
-    """Give the groups of the sessions in the order of their numbers, which is not that of their names.
+    """Return the groups of the sessions in the order of their numbers, which is not that of their names.
 
     Raises:
         BadFileError: groups that are not numbered from 0.
@@ -278,9 +278,9 @@ def _farthest(values: np.ndarray, end: int) -> int:
 
 
 def _check_format(attributes: Attributes, path: Path) -> None:
-    found = attributes.text('format') if 'format' in attributes else None
-    if found != FORMAT:
-        refuse(path, WHAT, f'state format {FORMAT!r}', found, 'Make one with tools/preprocess.py.')
+    result = attributes.text('format') if 'format' in attributes else None
+    if result != FORMAT:
+        refuse(path, WHAT, f'state format {FORMAT!r}', result, 'Make one with tools/preprocess.py.')
     version = attributes.count('version', 1 << 31)
     if version > FORMAT_VERSION:
         refuse(path, 'version', f'be at most {FORMAT_VERSION}', version, 'Update smilfit.')
@@ -301,18 +301,18 @@ def _count_centres(file: h5py.File, path: Path) -> int:
     table = Table('f', (None, None, None, 2), optional=True)
     if not check_table(samples, 'centres2d', table, {}, path):
         return 0
-    found = samples['centres2d'].shape[2]
-    if not 1 <= found <= MOST_ANIMALS:
-        refuse(path, '/samples/centres2d', f'be of 1 to {MOST_ANIMALS} animals', found)
-    return int(found)
+    result = samples['centres2d'].shape[2]
+    if not 1 <= result <= MOST_ANIMALS:
+        refuse(path, '/samples/centres2d', f'be of 1 to {MOST_ANIMALS} animals', result)
+    return int(result)
 
 
 def _landmarks(attributes: Attributes, path: Path) -> dict[str, Landmark]:
     if 'landmarks' not in attributes:
         return {}
-    found = attributes.record('landmarks')
-    check_budget(path, 'landmarks', len(found), MOST_LANDMARKS, 'landmarks')
-    return landmarks(found, JsonValues(path, REMEDY))
+    result = attributes.record('landmarks')
+    check_budget(path, 'landmarks', len(result), MOST_LANDMARKS, 'landmarks')
+    return landmarks(result, JsonValues(path, REMEDY))
 
 
 def _faults(attributes: Attributes, n_samples: int, path: Path) -> dict[int, str]:

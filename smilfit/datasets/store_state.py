@@ -19,17 +19,17 @@ REPORT = '.report.json'
 
 
 def outputs_of(path: Path) -> OutputFolder:
-    """Give the transaction of a dataset file, whose marker lies beside it."""
+    """Return the transaction of a dataset file, whose marker lies beside it."""
     return OutputFolder(path.parent, f'{path.name}.done.json')
 
 
 def made_of(header: StoreHeader) -> MadeOf:
-    """Say what a dataset file depends on."""
+    """Return what a dataset file depends on."""
     return MadeOf({'fingerprint': header.fingerprint, 'body_model': header.body_model_hash}, header.options)
 
 
 def is_there(path: Path, header: StoreHeader) -> bool:
-    """Say whether the file of these inputs is there and whole; a damaged one, or one without marker, is looked at.
+    """Check whether the file of these inputs is there and whole; a damaged one, or one without marker, is looked at.
 
     Raises:
         FileExistsError: another file stands there.
@@ -43,9 +43,9 @@ def is_there(path: Path, header: StoreHeader) -> bool:
     ours = outputs.made_of(PART) == made_of(header).record()
     instead = ''
     try:
-        there = DatasetFile(path)
-        same, whole = there.fingerprint == header.fingerprint, True
-        instead = _other_body(there, header)
+        valid = DatasetFile(path)
+        same, whole = valid.fingerprint == header.fingerprint, True
+        instead = _other_body(valid, header)
         if same:
             check_whole(path)
     except (ValueError, OSError, KeyError) as error:
@@ -62,7 +62,7 @@ def is_there(path: Path, header: StoreHeader) -> bool:
 
 
 def _other_body(there: DatasetFile, header: StoreHeader) -> str:
-    """Say what to do where nothing but the body model is another one: images need not be cut again."""
+    """Return what to do where nothing but the body model is another one: images need not be cut again."""
     names = tuple(session.name for session in header.sessions)
     same = set(there.keypoint_names) == set(header.keypoint_names) and there.session_names == names
     # As a file keeps them: its lists are lists.
@@ -79,7 +79,8 @@ def _other_body(there: DatasetFile, header: StoreHeader) -> str:
 
 
 def finish_store(path: Path, whole: Path, header: StoreHeader, report: Mapping[str, Any]) -> None:
-    """Give a whole file its name, with the report and the marker beside it; does nothing where all is so already."""
+    """Return a whole file its name, with the report and the marker beside it; does nothing where all is so
+    already."""
     outputs, name = outputs_of(path), f'{path.name}{REPORT}'
     text = json.dumps(report, indent=1) + '\n'
     beside = path.with_name(name)

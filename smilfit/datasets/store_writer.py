@@ -74,7 +74,7 @@ class GuardedFile:
         return self._place
 
     def tell(self) -> int:
-        """Say where it is."""
+        """Return where it is."""
         return self._place
 
     def readinto(self, buffer: Any) -> int:
@@ -208,7 +208,7 @@ class StoreWriter:
         return writing(self.path, self._wanted_bytes())
 
     def _wanted_bytes(self) -> int | None:
-        """Say how large the file will be, by what is there of it."""
+        """Return how large the file will be, by what is there of it."""
         if not (self.n_expected and self._n_written and self.partial.is_file()):
             return None
         return self.partial.stat().st_size * self.n_expected // self._n_written

@@ -18,7 +18,7 @@ _BARE = {0x01, *range(0xD0, 0xD9)}
 
 
 def most_bytes(side: int) -> int:
-    """Give what an encoded image of side squared may take: noise at the best quality, and room for its headers."""
+    """Return what an encoded image of side squared may take: noise at the best quality, and room for its headers."""
     return 8 * side * side + (1 << 16)
 
 

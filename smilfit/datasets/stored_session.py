@@ -34,7 +34,7 @@ class StoredSession:
     rig: dict[str, Float[np.ndarray, '...']]
 
     def rig_of(self, row: int) -> dict[str, Float[np.ndarray, 'C ...']]:
-        """Give the cameras of the session's `row`-th sample."""
+        """Return the cameras of the session's `row`-th sample."""
         if self.header.images is None:
             return self.rig
         return {name: value[row] for name, value in self.rig.items()}
@@ -46,7 +46,7 @@ class StoredSession:
         return self.header.images.labels
 
     def intrinsics_known(self, count: int) -> Bool[np.ndarray, ' n']:
-        """Say of which samples the intrinsics were known."""
+        """Report on which samples the intrinsics were known."""
         known = self.header.images
         return np.ones(count, np.bool_) if known is None else known.intrinsics_known
 

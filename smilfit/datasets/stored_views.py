@@ -22,7 +22,7 @@ class FixedCrop:
     matrix: Float[np.ndarray, '2 3']
 
     def affine(self) -> Float[np.ndarray, '2 3']:
-        """Give the map."""
+        """Return the map."""
         return self.matrix
 
 
@@ -46,15 +46,15 @@ class StoredSession(ABC):
 
     @abstractmethod
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give labels of all samples, source px."""
+        """Return labels of all samples, source px."""
 
     @abstractmethod
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
-        """Give 3D points of all samples, if there are any."""
+        """Return 3D points of all samples, if there are any."""
 
     @abstractmethod
     def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
-        """Give the bytes of an image, looked through: they decode to a square of `side`."""
+        """Return the bytes of an image, looked through: they decode to a square of `side`."""
 
     @abstractmethod
     def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:
@@ -79,7 +79,8 @@ class StoredSession(ABC):
 def encode_stored(
     index: int, plan: SessionPlan, header: StoreHeader, options: PreprocessOptions, skip: int
 ) -> Iterator[EncodedSample]:
-    """Give the planned samples of a stored session; images are encoded anew only where another side is asked for."""
+    """Return the planned samples of a stored session; images are encoded anew only where another side is asked
+    for."""
     stored: StoredSession = plan.stored
     place = Placer(index, plan, header, options)
     names = stored.cameras.names

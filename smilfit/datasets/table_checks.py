@@ -69,13 +69,13 @@ def check_table(parent: h5py.Group, name: str, table: Table, counts: Mapping[str
         if not table.optional:
             refuse(path, place, 'be there', 'nothing')
         return False
-    found = parent[name]
-    if not isinstance(found, h5py.Dataset):
-        refuse(path, place, 'be a table', type(found).__name__)
-    if not _is_kind(found, table.kind):
-        refuse(path, place, f'hold {_NUMBERS.get(table.kind, "byte strings")}', str(found.dtype))
+    result = parent[name]
+    if not isinstance(result, h5py.Dataset):
+        refuse(path, place, 'be a table', type(result).__name__)
+    if not _is_kind(result, table.kind):
+        refuse(path, place, f'hold {_NUMBERS.get(table.kind, "byte strings")}', str(result.dtype))
     wanted = tuple(counts[s] if isinstance(s, str) else s for s in table.shape)
-    shape = found.shape
+    shape = result.shape
     if shape is None or len(shape) != len(wanted) or any(w not in (None, n) for w, n in zip(wanted, shape)):
         rule = '(' + ', '.join('any' if w is None else str(w) for w in wanted) + ')'
         refuse(path, place, f'have shape {rule}', str(shape))
@@ -91,16 +91,16 @@ def check_tables(
 
 
 def check_group(parent: h5py.Group, name: str, path: Path) -> h5py.Group:
-    """Give a group that must be there.
+    """Return a group that must be there.
 
     Raises:
         BadFileError: it is not, or is something else.
     """
-    found = parent.get(name)
-    if not isinstance(found, h5py.Group):
-        got = 'nothing' if found is None else type(found).__name__
+    result = parent.get(name)
+    if not isinstance(result, h5py.Group):
+        got = 'nothing' if result is None else type(result).__name__
         refuse(path, f'{parent.name.rstrip("/")}/{name}', 'be a group', got)
-    return found
+    return result
 
 
 def _is_kind(table: h5py.Dataset, kind: str) -> bool:
@@ -128,7 +128,7 @@ class Attributes:
         return name in self._owner.attrs
 
     def text(self, name: str) -> str:
-        """Give a text."""
+        """Return a text."""
         value = self._value(name)
         if isinstance(value, (bytes, np.bytes_)):
             with reading(self._path, self._place(name)):
@@ -138,21 +138,21 @@ class Attributes:
         return str(value)
 
     def count(self, name: str, most: int, least: int = 0) -> int:
-        """Give a whole number from `least` to `most`."""
+        """Return a whole number from `least` to `most`."""
         value = self._value(name)
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not least <= value <= most:
             self._refuse(name, f'be a whole number from {least} to {most}', value)
         return int(value)
 
     def flag(self, name: str) -> bool:
-        """Give a truth value."""
+        """Return a truth value."""
         value = self._value(name)
         if not isinstance(value, (bool, np.bool_)):
             self._refuse(name, 'be true or false', value)
         return bool(value)
 
     def number(self, name: str) -> float:
-        """Give a number; it may be NaN."""
+        """Return a number; it may be NaN."""
         value = self._value(name)
         if isinstance(value, (bool, np.bool_)) or not isinstance(
             value, (int, float, np.integer, np.floating)
@@ -161,14 +161,14 @@ class Attributes:
         return float(value)
 
     def positive(self, name: str) -> float:
-        """Give a positive, finite number."""
+        """Return a positive, finite number."""
         value = self.number(name)
         if not (math.isfinite(value) and value > 0):
             self._refuse(name, 'be a positive number', value)
         return value
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Give a JSON list of different names."""
+        """Return a JSON list of different names."""
         value = self._json(name)
         if not isinstance(value, list) or not all(isinstance(x, str) and x for x in value):
             self._refuse(name, 'be a JSON list of names', value)
@@ -178,7 +178,7 @@ class Attributes:
         return tuple(value)
 
     def record(self, name: str) -> dict[str, Any]:
-        """Give a JSON object."""
+        """Return a JSON object."""
         value = self._json(name)
         if not isinstance(value, dict):
             self._refuse(name, 'be a JSON object', value)

@@ -108,18 +108,18 @@ def benchmark_figures(
 def _figures2d(
     result: BenchmarkResult, model: Errors, best: StrongestBaseline | None
 ) -> dict[str, tuple[Figure, str]]:
-    there = result.seen2d
-    curves = {'model, original image': pck_curve(model.px_original, there)}
-    curves['model, network crop'] = pck_curve(model.px_network, there)
-    errors = {'model': model.px_original[there]}
+    valid = result.seen2d
+    curves = {'model, original image': pck_curve(model.px_original, valid)}
+    curves['model, network crop'] = pck_curve(model.px_network, valid)
+    errors = {'model': model.px_original[valid]}
     if best is not None:
         baseline, word = result.errors(best.source), f'baseline ({best.words})'
-        curves[f'{word}, original image'] = pck_curve(baseline.px_original, there)
-        curves[f'{word}, network crop'] = pck_curve(baseline.px_network, there)
-        errors[word] = baseline.px_original[there]
+        curves[f'{word}, original image'] = pck_curve(baseline.px_original, valid)
+        curves[f'{word}, network crop'] = pck_curve(baseline.px_network, valid)
+        errors[word] = baseline.px_original[valid]
     x = 'error (px of the original image)'
-    _, by_camera, of_camera = by_group(model.px_original, there, 1)
-    _, by_keypoint, of_keypoint = by_group(model.px_original, there, 2)
+    _, by_camera, of_camera = by_group(model.px_original, valid, 1)
+    _, by_keypoint, of_keypoint = by_group(model.px_original, valid, 2)
     return {
         'pck_curve': (
             plot_pck_curves(PCK_THRESHOLDS_PX, curves, 'Share of keypoints within a distance (PCK)'),

@@ -48,7 +48,7 @@ COLUMNS = {
 def metric_rows(
     result: BenchmarkResult, metrics: Metrics, intervals: Intervals | None = None
 ) -> list[dict[str, Any]]:
-    """Give the table of all numbers: a row a metric, a column for the model and for each baseline."""
+    """Return the table of all numbers: a row a metric, a column for the model and for each baseline."""
     unit, threshold = unit_suffix(result.unit), f'{PCK_THRESHOLD_PX:g}'
     length = result.unit or 'unknown unit'
     wanted = [
@@ -81,13 +81,13 @@ def metric_rows(
 
 
 def headline_numbers(result: BenchmarkResult, metrics: Metrics) -> list[tuple[str, str, str]]:
-    """Give the few numbers for the top of the page: (value, what it is, the strongest trivial answer's)."""
-    strongest, found = strongest_baselines(metrics), []
+    """Return the few numbers for the top of the page: (value, what it is, the strongest trivial answer's)."""
+    strongest, matches = strongest_baselines(metrics), []
     for name, label, shown in _headlines(result):
         if name in metrics:
             note = _beside(strongest.get(name), name, shown)
-            found.append((_shown(metrics[name], name, shown), label, note))
-    return found
+            matches.append((_shown(metrics[name], name, shown), label, note))
+    return matches
 
 
 def _headlines(result: BenchmarkResult) -> list[tuple[str, str, str | None]]:
@@ -113,7 +113,7 @@ def _beside(best: StrongestBaseline | None, name: str, unit: str | None) -> str:
 
 
 def benchmark_summary(result: BenchmarkResult, metrics: Metrics) -> list[str]:
-    """Say in plain sentences what was measured and whether the model beats the strongest trivial answers."""
+    """Report in plain sentences what was measured and whether the model beats the strongest trivial answers."""
     text = [
         f'{metrics["n_samples"]} frames seen by {len(result.camera_names)} cameras were predicted and compared with '
         f'{metrics["n_keypoints_2d"]} annotated keypoints in the images and {metrics["n_keypoints_3d"]} in space. '

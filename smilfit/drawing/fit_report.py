@@ -32,7 +32,7 @@ def read_scalars(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     Raises:
         ValueError: a line that is not a JSON object, with its number.
     """
-    found: dict[str, list[tuple[float, float]]] = {}
+    result: dict[str, list[tuple[float, float]]] = {}
     for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
         if not line.strip():
             continue
@@ -46,8 +46,8 @@ def read_scalars(path: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         step = row.get('step', row.get('iter', number))
         for name, value in row.items():
             if name not in NOT_CURVES and isinstance(value, (int, float)) and not isinstance(value, bool):
-                found.setdefault(name, []).append((step, value))
-    return {name: tuple(np.array(pairs, dtype=float).T) for name, pairs in found.items()}
+                result.setdefault(name, []).append((step, value))
+    return {name: tuple(np.array(pairs, dtype=float).T) for name, pairs in result.items()}
 
 
 def plot_training(scalars: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
@@ -192,19 +192,19 @@ def add_course(report: Report, history: Sequence[Mapping[str, Any]], notes: Mapp
 
 
 def sentences(notes: Mapping[str, Any]) -> list[str]:
-    """Give what `FitResult.report` says in words of its own: sides exchanged, shape that no keypoint tells."""
-    found = [*(one['sentence'] for one in notes.get('unmoved', ())), *swap_sentences(notes)]
-    return [f'{text[0].upper()}{text[1:]}.' for text in found]
+    """Return what `FitResult.report` says in words of its own: sides exchanged, shape that no keypoint tells."""
+    result = [*(one['sentence'] for one in notes.get('unmoved', ())), *swap_sentences(notes)]
+    return [f'{text[0].upper()}{text[1:]}.' for text in result]
 
 
 def note_rows(notes: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Give a table of `FitResult.report`, without what `sentences` and `mask_sentences` say."""
+    """Return a table of `FitResult.report`, without what `sentences` and `mask_sentences` say."""
     said = ('unmoved', 'masks', 'unswapped_keypoints')
     return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in said]
 
 
 def fit_summary(benchmark: FitBenchmark) -> list[str]:
-    """Say in plain sentences how good the fit is."""
+    """Report in plain sentences how good the fit is."""
     text = [f'{benchmark.n_frames_finite} of {benchmark.n_frames} frames have a finite fit.']
     for row in benchmark.cameras:
         if row.median_fitted_px is None:
@@ -234,7 +234,7 @@ def fit_summary(benchmark: FitBenchmark) -> list[str]:
 
 
 def truth_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:
-    """Give the table of errors against known truth, each beside the strongest trivial answer."""
+    """Return the table of errors against known truth, each beside the strongest trivial answer."""
     strongest = strongest_baselines(benchmark.against_truth)
     return [
         {
@@ -247,7 +247,7 @@ def truth_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:
 
 
 def camera_rows(benchmark: FitBenchmark) -> list[dict[str, Any]]:
-    """Give the table of cameras."""
+    """Return the table of cameras."""
     return [
         {
             'camera': row.camera,

@@ -49,13 +49,13 @@ def free_views(
     # Rows: to the right, down and into the image.
     looks = {'side': (forward, -up, left), 'above': (forward, left, -up), 'front': (left, -up, -forward)}
     low, high = vertices.amin(0), vertices.amax(0)
-    middle, size = (low + high) / 2, float((high - low).norm())
+    centre, size = (low + high) / 2, float((high - low).norm())
     painter, tiles = mesh_painter or MeshPainter(body.faces), []
     for name in VIEWS:
         rotation = torch.stack(looks[name])
-        spread = ((vertices - middle) @ rotation.T)[:, :2].abs().max()
+        spread = ((vertices - centre) @ rotation.T)[:, :2].abs().max()
         focal = _FILLED * 0.5 * side_px * _FAR * size / float(spread.clamp_min(1e-9))
-        camera = _camera(name, rotation, middle, _FAR * size, focal, side_px)
+        camera = _camera(name, rotation, centre, _FAR * size, focal, side_px)
         canvas = np.full((side_px, side_px, 3), _PAPER, np.uint8)
         if bool(vertices.isfinite().all()):
             canvas = painter.paint(canvas, vertices, camera, tuple(c / 255 for c in BODY.colour), 1.0)

@@ -43,8 +43,8 @@ def sample_image(dataset: Any, sample: int, body: SMIL | None) -> UInt8[np.ndarr
         arrays = {n: torch.from_numpy(np.asarray(getattr(record, n)[c : c + 1])) for n in fields}
         camera = Cameras((dataset.camera_names[c],), **arrays)
         pixels, _, valid = camera.project(torch.from_numpy(np.nan_to_num(points)))
-        there = valid[0].numpy() & np.isfinite(points).all(-1)
-        shown = ShownBody(vertices, np.where(there[:, None], pixels[0].numpy(), np.nan))
+        present = valid[0].numpy() & np.isfinite(points).all(-1)
+        shown = ShownBody(vertices, np.where(present[:, None], pixels[0].numpy(), np.nan))
         labels = np.where(record.confidence2d[c][:, None] > 0, record.keypoints2d[c], np.nan)
         view = enlarge(dataset.image(sample, int(c)), camera, IMAGE_PX)
         panels.append(Panel(f'{camera.names[0]}  frame {record.frame}', view, labels, body=shown))

@@ -38,9 +38,9 @@ def lookup_page(
     empty = [row.data for row in rows if not row.model]
     lines = [f'{body.name}: {body.n_joints} joints, {body.n_vertices} vertices. Axes: {axes.source}.']
     if rows:
-        found = len(rows) - len(empty)
+        result = len(rows) - len(empty)
         lines.append(
-            f'{found} of {len(rows)} annotated keypoints have a proposed place. Look at each one below.'
+            f'{result} of {len(rows)} annotated keypoints have a proposed place. Look at each one below.'
         )
     if empty:
         lines.append(f'Without a place: {", ".join(empty)}. Write one into the table, or leave them out.')
@@ -107,7 +107,7 @@ def _place(mark: Landmark, body: BodyModelData) -> tuple[float, float, float]:
 
 
 def place_of(definition: str | Mapping[int, float], body: BodyModelData) -> tuple[float, float, float]:
-    """Give where a joint or a weighted few vertices lie at rest."""
+    """Return where a joint or a weighted few vertices lie at rest."""
     if isinstance(definition, str):
         return _triple(body.joints[body.joint_names.index(definition)])
     return _triple(sum(weight * body.v_template[vertex] for vertex, weight in definition.items()))

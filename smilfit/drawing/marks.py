@@ -16,7 +16,7 @@ LEAST_LETTERS = 0.4
 
 
 def scale_of(image: np.ndarray) -> float:
-    """Say how large marks and letters are in an image: they grow with its shorter side."""
+    """Return how large marks and letters are in an image: they grow with its shorter side."""
     return max(min(image.shape[:2]) / 500.0, 0.6)
 
 
@@ -29,13 +29,13 @@ class Mark(ABC):
 
     @property
     def hex(self) -> str:
-        """Give the colour as pages write it."""
+        """Return the colour as pages write it."""
         return '#' + ''.join(f'{c:02x}' for c in self.colour)
 
     @property
     @abstractmethod
     def css(self) -> str:
-        """Give the form as the style of a box in a page."""
+        """Return the form as the style of a box in a page."""
 
     @abstractmethod
     def stamp_all(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
@@ -51,7 +51,7 @@ class Dot(Mark):
 
     @property
     def css(self) -> str:
-        """Give a box's style."""
+        """Return a box's style."""
         return f'border-radius:50%;border:1px solid #000;background:{self.hex}'
 
     def stamp_all(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
@@ -64,7 +64,7 @@ class Ring(Mark):
 
     @property
     def css(self) -> str:
-        """Give a box's style."""
+        """Return a box's style."""
         return f'border-radius:50%;border:3px solid {self.hex}'
 
     def stamp_all(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
@@ -78,7 +78,7 @@ class Surface(Mark):
 
     @property
     def css(self) -> str:
-        """Give a box's style."""
+        """Return a box's style."""
         return f'border:1px solid #000;background:{self.hex}'
 
     def stamp_all(self, canvas: np.ndarray, at: np.ndarray, scale: float) -> None:
@@ -101,7 +101,7 @@ MARKS = (*FIT_MARKS, START_BODY)
 
 
 def animal_surfaces(names: Sequence[str]) -> tuple[Surface, ...]:
-    """Give several animals colours of their own; beyond six they come again."""
+    """Return several animals colours of their own; beyond six they come again."""
     return tuple(Surface(name, _ANIMALS[i % len(_ANIMALS)]) for i, name in enumerate(names))
 
 
@@ -167,7 +167,7 @@ def _annuli(canvas: np.ndarray, at: np.ndarray, radii: tuple[float, float], colo
 
 @lru_cache(4096)
 def _annulus(radii: tuple[float, float], colour: tuple, x: int, y: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give a square around a form, its centre at (x, y) parts of a px: what is kept of an image, what is added.
+    """Return a square around a form, its centre at (x, y) parts of a px: what is kept of an image, what is added.
 
     Kept, because marks are many and alike. Half a grey level is added to what is rounded by cutting off.
     """

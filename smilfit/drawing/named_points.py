@@ -66,9 +66,9 @@ def plot_named_points(
         colours: of the points, such as '#f0e442'; that of annotated points if None.
     """
     height, width = image.shape[:2]
-    there = [k for k in range(len(names)) if np.isfinite(xy[k]).all()]
-    middle = float(np.median(xy[there, 0])) if there else width / 2
-    left, right = ([k for k in there if (xy[k, 0] < middle) == side] for side in (True, False))
+    valid = [k for k in range(len(names)) if np.isfinite(xy[k]).all()]
+    centre = float(np.median(xy[valid, 0])) if valid else width / 2
+    left, right = ([k for k in valid if (xy[k, 0] < centre) == side] for side in (True, False))
     tall = max(_WIDTH * height / width, _LINE * max(len(left), len(right), 1))
     figure = new_figure(_WIDTH + 2 * _MARGIN, tall + (0.4 if title else 0.1))
     axes = figure.add_subplot()
@@ -112,10 +112,10 @@ def crop_around(
     image: UInt8[np.ndarray, 'H W 3'], xy: Float[np.ndarray, 'K 2'], side_px: int = 600
 ) -> tuple[UInt8[np.ndarray, 'h w 3'], Float[np.ndarray, 'K 2']]:
     """Cut a square around the finite points, a third larger than they, and enlarge it; the points go along."""
-    there = xy[np.isfinite(xy).all(-1)]
-    if not len(there):
+    valid = xy[np.isfinite(xy).all(-1)]
+    if not len(valid):
         return image, xy
-    low, high = there.min(0), there.max(0)
+    low, high = valid.min(0), valid.max(0)
     side = max(1.4 * float((high - low).max()), 16.0)
     corner = (low + high - side) / 2
     scale = side_px / side
@@ -175,7 +175,7 @@ def _pixels(camera: Cameras, places: Float[np.ndarray, 'K 3']) -> Float[np.ndarr
 def _hidden(
     rendered: RenderOutput, camera: Cameras, places: Float[np.ndarray, 'K 3'], deep: float
 ) -> Bool[np.ndarray, ' K']:
-    """Say which places lie deeper than so much below the first surface; none where there are no depths."""
+    """Return which places lie deeper than so much below the first surface; none where there are no depths."""
     if rendered.depth is None or not len(places):
         return np.zeros(len(places), bool)
     pixels, depth, _ = camera.project(torch.from_numpy(places).to(camera.K).unsqueeze(0))

@@ -68,12 +68,12 @@ class Panel:
 
     @property
     def all_bodies(self) -> tuple[ShownBody, ...]:
-        """Give the one body and the several."""
+        """Return the one body and the several."""
         return self.bodies if self.body is None else (self.body, *self.bodies)
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """Give what the panel may show; it does not depend on what is visible in one frame of a video."""
+        """Return what the panel may show; it does not depend on what is visible in one frame of a video."""
         surfaces = tuple(body.surface for body in self.all_bodies)
         return (ANNOTATED, FITTED, *surfaces) if surfaces else (ANNOTATED,)
 
@@ -90,7 +90,7 @@ class OverlayPainter:
         self.mesh_painter = mesh_painter or MeshPainter(faces)
 
     def normals(self, vertices: Float[Tensor, 'V 3']) -> Float[Tensor, 'V 3'] | None:
-        """Give what `ShownBody.normals` takes; None of a body that is not drawn."""
+        """Return what `ShownBody.normals` takes; None of a body that is not drawn."""
         return self.mesh_painter.normals(vertices) if bool(vertices.isfinite().all()) else None
 
     def draw(self, panels: Sequence[Panel], columns: int | None = None) -> UInt8[np.ndarray, 'H W 3']:
@@ -100,8 +100,8 @@ class OverlayPainter:
             panels: at least one.
             columns: how many beside each other; None chooses.
         """
-        there = {mark for panel in panels for mark in panel.marks}
-        return with_legend([self.tile(panel) for panel in panels], [m for m in MARKS if m in there], columns)
+        valid = {mark for panel in panels for mark in panel.marks}
+        return with_legend([self.tile(panel) for panel in panels], [m for m in MARKS if m in valid], columns)
 
     def tile(self, panel: Panel) -> UInt8[np.ndarray, 'H W 3']:
         """Draw one panel, without a legend: mesh, its keypoints, then what was annotated, and the label."""
@@ -149,7 +149,7 @@ def with_legend(
 
 
 def _distance(view: View) -> Callable[[ShownBody], float]:
-    """Tell how far bodies are from a view's camera."""
+    """Return how far bodies are from a view's camera."""
     eye = view.camera.centres().reshape(-1, 3)[0].cpu()
     return lambda body: float((body.vertices.cpu().mean(0) - eye).norm())
 

@@ -56,7 +56,7 @@ def add_point_sections(
 
 
 def point_summary(benchmark: PointBenchmark) -> list[str]:
-    """Say in plain sentences how near the fit is to its points."""
+    """Report in plain sentences how near the fit is to its points."""
     if not np.isfinite(benchmark.median()):
         return ['No frame has a fit beside a point.']
     half, most = (length_text(benchmark.percentile(p), benchmark.unit) for p in (50, 90))
@@ -68,7 +68,7 @@ def point_summary(benchmark: PointBenchmark) -> list[str]:
 
 
 def point_rows(benchmark: PointBenchmark) -> list[dict[str, Any]]:
-    """Give the table of keypoints."""
+    """Return the table of keypoints."""
     return [
         {
             'keypoint': name,

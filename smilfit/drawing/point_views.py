@@ -51,9 +51,9 @@ class PointPainter:
         self.renderer = renderer or ZBufferRenderer()
         axes = body_axes(body.data)
         own = torch.from_numpy(np.stack((axes.forward, axes.left, axes.up)))
-        turn = axis_angle_to_rotmat(params.as_axis_angle().global_orient.detach().cpu().double())
+        rotation = axis_angle_to_rotmat(params.as_axis_angle().global_orient.detach().cpu().double())
         # Rows: the animal's forward, left and up in the world.
-        self._axes = torch.einsum('bij,kj->bki', turn, own)
+        self._axes = torch.einsum('bij,kj->bki', rotation, own)
         # Of the points, or of a skin that reaches far beyond them.
         self._size = max(float(extent(given)), self._skin())
 
@@ -82,19 +82,19 @@ class PointPainter:
         self, row: int, vertices: Tensor, fitted: Tensor, angle: float, tilt: float, text: str
     ) -> UInt8[np.ndarray, 'H W 3']:
         canvas = np.full((self.side_px, self.side_px, 3), _PAPER, np.uint8)
-        there = self.given.visible[row].cpu()
+        valid = self.given.visible[row].cpu()
         given = self.given.xyz[row].cpu().double()
-        middle = 0.5 * (fitted.amin(0) + fitted.amax(0))
+        centre = 0.5 * (fitted.amin(0) + fitted.amax(0))
         if not bool(vertices.isfinite().all()):
-            middle = given[there].mean(0) if bool(there.any()) else torch.zeros(3).double()
-        camera = self._camera(row, middle, angle, tilt)
+            centre = given[valid].mean(0) if bool(valid.any()) else torch.zeros(3).double()
+        camera = self._camera(row, centre, angle, tilt)
         if len(self.body.faces) and bool(vertices.isfinite().all()):
             render = self.renderer(vertices.float().unsqueeze(0), self.body.faces.cpu(), camera)
             canvas = overlay(canvas, render, 0, 0.75, tuple(c / 255 for c in BODY.colour))
         scale = scale_of(canvas)
         points = self._pixels(camera, torch.cat((given, fitted)))
         seen, made = points[: len(given)], points[len(given) :]
-        for k in there.nonzero().flatten().tolist():
+        for k in valid.nonzero().flatten().tolist():
             if np.isfinite(made[k]).all():
                 ends = [tuple(int(v) for v in np.round(p * 16)) for p in (seen[k], made[k])]
                 cv2.line(canvas, *ends, (0, 0, 0), max(1, round(scale)), cv2.LINE_AA, 4)

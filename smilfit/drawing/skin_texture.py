@@ -27,7 +27,7 @@ class SkinTexture:
     def colours(
         self, corners: Int[np.ndarray, 'N 3'], weights: Float[np.ndarray, 'N 3']
     ) -> Float[np.ndarray, 'N 3']:
-        """Give the colours of points in triangles: corners are vertices, weights how near each is."""
+        """Return the colours of points in triangles: corners are vertices, weights how near each is."""
         at = np.einsum('nk,nkc->nc', weights, self.uv[corners])
         known = np.isfinite(at).all(1)
         # Images repeat beyond their borders.
@@ -35,8 +35,8 @@ class SkinTexture:
         height, width = self.image.shape[:2]
         row = np.minimum((at[:, 1] * height).astype(int), height - 1)
         column = np.minimum((at[:, 0] * width).astype(int), width - 1)
-        found = self.image[row, column]
-        return np.where(known[:, None], found, self.image.reshape(-1, 3).mean(0)).astype(np.float32)
+        result = self.image[row, column]
+        return np.where(known[:, None], result, self.image.reshape(-1, 3).mean(0)).astype(np.float32)
 
 
 def read_skin_texture(path: str | Path, n_vertices: int) -> SkinTexture:

@@ -87,7 +87,7 @@ def add_verdict(
 
 
 def _add_ellipses(report: Report, cameras: Sequence[Mapping[str, Any]]) -> None:
-    """Say how many labels of cameras that were left out lie in the fit's ellipses; nothing where it has none."""
+    """Return how many labels of cameras that were left out lie in the fit's ellipses; nothing where it has none."""
     known = [row for row in cameras if float(row.get('left_out_inside', 'nan')) >= 0]
     if not known:
         return
@@ -111,7 +111,7 @@ def _add_ellipses(report: Report, cameras: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _counted(verdict: Verdict) -> str:
-    """Say how many frames have which word."""
+    """Return how many frames have which word."""
     words = list(dict.fromkeys(verdict.frame_words))
     return ', '.join(f'{verdict.count(word)} {word}' for word in words)
 

@@ -60,15 +60,15 @@ def _check_written(temporary: Path, path: Path, written: int) -> None:
     """Count what was written: the encoder says nothing of a write that failed."""
     import cv2
 
-    video, there = cv2.VideoCapture(str(temporary)), 0
+    video, valid = cv2.VideoCapture(str(temporary)), 0
     # Frames as they lie in the file, which need not be decoded to be counted.
     video.set(cv2.CAP_PROP_FORMAT, -1)
     while video.grab():
-        there += 1
+        valid += 1
     video.release()
-    if there != written:
+    if valid != written:
         raise OSError(
-            f'{path}: the video must hold the {written} frames that were written; it holds {there}. '
+            f'{path}: the video must hold the {written} frames that were written; it holds {valid}. '
             f'{free_space(path)} Is the disk full? Make room, and give the command again.'
         )
 

@@ -36,11 +36,11 @@ def follow(
     centre, extent, seen = (torch.cat(parts).numpy() for parts in zip(*boxes))
     affine = np.zeros((*seen.shape, 2, 3))
     for c in range(len(cameras)):
-        there = seen[:, c]
-        middle = cameras.size[c].numpy() / 2
-        path = np.where(there[:, None], centre[:, c], np.nan if there.any() else middle)
+        valid = seen[:, c]
+        centre_point = cameras.size[c].numpy() / 2
+        path = np.where(valid[:, None], centre[:, c], np.nan if valid.any() else centre_point)
         path = _smooth(_fill(path))
-        side = margin * (np.percentile(extent[there, c], 90) if there.any() else float(cameras.size[c].max()))
+        side = margin * (np.percentile(extent[valid, c], 90) if valid.any() else float(cameras.size[c].max()))
         scale = side_px / max(side, 8.0)
         affine[:, c, 0, 0] = affine[:, c, 1, 1] = scale
         affine[:, c, :, 2] = (side_px - 1) / 2 - scale * path
@@ -49,7 +49,7 @@ def follow(
 
 @torch.no_grad()
 def _boxes(cameras: Cameras, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give centres and longer sides of what cameras see of an animal, px, and whether they see any of it."""
+    """Return centres and longer sides of what cameras see of an animal, px, and whether they see any of it."""
     pixels, _, valid = cameras.project(points.to(cameras.K))
     hidden = ~valid.unsqueeze(-1)
     low = pixels.masked_fill(hidden, float('inf')).amin(2)
@@ -93,7 +93,7 @@ class View:
 
     @cached_property
     def camera(self) -> Cameras:
-        """Give the camera of the shown image."""
+        """Return the camera of the shown image."""
         height, width = self.image.shape[:2]
         size = torch.tensor([[width, height]]).to(self.behind.K)
         return self.behind.transformed(torch.as_tensor(self.affine)[None].to(self.behind.K), size)

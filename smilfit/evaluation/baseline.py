@@ -94,12 +94,13 @@ def place_at_prediction(
     common = common if counting is None else common & counting
     source = np.broadcast_to(np.nan_to_num(pose), predicted.shape)
     placed = align_similarity(source, np.where(common[..., None], predicted, 0.0), common * 1.0)
-    there = np.isfinite(pose).all(-1) & (common.sum(1) >= 3)[:, None]
-    return np.where(there[..., None], placed, np.nan)
+    valid = np.isfinite(pose).all(-1) & (common.sum(1) >= 3)[:, None]
+    return np.where(valid[..., None], placed, np.nan)
 
 
 def compared_keypoints(
     seen2d: Bool[np.ndarray, 'B C K'], seen3d: Bool[np.ndarray, 'B K']
 ) -> Bool[np.ndarray, 'B K']:
-    """Say which predicted keypoints are compared with a truth: in space, or in images where too few are in space."""
+    """Return which predicted keypoints are compared with a truth: in space, or in images where too few are in
+    space."""
     return np.where((seen3d.sum(1) >= 3)[:, None], seen3d, seen2d.any(1))

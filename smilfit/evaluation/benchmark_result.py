@@ -111,8 +111,8 @@ class BenchmarkResult:
     def sources(self) -> tuple[str, ...]:
         """Whose errors can be asked for: the model, and the baselines that were given."""
         baseline, pose = self.baseline3d is not None, self.mean_pose is not None
-        there = (True, baseline, baseline, pose, pose, self.mean_place2d is not None)
-        return tuple(s for s, ok in zip(SOURCES, there) if ok)
+        valid = (True, baseline, baseline, pose, pose, self.mean_place2d is not None)
+        return tuple(s for s, ok in zip(SOURCES, valid) if ok)
 
     def errors(self, source: str = MODEL) -> Errors:
         """Measure the errors of the model or of a baseline (one of `sources`)."""
@@ -144,8 +144,8 @@ class BenchmarkResult:
         return np.broadcast_to(pose, self.truth3d.shape)
 
     def _errors2d(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found, truth = (map_pixels(pixels, self.to_original) for pixels in (predicted, self.truth2d))
-        return distances(predicted, self.truth2d, self.seen2d), distances(found, truth, self.seen2d)
+        result, truth = (map_pixels(pixels, self.to_original) for pixels in (predicted, self.truth2d))
+        return distances(predicted, self.truth2d, self.seen2d), distances(result, truth, self.seen2d)
 
     def _errors3d(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         args = (predicted, self.truth3d, self.seen3d)
@@ -170,10 +170,10 @@ class BenchmarkResult:
         """
         with reading(path, 'a benchmark result'):
             arrays: dict[str, Any] = dict(read_npz(path, what='a benchmark result'))
-            found, version = str(arrays.pop('format', '')), int(arrays.pop('version', 0))
-            if found != FORMAT or version > FORMAT_VERSION:
+            result, version = str(arrays.pop('format', '')), int(arrays.pop('version', 0))
+            if result != FORMAT or version > FORMAT_VERSION:
                 raise BadFileError(
-                    f'{path}: format must be {FORMAT!r} up to version {FORMAT_VERSION}; got {shorten(found)!r} '
+                    f'{path}: format must be {FORMAT!r} up to version {FORMAT_VERSION}; got {shorten(result)!r} '
                     f'version {version}. Write it with BenchmarkResult.save, or update smilfit.'
                 )
             arrays |= {name: tuple(str(text) for text in arrays[name]) for name in TEXTS}

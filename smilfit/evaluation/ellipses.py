@@ -42,7 +42,7 @@ class ShareInside:
 
 
 def radii(expected: ExpectedKeypoints, seen: Keypoints2d, noise_px: float) -> Float[Tensor, 'B C K']:
-    """Give by how many standard deviations labels miss what is expected, along the ellipse through them.
+    """Return by how many standard deviations labels miss what is expected, along the ellipse through them.
 
     NaN without a label or an interval. The labels are such as the fit was not given.
 
@@ -60,18 +60,19 @@ def radii(expected: ExpectedKeypoints, seen: Keypoints2d, noise_px: float) -> Fl
 
 
 def radius_of(share: float) -> float:
-    """Give the radius, in standard deviations, of an ellipse that holds a share of a normal distribution."""
+    """Return the radius, in standard deviations, of an ellipse that holds a share of a normal distribution."""
     return math.sqrt(-2 * math.log1p(-share))
 
 
 def scale_of(found: Tensor, share: float = SHARE) -> float:
-    """Give the scale of standard deviations by which ellipses hold the share that they should; NaN of few labels."""
+    """Return the scale of standard deviations by which ellipses hold the share that they should; NaN of few
+    labels."""
     known = found[found.isfinite()]
     return float(known.quantile(share)) / radius_of(share) if len(known) >= LEAST_LABELS else float('nan')
 
 
 def share_inside(found: Tensor, share: float = SHARE, scale: float = 1.0) -> float:
-    """Give how many labels lie in ellipses that should hold a share of them; NaN without any."""
+    """Return how many labels lie in ellipses that should hold a share of them; NaN without any."""
     known = found[found.isfinite()]
     if not len(known) or math.isnan(scale):
         return float('nan')
@@ -81,7 +82,7 @@ def share_inside(found: Tensor, share: float = SHARE, scale: float = 1.0) -> flo
 def scaled_by_other_cameras(
     found: Mapping[str, Float[Tensor, 'B K']], share: float = SHARE
 ) -> dict[str, ShareInside]:
-    """Say of each camera how many of its labels lie in ellipses of the scale that the other cameras call for.
+    """Return for each camera how many of its labels lie in ellipses of the scale that the other cameras call for.
 
     Args:
         found: by camera, the `radii` of its labels in a fit without it.

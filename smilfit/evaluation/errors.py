@@ -46,7 +46,7 @@ def mean_error(errors: Float[np.ndarray, '*s'], weights: Weights) -> float:
 
 
 def pck(errors_px: Float[np.ndarray, '*s'], weights: Weights, threshold: int | float) -> float:
-    """Give the share of keypoints that lie within `threshold` px of the truth (PCK)."""
+    """Return the share of keypoints that lie within `threshold` px of the truth (PCK)."""
     kept, weight = _counted(errors_px, weights)
     return float(weight[kept <= threshold].sum() / weight.sum()) if len(kept) else float('nan')
 
@@ -56,7 +56,7 @@ def pck_curve(
     weights: Weights,
     thresholds_px: Float[np.ndarray, 'T'] = PCK_THRESHOLDS_PX,
 ) -> Float[np.ndarray, 'T']:
-    """Give the PCK at each threshold, 1 to 50 px unless given others."""
+    """Return the PCK at each threshold, 1 to 50 px unless given others."""
     kept, weight = _counted(errors_px, weights)
     if not len(kept):
         return np.full(len(thresholds_px), np.nan)
@@ -68,13 +68,13 @@ def pck_curve(
 def percentiles(
     errors: Float[np.ndarray, '*s'], weights: Weights, at: Sequence[int | float] = PERCENTILES
 ) -> Float[np.ndarray, ' q']:
-    """Give percentiles of the errors that count (linear between neighbours); weights only choose."""
+    """Return percentiles of the errors that count (linear between neighbours); weights only choose."""
     kept, _ = _counted(errors, weights)
     if not len(kept):
         return np.full(len(at), np.nan)
     huge = 1e200  # stands for inf, whose interpolation would be NaN
-    found = np.percentile(np.minimum(kept, huge), at)
-    return np.where(found > huge * 1e-20, np.inf, found)
+    result = np.percentile(np.minimum(kept, huge), at)
+    return np.where(result > huge * 1e-20, np.inf, result)
 
 
 def by_group(

@@ -32,18 +32,18 @@ def errors_against_truth(
     """
     points = fitted.detach().cpu().double().numpy()
     true, seen = truth.xyz.cpu().double().numpy(), (truth.confidence > 0).cpu().numpy()
-    found = {f'mpjpe_{unit}': mpjpe(points, true, seen), f'pa_mpjpe_{unit}': pa_mpjpe(points, true, seen)}
+    result = {f'mpjpe_{unit}': mpjpe(points, true, seen), f'pa_mpjpe_{unit}': pa_mpjpe(points, true, seen)}
     if placed is not None:
         shared = seen & (placed.confidence > 0).cpu().numpy()
         without = placed.xyz.cpu().double().numpy()
-        found[f'mpjpe_shared_{unit}'] = mpjpe(points, true, shared)
-        found[f'mpjpe_shared_triangulated_{unit}'] = mpjpe(without, true, shared)
+        result[f'mpjpe_shared_{unit}'] = mpjpe(points, true, shared)
+        result[f'mpjpe_shared_triangulated_{unit}'] = mpjpe(without, true, shared)
     if len(true) and seen.sum(1).max() >= 3:
         pose = mean_pose(true, seen)
         at_place = place_at_prediction(pose, points, seen)
-        found[f'mpjpe_mean_pose_at_predicted_place_{unit}'] = mpjpe(at_place, true, seen)
-        found[f'pa_mpjpe_mean_pose_{unit}'] = pa_mpjpe(np.broadcast_to(pose, true.shape), true, seen)
-    return {name: float(value) for name, value in found.items() if not np.isnan(value)}
+        result[f'mpjpe_mean_pose_at_predicted_place_{unit}'] = mpjpe(at_place, true, seen)
+        result[f'pa_mpjpe_mean_pose_{unit}'] = pa_mpjpe(np.broadcast_to(pose, true.shape), true, seen)
+    return {name: float(value) for name, value in result.items() if not np.isnan(value)}
 
 
 # Labels that are triangulated to less than this were made, not seen.
@@ -95,8 +95,8 @@ class FitBenchmark:
     against_truth: dict[str, int | float] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, int | float]:
-        """Give all scalars by name, each name with its unit."""
-        found: dict[str, int | float] = {'n_frames': self.n_frames, 'n_frames_finite': self.n_frames_finite}
+        """Return all scalars by name, each name with its unit."""
+        result: dict[str, int | float] = {'n_frames': self.n_frames, 'n_frames_finite': self.n_frames_finite}
         for row in self.cameras:
             values = {
                 'median_fitted_px': row.median_fitted_px,
@@ -104,8 +104,8 @@ class FitBenchmark:
                 'median_given_px': row.given_px,
                 'ratio_to_triangulated': row.ratio,
             }
-            found |= {f'{row.camera}/{k}': v for k, v in values.items() if v is not None}
-        return found | self.against_truth
+            result |= {f'{row.camera}/{k}': v for k, v in values.items() if v is not None}
+        return result | self.against_truth
 
 
 def fit_benchmark(
@@ -188,13 +188,13 @@ def _errors_of(seen: Keypoints2d, points: Keypoints3d | None) -> Float[np.ndarra
 
 
 def _camera(name: str, fitted: np.ndarray, placed: np.ndarray, given: np.ndarray) -> CameraFit:
-    there = ~np.isnan(fitted)
-    p90 = float(percentiles(fitted, there, (90,))[0]) if there.any() else None
+    valid = ~np.isnan(fitted)
+    p90 = float(percentiles(fitted, valid, (90,))[0]) if valid.any() else None
     # A point without an image here says nothing of the camera.
     common = np.isfinite(placed)
     return CameraFit(
         name,
-        int(there.sum()),
+        int(valid.sum()),
         _median(fitted),
         p90,
         n_common=int(common.sum()),
@@ -205,8 +205,8 @@ def _camera(name: str, fitted: np.ndarray, placed: np.ndarray, given: np.ndarray
 
 
 def _median(errors: np.ndarray) -> float | None:
-    there = ~np.isnan(errors)
-    return float(percentiles(errors, there, (50,))[0]) if there.any() else None
+    valid = ~np.isnan(errors)
+    return float(percentiles(errors, valid, (50,))[0]) if valid.any() else None
 
 
 def _against_truth(
@@ -217,11 +217,11 @@ def _against_truth(
     true_vertices: Tensor | None,
     unit: str,
 ) -> dict[str, int | float]:
-    found = {} if truth is None else errors_against_truth(fitted, truth, placed, unit)
+    result = {} if truth is None else errors_against_truth(fitted, truth, placed, unit)
     if vertices is not None and true_vertices is not None:
         distance = (vertices.detach() - true_vertices).norm(dim=-1)
-        found[f'vertex_error_{unit}'] = float(distance.double().mean())
-    return found
+        result[f'vertex_error_{unit}'] = float(distance.double().mean())
+    return result
 
 
 def _check(

@@ -168,8 +168,8 @@ def _keypoints_of(body: SMIL, given: dict[str, np.ndarray], names: Sequence[str]
 def _project(cameras: Cameras, xyz: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Project points into the stored images; NaN where a point or a view is not there."""
     pixels, _, valid = cameras.project(torch.from_numpy(np.nan_to_num(xyz)))
-    there = valid.numpy() & mask[..., None] & np.isfinite(xyz).all(-1)[:, None]
-    return np.where(there[..., None], pixels.numpy(), np.nan)
+    present = valid.numpy() & mask[..., None] & np.isfinite(xyz).all(-1)[:, None]
+    return np.where(present[..., None], pixels.numpy(), np.nan)
 
 
 def _camera(stored: _Stored, c: int, side: int) -> CameraFigures:
@@ -271,7 +271,7 @@ def _shape(stored: _Stored, data: BodyModelData, names: Sequence[str]) -> ShapeA
 
 
 def _mirrored(stored: _Stored, data: BodyModelData, names: Sequence[str]) -> float:
-    """Give the share of samples whose 3D points fit the mirrored rest pose clearly better than the rest pose."""
+    """Return the share of samples whose 3D points fit the mirrored rest pose clearly better than the rest pose."""
     columns, rest = _of_joints(stored, data, names)
     better = []
     for xyz, known in zip(stored.xyz[:, columns], stored.known[:, columns]):
@@ -283,7 +283,7 @@ def _mirrored(stored: _Stored, data: BodyModelData, names: Sequence[str]) -> flo
 
 
 def _similarity_residuals(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Give the squared distances that the best similarity leaves, without and with a reflection (Umeyama, 1991)."""
+    """Return the squared distances that the best similarity leaves, without and with a reflection (Umeyama, 1991)."""
     a, b = a - a.mean(0), b - b.mean(0)
     u, s, v = np.linalg.svd(a.T @ b)
     sign = np.sign(np.linalg.det(u @ v))

@@ -30,7 +30,7 @@ class ImageFigures:
     reason: str = ''
 
     def row(self) -> dict[str, Any]:
-        """Give the image's line of a table."""
+        """Return the image's line of a table."""
         line: dict[str, Any] = {
             'picture': self.fit.label,
             'annotation': self.entry,
@@ -49,9 +49,9 @@ PictureFigures = ImageFigures
 
 def summary(figures: Sequence[ImageFigures]) -> dict[str, Any]:
     """Average the figures of the fits and of their starts."""
-    found: dict[str, Any] = {'n_pictures': len(figures), 'fit': mean_of([one.fit for one in figures])}
+    result: dict[str, Any] = {'n_pictures': len(figures), 'fit': mean_of([one.fit for one in figures])}
     starts = [one.start for one in figures if one.start is not None]
-    return found | ({'start': mean_of(starts)} if starts else {})
+    return result | ({'start': mean_of(starts)} if starts else {})
 
 
 def write_figures(folder: Path, figures: Sequence[ImageFigures]) -> None:

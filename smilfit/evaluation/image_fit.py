@@ -30,12 +30,12 @@ class ImageFit:
     iou: float | None
 
     def numbers(self) -> dict[str, int | float | None]:
-        """Give all figures by name."""
+        """Return all figures by name."""
         return {name: value for name, value in asdict(self).items() if name != 'label'}
 
 
 def mask_iou(predicted: Bool[np.ndarray, 'H W'], mask: Bool[np.ndarray, 'H W']) -> float:
-    """Give intersection over union of two silhouettes; two empty ones are equal."""
+    """Return intersection over union of two silhouettes; two empty ones are equal."""
     union = int((predicted | mask).sum())
     return int((predicted & mask).sum()) / union if union else 1.0
 
@@ -79,9 +79,9 @@ def image_fit(
 
 def mean_of(fits: Sequence[ImageFit]) -> dict[str, float]:
     """Average each figure over the images that have it; a figure that none has is left out."""
-    found = {}
+    result = {}
     for name in ('median_px', 'pck_5px', 'pck_area', 'iou'):
         values = [v for v in (getattr(fit, name) for fit in fits) if v is not None]
         if values:
-            found[f'mean_{name}'] = float(np.mean(values))
-    return found
+            result[f'mean_{name}'] = float(np.mean(values))
+    return result

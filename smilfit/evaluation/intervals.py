@@ -37,13 +37,13 @@ class ExpectedKeypoints:
     valid: Bool[Tensor, 'B C K']
 
     def sd(self, noise_px: float = 0.0) -> Float[Tensor, 'B C K 2']:
-        """Give standard deviations of coordinates, of labels if their noise is given."""
+        """Return standard deviations of coordinates, of labels if their noise is given."""
         return (self._variance() + noise_px**2).sqrt()
 
     def scores(
         self, seen: Keypoints2d, noise_px: float, fitted: Sequence[str] = ()
     ) -> Float[Tensor, 'B C K 2']:
-        """Give by how many standard deviations labels miss what is expected; NaN without a label or an interval.
+        """Return by how many standard deviations labels miss what is expected; NaN without a label or an interval.
 
         Args:
             seen: labels, of the cameras of these expectations.
@@ -72,9 +72,9 @@ class ExpectedKeypoints:
         errors = self._errors(seen)
         low, high = 0.0, 2 * float(errors[errors.isfinite()].abs().max()) + 1e-6
         for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            inside = held(self.scores(seen, middle, seen.rig.names), share)
-            low, high = (middle, high) if inside < share else (low, middle)
+            centre = 0.5 * (low + high)
+            inside = held(self.scores(seen, centre, seen.rig.names), share)
+            low, high = (centre, high) if inside < share else (low, centre)
         return 0.5 * (low + high)
 
     def _variance(self) -> Float[Tensor, 'B C K 2']:
@@ -88,7 +88,7 @@ class ExpectedKeypoints:
 def expected_keypoints(
     result: FitResult, cameras: Cameras, names: Sequence[str] | None = None
 ) -> ExpectedKeypoints:
-    """Give where a fit expects keypoints in images.
+    """Return where a fit expects keypoints in images.
 
     Args:
         result: a fit with its covariance and its body.
@@ -128,7 +128,7 @@ def in_cameras(
 
 
 def held(scores: Tensor, share: float) -> float:
-    """Give how many of the scores lie in intervals that should hold a share of them; NaN if there is none."""
+    """Return how many of the scores lie in intervals that should hold a share of them; NaN if there is none."""
     known = scores[scores.isfinite()].abs()
     if not len(known):
         return float('nan')

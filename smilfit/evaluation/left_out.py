@@ -78,7 +78,7 @@ class MultiViewPoseMetric(BaseMetric):
         return None if value is None else np.asarray(value, dtype=np.float64)
 
     def _places(self) -> np.ndarray | None:
-        """Give the mean places (C, K, 2) of the test's cameras; None where training knew none of them."""
+        """Return the mean places (C, K, 2) of the test's cameras; None where training knew none of them."""
         places, names = self._known('mean_place') or {}, self._known('camera_names') or ()
         known = {name: np.asarray(places[name], dtype=np.float64) for name in names if name in places}
         if not known:
@@ -171,7 +171,7 @@ def project_answer(points: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
 
 
 def _of_sample(data_batch: Any, i: int, key: str) -> Tensor:
-    """Give one of the inputs of a sample."""
+    """Return one of the inputs of a sample."""
     if not isinstance(data_batch, Mapping) or 'inputs' not in data_batch:
         raise ValueError(
             'MultiViewPoseMetric: the batch must hold the given cameras as "inputs" for the baseline; got '
@@ -222,11 +222,11 @@ def _judge_view(model: Any, batch: dict[str, Any], camera: int, judge: MultiView
     views[:, camera] = False
     samples = model.test_step({**batch, 'inputs': {**batch['inputs'], 'view_mask': views}})
     only = torch.arange(views.shape[1]) == camera
-    found = []
+    result = []
     for i, sample in enumerate(samples):
         points = np.asarray(torch.as_tensor(sample['keypoints3d']).cpu(), dtype=np.float64)
-        found.append({**sample, 'keypoints2d': project_answer(points, batch, i), 'view_mask': only})
-    judge.process(batch, found)
+        result.append({**sample, 'keypoints2d': project_answer(points, batch, i), 'view_mask': only})
+    judge.process(batch, result)
 
 
 def _rows(value: Any, rows: Tensor) -> Any:
@@ -236,10 +236,10 @@ def _rows(value: Any, rows: Tensor) -> Any:
 
 
 def _numbers(result: BenchmarkResult, threshold_px: int | float) -> dict[str, int | float]:
-    found: dict[str, int | float] = {}
+    matches: dict[str, int | float] = {}
     for source in result.sources:
         # Only the images are another question than before.
         errors = replace(result.errors(source), world=None, aligned=None)
         figures = figures_of(errors, f'{INFIX[source]}_left_out', threshold_px, unit_suffix(result.unit))
-        found |= {figure.name: figure.value() for figure in figures}
-    return {name: value for name, value in found.items() if not np.isnan(value)}
+        matches |= {figure.name: figure.value() for figure in figures}
+    return {name: value for name, value in matches.items() if not np.isnan(value)}

@@ -8,7 +8,8 @@ _COLUMNS = {'keypoints': 'keypoints alone', 'masks': 'with masks', 'another_fram
 
 
 def mask_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give a fit's IoU of silhouettes and masks by camera, frames that took no part in the shape first; none without.
+    """Return a fit's IoU of silhouettes and masks by camera, frames that took no part in the shape first; none
+    without.
 
     Args:
         report: of the fit.
@@ -22,7 +23,7 @@ def mask_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def mask_sentences(report: Mapping[str, Any]) -> list[str]:
-    """Say where the shape came from, and which masks were refused."""
+    """Return where the shape came from, and which masks were refused."""
     masks = report.get('masks')
     if masks is None:
         return []
@@ -31,6 +32,6 @@ def mask_sentences(report: Mapping[str, Any]) -> list[str]:
         f'({masks["segmenter"]}); {len(masks["frames_checked"])} further frames judge it.'
     ]
     for camera, reasons in masks['masks_refused'].items():
-        told = '; '.join(f'{count}: {reason}' for reason, count in reasons.items())
-        text.append(f'Camera {camera}: {sum(reasons.values())} masks were refused ({told}).')
+        notes = '; '.join(f'{count}: {reason}' for reason, count in reasons.items())
+        text.append(f'Camera {camera}: {sum(reasons.values())} masks were refused ({notes}).')
     return text

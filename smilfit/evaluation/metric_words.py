@@ -44,7 +44,7 @@ class Resampling:
 
     @property
     def sentence(self) -> str:
-        """Say what was drawn."""
+        """Return what was drawn."""
         n = self.times.shape[1]
         few = '; so few say little about others' if n < _FEW else ''
         what = {'sessions': f'{n} sessions', 'blocks': f'{n} blocks of time, for there is one session only'}
@@ -77,16 +77,16 @@ def resampling_of(
 
 
 def resampled(figure: Figure, by: Resampling) -> Float[np.ndarray, ' R']:
-    """Give a figure of every draw; NaN for a draw without a truth, inf for one with a value that is not finite."""
+    """Return a figure of every draw; NaN for a draw without a truth, inf for one with a value that is not finite."""
     values = figure.terms().reshape(len(figure.values), -1)
-    there, n = ~np.isnan(values), by.times.shape[1]
-    count = _sums(there, by.group, n)
+    valid, n = ~np.isnan(values), by.times.shape[1]
+    count = _sums(valid, by.group, n)
     total = by.times @ count
     if figure.kind == 'percentile':
         return _percentiles(values, by, total, figure.at / 100)
     finite = np.isfinite(values)
     sums = by.times @ _sums(np.where(finite, values, 0.0), by.group, n)
-    broken = by.times @ _sums(there & ~finite, by.group, n)
+    broken = by.times @ _sums(valid & ~finite, by.group, n)
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.where(broken > 0, np.inf, sums / total)
 
@@ -107,8 +107,8 @@ def _percentiles(
     np.add.at(below, (np.broadcast_to(by.group[:, None], values.shape), cells), ~np.isnan(values))
     reached = np.cumsum(by.times @ below[:, : len(grid)], 1)
     with np.errstate(invalid='ignore', divide='ignore'):
-        found = grid[np.minimum((reached < share * total[:, None]).sum(1), len(grid) - 1)]
-    return np.where(total > 0, found, np.nan)
+        result = grid[np.minimum((reached < share * total[:, None]).sum(1), len(grid) - 1)]
+    return np.where(total > 0, result, np.nan)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Intervals:
     def of(
         cls, result: BenchmarkResult, threshold_px: int | float = PCK_THRESHOLD_PX, seed: int = 0
     ) -> 'Intervals':
-        """Give an interval to every number of a benchmark, the baselines' too; none where frames are too few."""
+        """Return an interval to every number of a benchmark, the baselines' too; none where frames are too few."""
         try:
             by = resampling_of(result.session, result.frame, seed=seed)
         except ValueError as error:
@@ -176,7 +176,7 @@ def paired_differences(
     """
     a, b = _paired(a, b)
     by = resampling_of(a.session, a.frame, seed=seed)
-    found = []
+    result = []
     for of_a, of_b in zip(_figures(a, MODEL, threshold_px), _figures(b, MODEL, threshold_px)):
         first, second = of_a.value(), of_b.value()
         if np.isnan(first) or np.isnan(second):
@@ -185,8 +185,8 @@ def paired_differences(
             low, high = _ends(resampled(of_b, by) - resampled(of_a, by))
         higher_is_better = of_a.kind.startswith('pck')
         better = None if not (low > 0 or high < 0) else 'B' if (low > 0) == higher_is_better else 'A'
-        found.append(PairedDifference(of_a.name, first, second, low, high, better))
-    return found, by.sentence
+        result.append(PairedDifference(of_a.name, first, second, low, high, better))
+    return result, by.sentence
 
 
 def _figures(result: BenchmarkResult, source: str, threshold_px: int | float) -> list[Figure]:
@@ -284,11 +284,11 @@ class StrongestBaseline:
 
     @property
     def sentence(self) -> str:
-        """Say whether the model is better than this answer."""
+        """Check whether the model is better than this answer."""
         return self._sentence(f'{self.value:.4g}')
 
     def sentence_of_lengths(self, unit: str | None) -> str:
-        """Say it of a length in a unit."""
+        """Describe it of a length in a unit."""
         return self._sentence(length_text(self.value, unit))
 
     def _sentence(self, value: str) -> str:
@@ -305,7 +305,7 @@ def strongest_baselines(metrics: Mapping[str, int | float]) -> dict[str, Stronge
     Returns:
         By the name of the model's number; one that no trivial answer has is absent.
     """
-    found = {}
+    result = {}
     for name, value in metrics.items():
         prefix, slash, bare = name.rpartition('/')
         stem = next((s for s in MEASURES if bare.startswith(f'{s}_')), None)
@@ -319,8 +319,8 @@ def strongest_baselines(metrics: Mapping[str, int | float]) -> dict[str, Stronge
         if answers:
             sign = 1.0 if MEASURES[stem] else -1.0
             best = max(answers, key=lambda s: sign * answers[s])
-            found[name] = StrongestBaseline(best, answers[best], sign * value > sign * answers[best])
-    return found
+            result[name] = StrongestBaseline(best, answers[best], sign * value > sign * answers[best])
+    return result
 
 
 _UNITS = '|'.join([*MILLIMETRES, unit_suffix(UNKNOWN_UNIT)])
@@ -362,13 +362,13 @@ def metric_lines(metrics: Mapping[str, Any], intervals: Intervals | None = None)
         intervals: of them.
     """
     strongest = strongest_baselines(metrics)
-    found = []
+    result = []
     for name, value in metrics.items():
         bare = name.rpartition('/')[2]
         known = _known(bare)
         if known is None:
             if not _is_ours(bare) and isinstance(value, (int, float)):
-                found.append(MetricLine(name, name, f'{value:.4g}', '', ''))
+                result.append(MetricLine(name, name, f'{value:.4g}', '', ''))
             continue
         words, unit = known
         ends = None if intervals is None else intervals.bounds.get(name)
@@ -377,8 +377,8 @@ def metric_lines(metrics: Mapping[str, Any], intervals: Intervals | None = None)
         if best is not None:
             verdict = 'better than' if best.beaten else 'NO BETTER than'
             beside = f'{verdict} {_shown(best.value, unit)} of the {best.words}'
-        found.append(MetricLine(name, words, _shown(value, unit), interval, beside))
-    return found
+        result.append(MetricLine(name, words, _shown(value, unit), interval, beside))
+    return result
 
 
 def metric_text(metrics: Mapping[str, Any], intervals: Intervals | None = None) -> list[str]:
@@ -412,7 +412,7 @@ def _known(bare: str) -> tuple[str, str] | None:
 
 
 def _is_ours(bare: str) -> bool:
-    """Say whether a number is one of a benchmark's many, or a count."""
+    """Check whether a number is one of a benchmark's many, or a count."""
     return bare.startswith('n_') or any(bare.startswith(f'{stem}_') for stem in MEASURES)
 
 

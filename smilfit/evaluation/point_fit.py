@@ -29,26 +29,26 @@ class PointBenchmark:
         return len(self.distances)
 
     def median(self, keypoint: int | None = None) -> float:
-        """Give the median of all points, or of one keypoint's; NaN without any."""
+        """Return the median of all points, or of one keypoint's; NaN without any."""
         return self.percentile(50, keypoint)
 
     def percentile(self, share: float, keypoint: int | None = None) -> float:
-        """Give a percentile of all points, or of one keypoint's; NaN without any."""
+        """Return a percentile of all points, or of one keypoint's; NaN without any."""
         values = self.distances if keypoint is None else self.distances[:, keypoint]
         values = values[np.isfinite(values)]
         return float(np.percentile(values, share)) if len(values) else float('nan')
 
     def by_frame(self) -> Float[np.ndarray, ' B']:
-        """Give each frame's median; NaN without a point."""
+        """Return each frame's median; NaN without a point."""
         some = np.isfinite(self.distances).any(1)
-        found = np.full(self.n_frames, np.nan)
-        found[some] = np.nanmedian(self.distances[some], 1)
-        return found
+        result = np.full(self.n_frames, np.nan)
+        result[some] = np.nanmedian(self.distances[some], 1)
+        return result
 
     def metrics(self) -> dict[str, int | float]:
-        """Give all scalars by name, each name with its unit."""
+        """Return all scalars by name, each name with its unit."""
         unit = unit_suffix(self.unit)
-        found: dict[str, int | float] = {
+        result: dict[str, int | float] = {
             'n_frames_with_points': int(np.isfinite(self.distances).any(1).sum()),
             f'points/median_{unit}': self.median(),
             f'points/p90_{unit}': self.percentile(90),
@@ -56,8 +56,8 @@ class PointBenchmark:
         }
         for k, name in enumerate(self.names):
             if np.isfinite(self.distances[:, k]).any():
-                found[f'points/{name}/median_{unit}'] = self.median(k)
-        return found
+                result[f'points/{name}/median_{unit}'] = self.median(k)
+        return result
 
 
 def point_benchmark(given: Keypoints3d, fitted: Float[Tensor, 'B K 3']) -> PointBenchmark:
@@ -71,8 +71,8 @@ def point_benchmark(given: Keypoints3d, fitted: Float[Tensor, 'B K 3']) -> Point
             f'point_benchmark: fitted points must be {tuple(given.xyz.shape)}, as given; got {tuple(fitted.shape)}.'
         )
     distance = (fitted.detach().cpu().double() - given.xyz.cpu().double()).norm(dim=-1)
-    there = given.visible.cpu()
-    distance = torch.where(there, distance, torch.nan)
+    valid = given.visible.cpu()
+    distance = torch.where(valid, distance, torch.nan)
     return PointBenchmark(tuple(given.names), distance.numpy(), float(extent(given)), given.unit)
 
 

@@ -58,18 +58,18 @@ def judge_frames(
 def _measures(
     body: SMIL, params: BodyParams, seen: Keypoints2d, refit: Refit | None
 ) -> dict[str, np.ndarray]:
-    found = body_frames(body, params, seen)
+    result = body_frames(body, params, seen)
     size = extents_px(seen, pooled=False).clamp_min(1e-9).unsqueeze(-1)
     errors = errors_px(seen, _points(body, params, seen)) / size
     # By camera: of several cameras the median would overlook that one sees another animal.
     by_camera = errors.nanmedian(2).values.nan_to_num(-torch.inf, torch.inf).amax(1)
-    found['frame_error'] = torch.where(by_camera >= 0, by_camera, torch.nan).cpu().double().numpy()
+    result['frame_error'] = torch.where(by_camera >= 0, by_camera, torch.nan).cpu().double().numpy()
     swapped = _swapped_sides(body, params, seen)
     if swapped is not None:
-        found['swapped_sides'] = swapped
+        result['swapped_sides'] = swapped
     if refit is not None:
-        found['left_out_labels'] = _left_out(body, params, seen, size, refit)
-    return found
+        result['left_out_labels'] = _left_out(body, params, seen, size, refit)
+    return result
 
 
 def _swapped_sides(body: SMIL, params: BodyParams, seen: Keypoints2d) -> np.ndarray | None:
@@ -85,8 +85,8 @@ def _swapped_sides(body: SMIL, params: BodyParams, seen: Keypoints2d) -> np.ndar
         return None
     points = _points(body, params, seen)
     resting = body.zero_params(len(points)).replace(betas=params.betas.to(body.v_template))
-    rest, there = _points(body, resting, seen), seen.visible.any(1).float().cpu()
-    given, swapped = (_misfit(rest, points[:, o], there[:, o]) for o in (list(range(len(order))), order))
+    rest, valid = _points(body, resting, seen), seen.visible.any(1).float().cpu()
+    given, swapped = (_misfit(rest, points[:, o], valid[:, o]) for o in (list(range(len(order))), order))
     return (swapped / given.clamp_min(1e-9)).double().numpy()
 
 

@@ -38,7 +38,7 @@ INFIX = {
 def benchmark_metrics(
     result: BenchmarkResult, threshold_px: int | float = PCK_THRESHOLD_PX
 ) -> dict[str, int | float]:
-    """Give all scalars of a benchmark by name.
+    """Return all scalars of a benchmark by name.
 
     `pck_5px_original` is a share in [0, 1] at the original image's resolution, `pck_5px_network` at the
     crop's; `pck_auc_*` the mean of the curve over 1 to 50 px. `mpjpe_<unit>` is not aligned,
@@ -52,8 +52,8 @@ def benchmark_metrics(
 
 
 def _numbers_of(errors: Errors, infix: str, threshold_px: int | float, unit: str) -> dict[str, int | float]:
-    found = {f.name: f.value() for f in figures_of(errors, infix, threshold_px, unit)}
-    return {name: value for name, value in found.items() if not np.isnan(value)}
+    result = {f.name: f.value() for f in figures_of(errors, infix, threshold_px, unit)}
+    return {name: value for name, value in result.items() if not np.isnan(value)}
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,18 @@ class Figure:
     at: float = float('nan')
 
     def value(self) -> float:
-        """Give the number; NaN without a truth."""
-        there = ~np.isnan(self.values)
+        """Return the number; NaN without a truth."""
+        valid = ~np.isnan(self.values)
         if self.kind == 'pck':
-            return pck(self.values, there, self.at)
+            return pck(self.values, valid, self.at)
         if self.kind == 'pck_auc':
-            return float(pck_curve(self.values, there).mean())
+            return float(pck_curve(self.values, valid).mean())
         if self.kind == 'percentile':
-            return float(percentiles(self.values, there, (self.at,))[0])
-        return mean_error(self.values, there)
+            return float(percentiles(self.values, valid, (self.at,))[0])
+        return mean_error(self.values, valid)
 
     def terms(self) -> np.ndarray:
-        """Give what the number is the mean of, in the shape of the values; of a percentile it is none."""
+        """Return what the number is the mean of, in the shape of the values; of a percentile it is none."""
         if self.kind == 'pck':
             terms = (self.values <= self.at).astype(np.float64)
         elif self.kind == 'pck_auc':
@@ -98,20 +98,20 @@ class Figure:
 
 def figures_of(errors: Errors, infix: str, threshold_px: int | float, unit: str) -> list[Figure]:
     """List the numbers of one answer."""
-    found = []
+    result = []
     for where, values in (('original', errors.px_original), ('network', errors.px_network)):
         if values is not None:
-            found += [
+            result += [
                 Figure(f'pck{infix}_{threshold_px:g}px_{where}', values, 'pck', threshold_px),
                 Figure(f'pck_auc{infix}_{where}', values, 'pck_auc'),
                 Figure(f'median_error{infix}_px_{where}', values, 'percentile', 50),
             ]
     for name, values in (('mpjpe', errors.world), ('pa_mpjpe', errors.aligned)):
         if values is not None:
-            found.append(Figure(f'{name}{infix}_{unit}', values, 'mean'))
+            result.append(Figure(f'{name}{infix}_{unit}', values, 'mean'))
             if name == 'mpjpe':
-                found += [Figure(f'mpjpe_p{q}{infix}_{unit}', values, 'percentile', q) for q in PERCENTILES]
-    return found
+                result += [Figure(f'mpjpe_p{q}{infix}_{unit}', values, 'percentile', q) for q in PERCENTILES]
+    return result
 
 
 def counts(result: BenchmarkResult) -> dict[str, int]:

@@ -6,7 +6,7 @@ UNKNOWN_UNIT = 'unknown unit'
 
 
 def unit_suffix(unit: str | None) -> str:
-    """Give a unit as the end of a name: `mpjpe_mm`, `mpjpe_unknown_unit`."""
+    """Return a unit as the end of a name: `mpjpe_mm`, `mpjpe_unknown_unit`."""
     return (unit or UNKNOWN_UNIT).strip().replace(' ', '_')
 
 

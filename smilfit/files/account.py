@@ -44,7 +44,7 @@ class Account:
         self.admit(path)
 
     def allowed(self, base: float, per_byte: float) -> float:
-        """Give what may be taken of anything: so much of any file, and so much more for each byte on the disk."""
+        """Return what may be taken of anything: so much of any file, and so much more for each byte on the disk."""
         return self._factor * (base + per_byte * self._stored)
 
     @property
@@ -117,7 +117,7 @@ class Account:
             raise self.refusal(f'{self.most_seconds:.3g} CPU seconds', f'{self.seconds:.3g}', thing)
 
     def refusal(self, most: str, taken: str, thing: str | None = None) -> OverBudgetError:
-        """Give the error of a file that takes too much.
+        """Return the error of a file that takes too much.
 
         Args:
             most: the limit, with its unit.

@@ -55,7 +55,7 @@ def writing(
 
 @contextmanager
 def replacing(path: str | Path, wanted_bytes: int | None = None) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what was written there takes its place, flushed to the disk, at the end.
+    """Return a temporary name beside `path`; what was written there takes its place, flushed to the disk, at the end.
 
     After an error, or where the process is killed, `path` is as it was before; a temporary file that a killed
     process left is replaced by the next one. The temporary name keeps the ending. A link under either name, hard or
@@ -138,7 +138,7 @@ def _no_room(path: Path, wanted: int | None) -> str:
 
 
 def free_space(path: str | Path) -> str:
-    """Say in a sentence how much room there is where a path lies."""
+    """Describe in a sentence how much room there is where a path lies."""
     folder = next((p for p in (Path(path), *Path(path).parents) if p.is_dir()), None)
     return '' if folder is None else f'{_readable(shutil.disk_usage(folder).free)} are free in {folder}.'
 

@@ -79,14 +79,15 @@ def read_json(path: str | Path, what: str, kind: type | None = None, most: int =
     with reading(path, what), accounted(path, what):
         charge_json(text)
         try:
-            found = json.loads(text)
+            result = json.loads(text)
         except json.JSONDecodeError as error:
             raise BadFileError(
                 f'{path}: {what} must be JSON; it is not at line {error.lineno}, column {error.colno}: {error.msg}. '
                 'Correct it there.'
             ) from error
-    if kind is not None and not isinstance(found, kind):
+    if kind is not None and not isinstance(result, kind):
         raise BadFileError(
-            f'{path}: {what} must hold a JSON {kind.__name__} at its top; got {shorten(found)}. Is it the right file?'
+            f'{path}: {what} must hold a JSON {kind.__name__} at its top; got {shorten(result)}. '
+            'Is it the right file?'
         )
-    return found
+    return result

@@ -56,7 +56,7 @@ def check_heaps(path: str | Path) -> int:
 
 
 def _check_heap(data: mmap.mmap, at: int, path: Path) -> tuple[int, int]:
-    """Give the number of a heap's objects, and the bytes of the largest."""
+    """Return the number of a heap's objects, and the bytes of the largest."""
     largest = n_objects = 0
     if at + _COLLECTION.size > len(data):
         return 0, 0

@@ -59,7 +59,7 @@ def file_stem(label: str, most: int = 60) -> str:
 
 
 def inside(folder: str | Path, name: str | Path, where: str = '') -> Path:
-    """Give a path below a folder, links followed.
+    """Return a path below a folder, links followed.
 
     Args:
         folder: the folder.

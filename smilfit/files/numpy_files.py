@@ -43,7 +43,7 @@ def read_npz(
             data that fail their checksum.
     """
     path = Path(path)
-    found = {}
+    result = {}
     with reading(path, what), accounted(path, what), zipfile.ZipFile(path) as archive:
         _check_members(archive, path)
         members = [info for info in archive.infolist() if info.filename.endswith('.npy')]
@@ -51,8 +51,8 @@ def read_npz(
         total = sum(info.file_size for info in chosen)
         check_budget(path, 'what is read of its arrays', total, MOST_ARRAYS * most_bytes)
         for info in chosen:
-            found[_name(info)] = _member(archive, info, path, most_bytes)
-    return found
+            result[_name(info)] = _member(archive, info, path, most_bytes)
+    return result
 
 
 def npz_names(path: str | Path, what: str = 'an .npz file') -> set[str]:

@@ -106,8 +106,8 @@ class OutputLock:
 
     def _refuse_link(self) -> None:
         with suppress(FileNotFoundError):
-            found = self.path.lstat()
-            if is_link(found) or not stat.S_ISREG(found.st_mode):
+            result = self.path.lstat()
+            if is_link(result) or not stat.S_ISREG(result.st_mode):
                 raise LinkedOutputError(self._linked())
 
     def _linked(self) -> str:
@@ -127,9 +127,9 @@ class OutputLock:
 
 
 def _close_of(lock: 'weakref.ref[OutputLock]') -> None:
-    found = lock()
-    if found is not None:
-        found.close()
+    result = lock()
+    if result is not None:
+        result.close()
 
 
 def _who() -> dict[str, Any]:
@@ -170,8 +170,8 @@ def _lock(handle: int) -> bool:
 
 def _is_same(handle: int, path: Path) -> bool:
     try:
-        there = path.lstat()
+        valid = path.lstat()
     except FileNotFoundError:
         return False
     mine = os.fstat(handle)
-    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
+    return (mine.st_dev, mine.st_ino) == (valid.st_dev, valid.st_ino)

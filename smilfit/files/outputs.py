@@ -41,7 +41,7 @@ class MadeOf:
     options: Mapping[str, Any]
 
     def record(self) -> dict[str, Any]:
-        """Give both as they are when read back."""
+        """Return both as they are when read back."""
         return json.loads(json.dumps({'inputs': self.inputs, 'options': self.options}, default=str))
 
 
@@ -60,7 +60,7 @@ class OutputFolder:
         self.marker = self.folder / marker
 
     def reason_to_make(self, part: str, made_of: MadeOf) -> str | None:
-        """Say why a part has to be made; None where it is there, whole and made of the same."""
+        """Return why a part has to be made; None where it is there, whole and made of the same."""
         record = self._records().get(part)
         if record is None:
             return 'not made yet'
@@ -79,7 +79,7 @@ class OutputFolder:
         return self._damage(record)
 
     def holds(self, part: str, made_of: MadeOf) -> bool:
-        """Say whether a part is there, whole and made of the same; what is not believed is reported in the log."""
+        """Check whether a part is there, whole and made of the same; what is not believed is reported in the log."""
         reason = self.reason_to_make(part, made_of)
         if reason not in (None, 'not made yet'):
             logger.info('%s: %s is made again: %s.', self.folder, part, reason)
@@ -91,19 +91,19 @@ class OutputFolder:
         return tuple(record['files']) if record is not None and record['state'] == 'done' else ()
 
     def made_of(self, part: str) -> dict[str, Any] | None:
-        """Say what a part that was made, or begun, depends on; None where nothing is known."""
+        """Return what a part that was made, or begun, depends on; None where nothing is known."""
         record = self._records().get(part)
         return None if record is None else {name: record[name] for name in ('inputs', 'options')}
 
     def checksum(self, part: str) -> str:
-        """Give one hash for the content of a finished part, as an input of what is made of it."""
+        """Return one hash for the content of a finished part, as an input of what is made of it."""
         record = self._records().get(part, {})
         text = json.dumps(record.get('files', {}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @contextmanager
     def make(self, part: str, made_of: MadeOf) -> Iterator[Path]:
-        """Give an empty folder to write a part's files into, and put them in their places at the end.
+        """Return an empty folder to write a part's files into, and put them in their places at the end.
 
         After an error nothing has changed.
 
@@ -118,8 +118,8 @@ class OutputFolder:
             staging = Path(tempfile.mkdtemp(prefix=_staging(part), dir=self.folder))
             try:
                 yield staging
-                found = sorted(p for p in staging.rglob('*') if p.is_file())
-                self.publish(part, made_of, {p.relative_to(staging).as_posix(): p for p in found})
+                result = sorted(p for p in staging.rglob('*') if p.is_file())
+                self.publish(part, made_of, {p.relative_to(staging).as_posix(): p for p in result})
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
 
@@ -191,8 +191,8 @@ class OutputFolder:
         if not self.marker.is_file():
             return {}
         try:
-            found = read_json(self.marker, 'the marker of finished results', dict, _MOST_MARKER_BYTES)
-            records = found['parts'] if (found['format'], found['version']) == (FORMAT, VERSION) else {}
+            result = read_json(self.marker, 'the marker of finished results', dict, _MOST_MARKER_BYTES)
+            records = result['parts'] if (result['format'], result['version']) == (FORMAT, VERSION) else {}
             for record in records.values():
                 for name, (size, digest) in record['files'].items():
                     inside(self.folder, name, str(self.marker))
@@ -225,8 +225,8 @@ class OutputFolder:
     def _clear(self, part: str) -> None:
         """Delete what a killed process left of a part; a link under such a name is left alone."""
         for path in self.folder.glob(f'{_staging(part)}*'):
-            found = path.lstat()
-            if stat.S_ISDIR(found.st_mode) and not is_link(found):
+            result = path.lstat()
+            if stat.S_ISDIR(result.st_mode) and not is_link(result):
                 # It does not follow links inside.
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -236,7 +236,7 @@ def _staging(part: str) -> str:
 
 
 def _described(path: Path) -> list[Any]:
-    """Give a file's size in bytes and its sha256."""
+    """Return a file's size in bytes and its sha256."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while block := file.read(1 << 20):

@@ -46,7 +46,7 @@ def reading(path: str | Path, what: str = 'the file', advice: str = ADVICE) -> I
 
 
 def names(error: BaseException, path: str | Path) -> bool:
-    """Say whether an error's message begins with the file's name already."""
+    """Check whether an error's message begins with the file's name already."""
     message = error.args[0] if error.args else ''
     return isinstance(message, str) and message.startswith(f'{path}')
 

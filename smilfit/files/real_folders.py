@@ -31,7 +31,7 @@ class LinkedOutputError(OSError):
 
 
 def is_link(found: os.stat_result) -> bool:
-    """Say whether an entry, by its own `lstat`, is a symbolic link, or on Windows a junction or the like."""
+    """Check whether an entry, by its own `lstat`, is a symbolic link, or on Windows a junction or the like."""
     if stat.S_ISLNK(found.st_mode):
         return True
     attributes, tag = getattr(found, 'st_file_attributes', 0), getattr(found, 'st_reparse_tag', 0)
@@ -39,16 +39,16 @@ def is_link(found: os.stat_result) -> bool:
 
 
 def is_alone(path: Path) -> bool:
-    """Say whether a path is a file of its own: no link, nothing special, and without another name (a hard link)."""
+    """Check whether a path is a file of its own: no link, nothing special, and without another name (a hard link)."""
     try:
-        found = path.lstat()
+        result = path.lstat()
     except FileNotFoundError:
         return False
-    return not is_link(found) and stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+    return not is_link(result) and stat.S_ISREG(result.st_mode) and result.st_nlink <= 1
 
 
 def real_folder(root: str | Path, name: str | PurePath) -> Path:
-    """Give a folder below another one; it need not be there, but what is of it must not be a link.
+    """Return a folder below another one; it need not be there, but what is of it must not be a link.
 
     Args:
         root: the folder of results.
@@ -62,16 +62,16 @@ def real_folder(root: str | Path, name: str | PurePath) -> Path:
     for part in _parts(root, name):
         place = place / part
         try:
-            found = place.lstat()
+            result = place.lstat()
         except (FileNotFoundError, NotADirectoryError):
             break
-        if is_link(found):
+        if is_link(result):
             raise LinkedOutputError(_told(place))
     return Path(root, name)
 
 
 def put_file(source: Path, root: Path, name: str) -> None:
-    """Give a file its name below a folder; folders are made, and a link of that name is replaced and not followed.
+    """Return a file its name below a folder; folders are made, and a link of that name is replaced and not followed.
 
     Raises:
         LinkedOutputError: a folder on the way is a link.
@@ -184,7 +184,7 @@ def _parts(root: str | Path, name: str | PurePath, file: bool = False) -> tuple[
 
 @contextmanager
 def _opened(root: Path, folders: list[str], make: bool = False) -> Iterator[int | None]:
-    """Give a handle of a folder below another, reached without links; None on systems without such handles."""
+    """Return a handle of a folder below another, reached without links; None on systems without such handles."""
     if os.name != 'posix':
         if folders:
             made = real_folder(root, PurePath(*folders))

@@ -40,19 +40,19 @@ def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
     """
 
     def differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
+        result = dict(pairs)
         for key, value in pairs:
             if not _is_text(key) or (isinstance(value, str) and not _is_text(value)):
                 raise BadFileError(
                     f'{path}: {shorten(key)!r} must be text of whole characters; got half of one (a surrogate '
                     'without the other). Correct it.'
                 )
-        if len(found) != len(pairs):
+        if len(result) != len(pairs):
             twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
             raise BadFileError(
                 f'{path}: the keys of an object must differ; got {shorten(twice)!r} twice. Take one of them away.'
             )
-        return found
+        return result
 
     def no_number(constant: str) -> float:
         raise BadFileError(f'{path}: numbers of {what} must be finite; got {constant}. Correct it.')
@@ -60,19 +60,19 @@ def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
     with reading(path, what), accounted(path, what):
         charge_json(text)
         try:
-            found = json.loads(text, object_pairs_hook=differing, parse_constant=no_number)
+            result = json.loads(text, object_pairs_hook=differing, parse_constant=no_number)
         except json.JSONDecodeError as error:
             raise BadFileError(
                 f'{path}: {what} must be JSON; it is not at line {error.lineno}, column {error.colno}: {error.msg}. '
                 'Correct it there.'
             ) from error
-    if not isinstance(found, dict):
+    if not isinstance(result, dict):
         raise BadFileError(
-            f'{path}: {what} must hold a JSON object at its top; got {shorten(found)}. Is it the right file?'
+            f'{path}: {what} must hold a JSON object at its top; got {shorten(result)}. Is it the right file?'
         )
-    return found
+    return result
 
 
 def _is_text(value: str) -> bool:
-    """Say whether a text can be printed and written: JSON may escape one half of a pair of surrogates."""
+    """Check whether a text can be printed and written: JSON may escape one half of a pair of surrogates."""
     return value.isascii() or not any('\ud800' <= c <= '\udfff' for c in value)

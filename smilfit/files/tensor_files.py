@@ -90,7 +90,7 @@ class Storage:
 
 
 def tensor_name(module: str, name: str) -> Name:
-    """Give what a name in a file of tensors stands for.
+    """Return what a name in a file of tensors stands for.
 
     Raises:
         CodeInTensorsError: it is not on the allow-list.
@@ -136,7 +136,7 @@ class TensorBuilder(Builder):
         self.path, self.find, self.device = path, find, device
 
     def named(self, name: Name) -> Any:
-        """Give a type of numbers; other names mean nothing by themselves."""
+        """Return a type of numbers; other names mean nothing by themselves."""
         if name.kind == 'torch_dtype':
             return DTYPES[name.origin.rpartition('.')[2]]
         if name.kind in ('storage', 'untyped'):
@@ -203,13 +203,13 @@ class TensorBuilder(Builder):
             self.path, 'what a tensor reaches of its storage', reached * dtype.itemsize, storage.n_bytes
         )
         charge('a tensor', n_bytes=wanted, n_objects=1)
-        found = _numbers(storage, dtype).as_strided(size, stride, start)
-        whole = not storage.taken and wanted == storage.n_bytes and found.is_contiguous()
+        result = _numbers(storage, dtype).as_strided(size, stride, start)
+        whole = not storage.taken and wanted == storage.n_bytes and result.is_contiguous()
         storage.taken = True
         if whole:
             # Nobody else has these bytes.
-            return found if self.device is None else found.to(self.device)
-        return found.clone() if self.device is None else found.to(self.device, copy=True)
+            return result if self.device is None else result.to(self.device)
+        return result.clone() if self.device is None else result.to(self.device, copy=True)
 
 
 def _numbers(storage: Storage, dtype: torch.dtype) -> torch.Tensor:
@@ -321,15 +321,15 @@ def _read_archive(path: Path, what: str, size: int, device: Any) -> Any:
         storages: dict[str, Storage] = {}
 
         def find(dtype: torch.dtype | None, key: str, n_bytes: int) -> Storage:
-            found = storages.get(key)
-            if found is None:
+            result = storages.get(key)
+            if result is None:
                 info = members.get(f'{top}data/{key}')
                 if info is None:
                     raise UnsafePickleError(f'a storage must be in the file; {shorten(key)} is not')
-                found = storages[key] = Storage(dtype, info.file_size)
+                result = storages[key] = Storage(dtype, info.file_size)
                 with archive.open(info) as file:
-                    found.bytes = _row(file, info.file_size)
-            return _fitting(found, dtype, key, n_bytes)
+                    result.bytes = _row(file, info.file_size)
+            return _fitting(result, dtype, key, n_bytes)
 
         data = archive.read(pickles[0])
         root, end = run_from(data, 0, TENSORS)
@@ -343,11 +343,11 @@ def _read_legacy(path: Path, what: str, size: int, device: Any) -> Any:
     """Read the format of torch before 1.6: pickles one after the other, then the storages."""
     with path.open('rb') as file:
         data = file.read(_MOST_PICKLE_BYTES)
-    at, told = 0, []
+    at, notes = 0, []
     for _ in range(3):
         root, at = run_from(data, at, TENSORS)
-        told.append(root)
-    if told[:2] != [_MAGIC, _LEGACY_VERSION]:
+        notes.append(root)
+    if notes[:2] != [_MAGIC, _LEGACY_VERSION]:
         raise BrokenPickleError('another beginning than that of torch.save')
     places: dict[str, Storage] = {}
 

@@ -93,7 +93,7 @@ def read_apart(
 
 
 def _in_child(account: Account, call: Callable[[], Any]) -> _Outcome | None:
-    """Give what a forked child makes of a call; None where it waits for ever for what it does not have."""
+    """Return what a forked child makes of a call; None where it waits for ever for what it does not have."""
     ours, theirs = Pipe(duplex=False)
     before = account.seconds
     child = _fork()
@@ -216,7 +216,7 @@ def _send(pipe: Connection, outcome: _Outcome) -> None:
 
 
 def _receive(pipe: Connection, child: int) -> _Outcome | bool | None:
-    """Give the outcome; False where the child ended without one, None where it stands still."""
+    """Return the outcome; False where the child ended without one, None where it stands still."""
     moved, before = time.monotonic(), -1.0
     while not pipe.poll(1.0):
         now = _cpu_ticks(child)
@@ -249,7 +249,7 @@ def _cpu_ticks(child: int) -> float:
 
 
 def _killed(account: Account, status: int, seconds: float) -> BadFileError:
-    """Say in a sentence what ended a child."""
+    """Describe in a sentence what ended a child."""
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if number == signal.SIGXCPU:
         return account.refusal(f'{account.most_seconds:.3g} CPU seconds', f'{seconds:.3g}, and was not done')
@@ -295,9 +295,9 @@ def _parse(path: Path, what: str, text: str) -> dict[str, Any]:
     parts = sum(map(text.count, '.=['))
     elements = text.count(',')
     charge('its keys and values', _PART_BYTES * parts + _ELEMENT_BYTES * elements, parts + elements)
-    found = _LONG_KEY.search(text)
-    if found:
-        line = text.count('\n', 0, found.start()) + 1
+    result = _LONG_KEY.search(text)
+    if result:
+        line = text.count('\n', 0, result.start()) + 1
         raise BadFileError(
             f'{path}: a key of {what} must have at most {MOST_PARTS} parts between dots; line {line} has more. '
             'Correct it there.'

@@ -65,21 +65,22 @@ def part_rotations(
 def inherited(
     rotations: Float[Tensor, 'B J 3 3'], determined: Bool[Tensor, 'B J'], tree: KinematicTree
 ) -> Float[Tensor, 'B J 3 3']:
-    """Give joints whose rotation is not determined their parent's, from the root outwards; the root the identity."""
+    """Return joints whose rotation is not determined their parent's, from the root outwards; the root the
+    identity."""
     eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
     known = determined[..., None, None]
     by_depth = rotations.where(known, eye).index_select(1, tree.order)
     known = known.index_select(1, tree.order)
     sizes = [1, *(n for n, _ in tree.levels)]
     own, fixed = by_depth.split(sizes, 1), known.split(sizes, 1)
-    found = [own[0]]
+    result = [own[0]]
     for (_, parent), rotation, has in zip(tree.levels, own[1:], fixed[1:]):
-        found.append(torch.where(has, rotation, found[-1].index_select(1, parent)))
-    return torch.cat(found, 1).index_select(1, tree.restore)
+        result.append(torch.where(has, rotation, result[-1].index_select(1, parent)))
+    return torch.cat(result, 1).index_select(1, tree.restore)
 
 
 def local_rotations(rotations: Float[Tensor, 'B J 3 3'], tree: KinematicTree) -> Float[Tensor, 'B J 3 3']:
-    """Give each joint's rotation in its parent's frame, of rotations in the world."""
+    """Return each joint's rotation in its parent's frame, of rotations in the world."""
     return torch.cat(
         (rotations[:, :1], rotations.index_select(1, tree.parents)[:, 1:].mT @ rotations[:, 1:]), 1
     )
@@ -142,12 +143,12 @@ def fit_shape(
     goal = target - goal_mean.unsqueeze(1)
     goal = goal if with_scale else goal - (points - centre.unsqueeze(1))
     matrix, vector = flat @ flat.mT, flat @ (goal * w.sqrt()).flatten(1).unsqueeze(-1)
-    found = _solved(matrix, vector, directions.shape[1], shared)
+    result = _solved(matrix, vector, directions.shape[1], shared)
     size = directions.shape[1]
-    scale = found[:, size] if with_scale else torch.ones_like(target[:, 0, 0])
-    body = torch.einsum('bk,bknc->bnc', found[:, :size], directions) + scale[:, None, None] * points
+    scale = result[:, size] if with_scale else torch.ones_like(target[:, 0, 0])
+    body = torch.einsum('bk,bknc->bnc', result[:, :size], directions) + scale[:, None, None] * points
     transl = goal_mean - (w * body).sum(1)
-    return ShapeFit(found[:, :size] / scale.unsqueeze(1), scale, transl, body + transl.unsqueeze(1))
+    return ShapeFit(result[:, :size] / scale.unsqueeze(1), scale, transl, body + transl.unsqueeze(1))
 
 
 def _solved(matrix: Tensor, vector: Tensor, n_ridged: int, shared: bool) -> Float[Tensor, 'B k']:
@@ -160,8 +161,8 @@ def _solved(matrix: Tensor, vector: Tensor, n_ridged: int, shared: bool) -> Floa
     ridge = torch.zeros_like(diagonal)
     if n_ridged:
         ridge[:, :n_ridged] = RIDGE * diagonal[:, :n_ridged].amax(1, keepdim=True) + 1e-30
-    found = torch.linalg.solve(matrix.double() + torch.diag_embed(ridge).double(), vector.double())
-    return found.squeeze(-1).to(matrix.dtype).expand(count, -1)
+    result = torch.linalg.solve(matrix.double() + torch.diag_embed(ridge).double(), vector.double())
+    return result.squeeze(-1).to(matrix.dtype).expand(count, -1)
 
 
 def few_of_each(part: Int[Tensor, ' V'], most: int) -> Int[Tensor, ' n']:

@@ -77,7 +77,7 @@ class _Rig(NamedTuple):
         return self.confidence > 0
 
     def thinned(self, most: int) -> '_Rig':
-        """Give the same cameras with some of the points, those that most cameras saw."""
+        """Return the same cameras with some of the points, those that most cameras saw."""
         rows = _choose(self.seen.T, most, many_views=True)
         return self._replace(**{n: getattr(self, n)[:, rows] for n in ('xy', 'ideal', 'confidence')})
 
@@ -174,7 +174,7 @@ def _prepare(
 
 
 def _medians(rig: _Rig, points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Give each camera's median distance (px) of labels from projections, and how many were compared.
+    """Return each camera's median distance (px) of labels from projections, and how many were compared.
 
     `points` (*b, N, 3) may be those of several proposals.
     """
@@ -208,7 +208,7 @@ def _floor(diagonal: Tensor) -> Tensor:
 
 
 def _judge(median: Tensor, reference: Tensor, diagonal: Tensor) -> tuple[Tensor, Tensor]:
-    """Say which medians are over the limit, each judged by the reference cameras other than itself."""
+    """Return which medians are over the limit, each judged by the reference cameras other than itself."""
     others = []
     for c in range(len(median)):
         pick = reference.clone()
@@ -295,19 +295,19 @@ def _some_of(pairs: list[_Pair], n_cameras: int) -> list[_Pair]:
 def _propose(rig: _Rig, pairs: list[_Pair]) -> list[_Proposal]:
     """Have pairs place points and each camera judge them; those that suit most cameras first."""
     cap = _COST_CAP_OF_DIAGONAL * rig.diagonal
-    found = []
+    result = []
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
         block = torch.tensor(pairs[start : start + _PAIRS_AT_ONCE])
         median, count = _medians(rig, *_place(rig, block))
         cost = torch.where(median.isnan(), cap, torch.minimum(median, cap)).sum(-1)
         enough = (count.gather(1, block) >= MIN_POINTS).all(-1)
         rows = zip(pairs[start:], cost.tolist(), median, enough.tolist())
-        found += [_Proposal(price, pair, misses) for pair, price, misses, known in rows if known]
-    return sorted(found, key=lambda proposal: proposal.cost)
+        result += [_Proposal(price, pair, misses) for pair, price, misses, known in rows if known]
+    return sorted(result, key=lambda proposal: proposal.cost)
 
 
 def _undecided(proposals: list[_Proposal], disagreement: bool, diagonal: Tensor) -> bool:
-    """Say whether two cameras that nobody joined, the first of the proposals, may be the wrong ones.
+    """Check whether two cameras that nobody joined, the first of the proposals, may be the wrong ones.
 
     Two views always find a point between them and miss their labels only across the epipolar line, by half
     each. So they outvote the rest if they miss by little and every other pair misses by much.

@@ -26,7 +26,7 @@ def px_to_cell(px: Float[Tensor, '*n'], stride: float) -> Float[Tensor, '*n']:
 
 
 def inside_map(px: Float[Tensor, '*n 2'], size: tuple[int, int], stride: float) -> Tensor:
-    """Say which places (x, y) lie on some cell of a map of (h, w) cells."""
+    """Return which places (x, y) lie on some cell of a map of (h, w) cells."""
     limit = px.new_tensor([size[1], size[0]]) * stride - 0.5
     return ((px > -0.5) & (px < limit)).all(-1)
 
@@ -34,7 +34,7 @@ def inside_map(px: Float[Tensor, '*n 2'], size: tuple[int, int], stride: float) 
 def gaussian_axes(
     px: Float[Tensor, '*n 2'], size: tuple[int, int], stride: float, sigma_cells: float = 1.25
 ) -> tuple[Float[Tensor, '*n h'], Float[Tensor, '*n w']]:
-    """Give the rows' and the columns' factor of a Gaussian on a map: each sums to 1, and so does their product.
+    """Return the rows' and the columns' factor of a Gaussian on a map: each sums to 1, and so does their product.
 
     Args:
         px: centres (x, y).
@@ -72,9 +72,9 @@ def mixture_targets(
 
     Arguments are those of `gaussian_axes`; a place of weight 0 takes no part, whatever its px.
     """
-    there = weight > 0
+    valid = weight > 0
     rows, columns = gaussian_axes(
-        torch.where(there.unsqueeze(-1), px, torch.zeros_like(px)), size, stride, sigma_cells
+        torch.where(valid.unsqueeze(-1), px, torch.zeros_like(px)), size, stride, sigma_cells
     )
     share = weight / weight.sum(-1, keepdim=True).clamp_min(_LEAST)
     return torch.einsum('...a,...ah,...aw->...hw', share, rows, columns)
@@ -111,20 +111,20 @@ class WindowedMaps:
         Returns:
             The modes' moments, and their integer cells.
         """
-        found, cells, taken = [], [], []
+        result, cells, taken = [], [], []
         for _ in range(count):
             # Nothing is left of a map that a single window emptied: any cell will do.
             cell = self._inside(self._highest())
             index = self._index(cell, self.radius).flatten(-2)
             window = self.flat.gather(-1, index)
-            found.append(self._moments(window.unsqueeze(-2), cell))
+            result.append(self._moments(window.unsqueeze(-2), cell))
             cells.append(cell)
             # Without a copy of all maps: what is taken out is put back.
             self.flat.scatter_(-1, index, 0.0)
             taken.append((index, window))
         for index, window in reversed(taken):
             self.flat.scatter_(-1, index, window)
-        parts = (torch.cat(part, -2 if i == 0 else -1) for i, part in enumerate(zip(*found)))
+        parts = (torch.cat(part, -2 if i == 0 else -1) for i, part in enumerate(zip(*result)))
         return Moments(*parts), torch.cat(cells, -2)
 
     def near(self, cells: Float[Tensor, '*n P 2']) -> Moments:
@@ -145,7 +145,7 @@ class WindowedMaps:
         return window.sum(-1)
 
     def _highest(self) -> Int[Tensor, '*n 1 2']:
-        """Give each map's highest cell: its row first, which is faster than a search of all cells."""
+        """Return each map's highest cell: its row first, which is faster than a search of all cells."""
         square = self.flat.unflatten(-1, (-1, self.width + 2 * self.radius))
         row = square.amax(-1).argmax(-1, keepdim=True)
         line = square.gather(-2, row.unsqueeze(-1).expand(*row.shape, square.shape[-1]))

@@ -50,7 +50,7 @@ class TrackCosts:
         return cls(between, torch.stack([_steps(xy[:, :, c], seen[:, :, c]) for c in range(n_views)]))
 
     def of_view(self, view: int, order: Int[Tensor, 'C B n'], others: list[int]) -> Float[Tensor, 'B n n']:
-        """Give what it costs that an animal is a track of a view, by which tracks of other views it is."""
+        """Return what it costs that an animal is a track of a view, by which tracks of other views it is."""
         total = torch.zeros_like(next(iter(self.between.values())))
         for d in others:
             table = self.between[d, view] if d < view else self.between[view, d].transpose(1, 2)
@@ -59,7 +59,7 @@ class TrackCosts:
 
 
 def find_identities(costs: TrackCosts, n_labels: Int[Tensor, ' C']) -> Int[Tensor, 'C B n']:
-    """Say which track is each animal in every view and frame.
+    """Return which track is each animal in every view and frame.
 
     The search starts from the tracks as given, and from each view matched to those before it, frame by frame, so that
     all name the animals as the view with the most labels does. In turn every view is looked at beside the others, by
@@ -97,7 +97,7 @@ def _descended(costs: TrackCosts, order: Tensor, views: list[int]) -> Tensor:
 
 
 def _total(costs: TrackCosts, order: Tensor) -> float:
-    """Give the cost of orders in all views and frames."""
+    """Return the cost of orders in all views and frames."""
     n_views, n_frames, n = order.shape
     total = _EXCHANGED / 2 * float((order != torch.arange(n)).sum())
     total += _CHANGE * float((order[:, 1:] != order[:, :-1]).any(-1).sum())
@@ -159,21 +159,21 @@ def _between(views: IdealViews, pair: tuple[int, int], xy: Tensor, seen: Tensor)
     """Hold tracks of two views against each other: how far labels lie from the other view's epipolar lines."""
     c, d = pair
     first, second = xy[:, :, c].transpose(0, 1), xy[:, :, d].transpose(0, 1)
-    there = seen[:, :, c].transpose(0, 1).unsqueeze(2) & seen[:, :, d].transpose(0, 1).unsqueeze(1)
+    valid = seen[:, :, c].transpose(0, 1).unsqueeze(2) & seen[:, :, d].transpose(0, 1).unsqueeze(1)
     fundamental = _fundamental(views, c, d)
     apart = torch.maximum(
         _off_line(first.unsqueeze(2), second.unsqueeze(1), fundamental),
         _off_line(second.unsqueeze(1), first.unsqueeze(2), fundamental.T),
     )
-    apart = torch.where(there, apart, torch.nan)
+    apart = torch.where(valid, apart, torch.nan)
     # In each frame a track's own animal is the nearest one, mostly.
     nearest = apart.nanmedian(-1).values.nan_to_num(torch.inf).amin(2)
     sigma = (nearest[nearest.isfinite()].nanmedian() / _MEDIAN).nan_to_num(_LEAST_PX).clamp_min(_LEAST_PX)
-    return torch.where(there, saturating(apart, sigma, _LIMIT), _UNCOMPARED).sum(-1).float()
+    return torch.where(valid, saturating(apart, sigma, _LIMIT), _UNCOMPARED).sum(-1).float()
 
 
 def _fundamental(views: IdealViews, c: int, d: int) -> Tensor:
-    """Give F with `x_d^T F x_c = 0` (Hartley & Zisserman 2004, eq. 9.2)."""
+    """Return F with `x_d^T F x_c = 0` (Hartley & Zisserman 2004, eq. 9.2)."""
     R = views.R[d] @ views.R[c].T
     x, y, z = (views.t[d] - R @ views.t[c]).tolist()
     cross = R.new_tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
@@ -194,14 +194,14 @@ def _steps(xy: Float[Tensor, 'n B K 2'], seen: Bool[Tensor, 'n B K']) -> Float[T
     All cost alike where tracks move about as far from frame to frame as they are from one another.
     """
     before, after = xy[:, :-1].transpose(0, 1).unsqueeze(2), xy[:, 1:].transpose(0, 1).unsqueeze(1)
-    there = seen[:, :-1].transpose(0, 1).unsqueeze(2) & seen[:, 1:].transpose(0, 1).unsqueeze(1)
-    length = torch.where(there, (after - before).norm(dim=-1), torch.nan)
+    valid = seen[:, :-1].transpose(0, 1).unsqueeze(2) & seen[:, 1:].transpose(0, 1).unsqueeze(1)
+    length = torch.where(valid, (after - before).norm(dim=-1), torch.nan)
     own = torch.eye(len(xy), dtype=torch.bool)
     same, crossed = (length[:, mask].nanmedian() for mask in (own, ~own))
-    if int(there[:, own].sum()) < LEAST_STEPS or not crossed > TELLING * same:
+    if int(valid[:, own].sum()) < LEAST_STEPS or not crossed > TELLING * same:
         return torch.zeros(length.shape[:-1])
     nearest = length.nanmedian(-1).values.nan_to_num(torch.inf).amin(2)
     known = nearest[nearest.isfinite()]
     usual = known[:: max(1, len(known) // 10_000)].quantile(0.9)
     sigma = (usual / _NINE_OF_TEN).clamp_min(_LEAST_PX)
-    return torch.where(there, saturating(length, sigma, _LIMIT), _UNCOMPARED).sum(-1).float()
+    return torch.where(valid, saturating(length, sigma, _LIMIT), _UNCOMPARED).sum(-1).float()

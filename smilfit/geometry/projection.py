@@ -153,7 +153,7 @@ def _undistort_radius(target: Tensor, dist: Tensor, r_max: Tensor, n_iter: int) 
 def distortion_jacobian(
     points: Float[Tensor, '*n 2'], dist: Float[Tensor, '*#n 5']
 ) -> Float[Tensor, '*n 2 2']:
-    """Give the derivative of `distort` by the coordinates."""
+    """Return the derivative of `distort` by the coordinates."""
     k1, k2, p1, p2, k3 = dist.unbind(-1)
     x, y = points.unbind(-1)
     r2 = x * x + y * y
@@ -253,7 +253,7 @@ def linearise_projection(
     dist: Float[Tensor, '*#b C 5'] | None = None,
     fold: Float[Tensor, '*#b C'] | None = None,
 ) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P 2 3']]:
-    """Give `project_points`' pixels and their derivative with respect to the world points, px per world unit.
+    """Return `project_points`' pixels and their derivative with respect to the world points, px per world unit.
 
     Points that have no image have the derivative of their stand-in.
     """
@@ -269,7 +269,7 @@ def locate_points(
     dist: Float[Tensor, '*#b C 5'] | None = None,
     fold: Float[Tensor, '*#b C'] | None = None,
 ) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P 2 3'], Bool[Tensor, '*b C P']]:
-    """Give `linearise_projection`'s pixels and derivative, and whether each point has an image."""
+    """Return `linearise_projection`'s pixels and derivative, and whether each point has an image."""
     in_camera = world_to_camera(points, rotation, translation)
     limit = NEAR * in_camera.norm(dim=-1).clamp_min(1e-12)
     depth = torch.maximum(in_camera[..., 2], limit)

@@ -142,7 +142,7 @@ def _outer(a: Float[Tensor, '*n 4'], b: Float[Tensor, '*n 4']) -> Float[Tensor, 
 
 
 def left_jacobian_inverse(axis_angle: Float[Tensor, '*n 3']) -> Float[Tensor, '*n 3 3']:
-    """Give d log(exp(u) exp(r)) / du at u = 0: `I - [r]x/2 + c [r]x^2`, c = (1 - (t/2) cot(t/2)) / t^2.
+    """Return d log(exp(u) exp(r)) / du at u = 0: `I - [r]x/2 + c [r]x^2`, c = (1 - (t/2) cot(t/2)) / t^2.
 
     (Sola et al. 2018, eq. 146.)
     """
@@ -160,12 +160,12 @@ def left_jacobian_inverse(axis_angle: Float[Tensor, '*n 3']) -> Float[Tensor, '*
 
 
 def skew(vector: Float[Tensor, '*n 3']) -> Float[Tensor, '*n 3 3']:
-    """Give the matrix of a cross product: `skew(a) b = a x b`."""
+    """Return the matrix of a cross product: `skew(a) b = a x b`."""
     return (vector @ _CROSS.to(vector)).unflatten(-1, (3, 3))
 
 
 def _tables() -> tuple[Tensor, Tensor, Tensor]:
-    """Say what makes the matrix of a cross product, a rotation and a product of quaternions.
+    """Return what makes the matrix of a cross product, a rotation and a product of quaternions.
 
     They are (3, 9), and of products of two entries (16, 9) and (16, 4).
     One matrix product with a table takes the place of some thirty operations on entries.

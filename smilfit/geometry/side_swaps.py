@@ -33,7 +33,7 @@ class IdealViews:
     t: Float[Tensor, 'C 3']
 
     def double(self) -> 'IdealViews':
-        """Give float64 ones."""
+        """Return float64 ones."""
         return IdealViews(self.K.double(), self.R.double(), self.t.double())
 
     @property
@@ -42,13 +42,13 @@ class IdealViews:
         return -(self.R.transpose(-1, -2) @ self.t.unsqueeze(-1)).squeeze(-1)
 
     def rays(self, xy: Float[Tensor, '*n C S 2']) -> Float[Tensor, '*n C S 3']:
-        """Give the unit direction in which each pixel looks."""
+        """Return the unit direction in which each pixel looks."""
         ones = torch.ones_like(xy[..., :1])
         way = torch.cat((xy, ones), -1) @ torch.linalg.inv(self.K).transpose(-1, -2) @ self.R
         return way / way.norm(dim=-1, keepdim=True)
 
     def project(self, points: Float[Tensor, 'n 3']) -> tuple[Float[Tensor, 'n C 2'], Bool[Tensor, 'n C']]:
-        """Give pixels of points in every view, and whether they lie in front of it."""
+        """Return pixels of points in every view, and whether they lie in front of it."""
         image = torch.einsum('cij,nj->nci', self.K @ self.R, points)
         image = image + (self.K @ self.t.unsqueeze(-1)).squeeze(-1)
         front = image[..., 2] > 1e-9 * image.norm(dim=-1)
@@ -62,7 +62,7 @@ def assignments(count: int) -> Bool[Tensor, 'S C']:
 
 
 def saturating(distance: Tensor, sigma: Tensor | float, limit: float) -> Tensor:
-    """Give `(d / sigma)^2` for small distances, at most `limit` (Geman-McClure)."""
+    """Return `(d / sigma)^2` for small distances, at most `limit` (Geman-McClure)."""
     squared = (distance / sigma).square()
     return limit * squared / (limit + squared)
 
@@ -108,13 +108,13 @@ class PairGeometry:
         known = known & (sine2 > MIN_ANGLE**2) & (s > 0) & (r > 0)
         pixels, front = self.views.project(point.flatten(0, -2))
         pixels = pixels.reshape(*point.shape[:-1], -1, 2)
-        there = self.xy[:, None, None, None]
-        far = (pixels.unsqueeze(-2) - there).norm(dim=-1)
+        valid = self.xy[:, None, None, None]
+        far = (pixels.unsqueeze(-2) - valid).norm(dim=-1)
         far = torch.where(front.reshape(pixels.shape[:-1]).unsqueeze(-1), far, torch.inf)
         return far, known, pairs
 
     def costs(self, sigma: Float[Tensor, ' C'], limit: float) -> Float[Tensor, 'N S']:
-        """Give the cost of every assignment (`assignments`), in squared sigmas, at most `limit` a label.
+        """Return the cost of every assignment (`assignments`), in squared sigmas, at most `limit` a label.
 
         A label that no other view is compared with costs `_UNCOMPARED`: neither to part labels nor to join them pays
         by itself.
@@ -168,11 +168,11 @@ def geometry_costs(
     sigma: Float[Tensor, ' C'],
     limit: float,
 ) -> Float[Tensor, 'B P S']:
-    """Give the costs of all assignments of each pair and frame."""
-    flat, there = xy.transpose(1, 2).flatten(0, 1), seen.transpose(1, 2).flatten(0, 1)
+    """Return the costs of all assignments of each pair and frame."""
+    flat, valid = xy.transpose(1, 2).flatten(0, 1), seen.transpose(1, 2).flatten(0, 1)
     parts = [
         PairGeometry(views, own, mask).costs(sigma, limit).float()
-        for own, mask in zip(flat.split(_AT_ONCE), there.split(_AT_ONCE))
+        for own, mask in zip(flat.split(_AT_ONCE), valid.split(_AT_ONCE))
     ]
     return torch.cat(parts).reshape(len(xy), xy.shape[2], -1)
 
@@ -196,7 +196,7 @@ def step_lengths(
 def motion_costs(
     steps: Float[Tensor, 'b C P 2 2'], compared: Bool[Tensor, 'b C P 2'], least: Tensor, limit: float
 ) -> Float[Tensor, 'b C P 2']:
-    """Give what steps cost as given and exchanged, in squared sd of the usual step, at most `limit` a label.
+    """Return what steps cost as given and exchanged, in squared sd of the usual step, at most `limit` a label.
 
     Where labels move about as far from frame to frame as both sides lie apart, motion says nothing and costs nothing.
     """
@@ -314,7 +314,7 @@ class SidePairs:
 def find_swaps(
     pairs: SidePairs, groupings: Sequence[Int[Tensor, ' P']] | None = None, costs: SwapCosts | None = None
 ) -> Bool[Tensor, 'B C P']:
-    """Say where both sides of a pair are exchanged, view by view.
+    """Return where both sides of a pair are exchanged, view by view.
 
     The cheapest path through all frames (Viterbi 1967) over all ways of exchanging views. A way costs what labels
     miss points in space by, placed by the two views that explain them best, and what they move by since the frame
@@ -378,14 +378,14 @@ def _without_noise(pairs: SidePairs, mask: Tensor, noise: Tensor) -> Tensor:
     both = pairs.seen.all(-1)
     apart = both & (distance > _NEAR * noise[:, None])
     elsewhere = both.sum(1, keepdim=True) - both.long()
-    told = apart | (~both & pairs.seen.any(-1) & (elsewhere >= min(2, both.shape[1] - 1)))
-    whole = told.any(-1, keepdim=True) & (mask | ~told).all(-1, keepdim=True)
+    notes = apart | (~both & pairs.seen.any(-1) & (elsewhere >= min(2, both.shape[1] - 1)))
+    whole = notes.any(-1, keepdim=True) & (mask | ~notes).all(-1, keepdim=True)
     few = int((mask & apart).sum()) < _FEW * max(int(apart.sum()), 1)
-    return mask & (told | whole | (both & (not few)))
+    return mask & (notes | whole | (both & (not few)))
 
 
 def _noise(pairs: SidePairs, costs: SwapCosts) -> Tensor:
-    """Give the sd of each view's labels (C,), px; 0 where views are not compared."""
+    """Return the sd of each view's labels (C,), px; 0 where views are not compared."""
     if pairs.views is None:
         return torch.zeros(pairs.seen.shape[1], dtype=torch.float64)
     some = slice(None, None, -(-len(pairs.seen) // _NOISE_FRAMES))
@@ -394,7 +394,7 @@ def _noise(pairs: SidePairs, costs: SwapCosts) -> Tensor:
 
 
 def _energies(pairs: SidePairs, noise: Tensor, costs: SwapCosts) -> tuple[Tensor, Tensor]:
-    """Give geometry's costs (B, P, S), and those of motion (B - 1, C, P, 2) as given and exchanged since."""
+    """Return geometry's costs (B, P, S), and those of motion (B - 1, C, P, 2) as given and exchanged since."""
     n_frames, n_views, n_pairs = pairs.seen.shape[:3]
     if pairs.views is None:
         energy = torch.zeros(n_frames, n_pairs, 2**n_views)
@@ -411,7 +411,7 @@ def _after(energy: Tensor, mask: Tensor) -> Tensor:
 
 
 def _steps_after(motion: Tensor, mask: Tensor) -> Tensor:
-    """Give steps between labels of which some are exchanged already."""
+    """Return steps between labels of which some are exchanged already."""
     return torch.where((mask[1:] ^ mask[:-1]).unsqueeze(-1), motion.flip(-1), motion)
 
 

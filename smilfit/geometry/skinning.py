@@ -18,7 +18,7 @@ def bone_maps(
     scale: Float[Tensor, 'B'],
     transl: Float[Tensor, 'B 3'],
 ) -> Float[Tensor, 'B J 3 4']:
-    """Give each joint's affine map from a rest vertex to the world: `x -> s (L (x - rest) + p) + t`.
+    """Return each joint's affine map from a rest vertex to the world: `x -> s (L (x - rest) + p) + t`.
 
     Weights of a vertex sum to 1, so the body's scale and translation go into the maps.
     """

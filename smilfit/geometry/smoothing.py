@@ -72,7 +72,7 @@ def smooth_rotations(
 def _windows(
     times: Tensor, width: float, valid: Tensor, row_numbers: int
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Give frames with their neighbours and the weights with which these make the line's value, chunk by chunk.
+    """Return frames with their neighbours and the weights with which these make the line's value, chunk by chunk.
 
     Returns:
         (frames (n,), neighbours (n, W), weights (n, W)); weights of a frame sum to 1 and leave straight lines alone.
@@ -83,7 +83,7 @@ def _windows(
     last = torch.searchsorted(t, t + _REACH * width, right=True)
     most = int((last - first).max())
     size = max(1, _CHUNK // max(1, most * row_numbers))
-    found = []
+    result = []
     for rows in torch.arange(len(known)).split(size):
         span = int((last[rows] - first[rows]).max())
         places = first[rows].unsqueeze(1) + torch.arange(span)
@@ -91,8 +91,8 @@ def _windows(
         places = torch.where(inside, places, rows.unsqueeze(1))
         away = (t[places] - t[rows].unsqueeze(1)) / width
         weights = torch.exp(-0.5 * away.square()) * inside
-        found.append((known[rows], known[places], _line_weights(weights, away)))
-    return found
+        result.append((known[rows], known[places], _line_weights(weights, away)))
+    return result
 
 
 def _line_weights(weights: Tensor, away: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ SAME_PLACE = 1e-6
 def first_of_place(
     vertices: Float[np.ndarray, 'V 3'], tolerance: float = SAME_PLACE
 ) -> Int[np.ndarray, ' V']:
-    """Give of every vertex the first one that lies on its place; itself where it lies there alone.
+    """Return of every vertex the first one that lies on its place; itself where it lies there alone.
 
     Vertices are on one place where one leads to the other in steps of at most the tolerance. Those that are closer
     count once before neighbours are looked for, so that time and memory do not grow with how many lie together.
@@ -111,22 +111,22 @@ def _joined(vertices: np.ndarray, pairs: np.ndarray) -> csr_matrix:
 def _bridges(vertices: np.ndarray, piece: np.ndarray, count: int) -> np.ndarray:
     """Join every piece but the largest to the nearest vertex of another."""
     largest = np.bincount(piece).argmax()
-    found = []
+    result = []
     for k in range(count):
         if k == largest:
             continue
         own, other = np.nonzero(piece == k)[0], np.nonzero(piece != k)[0]
         distance, index = cKDTree(vertices[other]).query(vertices[own])
         best = distance.argmin()
-        found.append((own[best], other[index[best]]))
-    return np.array(found, dtype=np.int64)
+        result.append((own[best], other[index[best]]))
+    return np.array(result, dtype=np.int64)
 
 
 def _many_bridges(vertices: np.ndarray, piece: np.ndarray, count: int) -> np.ndarray:
     """Join every one of many pieces to another that is near: in one search, whatever their number."""
     tree = cKDTree(vertices)
     near = min(NEAR_VERTICES, len(vertices))
-    found: dict[int, tuple[float, int, int]] = {}
+    result: dict[int, tuple[float, int, int]] = {}
     for rows in np.array_split(np.arange(len(vertices)), len(vertices) // 100_000 + 1):
         distance, index = tree.query(vertices[rows], k=near)
         other = piece[index] != piece[rows, None]
@@ -134,11 +134,11 @@ def _many_bridges(vertices: np.ndarray, piece: np.ndarray, count: int) -> np.nda
             j = int(other[i].argmax())
             bridge = (float(distance[i, j]), int(rows[i]), int(index[i, j]))
             own = int(piece[rows[i]])
-            found[own] = min(found.get(own, bridge), bridge)
+            result[own] = min(result.get(own, bridge), bridge)
     # Pieces of many vertices see none but their own: the middles of all pieces are joined in a row.
-    lone = np.setdiff1d(np.arange(count), list(found))
+    lone = np.setdiff1d(np.arange(count), list(result))
     some = np.unique(piece, return_index=True)[1]
-    bridges = [(a, b) for _, a, b in found.values()]
+    bridges = [(a, b) for _, a, b in result.values()]
     bridges += [(int(some[k]), int(some[(k + 1) % count])) for k in lone.tolist()]
     return np.array(bridges, dtype=np.int64)
 
@@ -276,7 +276,7 @@ def limb_bands(
 def mean_curvature(
     vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3'], normals: Float[np.ndarray, 'V 3']
 ) -> Float[np.ndarray, ' V']:
-    """Give the mean curvature at vertices, 1 / length: 1 / r on a sphere of radius r, 1 / (2 r) on a cylinder.
+    """Return the mean curvature at vertices, 1 / length: 1 / r on a sphere of radius r, 1 / (2 r) on a cylinder.
 
     Half of the Laplacian by cotangents, along the normal (Meyer, Desbrun, Schroeder and Barr 2003), by a third of
     the area around. At the edge of an open surface, and without area, it is 0.
@@ -305,7 +305,7 @@ def mean_curvature(
 
 
 def _edge_of(faces: np.ndarray) -> np.ndarray:
-    """Give the vertices on sides of one triangle alone."""
+    """Return the vertices on sides of one triangle alone."""
     sides = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1)
     unique, count = np.unique(sides, axis=0, return_counts=True)
     return np.unique(unique[count == 1])

@@ -15,7 +15,7 @@ from torch import Tensor
 def closest_on_triangles(
     points: Float[Tensor, '*n 3'], corners: Float[Tensor, '*n 3 3']
 ) -> Float[Tensor, '*n 3']:
-    """Give the barycentric coordinates of the point of each triangle that is closest to each point.
+    """Return the barycentric coordinates of the point of each triangle that is closest to each point.
 
     It is the foot of the perpendicular where that lies inside, else the closest of the three sides' closest points;
     so a triangle without area is the segment or the point that it is.
@@ -29,9 +29,9 @@ def closest_on_triangles(
     a, b, c = (x.unbind(-1) for x in corners.unbind(-2))
     ab, bc, ca = _minus(b, a), _minus(c, b), _minus(a, c)
     ap, bp, cp = _minus(p, a), _minus(p, b), _minus(p, c)
-    found, best = _on_side(ab, ap)
+    result, best = _on_side(ab, ap)
     zero = torch.zeros_like(best)
-    shares: tuple[Tensor, ...] = (1 - found, found, zero)
+    shares: tuple[Tensor, ...] = (1 - result, result, zero)
     for side, to_point, place in ((bc, bp, 1), (ca, cp, 2)):
         step, squared = _on_side(side, to_point)
         less = squared < best
@@ -52,7 +52,7 @@ def closest_on_triangles(
 
 
 def _on_side(side: tuple[Tensor, ...], to_point: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Say how far along a side its closest point lies, and how far that is, squared."""
+    """Return how far along a side its closest point lies, and how far that is, squared."""
     length2, along = _dot(side, side), _dot(side, to_point)
     step = (along / length2.clamp_min(torch.finfo(along.dtype).tiny)).clamp(0, 1)
     away = tuple(t - step * s for t, s in zip(to_point, side))
@@ -70,7 +70,7 @@ def _dot(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
 def closest_of_segments(
     first: Float[Tensor, '*n 2 3'], second: Float[Tensor, '*n 2 3']
 ) -> tuple[Float[Tensor, '*n'], Float[Tensor, '*n']]:
-    """Say how far along two segments (0 to 1) their closest points lie.
+    """Return how far along two segments (0 to 1) their closest points lie.
 
     The interior solution where it lies inside both, else the best of the four ends against the other segment.
     A segment of length 0 is a point.
@@ -130,17 +130,17 @@ class ClosestPoints:
     found: Bool[Tensor, 'B N']
 
     def on(self, vertices: Float[Tensor, 'B V 3']) -> Float[Tensor, 'B N 3']:
-        """Give the closest points' positions, differentiably."""
+        """Return the closest points' positions, differentiably."""
         return (self.shares.unsqueeze(-1) * self.corners(vertices)).sum(2)
 
     def corners(self, vertices: Float[Tensor, 'B V 3']) -> Float[Tensor, 'B N 3 3']:
-        """Give the corners of the closest points' triangles."""
+        """Return the corners of the closest points' triangles."""
         rows = torch.arange(len(vertices), device=vertices.device)[:, None, None]
         return vertices[rows, self.vertices]
 
 
 def face_normals(corners: Float[Tensor, '*n 3 3']) -> Float[Tensor, '*n 3']:
-    """Give unit normals, by the right hand over the corners' order; 0 for a triangle without area."""
+    """Return unit normals, by the right hand over the corners' order; 0 for a triangle without area."""
     normal = torch.linalg.cross(
         corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
     )
@@ -200,13 +200,13 @@ def closest_on_surface(
     winner = _least(which, distance2, allowed, len(frame))
     has_closest = winner >= 0
     winner = winner.clamp_min(0)
-    found = torch.zeros_like(observed)
-    found[frame, place] = has_closest
+    result = torch.zeros_like(observed)
+    result[frame, place] = has_closest
     corner_index = torch.zeros(batch, n_points, 3, dtype=torch.int64, device=device)
     all_shares = torch.zeros_like(points)
     corner_index[frame, place] = index[winner] % n_vertices
     all_shares[frame, place] = shares[winner] * has_closest.unsqueeze(-1)
-    return ClosestPoints(corner_index, all_shares, found)
+    return ClosestPoints(corner_index, all_shares, result)
 
 
 def _candidates(nearest: Tensor, around: FacesAround) -> tuple[Tensor, Tensor]:

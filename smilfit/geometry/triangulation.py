@@ -101,7 +101,7 @@ def _depths(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _reproject(x: Tensor, pixels: Tensor, weight: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the residual (…, C, 2) px and which views with weight have the point in front of them."""
+    """Return the residual (…, C, 2) px and which views with weight have the point in front of them."""
     image = (matrix[..., :3] @ x[..., None, :, None]).squeeze(-1) + matrix[..., 3]
     in_front = (image[..., 2] > _NEAR) & (weight > 0)
     depth = torch.where(image[..., 2] > _NEAR, image[..., 2], torch.full_like(image[..., 2], _NEAR))
@@ -109,7 +109,7 @@ def _reproject(x: Tensor, pixels: Tensor, weight: Tensor, matrix: Tensor) -> tup
 
 
 def _cost(error: Tensor, weight: Tensor, huber_px: float | None) -> tuple[Tensor, Tensor]:
-    """Give each point's cost and the weights of its reweighted least squares."""
+    """Return each point's cost and the weights of its reweighted least squares."""
     squared = error.square().sum(-1)
     if huber_px is None:
         return (weight * squared).sum(-1), weight
@@ -237,8 +237,8 @@ def meet_rays(
         One that is not known is (0, 0, 0), without gradient.
     """
     # Large world coordinates cost no digits about the views' own middle.
-    middle = origins.mean(-2, keepdim=True).detach()
-    start = (origins - middle).unsqueeze(-3).expand(*directions.transpose(-2, -3).shape)
+    centre = origins.mean(-2, keepdim=True).detach()
+    start = (origins - centre).unsqueeze(-3).expand(*directions.transpose(-2, -3).shape)
     along, weight = directions.transpose(-2, -3), weights.transpose(-1, -2)
     counts = weight > 0
     points, known = weighted_rays(start, along, weight)
@@ -249,4 +249,4 @@ def meet_rays(
     )
     ahead = ((points.unsqueeze(-2) - start) * along).sum(-1) > 0
     known = known & again & (ahead | ~counts).all(-1)
-    return torch.where(known.unsqueeze(-1), points + middle, torch.zeros_like(points)), known
+    return torch.where(known.unsqueeze(-1), points + centre, torch.zeros_like(points)), known

@@ -35,7 +35,7 @@ class ActiveTerm:
 
     @property
     def kind(self) -> str:
-        """Give the reduction; an unreduced term counts as a sum."""
+        """Return the reduction; an unreduced term counts as a sum."""
         reduction = checked_reduction(self.reduction or self.handler.loss.reduction)
         return 'sum' if reduction == 'none' else reduction
 
@@ -45,34 +45,34 @@ class ActiveTerm:
         return f'{type(self.handler).__name__} {self.handler.handler_key!r}'
 
     def stated(self, state: BodyState) -> Stated:
-        """Give what the handler states."""
-        found = self.handler.stated(state, self.related_input)
-        order = max((item.order for item in found if isinstance(item, Residuals)), default=0)
+        """Return what the handler states."""
+        result = self.handler.stated(state, self.related_input)
+        order = max((item.order for item in result if isinstance(item, Residuals)), default=0)
         if order > self.handler.frame_order:
             raise TypeError(
                 f'{self.name}: frame_order must say how many frames before it a frame depends on; it is '
                 f'{self.handler.frame_order}, and the residuals are of order {order}. Set frame_order = {order} in '
                 f'{type(self.handler.loss).__name__}.'
             )
-        return found
+        return result
 
     def continuous(self, state: BodyState) -> Tensor | None:
-        """Say which frames follow those that they depend on; None where frames stand alone."""
+        """Return which frames follow those that they depend on; None where frames stand alone."""
         order = self.handler.frame_order
         return state.continuous(order) if order else None
 
     def shares(self, stated: Stated, like: Tensor) -> list[Tensor]:
-        """Give the factor by which each statement's weighted terms enter the energy."""
+        """Return the factor by which each statement's weighted terms enter the energy."""
         totals = self.totals or tuple(item.total() for item in stated)
         over = self.over if self.totals is None else None
         return [share_of(total, self.weight, self.kind, like, over) for total in totals]
 
     def value(self, state: BodyState) -> Tensor:
-        """Give the term's value."""
+        """Return the term's value."""
         return torch.stack([part.sum() for part in self._weighted(state)]).sum()
 
     def per_frame(self, state: BodyState, widening: float = 1.0) -> Float[Tensor, ' B']:
-        """Give the term's value by frame; what is one number for all is shared out equally."""
+        """Return the term's value by frame; what is one number for all is shared out equally."""
         count = state.params.batch_size
         rows = []
         for part in self._weighted(state, widening):

@@ -62,15 +62,15 @@ class BaseHandler(nn.Module):
 
     @property
     def first_order_only(self) -> str | None:
-        """Say why solvers of second order cannot take the term, whatever is observed; None where they may try."""
+        """Return why solvers of second order cannot take the term, whatever is observed; None where they may try."""
         return None
 
     def requires_input(self) -> bool:
-        """Say whether the handler needs an observation."""
+        """Check whether the handler needs an observation."""
         return self.input_type is not None
 
     def get_loss_weight(self) -> float:
-        """Give the loss's own weight."""
+        """Return the loss's own weight."""
         return self.loss.loss_weight
 
     def bind(self, body: SMIL) -> None:
@@ -78,11 +78,11 @@ class BaseHandler(nn.Module):
         self.loss.bind_body(body.data)
 
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
-        """Say what the body must compute: `'joints'`, `'vertices'`, keypoint names."""
+        """Return what the body must compute: `'joints'`, `'vertices'`, keypoint names."""
         return ()
 
     def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
-        """Say which frames have an observation that counts (B,) bool.
+        """Return which frames have an observation that counts (B,) bool.
 
         Args:
             related_input: what was observed.
@@ -93,11 +93,11 @@ class BaseHandler(nn.Module):
     def arguments(
         self, state: BodyState, related_input: BaseInput | None
     ) -> tuple[Any, ...] | Mapping[str, Any]:
-        """Give the loss's arguments, by place or by name; the first is what moves with the body."""
+        """Return the loss's arguments, by place or by name; the first is what moves with the body."""
         raise TypeError(f'{type(self).__name__}: a handler must define arguments.')
 
     def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
-        """Give what the loss states of its arguments, before weights and reduction."""
+        """Return what the loss states of its arguments, before weights and reduction."""
         if type(self).forward is not BaseHandler.forward:
             return (Energies(self(state, related_input, 1.0, 'none')),)
         arguments = self.arguments(state, related_input)
@@ -154,18 +154,18 @@ class TermHandler(BaseHandler):
         )
 
     def residual(self, state: BodyState, related_input: Any) -> Tensor | Residuals | tuple[Residuals, ...]:
-        """Give unreduced residuals, as a loss's."""
+        """Return unreduced residuals, as a loss's."""
         raise NotImplementedError(f'{type(self).__name__}: a TermHandler must define residual or energy.')
 
     def energy(self, state: BodyState, related_input: Any) -> Tensor | Energies:
-        """Give terms that are no squares, as a loss's."""
+        """Return terms that are no squares, as a loss's."""
         raise NotImplementedError(f'{type(self).__name__}: a TermHandler must define residual or energy.')
 
     def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
-        """Give what the subclass states."""
+        """Return what the subclass states."""
         if type(self).energy is not TermHandler.energy:
-            found = self.energy(state, related_input)
-            return (Energies(found),) if isinstance(found, Tensor) else as_stated(found)
+            result = self.energy(state, related_input)
+            return (Energies(result),) if isinstance(result, Tensor) else as_stated(result)
         return as_stated(self.residual(state, related_input))
 
 

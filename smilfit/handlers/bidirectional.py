@@ -51,9 +51,9 @@ class BidirectionalDistanceHandler(BaseHandler, ABC):
 
     def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
         """Compare in one direction, and in the other where it is weighted."""
-        found = self.forward_terms(state, related_input)
+        result = self.forward_terms(state, related_input)
         if not self.backward_weight:
-            return found
+            return result
         back = self.backward_terms(state, related_input)
         factor = self.backward_weight
         weighted = (
@@ -62,4 +62,4 @@ class BidirectionalDistanceHandler(BaseHandler, ABC):
             else replace(item, value=factor * item.value)
             for item in back
         )
-        return (*found, *weighted)
+        return (*result, *weighted)

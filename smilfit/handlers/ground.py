@@ -38,7 +38,7 @@ class GroundContactInput(BaseInput):
         self.handler_key = handler_key
 
     def observed(self) -> Bool[Tensor, ' B']:
-        """Say that no frame was observed: contacts do not tell where a body is."""
+        """Report that no frame was observed: contacts do not tell where a body is."""
         return torch.zeros(self.batch_size, dtype=torch.bool)
 
 
@@ -167,7 +167,7 @@ def named_points(given: str | Sequence[str], data: BodyModelData, where: str) ->
 
 
 def up_axis(data: BodyModelData, where: str) -> tuple[float, float, float]:
-    """Give the model's way up as a unit vector.
+    """Return the model's way up as a unit vector.
 
     Raises:
         ValueError: the model file does not say it.

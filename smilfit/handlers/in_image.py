@@ -123,6 +123,6 @@ class InPictureHandler(InImageHandler):
 
 
 def beyond_image(pixels: Float[Tensor, 'B C P 2'], size: Float[Tensor, '*b C 2']) -> Float[Tensor, 'B C P 2']:
-    """Give the way from the image's nearest pixel to each point, px; 0 inside."""
+    """Return the way from the image's nearest pixel to each point, px; 0 inside."""
     last = (size - 1).unsqueeze(-2)
     return pixels - torch.minimum(pixels.clamp_min(0), last.to(pixels))

@@ -38,7 +38,7 @@ class BaseInput:
         raise TypeError(f'{type(self).__name__}: an Input must name its rows, or say its batch_size.')
 
     def get_batch_size(self) -> int:
-        """Give `batch_size`, by the name that XRMoCap's users know."""
+        """Return `batch_size`, by the name that XRMoCap's users know."""
         return self.batch_size
 
     @property
@@ -52,7 +52,7 @@ class BaseInput:
         return 0
 
     def observed(self) -> Tensor:
-        """Say which frames were observed at all (B,) bool."""
+        """Return which frames were observed at all (B,) bool."""
         return torch.ones(self.batch_size, dtype=torch.bool)
 
     @classmethod
@@ -68,15 +68,15 @@ class BaseInput:
         )
 
     def resolve(self, data: BodyModelData) -> 'BaseInput':
-        """Give this Input with its keypoint convention turned into names of the model."""
+        """Return this Input with its keypoint convention turned into names of the model."""
         return self
 
     def resized(self, side: int) -> 'BaseInput':
-        """Give this Input for images whose longer side is at most `side` px; only masks have any."""
+        """Return this Input for images whose longer side is at most `side` px; only masks have any."""
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> 'BaseInput':
-        """Give this Input on another device or in another type; integers keep theirs."""
+        """Return this Input on another device or in another type; integers keep theirs."""
         return self._changed(lambda value: _moved(value, *args, **kwargs))
 
     def __getitem__(self, index: Any) -> 'BaseInput':

@@ -40,7 +40,7 @@ class KeypointInput(BaseInput):
         return self._n_masked
 
     def observed(self) -> Tensor:
-        """Say which frames have a keypoint."""
+        """Return which frames have a keypoint."""
         return self.keypoints.visible.flatten(1).any(1)
 
     def resolve(self, data: BodyModelData) -> 'KeypointInput':
@@ -67,14 +67,14 @@ class KeypointInput(BaseInput):
 
 
 def keypoint_names_or_numbers(convention: str | Path | Sequence[str], count: int) -> tuple[str, ...]:
-    """Give the names that a convention spells out, else '0', '1', … until a model names them."""
+    """Return the names that a convention spells out, else '0', '1', … until a model names them."""
     if isinstance(convention, (str, Path)):
         return tuple(str(k) for k in range(count))
     return tuple(convention)
 
 
 def without_gaps(points: Tensor, confidence: Tensor) -> tuple[Tensor, int]:
-    """Give confidences in which points that are no numbers have 0, and how many such points there were."""
+    """Return confidences in which points that are no numbers have 0, and how many such points there were."""
     bad = ~points.isfinite().all(-1) | ~confidence.isfinite()
     cleaned = torch.where(bad, torch.zeros_like(confidence), confidence)
     return cleaned, int((bad & (confidence != 0)).sum())

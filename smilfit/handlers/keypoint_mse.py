@@ -47,14 +47,14 @@ class KeypointMSEHandler(BaseHandler, ABC):
 
     @abstractmethod
     def pair(self, state: BodyState, seen: Keypoints2d | Keypoints3d) -> tuple[Tensor, Tensor, PointSource]:
-        """Give the body's points, the observed ones in the same frame and unit, and where the former come from."""
+        """Return the body's points, the observed ones in the same frame and unit, and where the former come from."""
 
     def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
         """Ask for the observed keypoints."""
         return related_input.keypoints.names
 
     def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
-        """Say which frames have a keypoint whose weight is not 0."""
+        """Return which frames have a keypoint whose weight is not 0."""
         seen = related_input.keypoints
         counts = [keypoint_weights.get(name, 1.0) != 0 for name in seen.names]
         return seen.visible[..., torch.tensor(counts, device=seen.confidence.device)].flatten(1).any(1)

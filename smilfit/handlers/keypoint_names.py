@@ -18,7 +18,7 @@ JOINTS = 'joints'
 def convention_names(
     convention: str | Path, data: BodyModelData, where: str, count: int | None = None
 ) -> tuple[str, ...]:
-    """Give the names of a keypoint convention as a model spells them; those that it lacks stay as they are.
+    """Return the names of a keypoint convention as a model spells them; those that it lacks stay as they are.
 
     Args:
         convention: `'joints'`, a keypoint set of the model file, or a convention (see `load_convention`).
@@ -39,10 +39,10 @@ def convention_names(
         own = tuple(n if n in table else f'{convention}/{n}' for n in data.keypoint_sets[convention])
         sizes[len(own)] = own
     if str(convention).endswith('.json') or convention in available_conventions():
-        found = load_convention(convention)
-        shared, own_links = load_links(), load_links([found])
+        result = load_convention(convention)
+        shared, own_links = load_links(), load_links([result])
         spelt = {shared.point(name): name for name in table} | {name: name for name in table}
-        names = tuple(spelt.get(own_links.point(n), n) for n in found.names)
+        names = tuple(spelt.get(own_links.point(n), n) for n in result.names)
         sizes.setdefault(len(names), names)
     if not sizes:
         options = [JOINTS, *data.keypoint_sets, *available_conventions()]

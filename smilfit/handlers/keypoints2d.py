@@ -102,7 +102,7 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
 
 
 def pixels_of(pixels: Tensor, names: tuple[str, ...] | None, cameras: Cameras, points: Tensor) -> PointSource:
-    """Say that pixels follow points under cameras."""
+    """Report that pixels follow points under cameras."""
     return PointSource(pixels, names, lambda: cameras.linearise(points.detach())[1], cameras=cameras)
 
 

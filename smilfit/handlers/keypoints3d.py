@@ -161,7 +161,7 @@ class Keypoint3dLimbLenHandler(BaseHandler):
         return self._limbs[names]
 
     def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
-        """Say which frames show both ends of a limb."""
+        """Return which frames show both ends of a limb."""
         names, limbs = self._rigid(related_input.keypoints.names)
         visible = related_input.keypoints.select(names).visible
         return visible[:, limbs.to(visible.device)].all(-1).any(1)

@@ -47,10 +47,10 @@ class PointCloudInput(BaseInput):
         self.handler_key = handler_key
         counts = [len(p) for p in points]
         xyz = _padded(points)
-        there = (
+        valid = (
             torch.arange(xyz.shape[1], device=xyz.device) < torch.tensor(counts, device=xyz.device)[:, None]
         )
-        weight = there.to(xyz)
+        weight = valid.to(xyz)
         for name, value in (('normals', normals), ('confidence', confidence)):
             if value is not None and [len(v) for v in value] != counts:
                 raise ValueError(
@@ -80,7 +80,7 @@ class PointCloudInput(BaseInput):
         return self.confidence > 0
 
     def observed(self) -> Bool[Tensor, ' B']:
-        """Say which frames have a point."""
+        """Return which frames have a point."""
         return self.present.any(1)
 
     def to(self, *args: Any, **kwargs: Any) -> 'PointCloudInput':
@@ -104,11 +104,11 @@ class PointCloudInput(BaseInput):
         """
         if self._trees is None:
             self._trees = [_tree(p, o) for p, o in zip(self.points.cpu(), self.present.cpu())]
-        found = np.zeros(vertices.shape[:2], dtype=np.int64)
-        for row, rows, tree in zip(found, vertices.detach().cpu().numpy(), self._trees):
+        result = np.zeros(vertices.shape[:2], dtype=np.int64)
+        for row, rows, tree in zip(result, vertices.detach().cpu().numpy(), self._trees):
             if tree is not None:
                 row[:] = tree[1][tree[0].query(rows)[1]]
-        return torch.from_numpy(found).to(vertices.device)
+        return torch.from_numpy(result).to(vertices.device)
 
 
 def rows_of(index: Any, count: int) -> list[int]:
@@ -187,7 +187,7 @@ class PointCloudHandler(BidirectionalDistanceHandler):
         self._around = FacesAround.of(body.faces, body.data.n_vertices)
 
     def cloud(self, related_input: BaseInput) -> PointCloudInput:
-        """Give the points to fit to."""
+        """Return the points to fit to."""
         return related_input
 
     def forward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
@@ -197,14 +197,14 @@ class PointCloudHandler(BidirectionalDistanceHandler):
         """
         cloud, vertices = self.cloud(related_input), state.output.vertices
         closest = self._closest(cloud, vertices)
-        found, weight = closest.on(vertices), cloud.confidence * closest.found
-        difference = found - cloud.points
+        result, weight = closest.on(vertices), cloud.confidence * closest.found
+        difference = result - cloud.points
         if self.loss.limit is not None:
             # A point without a match pays like one that is too far.
             far = torch.full_like(difference, self.loss.limit)
             difference = torch.where(closest.found.unsqueeze(-1), difference, far)
             weight = cloud.confidence
-        source = PointSource(found, None, index=closest.vertices, share=closest.shares)
+        source = PointSource(result, None, index=closest.vertices, share=closest.shares)
         if self.metric == 'plane':
             along = self._directions(difference, closest, vertices)
             # Second order holds each closest point along one line alone.
@@ -240,7 +240,8 @@ class PointCloudHandler(BidirectionalDistanceHandler):
         return target, present.expand(-1, vertices.shape[1])
 
     def _directions(self, difference: Tensor, closest: ClosestPoints, vertices: Tensor) -> Tensor:
-        """Give the unit vectors along which distances change: to the closest point, or the normal on the surface."""
+        """Return the unit vectors along which distances change: to the closest point, or the normal on the
+        surface."""
         difference = difference.detach()
         length = difference.norm(dim=-1, keepdim=True)
         size = (vertices.amax(1) - vertices.amin(1)).amax(-1)[:, None, None]
@@ -284,7 +285,7 @@ class MeshInput(BaseInput):
         self._clouds: dict[tuple[int, int], PointCloudInput] = {}
 
     def observed(self) -> Bool[Tensor, ' B']:
-        """Say which frames have a vertex that counts."""
+        """Return which frames have a vertex that counts."""
         return (self.confidence > 0).any(1)
 
     def to(self, *args: Any, **kwargs: Any) -> 'MeshInput':
@@ -376,7 +377,7 @@ class MeshSurfaceHandler(PointCloudHandler):
         self.seed = seed
 
     def cloud(self, related_input: BaseInput) -> PointCloudInput:
-        """Give points of the mesh."""
+        """Return points of the mesh."""
         return related_input.as_point_cloud(self.n_points, self.seed)
 
 

@@ -86,7 +86,7 @@ class PriorHandler(BaseHandler):
 
 
 def quantity(state: BodyState, name: str) -> Tensor:
-    """Give a quantity of the body by name.
+    """Return a quantity of the body by name.
 
     They are the parameters (rotations as axis-angle, rad; what a body does not have is zeros), `'log_scale'`,
     `'log_focal'` (B, 1), `'joint_offset_shares'` (joint offsets in body lengths), `'joints'` and `'vertices'` (world

@@ -101,7 +101,7 @@ class SilhouetteInput(BaseInput):
         return self._cameras
 
     def observed(self) -> Bool[Tensor, ' B']:
-        """Say which frames have a mask that shows anything."""
+        """Return which frames have a mask that shows anything."""
         return ((self.masks > 0).flatten(2).any(2) & (self.view_weight > 0)).any(1)
 
     def to(self, *args: Any, **kwargs: Any) -> 'SilhouetteInput':
@@ -114,7 +114,7 @@ class SilhouetteInput(BaseInput):
         """Select frames; each keeps its points, whichever frames are left."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         chosen = super().__getitem__(index)
-        chosen._points = {key: (xy[index], there[index]) for key, (xy, there) in self._points.items()}
+        chosen._points = {key: (xy[index], valid[index]) for key, (xy, valid) in self._points.items()}
         return chosen
 
     def resized(self, side: int) -> 'SilhouetteInput':
@@ -133,7 +133,7 @@ class SilhouetteInput(BaseInput):
         return SilhouetteInput(masks, cameras, self.view_weight, self.handler_key)
 
     def flat_cameras(self, every: Cameras | None = None) -> Cameras:
-        """Give one camera an image, frame by frame (B C of them), of the input's own or of corrected ones."""
+        """Return one camera an image, frame by frame (B C of them), of the input's own or of corrected ones."""
         b, c = self.masks.shape[:2]
         every = self.cameras if every is None else every
 
@@ -152,17 +152,17 @@ class SilhouetteInput(BaseInput):
         )
 
     def distance_px(self) -> Float[Tensor, 'B C H W']:
-        """Give every pixel's distance to the mask, px; 0 inside and where a view has no mask at all."""
+        """Return every pixel's distance to the mask, px; 0 inside and where a view has no mask at all."""
         # Imported late: scipy takes a third of a second, and few ask for this.
         from scipy.ndimage import distance_transform_edt
 
         if self._distance is None:
             inside = (self.masks > 0.5).cpu().numpy()
-            found = [
+            result = [
                 distance_transform_edt(~m) if m.any() else np.zeros(m.shape)
                 for m in inside.reshape(-1, *inside.shape[2:])
             ]
-            self._distance = torch.as_tensor(np.stack(found)).reshape(inside.shape).to(self.masks)
+            self._distance = torch.as_tensor(np.stack(result)).reshape(inside.shape).to(self.masks)
         return self._distance
 
     def points_px(self, n: int, seed: int = 0) -> tuple[Float[Tensor, 'B C n 2'], Bool[Tensor, 'B C n']]:
@@ -176,12 +176,12 @@ class SilhouetteInput(BaseInput):
             inside = (self.masks > 0.5).cpu().numpy()
             chosen = [_draw(m, n, draw) for m in inside.reshape(-1, *inside.shape[2:])]
             points = np.zeros((len(chosen), n, 2))
-            there = np.zeros((len(chosen), n), dtype=bool)
+            valid = np.zeros((len(chosen), n), dtype=bool)
             for i, yx in enumerate(chosen):
-                points[i, : len(yx)], there[i, : len(yx)] = yx[:, ::-1], True
+                points[i, : len(yx)], valid[i, : len(yx)] = yx[:, ::-1], True
             shape = (*inside.shape[:2], n)
             xy = torch.as_tensor(points).reshape(*shape, 2).to(self.masks)
-            self._points[n, seed] = xy, torch.as_tensor(there).reshape(shape).to(self.masks.device)
+            self._points[n, seed] = xy, torch.as_tensor(valid).reshape(shape).to(self.masks.device)
         return self._points[n, seed]
 
 
@@ -297,9 +297,9 @@ class SilhouetteDistanceHandler(BidirectionalDistanceHandler):
     def backward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
         """Compare the mask's pixels with the nearest vertices, in every image."""
         pixels, source = self._pixels(state, related_input)
-        points, there = related_input.points_px(self.n_mask_points, self.seed)
+        points, valid = related_input.points_px(self.n_mask_points, self.seed)
         nearest = nearest_pixels(points, pixels)
-        weight = there * related_input.view_weight.unsqueeze(-1)
+        weight = valid * related_input.view_weight.unsqueeze(-1)
         stated = self.loss.stated(_pick(pixels, nearest) - points, weight)
         return from_source(stated, replace(source, index=nearest.unsqueeze(-1)))
 
@@ -328,8 +328,8 @@ def nearest_pixels(
     from scipy.spatial import cKDTree
 
     pairs = zip(points.flatten(0, 1).cpu().numpy(), pixels.detach().flatten(0, 1).cpu().numpy())
-    found = torch.stack([torch.as_tensor(cKDTree(there).query(wanted)[1]) for wanted, there in pairs])
-    return found.reshape(points.shape[:-1]).to(pixels.device)
+    result = torch.stack([torch.as_tensor(cKDTree(valid).query(wanted)[1]) for wanted, valid in pairs])
+    return result.reshape(points.shape[:-1]).to(pixels.device)
 
 
 def sample_distance(

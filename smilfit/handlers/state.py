@@ -30,7 +30,7 @@ class BodyState:
     log_focal: Tensor | None = None
 
     def corrected(self, cameras: Cameras) -> Cameras:
-        """Give cameras with the corrections of a fit that moves them."""
+        """Return cameras with the corrections of a fit that moves them."""
         cameras = cameras if self.camera_shift is None else cameras.shifted(self.camera_shift)
         return cameras if self.log_focal is None else cameras.refocused(self.log_focal)
 
@@ -45,20 +45,20 @@ class BodyState:
         return replace(self, params=self.params[rows], output=output, frames=frames, log_focal=focal)
 
     def continuous(self, order: int) -> Tensor:
-        """Say for every frame whether it and the `order` frames before it follow one another (B,) bool."""
+        """Report for every frame whether it and the `order` frames before it follow one another (B,) bool."""
         count = self.params.batch_size
         frames = torch.arange(count) if self.frames is None else self.frames
-        found = torch.zeros(count, dtype=torch.bool)
+        result = torch.zeros(count, dtype=torch.bool)
         if count > order:
-            found[order:] = (frames[order:] - frames[:-order]).cpu() == order
-        return found.to(self.params.transl.device)
+            result[order:] = (frames[order:] - frames[:-order]).cpu() == order
+        return result.to(self.params.transl.device)
 
     def weights_of(self, names: Sequence[str]) -> Tensor | None:
-        """Give the factors of some keypoints (K,), or None where all are 1."""
+        """Return the factors of some keypoints (K,), or None where all are 1."""
         if not any(name in self.keypoint_weights for name in names):
             return None
         return self.params.transl.new_tensor([self.keypoint_weights.get(name, 1.0) for name in names])
 
     def body_size(self) -> Tensor:
-        """Give each body's size (B,) in world units, detached."""
+        """Return each body's size (B,) in world units, detached."""
         return (self.body.rest_size * self.params.scale).detach()

@@ -51,7 +51,7 @@ class TriangulationConsistencyHandler(BaseHandler):
     def observed(
         self, related_input: MultiviewKeypoint2dMSEInput, keypoint_weights: Mapping[str, float]
     ) -> Tensor:
-        """Say which frames have a keypoint that two views see and whose weight is not 0."""
+        """Return which frames have a keypoint that two views see and whose weight is not 0."""
         seen = related_input.keypoints
         counts = [keypoint_weights.get(name, 1.0) != 0 for name in seen.names]
         twice = seen.visible.sum(1) >= 2

@@ -12,7 +12,7 @@ _EDGES = ' _-.+'
 
 
 def check_pattern(where: str, pattern: object, trusted: bool = False) -> str:
-    """Give a pattern whose first group is a camera's name.
+    """Return a pattern whose first group is a camera's name.
 
     Args:
         where: who gave it, for messages.
@@ -37,13 +37,13 @@ def check_pattern(where: str, pattern: object, trusted: bool = False) -> str:
 
 
 def _ends_soon(pattern: str) -> bool:
-    """Say whether a pattern is too short and plain to take long."""
+    """Check whether a pattern is too short and plain to take long."""
     short = len(pattern) <= _LONGEST_PATTERN and len(_REPEATS.findall(pattern)) <= _MOST_REPEATS
     return short and not _REPEATED_GROUP.search(pattern)
 
 
 def split_by_pattern(stem: str, pattern: str) -> tuple[str, str] | None:
-    """Give trial and camera of a name: the pattern's first group, and what is left without the match, as anipose
+    """Return trial and camera of a name: the pattern's first group, and what is left without the match, as anipose
     does.
 
     None where the pattern is not in the name.
@@ -55,20 +55,20 @@ def split_by_pattern(stem: str, pattern: str) -> tuple[str, str] | None:
 
 
 def split_by_names(stem: str, cameras: Sequence[str]) -> tuple[str, str] | None:
-    """Give trial and camera of a name that holds one of the cameras' names.
+    """Return trial and camera of a name that holds one of the cameras' names.
 
     A camera's name counts as a word of its own (`session0_view1`, `day 2.Cam-A`), in any case; else at the end of the
     file's name (`trial2camA`). Of several the longest counts, of equally long ones the last. None where there is
     none.
     """
-    found: list[tuple[bool, int, int, str]] = []
+    result: list[tuple[bool, int, int, str]] = []
     for camera in cameras:
         name = re.escape(camera)
         words = list(re.finditer(rf'(?<![^\W_]){name}(?![^\W_])', stem, re.IGNORECASE))
         ends = [] if words else list(re.finditer(rf'{name}$', stem, re.IGNORECASE))
-        found += [(bool(words), len(camera), match.start(), camera) for match in words + ends]
-    if not found:
+        result += [(bool(words), len(camera), match.start(), camera) for match in words + ends]
+    if not result:
         return None
-    _, length, start, camera = max(found)
+    _, length, start, camera = max(result)
     left, right = stem[:start].rstrip(_EDGES), stem[start + length :].lstrip(_EDGES)
     return '_'.join(part for part in (left, right) if part), camera

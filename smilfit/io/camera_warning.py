@@ -108,7 +108,7 @@ def _unit_factor(
 
 
 def _report(keypoints: Keypoints2d, cameras: Cameras, points: Keypoints3d | None) -> CameraReport:
-    found = camera_consistency(
+    result = camera_consistency(
         keypoints.xy,
         keypoints.confidence,
         cameras.K,
@@ -121,12 +121,12 @@ def _report(keypoints: Keypoints2d, cameras: Cameras, points: Keypoints3d | None
     )
     names = cameras.names
     return CameraReport(
-        median_px=dict(zip(names, found.median_px.tolist())),
-        limit_px=dict(zip(names, found.limit_px.tolist())),
-        n_points={name: int(n) for name, n in zip(names, found.n_points.tolist())},
-        contradicting=tuple(name for name, bad in zip(names, found.contradicts.tolist()) if bad),
-        ambiguous=found.ambiguous,
-        same_place=tuple((names[i], names[j]) for i, j in found.same_place),
+        median_px=dict(zip(names, result.median_px.tolist())),
+        limit_px=dict(zip(names, result.limit_px.tolist())),
+        n_points={name: int(n) for name, n in zip(names, result.n_points.tolist())},
+        contradicting=tuple(name for name, bad in zip(names, result.contradicts.tolist()) if bad),
+        ambiguous=result.ambiguous,
+        same_place=tuple((names[i], names[j]) for i, j in result.same_place),
         judged_by='points that the consistent cameras place' if points is None else 'the given 3D points',
     )
 
@@ -164,7 +164,7 @@ def judge_cameras(keypoints: Keypoints2d) -> CameraReport | None:
 
 
 def warn_of_cameras(where: str, keypoints: Keypoints2d) -> CameraReport | None:
-    """Tell in the log, by name and px and with what to do, of cameras that contradict each other.
+    """Report in the log, by name and px and with what to do, of cameras that contradict each other.
 
     Args:
         where: whose cameras they are, for the message.
@@ -182,7 +182,7 @@ def warn_of_cameras(where: str, keypoints: Keypoints2d) -> CameraReport | None:
 
 
 def warn_of_blind_cameras(where: str, cameras: Cameras, points: Keypoints3d) -> tuple[str, ...]:
-    """Tell in the log of cameras that cannot be those of some points, where nobody says what they saw.
+    """Report in the log of cameras that cannot be those of some points, where nobody says what they saw.
 
     That is of cameras in whose images hardly a point lies, and of two that are calibrated to the same place.
 
@@ -194,9 +194,9 @@ def warn_of_blind_cameras(where: str, cameras: Cameras, points: Keypoints3d) -> 
     Returns:
         The names of cameras that see hardly a point.
     """
-    there = points.xyz[points.visible].to(cameras.K)
-    if len(there):
-        pixels, _, front = cameras.project(there)
+    valid = points.xyz[points.visible].to(cameras.K)
+    if len(valid):
+        pixels, _, front = cameras.project(valid)
         inside = front & (pixels > -0.5).all(-1) & (pixels < cameras.size.unsqueeze(-2) - 0.5).all(-1)
         shares = inside.double().mean(-1).tolist()
     else:

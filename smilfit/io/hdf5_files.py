@@ -77,12 +77,12 @@ def _read_texts(table: h5py.Dataset, name: str) -> np.ndarray:
     """Read items of variable length piece by piece: many may name one that is as large as the file."""
     n_rows = len(table)
     step = max(_TEXT_BYTES // max(table.file.id.get_filesize() * (table.size // n_rows), 1), 1)
-    found = np.empty(table.shape, table.dtype)
+    result = np.empty(table.shape, table.dtype)
     for row in range(0, n_rows, step):
-        part = found[row : row + step] = table[row : row + step]
+        part = result[row : row + step] = table[row : row + step]
         if part.dtype == object:
             charge(name, sum(_size(item) for item in part.ravel()))
-    return found
+    return result
 
 
 def _size(item: object) -> int:

@@ -62,28 +62,28 @@ def read_landmarks(path: str | Path, body: BodyModelData, joint_sd: str | None =
         KeyError: a joint that the model has not, with the near ones.
     """
     rows = [row for row in read_lookup_rows(path) if row.landmark or row.model in body.joint_names]
-    found = {row.model: landmark_of(row, body, joint_sd) for row in rows}
-    return {n: mark for n, mark in found.items() if n not in body.joint_names or mark.sd or any(mark.offset)}
+    result = {row.model: landmark_of(row, body, joint_sd) for row in rows}
+    return {n: mark for n, mark in result.items() if n not in body.joint_names or mark.sd or any(mark.offset)}
 
 
 def body_with_lookup(body: BodyModelData, path: str | Path, joint_sd: str | None = None) -> BodyModelData:
-    """Give a model the landmarks that a joint lookup describes.
+    """Return a model the landmarks that a joint lookup describes.
 
     Raises:
         ValueError: a cell that breaks a rule.
         KeyError: a joint that the model has not, with the near ones.
     """
-    found = read_landmarks(path, body, joint_sd)
+    result = read_landmarks(path, body, joint_sd)
     return (
-        check_body_model(replace(body, landmarks={**body.landmarks, **found}), str(path)) if found else body
+        check_body_model(replace(body, landmarks={**body.landmarks, **result}), str(path)) if result else body
     )
 
 
 def body_with_clicked_joints(body: BodyModelData, names: Iterable[str], where: str) -> BodyModelData:
-    """Give a model the landmarks that a lookup describes whose rows are these joints: people click near a joint."""
+    """Return a model the landmarks that a lookup describes whose rows are these joints: people click near a joint."""
     rows = (LookupRow(where, name, name) for name in names if name in body.joint_names)
-    found = {row.model: landmark_of(row, body) for row in rows}
-    return check_body_model(replace(body, landmarks={**body.landmarks, **found}), where) if found else body
+    result = {row.model: landmark_of(row, body) for row in rows}
+    return check_body_model(replace(body, landmarks={**body.landmarks, **result}), where) if result else body
 
 
 def landmark_of(row: LookupRow, body: BodyModelData, joint_sd: str | None = None) -> Landmark:

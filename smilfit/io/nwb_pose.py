@@ -101,21 +101,21 @@ def _described(track: PoseTrack) -> str:
 
 
 def _series(track: PoseTrack, names: Sequence[str], timestamps_s: np.ndarray, scorer: str) -> list[Any]:
-    """Give a series a point; all share the first one's timestamps."""
+    """Return a series a point; all share the first one's timestamps."""
     import ndx_pose
 
-    found: list[Any] = []
+    result: list[Any] = []
     for k, name in enumerate(names):
-        found.append(
+        result.append(
             ndx_pose.PoseEstimationSeries(
                 name=name.replace('/', '_'),
                 description=f'{name}, {track.description}',
                 data=np.ascontiguousarray(track.points[:, k]),
                 unit=track.unit,
                 reference_frame=track.reference_frame,
-                timestamps=found[0] if found else timestamps_s,
+                timestamps=result[0] if result else timestamps_s,
                 confidence=np.ascontiguousarray(track.confidence[:, k]),
                 confidence_definition=f'{scorer}: 1 where the frame was fitted, 0 where it was not',
             )
         )
-    return found
+    return result

@@ -64,20 +64,20 @@ class BaseLoss(nn.Module):
         """Take what the loss needs from a model (limits, priors); nothing unless a subclass says so."""
 
     def residual(self, *args: Any, **kwargs: Any) -> Tensor | Residuals | tuple[Residuals, ...]:
-        """Give unreduced residuals."""
+        """Return unreduced residuals."""
         raise NotImplementedError(f'{type(self).__name__}: a loss must define residual(...) or energy(...).')
 
     def energy(self, *args: Any, **kwargs: Any) -> Tensor | Energies:
-        """Give terms that are no squares."""
+        """Return terms that are no squares."""
         raise NotImplementedError(f'{type(self).__name__}: a loss must define residual(...) or energy(...).')
 
     def stated(self, *args: Any, **kwargs: Any) -> Stated:
-        """Give what the loss states of its arguments, before weights and reduction."""
+        """Return what the loss states of its arguments, before weights and reduction."""
         if type(self).forward is not BaseLoss.forward:
             return (Energies(self(*args, loss_weight_override=1.0, reduction_override='none', **kwargs)),)
         if type(self).energy is not BaseLoss.energy:
-            found = self.energy(*args, **kwargs)
-            return (Energies(found),) if isinstance(found, Tensor) else as_stated(found)
+            result = self.energy(*args, **kwargs)
+            return (Energies(result),) if isinstance(result, Tensor) else as_stated(result)
         return as_stated(self.residual(*args, **kwargs))
 
     def forward(
@@ -87,7 +87,7 @@ class BaseLoss(nn.Module):
         reduction_override: str | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """Give the reduced loss.
+        """Return the reduced loss.
 
         Args:
             args: the loss's own.
@@ -117,7 +117,7 @@ class ForwardLoss(BaseLoss):
             self.module.bind_body(data)
 
     def energy(self, *args: Any, **kwargs: Any) -> Energies:
-        """Give its unreduced terms; one number stands for all frames."""
+        """Return its unreduced terms; one number stands for all frames."""
         value = self.module(*args, loss_weight_override=1.0, reduction_override='none', **kwargs)
         return Energies(value.reshape(1) if value.ndim == 0 else value)
 

@@ -24,5 +24,5 @@ class FocalPriorLoss(BaseLoss):
         self.sd = sd
 
     def residual(self, log_focal: Float[Tensor, 'B 1']) -> Float[Tensor, 'B 1']:
-        """Give logarithms of factors on focal lengths, in standard deviations."""
+        """Return logarithms of factors on focal lengths, in standard deviations."""
         return log_focal / self.sd

@@ -46,7 +46,7 @@ class GroundContactLoss(BaseLoss):
         points: Float[Tensor, 'B K 3'] | None = None,
         contact: Float[Tensor, 'B K'] | None = None,
     ) -> tuple[Residuals, ...]:
-        """Give heights, and with contacts the points, whose way from frame to frame counts.
+        """Return heights, and with contacts the points, whose way from frame to frame counts.
 
         Args:
             height: above the ground, world unit; negative below.

@@ -13,7 +13,7 @@ from smilfit.registry import LOSSES
 def heatmap_divergence(
     logits: Float[Tensor, 'N K h w'], px: Float[Tensor, 'N K 2'], stride: float, sigma_cells: float
 ) -> Float[Tensor, 'N K']:
-    """Give KL(Gaussian || softmax of the map) of every map, in nats: 0 where they are equal.
+    """Return KL(Gaussian || softmax of the map) of every map, in nats: 0 where they are equal.
 
     The cross-entropy with the Gaussian less the Gaussian's entropy. A Gaussian is the product of one of rows and
     one of columns, so the whole of it is never written out.

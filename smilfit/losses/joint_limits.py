@@ -111,7 +111,8 @@ class JointLimitLoss(_LimitLoss):
         self.default = None
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
-        """Give the violations, larger of locked axes, smaller of default limits; inside them the derivative is 0."""
+        """Return the violations, larger of locked axes, smaller of default limits; inside them the derivative
+        is 0."""
         violation = self.violation(body_pose)
         limits = self.limits.to(body_pose)
         own = own_components(body_pose, self.axes)
@@ -191,7 +192,7 @@ class JointPriorLoss(_LimitLoss):
             self._members[group] = [data.joint_names.index(n) - 1 for n in data.joint_groups[group]]
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Float[Tensor, 'B R']:
-        """Give the roots of the terms, every frame's in one row."""
+        """Return the roots of the terms, every frame's in one row."""
         violation = self.violation(body_pose)
         if not self.use_full_body:
             violation = violation[:, self._members['hinge']]

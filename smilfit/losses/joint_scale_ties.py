@@ -60,7 +60,7 @@ class TiedJointScalePriorLoss(BaseLoss):
         self.apart = (torch.eye(len(label)) - same / same.sum(1, keepdim=True)).float()
 
     def residual(self, log_joint_scales: Float[Tensor, 'B J 3']) -> Residuals:
-        """Give scales, and what each differs from the mean of those it is tied to."""
+        """Return scales, and what each differs from the mean of those it is tied to."""
         apart = self._apart(log_joint_scales)
         rows = torch.cat((torch.eye(len(apart)).to(apart), self.tie**0.5 * apart))
         value = torch.einsum('ij,bjc->bic', rows, log_joint_scales)

@@ -28,7 +28,7 @@ class LandmarkOffsetPriorLoss(BaseLoss):
         self.precision_root = torch.tensor(sd, dtype=torch.float64).reciprocal()
 
     def residual(self, landmark_offsets: Float[Tensor, 'B K 3']) -> Residuals:
-        """Give offsets in standard deviations.
+        """Return offsets in standard deviations.
 
         Raises:
             ValueError: the model is not known yet.

@@ -41,7 +41,7 @@ class PoseMixture:
             )
 
     def log_densities(self, poses: Tensor | np.ndarray) -> np.ndarray:
-        """Give the logarithm of every component's weighted density at every pose (N, M)."""
+        """Return the logarithm of every component's weighted density at every pose (N, M)."""
         flat = flat_poses(poses, 1, 'PoseMixture')
         rows = []
         for mean, covariance, weight in zip(self.means, self.covariances, self.weights):
@@ -54,7 +54,7 @@ class PoseMixture:
         return np.stack(rows, 1)
 
     def log_likelihood(self, poses: Tensor | np.ndarray) -> float:
-        """Give the mean logarithm of the density at poses."""
+        """Return the mean logarithm of the density at poses."""
         return float(np.logaddexp.reduce(self.log_densities(poses), 1).mean())
 
     def save(self, path: str | Path) -> Path:
@@ -79,9 +79,9 @@ def read_pose_mixture(path: str | Path) -> PoseMixture:
             return PoseMixture(arrays['means'], arrays['covariances'], arrays['weights'])
     raw = read_pickle(path)
     if not isinstance(raw, dict) or not {'means', 'covars', 'weights'} <= set(raw):
-        found = shown_names(raw) if isinstance(raw, dict) else shown(raw)
+        result = shown_names(raw) if isinstance(raw, dict) else shown(raw)
         raise ValueError(
-            f'{path}: a mixture must be a dict with means, covars and weights; got {found}. Is it a mixture?'
+            f'{path}: a mixture must be a dict with means, covars and weights; got {result}. Is it a mixture?'
         )
     keys = ('means', 'covars', 'weights')
     means, covars, weights = (as_array(raw[k], f'{path}: {k}').astype(np.float64) for k in keys)
@@ -244,7 +244,7 @@ class MaxMixturePriorLoss(BaseLoss):
             )
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
-        """Give the nearest component's whitened pose, and the root of its offset, a constant; one term a frame."""
+        """Return the nearest component's whitened pose, and the root of its offset, a constant; one term a frame."""
         centred = body_pose.flatten(1).unsqueeze(1) - self.means.to(body_pose)
         factors, offsets = self.factors.to(body_pose), self.offsets.to(body_pose)
         white = math.sqrt(0.5) * torch.einsum('bmd,mde->bme', centred, factors)

@@ -39,7 +39,7 @@ class PartSizePriorLoss(BaseLoss):
         self.limits = torch.tensor([p.limit for p in parts], dtype=torch.float64)
 
     def residual(self, part_sizes: Float[Tensor, 'B G']) -> tuple[Residuals, ...]:
-        """Give sizes in standard deviations, and how far they are beyond their limits.
+        """Return sizes in standard deviations, and how far they are beyond their limits.
 
         Raises:
             ValueError: the model is not known yet.

@@ -36,7 +36,7 @@ class PoseGaussian:
             raise ValueError('PoseGaussian: mean and covariance must be finite; some numbers are not.')
 
     def of_joints(self, data: BodyModelData, where: str) -> 'PoseGaussian':
-        """Give the distribution of the joints below the root.
+        """Return the distribution of the joints below the root.
 
         Raises:
             ValueError: it is over another number of joints.
@@ -117,10 +117,10 @@ def read_marked(path: Path, wanted_format: str, names: tuple[str, ...]) -> dict[
         BadFileError: another format, or an array that is missing, no numbers or not finite.
     """
     arrays = read_npz(path, ('format', *names), 'a pose prior')
-    found = str(arrays.get('format'))
-    if found != wanted_format:
+    result = str(arrays.get('format'))
+    if result != wanted_format:
         raise BadFileError(
-            f'{path}: format must be {wanted_format!r}; got {shorten(found)!r}. Is it the file of another prior?'
+            f'{path}: format must be {wanted_format!r}; got {shorten(result)!r}. Is it the file of another prior?'
         )
     for name in names:
         if name not in arrays or arrays[name].dtype.kind not in 'iuf' or not np.isfinite(arrays[name]).all():
@@ -131,7 +131,7 @@ def read_marked(path: Path, wanted_format: str, names: tuple[str, ...]) -> dict[
 
 
 def flat_poses(poses: Tensor | np.ndarray, least: int, where: str) -> np.ndarray:
-    """Give poses as float64 rows.
+    """Return poses as float64 rows.
 
     Raises:
         ValueError: too few of them, or numbers that are not finite.

@@ -89,7 +89,7 @@ class Residuals:
         return self.weight is not None and self.weight.ndim == self.value.ndim - 1
 
     def weights(self, continuous: Bool[Tensor, ' B'] | None = None) -> Tensor:
-        """Give every term's weight; a difference over time that would reach over a gap or the start has none.
+        """Return every term's weight; a difference over time that would reach over a gap or the start has none.
 
         Args:
             continuous: whether a frame and the `order` frames before it follow one another; None: all do.
@@ -102,7 +102,7 @@ class Residuals:
         return weight
 
     def differences(self) -> Tensor:
-        """Give the value, or its backward difference over frames; 0 for the first ones."""
+        """Return the value, or its backward difference over frames; 0 for the first ones."""
         if not self.order:
             return self.value
         change = torch.zeros_like(self.value)
@@ -119,7 +119,7 @@ class Residuals:
         return Terms(self.factor * weight * bounded, weight, slope, value)
 
     def total(self) -> Tensor:
-        """Give what a mean divides by, for these frames; float64, so that frames may be added in any order."""
+        """Return what a mean divides by, for these frames; float64, so that frames may be added in any order."""
         if self.count is not None:
             return self.value.new_tensor(self.count, dtype=torch.float64)
         weight = self.value.new_ones(()).expand(self.value.shape) if self.weight is None else self.weight
@@ -158,11 +158,11 @@ class Energies:
     count: float | None = None
 
     def weighted(self) -> Tensor:
-        """Give weighted terms."""
+        """Return weighted terms."""
         return self.value if self.weight is None else where_weighted(self.value, self.weight) * self.weight
 
     def total(self) -> Tensor:
-        """Give what a mean divides by, for these frames."""
+        """Return what a mean divides by, for these frames."""
         if self.count is not None:
             return self.value.new_tensor(self.count, dtype=torch.float64)
         if self.weight is None:
@@ -183,7 +183,7 @@ def as_stated(found: Tensor | Residuals | Energies | Sequence[Residuals | Energi
 def weighted_terms(
     stated: Residuals | Energies, continuous: Bool[Tensor, ' B'] | None = None, widening: float = 1.0
 ) -> Tensor:
-    """Give weighted terms (B, *terms) before reduction."""
+    """Return weighted terms (B, *terms) before reduction."""
     if isinstance(stated, Energies):
         return stated.weighted()
     return stated.terms(continuous, widening).weighted
@@ -192,7 +192,7 @@ def weighted_terms(
 def share_of(
     total: Tensor, weight: float, reduction: str, like: Tensor, over: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """Give the factor by which weighted terms enter a reduced loss.
+    """Return the factor by which weighted terms enter a reduced loss.
 
     Args:
         total: what a mean divides by.
@@ -231,12 +231,13 @@ def reduced(
 
 
 def where_weighted(value: Tensor, weight: Tensor) -> Tensor:
-    """Give 0 where the weight is 0: no number, however large or none at all, counts there, nor does its gradient."""
+    """Return 0 where the weight is 0: no number, however large or none at all, counts there, nor does its
+    gradient."""
     return torch.where(weight != 0, value, torch.zeros_like(value))
 
 
 def checked_reduction(reduction: str) -> str:
-    """Give it back.
+    """Return it back.
 
     Raises:
         ValueError: an unknown one.
@@ -247,5 +248,5 @@ def checked_reduction(reduction: str) -> str:
 
 
 def from_source(stated: Stated, source: PointSource | ParameterSource) -> Stated:
-    """Say where the first argument of residuals comes from."""
+    """Return where the first argument of residuals comes from."""
     return tuple(replace(s, source=source) if isinstance(s, Residuals) else s for s in stated)

@@ -12,7 +12,7 @@ class Robust(Protocol):
     """A function rho of squared residuals, applied to each of them once."""
 
     def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Give `rho(s)` and its derivative by s, of the shape of `squared`.
+        """Return `rho(s)` and its derivative by s, of the shape of `squared`.
 
         The derivative is the weight of an equivalent least-squares problem (iteratively reweighted least squares;
         Holland and Welsch 1977). `widening` multiplies the function's width: a solver that starts with a large one
@@ -33,7 +33,7 @@ class GemanMcClure:
     limit: float | None = None
 
     def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Give `rho(s)` and its derivative by s."""
+        """Return `rho(s)` and its derivative by s."""
         near = torch.ones_like(squared)
         if self.limit is not None:
             near = (squared < self.limit**2).to(squared)
@@ -59,7 +59,7 @@ class Cauchy:
     sigma: float | Tensor
 
     def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Give `rho(s)` and its derivative by s."""
+        """Return `rho(s)` and its derivative by s."""
         width = (self.sigma * widening) ** 2
         far = squared / width
         return width * torch.log1p(far), 1 / (1 + far)
@@ -79,7 +79,7 @@ class Absolute:
     least: float = 1e-6
 
     def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Give `rho(s)` and its derivative by s."""
+        """Return `rho(s)` and its derivative by s."""
         large = squared > self.least**2
         root = torch.where(large, squared, self.least**2).sqrt()
         value = torch.where(large, root - 0.5 * self.least, squared / (2 * self.least))

@@ -21,7 +21,7 @@ class PoseRegLoss(BaseLoss):
     """Squared axis-angle components of the joints: how far from the rest pose, rad^2."""
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
-        """Give the components."""
+        """Return the components."""
         eye = torch.eye(3, dtype=body_pose.dtype, device=body_pose.device)
         return Residuals(body_pose, pointwise=True, slope=eye)
 
@@ -91,7 +91,7 @@ class MahalanobisPosePriorLoss(BaseLoss):
         )
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
-        """Give the whitened pose, which couples all joints."""
+        """Return the whitened pose, which couples all joints."""
         if self.factor is None:
             raise ValueError('MahalanobisPosePriorLoss: call bind_body(data) with the model first.')
         factor = self.factor.to(body_pose)
@@ -100,7 +100,7 @@ class MahalanobisPosePriorLoss(BaseLoss):
 
 
 def _eigen(matrix: np.ndarray, what: str) -> tuple[Tensor, Tensor]:
-    """Give eigenvalues and eigenvectors of a positive semi-definite matrix.
+    """Return eigenvalues and eigenvectors of a positive semi-definite matrix.
 
     Raises:
         ValueError: it is not.

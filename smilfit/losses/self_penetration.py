@@ -74,7 +74,7 @@ class SelfPenetrationLoss(BaseLoss):
         scale: Float[Tensor, ' B'],
         body_size: Float[Tensor, ' B'],
     ) -> Residuals:
-        """Give the overlaps of the pairs that overlap, of posed joints (world unit) of bodies of known size.
+        """Return the overlaps of the pairs that overlap, of posed joints (world unit) of bodies of known size.
 
         All others are zero, and so are their slopes: what is differentiated row by row need not hold them. There are
         as many rows as the frame with most overlaps has, in steps of `ROWS`; a mean still counts every pair.
@@ -113,7 +113,7 @@ def capsule_overlap(
 
 @torch.no_grad()
 def _side(first: Tensor, second: Tensor, between: Tensor) -> Tensor:
-    """Give the direction that leads two bones apart: across both of them, on the side where they are."""
+    """Return the direction that leads two bones apart: across both of them, on the side where they are."""
     across = torch.linalg.cross(first[..., 1, :] - first[..., 0, :], second[..., 1, :] - second[..., 0, :])
     across = torch.nn.functional.normalize(across, dim=-1)
     return torch.where((across * between).sum(-1, keepdim=True) < 0, -across, across)

@@ -40,14 +40,15 @@ class ShapeMixturePriorLoss(ShapePriorLoss):
         self.factors, self.offsets = factors.float(), (offsets - offsets.min()).float()
 
     def kind_of(self, betas: Float[Tensor, 'B S']) -> Int[Tensor, ' B']:
-        """Say which kind is the nearest; 0 where the model has one."""
+        """Return which kind is the nearest; 0 where the model has one."""
         if self.means is None:
             return torch.zeros(len(betas), dtype=torch.long, device=betas.device)
         white = self._whitened(betas.detach())
         return (white.square().sum(-1) + self.offsets.to(betas)).argmin(1)
 
     def residual(self, betas: Float[Tensor, 'B S']) -> Residuals:
-        """Give the coefficients as the nearest kind whitens them, and the root of its constant; one matrix where all
+        """Return the coefficients as the nearest kind whitens them, and the root of its constant; one matrix
+        where all
         bodies are of one kind."""
         if self.means is None:
             return super().residual(betas)

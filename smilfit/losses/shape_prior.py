@@ -32,7 +32,7 @@ class ShapePriorLoss(BaseLoss):
             self.whitening = whitening_of(torch.as_tensor(data.shape_cov)).float()
 
     def residual(self, betas: Float[Tensor, 'B S']) -> Residuals:
-        """Give the whitened coefficients."""
+        """Return the whitened coefficients."""
         centred = betas if self.mean is None else betas - self.mean.to(betas)
         if self.whitening is None:
             slope = torch.eye(betas.shape[1], dtype=betas.dtype, device=betas.device)
@@ -42,7 +42,7 @@ class ShapePriorLoss(BaseLoss):
 
 
 def whitening_of(cov: Float[Tensor, 'S S'], most: float | None = None) -> Float[Tensor, 'S S']:
-    """Give the float64 matrix W of a covariance for which `(x - mean) @ W` has the covariance 1.
+    """Return the float64 matrix W of a covariance for which `(x - mean) @ W` has the covariance 1.
 
     Args:
         cov: the covariance.

@@ -30,7 +30,7 @@ class SilhouetteLoss(BaseLoss):
 
     @abstractmethod
     def views(self, alpha: Float[Tensor, 'B C H W'], mask: Float[Tensor, 'B C H W']) -> Float[Tensor, 'B C']:
-        """Give every view's term."""
+        """Return every view's term."""
 
 
 @LOSSES.register_module()
@@ -130,14 +130,14 @@ class SilhouetteDistanceTransformLoss(SilhouetteLoss):
 
 
 def outline_distance(mask: Float[Tensor, 'B C H W']) -> Float[Tensor, 'B C H W']:
-    """Give every pixel's distance to the mask's outline, in units of half the image's shorter side."""
+    """Return every pixel's distance to the mask's outline, in units of half the image's shorter side."""
     # Imported late: scipy takes a third of a second, and few ask for this.
     from scipy.ndimage import distance_transform_edt
 
     height, width = mask.shape[2:]
     inside = (mask > 0.5).cpu().numpy()
-    found = np.full(inside.shape, np.hypot(height, width))
+    result = np.full(inside.shape, np.hypot(height, width))
     for at in np.ndindex(inside.shape[:2]):
         if inside[at].any() and not inside[at].all():
-            found[at] = distance_transform_edt(inside[at]) + distance_transform_edt(~inside[at]) - 0.5
-    return torch.as_tensor(found * (2 / min(height, width))).to(mask)
+            result[at] = distance_transform_edt(inside[at]) + distance_transform_edt(~inside[at]) - 0.5
+    return torch.as_tensor(result * (2 / min(height, width))).to(mask)

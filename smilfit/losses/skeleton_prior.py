@@ -13,7 +13,7 @@ class _JointSquaresLoss(BaseLoss):
     """Squared numbers of every joint."""
 
     def residual(self, extras: Float[Tensor, 'B J 3']) -> Residuals:
-        """Give the numbers."""
+        """Return the numbers."""
         eye = torch.eye(3, dtype=extras.dtype, device=extras.device)
         return Residuals(extras, pointwise=True, slope=eye)
 

@@ -40,7 +40,7 @@ class SmoothJointLoss(BaseLoss):
         self.robust = Absolute() if loss_func == 'L1' else None
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
-        """Give the first two columns of every joint's rotation matrix, whose change from frame to frame counts."""
+        """Return the first two columns of every joint's rotation matrix, whose change from frame to frame counts."""
         rot6d = rotmat_to_rot6d(axis_angle_to_rotmat(self.unit * body_pose))
         count = float(len(body_pose))
         return Residuals(rot6d, None, self.robust, count, order=1, pointwise=True)
@@ -72,7 +72,7 @@ class SmoothPointsLoss(BaseLoss):
         self.frame_order, self.sigma = order, sigma
 
     def residual(self, points: Float[Tensor, 'B K 3'], body_size: Float[Tensor, ' B']) -> Residuals:
-        """Give the points, whose differences over frames count in units of the size of the frame they end in."""
+        """Return the points, whose differences over frames count in units of the size of the frame they end in."""
         weight = body_size.square().reciprocal()[:, None].expand(points.shape[:2])
         eye = torch.eye(3, dtype=points.dtype, device=points.device)
         count = float(weight.numel())

@@ -30,6 +30,6 @@ class SplayPriorLoss(BaseLoss):
         self.axes = ['xyz'.index(axis) for axis in sorted(set(axes))]
 
     def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
-        """Give the components about the named axes."""
+        """Return the components about the named axes."""
         named = torch.eye(3, dtype=body_pose.dtype, device=body_pose.device)[self.axes]
         return Residuals(body_pose[..., self.axes], pointwise=True, slope=named)

@@ -62,8 +62,8 @@ def find_boxes(
         min_points: a view shows the animal if at least so many of the points lie in its image.
     """
     # The depth of what one view sees alone does not matter: its box is made of its own peaks.
-    found = (meet or MeetInSpace())(logits, stride, cameras, view_mask, prior=1.0)
-    return boxes_around(found, cameras, view_mask, margin, min_confidence, min_points)
+    result = (meet or MeetInSpace())(logits, stride, cameras, view_mask, prior=1.0)
+    return boxes_around(result, cameras, view_mask, margin, min_confidence, min_points)
 
 
 def boxes_around(
@@ -86,14 +86,14 @@ def boxes_around(
     # Pixel centres are at integers.
     inside = ((pixels > -0.5) & (pixels < cameras.size.unsqueeze(2) - 0.5)).all(-1)
     counts = counts & inside & view_mask.unsqueeze(-1)
-    there = counts.sum(-1) >= min_points
+    present = counts.sum(-1) >= min_points
     whole = whole_images(cameras, view_mask)
-    square = torch.where(there.unsqueeze(-1), _square(pixels, counts, margin), whole)
-    return Boxes(square, (sure * counts).mean(-1) * there, there)
+    square = torch.where(present.unsqueeze(-1), _square(pixels, counts, margin), whole)
+    return Boxes(square, (sure * counts).mean(-1) * present, present)
 
 
 def whole_images(cameras: Cameras, view_mask: Bool[Tensor, 'B C']) -> Float[Tensor, 'B C 3']:
-    """Give the smallest squares around whole images; a square of 1 px where a view is absent."""
+    """Return the smallest squares around whole images; a square of 1 px where a view is absent."""
     size = torch.where(view_mask.unsqueeze(-1), cameras.size, torch.ones_like(cameras.size))
     side = size.amax(-1, keepdim=True)
     return torch.cat(((size - side) / 2, side), -1)
@@ -105,7 +105,7 @@ def part_by_nearest(
     centres: Float[Tensor, 'A C 2'],
     seen: Bool[Tensor, 'A C'],
 ) -> Float[Tensor, 'A C K h w']:
-    """Give each of several animals heat maps of its own: of the cells that are nearest to its centre.
+    """Return each of several animals heat maps of its own: of the cells that are nearest to its centre.
 
     Args:
         logits: of one frame.
@@ -174,12 +174,12 @@ class OwnBoxes(nn.Module):
             view_mask: which views there are.
         """
         first = look(whole, view_mask)
-        found = boxes_around(
+        result = boxes_around(
             first.points, first.cameras, view_mask, self.margin, self.min_confidence, self.min_points
         )
-        square = image_boxes(found.square, first.to_crop)
-        square = torch.where(found.there.unsqueeze(-1), square, whole)
-        return look(square, torch.where(found.there.any(1, keepdim=True), found.there, view_mask))
+        square = image_boxes(result.square, first.to_crop)
+        square = torch.where(result.there.unsqueeze(-1), square, whole)
+        return look(square, torch.where(result.there.any(1, keepdim=True), result.there, view_mask))
 
 
 def image_boxes(square: Float[Tensor, '*n 3'], to_crop: Float[Tensor, '*n 2 3']) -> Float[Tensor, '*n 3']:
@@ -194,8 +194,8 @@ def _without_strays(points: Float[Tensor, '*n K d'], counts: Bool[Tensor, '*n K'
     """Leave out what is far from the middle point, in units of the median distance."""
     far = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
     total = (far * counts.unsqueeze(-2)).sum(-1).masked_fill(~counts, torch.inf)
-    middle = total.argmin(-1, keepdim=True).unsqueeze(-1)
-    distance = far.gather(-2, middle.expand(*middle.shape[:-1], far.shape[-1])).squeeze(-2)
+    centre = total.argmin(-1, keepdim=True).unsqueeze(-1)
+    distance = far.gather(-2, centre.expand(*centre.shape[:-1], far.shape[-1])).squeeze(-2)
     typical = distance.masked_fill(~counts, torch.nan).nanmedian(-1, keepdim=True).values
     return counts & (distance <= _STRAY * typical)
 

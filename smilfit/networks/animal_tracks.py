@@ -118,7 +118,7 @@ class Tracker:
     def _sure(
         self, distance: Tensor, track: Int[Tensor, ' n'], detection: Int[Tensor, ' n']
     ) -> Bool[Tensor, ' n']:
-        """Say which pairs would cost more by `margin` gates in any exchange of two."""
+        """Return which pairs would cost more by `margin` gates in any exchange of two."""
         own = distance[track, detection]
         across = distance[track][:, detection]
         rise = across + across.T - own - own.unsqueeze(-1)
@@ -168,7 +168,7 @@ def identify(
     tracker: Tracker,
     n_animals: int | None = None,
 ) -> Identities:
-    """Say who is who in all frames.
+    """Return who is who in all frames.
 
     A tracker follows the detections; then its tracks, the longest first, become those of N animals: of one that has
     none at the time, by preference the one that was last seen, or is next seen, nearest by. So one that leaves
@@ -225,7 +225,6 @@ def _joined(
 
 
 def _tracks(places: np.ndarray, there: np.ndarray, tracker: Tracker) -> list[_Track]:
-    """Follow all detections."""
     known = Tracks.none(places.shape[-1])
     seen: dict[int, list[tuple[int, int, bool]]] = {}
     for frame, (row, mask) in enumerate(zip(places, there)):
@@ -242,7 +241,7 @@ def _tracks(places: np.ndarray, there: np.ndarray, tracker: Tracker) -> list[_Tr
 
 
 def _usual_count(tracks: Sequence[_Track], n_frames: int) -> int:
-    """Give the most animals that are there at once in a share of the frames, and at least one."""
+    """Return the most animals that are there at once in a share of the frames, and at least one."""
     count = np.zeros(n_frames, np.int64)
     for track in tracks:
         count[track.frames] += 1
@@ -254,18 +253,18 @@ def _overlaps(track: _Track, own: Sequence[_Track]) -> bool:
 
 
 def _neighbours(track: _Track, own: Sequence[_Track]) -> list[tuple[float, int]]:
-    """Give distance and frames between a track and the ones before and after it in time."""
+    """Return distance and frames between a track and the ones before and after it in time."""
     before = [t for t in own if t.frames[-1] < track.frames[0]]
     after = [t for t in own if t.frames[0] > track.frames[-1]]
-    found = []
+    result = []
     if before:
         last = max(before, key=lambda t: t.frames[-1])
-        found.append((float(np.linalg.norm(track.first - last.last)), track.frames[0] - last.frames[-1]))
+        result.append((float(np.linalg.norm(track.first - last.last)), track.frames[0] - last.frames[-1]))
     if after:
         following = min(after, key=lambda t: t.frames[0])
         gap = following.frames[0] - track.frames[-1]
-        found.append((float(np.linalg.norm(following.first - track.last)), gap))
-    return found
+        result.append((float(np.linalg.norm(following.first - track.last)), gap))
+    return result
 
 
 def _jump(track: _Track, own: Sequence[_Track]) -> float:
@@ -273,5 +272,5 @@ def _jump(track: _Track, own: Sequence[_Track]) -> float:
 
 
 def _reachable(track: _Track, own: Sequence[_Track], gate: float) -> bool:
-    """Say whether an animal may have gone from its neighbouring tracks to this one: a gate a frame at most."""
+    """Check whether an animal may have gone from its neighbouring tracks to this one: a gate a frame at most."""
     return all(distance <= gate * gap for distance, gap in _neighbours(track, own))

@@ -40,8 +40,8 @@ class CentreTargets:
                 image of which these know no centre is taken to show one animal, its own.
             own: the samples' own keypoints.
         """
-        middle, known = centre_of_points(own.px, own.weight)
-        px, weight = middle.unsqueeze(1), known.unsqueeze(1)
+        centre, known = centre_of_points(own.px, own.weight)
+        px, weight = centre.unsqueeze(1), known.unsqueeze(1)
         complete = torch.ones_like(known, dtype=torch.bool)
         if 'centres2d' in data_samples:
             px_all = data_samples['centres2d'].flatten(0, 1).to(px)
@@ -66,7 +66,7 @@ class CentreTargets:
         return CentreTargets(map_px(affine, self.px), self.weight, self.complete, self.reach * scale)
 
     def region(self, size: tuple[int, int], stride: float) -> Bool[Tensor, 'N h w']:
-        """Say which cells of maps of (h, w) cells are judged: all, or those near a known animal."""
+        """Return which cells of maps of (h, w) cells are judged: all, or those near a known animal."""
         y, x = (cell_to_px(torch.arange(n, device=self.px.device, dtype=self.px.dtype), stride) for n in size)
         far = (x - self.px[..., :1]).square().unsqueeze(-2) + (y - self.px[..., 1:]).square().unsqueeze(-1)
         near = (far <= self.reach.square()[:, None, None, None]) & (self.weight > 0)[..., None, None]

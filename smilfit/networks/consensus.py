@@ -42,15 +42,15 @@ class Consensus:
     mode_mass: Float[Tensor, 'B C K M']
 
     def keypoints2d(self, names: Sequence[str], cameras: Cameras | None = None) -> Keypoints2d:
-        """Give the pixels as observed keypoints."""
+        """Return the pixels as observed keypoints."""
         return Keypoints2d(self.pixels, self.pixel_confidence, tuple(names), cameras)
 
     def seen_modes(self) -> SeenModes:
-        """Give all modes, for a body to choose from."""
+        """Return all modes, for a body to choose from."""
         return SeenModes(self.modes, self.mode_mass)
 
     def keypoints3d(self, names: Sequence[str], unit: str | None = None) -> Keypoints3d:
-        """Give the points as observed keypoints."""
+        """Return the points as observed keypoints."""
         return Keypoints3d(self.xyz, self.confidence, tuple(names), unit)
 
 
@@ -163,10 +163,10 @@ class MeetInSpace(nn.Module):
         windows = WindowedMaps(maps.unflatten(-1, logits.shape[-2:]), self.radius)
         cameras, origin = about_their_middle(cameras.to(maps.dtype), view_mask)
         views = _Views(cameras, view_mask, windows, stride)
-        found, _ = windows.modes(self.n_modes)
-        modes = cell_to_px(found.mean, stride)
-        start, middle, spread = self._start(views, modes, found.mass * view_mask[..., None, None], prior)
-        points, covariance, seen = self._settle(views, start, middle, spread)
+        result, _ = windows.modes(self.n_modes)
+        modes = cell_to_px(result.mean, stride)
+        start, centre, spread = self._start(views, modes, result.mass * view_mask[..., None, None], prior)
+        points, covariance, seen = self._settle(views, start, centre, spread)
         present = view_mask[..., None].to(maps.dtype)
         return Consensus(
             xyz=points + origin.unsqueeze(1),
@@ -175,7 +175,7 @@ class MeetInSpace(nn.Module):
             pixels=seen.pixels * present.unsqueeze(-1),
             pixel_confidence=seen.support.clamp(0, 1),
             modes=modes * present[..., None, None],
-            mode_mass=found.mass * present.unsqueeze(-1),
+            mode_mass=result.mass * present.unsqueeze(-1),
         )
 
     @staticmethod
@@ -223,16 +223,16 @@ class MeetInSpace(nn.Module):
         else:
             point = self.distances.choose(points, score)
         met = meet.any(-1)
-        middle = _medoid(point, met)
+        centre = _medoid(point, met)
         alone = self._along_the_ray(
-            views, origins[:, :, 0], directions[:, :, 0], view[..., 0], middle, met, prior
+            views, origins[:, :, 0], directions[:, :, 0], view[..., 0], centre, met, prior
         )
         point = torch.where(met.unsqueeze(-1), point, alone)
-        middle = torch.where(met.unsqueeze(-1), middle.unsqueeze(1), alone)
-        return point, middle, _reach(point - middle, met)
+        centre = torch.where(met.unsqueeze(-1), centre.unsqueeze(1), alone)
+        return point, centre, _reach(point - centre, met)
 
     def _n_rays(self, n_views: int) -> int:
-        """Say how many rays make no more candidates than allowed."""
+        """Return how many rays make no more candidates than allowed."""
         n_rays = n_views * self.n_modes
         pairs = n_views * (n_views - 1) // 2 * self.n_modes**2
         if pairs <= self.max_candidates:
@@ -295,22 +295,22 @@ class MeetInSpace(nn.Module):
     def _look(self, views: _Views, points: Float[Tensor, 'B K 3']) -> _Agreement:
         pixels, slope, valid = views.cameras.locate(points)
         cells = px_to_cell(pixels, views.stride)
-        found = views.windows.near(cells.unsqueeze(-2))
-        found = Moments(*(part.squeeze(3) for part in found))
-        nearest = cell_to_px(found.mean, views.stride)
+        result = views.windows.near(cells.unsqueeze(-2))
+        result = Moments(*(part.squeeze(3) for part in result))
+        nearest = cell_to_px(result.mean, views.stride)
         limit = cells.new_tensor([views.windows.width + 1.0, views.windows.height + 1.0])
         inside = ((cells > -2) & (cells < limit)).all(-1)
-        support = found.mass * (inside & valid & views.mask.unsqueeze(-1))
+        support = result.mass * (inside & valid & views.mask.unsqueeze(-1))
         residual = nearest - pixels
         far = residual.square().sum(-1) / (self.robust_cells * views.stride) ** 2
-        doubt = (found.variance - self.sigma_cells**2).clamp_min(0) + self.error_cells**2
+        doubt = (result.variance - self.sigma_cells**2).clamp_min(0) + self.error_cells**2
         return _Agreement(
-            found, nearest, residual, slope, support, support / (1 + far).square(), doubt * views.stride**2
+            result, nearest, residual, slope, support, support / (1 + far).square(), doubt * views.stride**2
         )
 
 
 def _medoid(points: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K']) -> Float[Tensor, 'B 3']:
-    """Give the one of the points that is nearest to all others: the animal's middle, whatever a few of them do."""
+    """Return the one of the points that is nearest to all others: the animal's middle, whatever a few of them do."""
     far = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
     total = (far * there.unsqueeze(1)).sum(-1).masked_fill(~there, torch.inf)
     return points[torch.arange(len(points), device=points.device), total.argmin(-1)]
@@ -319,7 +319,7 @@ def _medoid(points: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K']) -> Float
 def _reach(
     offsets: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K'], times: float = 2.0
 ) -> Float[Tensor, ' B']:
-    """Give some times the mean distance of points from their middle; infinite where too few points tell."""
+    """Return some times the mean distance of points from their middle; infinite where too few points tell."""
     count = there.sum(1)
     mean = (offsets.norm(dim=-1) * there).sum(1) / count.clamp_min(1)
     return torch.where((count >= 3) & (mean > 0), times * mean, torch.inf)
@@ -339,7 +339,7 @@ def _noise_scale(seen: _Agreement, prior_count: float = 4.0) -> Float[Tensor, 'B
 
 
 def _chance_of_two(chance: Float[Tensor, 'B C K'], mask: Bool[Tensor, 'B C']) -> Float[Tensor, 'B K']:
-    """Give the chance that two views are right, where each is with its own chance; of a single view, that it is."""
+    """Return the chance that two views are right, where each is with its own chance; of a single view, that it is."""
     chance = chance.clamp(0, 1)
     none, one = torch.ones_like(chance[:, 0]), torch.zeros_like(chance[:, 0])
     for c in range(chance.shape[1]):

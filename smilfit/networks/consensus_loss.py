@@ -37,15 +37,15 @@ def differentiable_points(
         Points (world unit), and whether each is known: two views with a weight fix it. One that is not is (0, 0, 0),
         without gradient.
     """
-    there = view_mask[..., None]
-    maps = (sharpness * logits.masked_fill(~there[..., None, None], 0.0)).flatten(-2).softmax(-1)
+    valid = view_mask[..., None]
+    maps = (sharpness * logits.masked_fill(~valid[..., None, None], 0.0)).flatten(-2).softmax(-1)
     maps = maps.unflatten(-1, logits.shape[-2:])
     rows, columns = (torch.arange(n, dtype=maps.dtype, device=maps.device) for n in maps.shape[-2:])
     cells = torch.stack(((maps.sum(-2) * columns).sum(-1), (maps.sum(-1) * rows).sum(-1)), -1)
     cameras, origin = about_their_middle(cameras.to(maps.dtype), view_mask)
     directions, has_ray = cameras.rays(cell_to_px(cells, stride))
-    weights = torch.ones_like(cells[..., 0]) if weights is None else weights.masked_fill(~there, 0.0)
-    points, known = meet_rays(cameras.centres(), directions, weights * (has_ray & there))
+    weights = torch.ones_like(cells[..., 0]) if weights is None else weights.masked_fill(~valid, 0.0)
+    points, known = meet_rays(cameras.centres(), directions, weights * (has_ray & valid))
     return torch.where(known.unsqueeze(-1), points + origin.unsqueeze(1), points), known
 
 

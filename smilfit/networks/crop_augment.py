@@ -23,7 +23,7 @@ _LEAST_SIDE = 8.0
 
 
 def box_affine(boxes: Float[Tensor, 'N 3'], side: int) -> Float[Tensor, 'N 2 3']:
-    """Give the maps from stored images to crops of `side` px that show the boxes (x0, y0, side)."""
+    """Return the maps from stored images to crops of `side` px that show the boxes (x0, y0, side)."""
     scale = side / boxes[:, 2]
     offset = (0.5 - boxes[:, :2]) * scale.unsqueeze(-1) - 0.5
     eye = torch.eye(2, dtype=boxes.dtype, device=boxes.device)
@@ -31,7 +31,7 @@ def box_affine(boxes: Float[Tensor, 'N 3'], side: int) -> Float[Tensor, 'N 2 3']
 
 
 def whole_boxes(n: int, size: tuple[int, int], like: Tensor) -> Float[Tensor, 'N 3']:
-    """Give the smallest square boxes around whole images of (H, W) px."""
+    """Return the smallest square boxes around whole images of (H, W) px."""
     height, width = size
     side = max(height, width)
     box = like.new_tensor([(width - side) / 2, (height - side) / 2, side])
@@ -39,14 +39,14 @@ def whole_boxes(n: int, size: tuple[int, int], like: Tensor) -> Float[Tensor, 'N
 
 
 def compose_affine(after: Float[Tensor, 'N 2 3'], before: Float[Tensor, 'N 2 3']) -> Float[Tensor, 'N 2 3']:
-    """Give the map that does `before`, then `after`."""
+    """Return the map that does `before`, then `after`."""
     matrix = after[..., :2] @ before[..., :2]
     offset = after[..., :2] @ before[..., 2:] + after[..., 2:]
     return torch.cat((matrix, offset), -1)
 
 
 def invert_affine(affine: Float[Tensor, 'N 2 3']) -> Float[Tensor, 'N 2 3']:
-    """Give the inverse map, in closed form."""
+    """Return the inverse map, in closed form."""
     a, b, c, d = affine[..., :2].flatten(-2).unbind(-1)
     inverse = torch.stack((d, -b, -c, a), -1).unflatten(-1, (2, 2)) / (a * d - b * c)[..., None, None]
     return torch.cat((inverse, -inverse @ affine[..., 2:]), -1)
@@ -232,8 +232,8 @@ class CropAugment(nn.Module):
                 'mirrored_order(keypoint_names, body.data), or set mirror=0.'
             )
         boxes = self.draw_boxes(point_boxes(px, weight, images.shape[-2:], self.margin), images.shape[-2:])
-        turn, mirrored = self._turn(len(images), images)
-        affine = compose_affine(turn, box_affine(boxes, self.side))
+        rotation, mirrored = self._turn(len(images), images)
+        affine = compose_affine(rotation, box_affine(boxes, self.side))
         crops = cut(images, affine, self.side)
         moved = map_px(affine, px)
         if swap is not None:
@@ -264,7 +264,7 @@ class CropAugment(nn.Module):
 def point_boxes(
     px: Float[Tensor, 'N K 2'], weight: Float[Tensor, 'N K'], size: tuple[int, int], margin: float
 ) -> Float[Tensor, 'N 3']:
-    """Give square boxes around the points that are known and inside the image; the whole image where none is.
+    """Return square boxes around the points that are known and inside the image; the whole image where none is.
 
     Args:
         px: points.

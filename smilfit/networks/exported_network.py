@@ -28,11 +28,11 @@ class Port:
     maps: bool = False
 
     def shape(self, lengths: Mapping[str, int]) -> tuple[int, ...]:
-        """Give the shape for lengths of the named axes."""
+        """Return the shape for lengths of the named axes."""
         return tuple(lengths[n] if isinstance(n, str) else n for n in self.axes)
 
     def described(self) -> dict[str, Any]:
-        """Say all of it, as JSON has it."""
+        """Report all of it, as JSON has it."""
         dtype = str(self.dtype).removeprefix('torch.')
         return {'name': self.name, 'shape': list(self.axes), 'dtype': dtype, 'meaning': self.meaning}
 
@@ -58,11 +58,11 @@ class ExportedNetwork(nn.Module, ABC):
 
     @abstractmethod
     def inputs_of(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Give the inputs for a batch of samples in the documented form, after the data preprocessor."""
+        """Return the inputs for a batch of samples in the documented form, after the data preprocessor."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """Say what whoever runs it must know, as JSON has it."""
+        """Return what whoever runs it must know, as JSON has it."""
 
 
 def image_facts(backbone: nn.Module, side: int) -> dict[str, Any]:

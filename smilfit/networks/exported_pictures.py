@@ -46,7 +46,7 @@ class ExportedPictures(ExportedNetwork):
         return (torch.rand(self.inputs[0].shape(lengths), generator=generator),)
 
     def inputs_of(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Give the first view of each sample that there is, whole, as the first pass sees it."""
+        """Return the first view of each sample that there is, whole, as the first pass sees it."""
         first = inputs['view_mask'].int().argmax(1)
         images = inputs['image'][torch.arange(len(first), device=first.device), first]
         boxes = whole_boxes(len(images), images.shape[-2:], images)

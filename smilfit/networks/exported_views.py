@@ -86,8 +86,8 @@ class ExportedViews(ExportedNetwork):
                 model.orientation_head.votes_of(tokens, view_mask, view_frames, prior).agreed
             )
         (*_, last), change = model.decode(tokens, rays, ray_mask, start)
-        found = (*(getattr(last, f.name) for f in fields(BodyEstimate)), change)
-        return tuple(value for value in found if value is not None)
+        result = (*(getattr(last, f.name) for f in fields(BodyEstimate)), change)
+        return tuple(value for value in result if value is not None)
 
     def drawn(self, lengths: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
         """Draw noise, rays of length one, any view frames; of every second sample with views the last is absent."""
@@ -97,24 +97,24 @@ class ExportedViews(ExportedNetwork):
         if n_views > 1:
             view_mask[::2, -1] = False
         rays = torch.nn.functional.normalize(torch.randn(shapes[2], generator=generator), dim=-1)
-        there = view_mask.unsqueeze(-1)
-        found = (
+        valid = view_mask.unsqueeze(-1)
+        result = (
             torch.rand(shapes[0], generator=generator),
             view_mask,
-            torch.where(there.unsqueeze(-1), rays, 0.0),
-            there.expand(shapes[3]).contiguous(),
+            torch.where(valid.unsqueeze(-1), rays, 0.0),
+            valid.expand(shapes[3]).contiguous(),
         )
-        if len(self.inputs) == len(found):
-            return found
+        if len(self.inputs) == len(result):
+            return result
         turned, _ = torch.linalg.qr(torch.randn(shapes[4], generator=generator))
-        return *found, turned
+        return *result, turned
 
     def inputs_of(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Find the scene and its rays, as the regressor does."""
         cameras = cameras_of(inputs)
         scene = self.regressor.scene_of(cameras, inputs['view_mask'], self.grid)
-        found = (inputs['image'], inputs['view_mask'], scene.rays, scene.mask)
-        return found if len(self.inputs) == len(found) else (*found, camera_view_frames(cameras))
+        result = (inputs['image'], inputs['view_mask'], scene.rays, scene.mask)
+        return result if len(self.inputs) == len(result) else (*result, camera_view_frames(cameras))
 
     def facts(self) -> dict[str, Any]:
         """Describe images, the scene's frame and names."""
@@ -140,7 +140,7 @@ class ExportedViews(ExportedNetwork):
 def _inputs(side: int, views: int | str, grid: tuple[int, int], turned: bool) -> tuple[Port, ...]:
     """Describe what goes in; `turned` says whether the views vote for the root's rotation."""
     cells = grid[0] * grid[1]
-    found = (
+    result = (
         Port(
             'images', ('batch', views, 3, side, side), 'RGB images in [0, 1]; anything where a view is absent'
         ),
@@ -159,14 +159,14 @@ def _inputs(side: int, views: int | str, grid: tuple[int, int], turned: bool) ->
         ),
     )
     if not turned:
-        return found
+        return result
     frames = Port(
         'view_frames',
         ('batch', views, 3, 3),
         'rotation from the world to axes whose z looks through the middle of the image: the camera’s rotation, then '
         'the smallest one that brings that ray onto z',
     )
-    return (*found, frames)
+    return (*result, frames)
 
 
 def _outputs(regressor: 'MultiViewRegressor', views: int | str) -> tuple[Port, ...]:
@@ -175,10 +175,10 @@ def _outputs(regressor: 'MultiViewRegressor', views: int | str) -> tuple[Port, .
     lengths = {'rotations': (n_joints, 3, 3), 'betas': (n_betas,), 'position': (3,), 'log_scale': ()}
     if regressor.head.joint_sizes == 'separate':
         lengths |= dict.fromkeys(('log_joint_scales', 'joint_offsets'), (n_joints, 3))
-    found = tuple(Port(name, ('batch', *n), _MEANINGS[name]) for name, n in lengths.items())
+    result = tuple(Port(name, ('batch', *n), _MEANINGS[name]) for name, n in lengths.items())
     head = regressor.camera_head
     if head is None:
-        return found
+        return result
     if isinstance(head, NamedCameraHead) and head.mode == 'absolute':
         length, meaning = 10, 'logit of the field of view, 6D rotation, translation: see NamedCameraHead'
     else:
@@ -186,4 +186,4 @@ def _outputs(regressor: 'MultiViewRegressor', views: int | str) -> tuple[Port, .
         meaning = (
             'change of each given camera: rotation vector (rad), translation (scene units), log focal length'
         )
-    return (*found, Port('camera_change', ('batch', views, length), meaning))
+    return (*result, Port('camera_change', ('batch', views, length), meaning))

@@ -68,7 +68,7 @@ class FeatureCache:
         images: Tensor | Callable[[list[int]], Tensor],
         setup: Mapping[str, Any] | None = None,
     ) -> list[Tensor]:
-        """Give the network's feature maps (N, D, h, w) of N images; those not kept yet are computed together.
+        """Return the network's feature maps (N, D, h, w) of N images; those not kept yet are computed together.
 
         `network.decode` takes them on.
 
@@ -90,9 +90,9 @@ class FeatureCache:
                 maps = network.feature_maps(
                     images[missing] if isinstance(images, Tensor) else images(missing)
                 )
-            self._note_shapes(place, [tuple(found.shape[1:]) for found in maps])
+            self._note_shapes(place, [tuple(result.shape[1:]) for result in maps])
             for n, i in enumerate(missing):
-                row = self._row(torch.cat([found[n].float().flatten() for found in maps]))
+                row = self._row(torch.cat([result[n].float().flatten() for result in maps]))
                 self._keep(paths[i], row)
                 rows[i] = row
             self.n_computed += len(missing)
@@ -166,8 +166,8 @@ class FeatureCache:
         return row
 
     def _keep(self, path: Path, row: np.ndarray) -> None:
-        there = path.is_file()
-        if not there and self._n_kept >= self._most:
+        valid = path.is_file()
+        if not valid and self._n_kept >= self._most:
             if not self.n_not_kept:
                 logger.warning(
                     'features: %d images fill the %g GB that they may take; others are computed every time. Set '
@@ -178,10 +178,10 @@ class FeatureCache:
         path.parent.mkdir(exist_ok=True)
         numbers = row.tobytes()
         _write_whole(path, numbers + zlib.crc32(numbers).to_bytes(_CHECKSUM_BYTES, 'little'))
-        self._n_kept += not there
+        self._n_kept += not valid
 
     def _told(self, place: Path) -> str:
-        """Say in a sentence what the images of a training take."""
+        """Describe in a sentence what the images of a training take."""
         each, may = f'features: {self._n_bytes / 1e3:.0f} kB an image', f'They may take {self.most_gb:g} GB'
         if self.n_expected is not None:
             each += f', {self.n_expected * self._n_bytes / 1e9:.2f} GB for {self.n_expected} images'

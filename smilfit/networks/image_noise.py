@@ -46,7 +46,7 @@ class ImageNoise(nn.Module):
 
     @property
     def off(self) -> bool:
-        """Say whether images stay as they are."""
+        """Check whether images stay as they are."""
         blurs, erases = self.blur * self.blur_px, self.erase * self.erase_share
         return not (self.brightness or self.contrast or self.noise or blurs or erases)
 

@@ -112,7 +112,7 @@ class Limbs(nn.Module):
         )
 
     def lifter_losses(self) -> dict[str, Tensor]:
-        """Give the lifter's losses on drawn poses, by name."""
+        """Return the lifter's losses on drawn poses, by name."""
         terms = self.lifter.loss(self.lifter_samples)
         return {name.removeprefix('loss_'): value for name, value in terms.items()}
 

@@ -103,26 +103,26 @@ class KeypointDistances(nn.Module):
         size = self.size(_at(points, best).squeeze(2), met)
         points, votes = _distinct(points, votes, self.n_candidates, self.apart * size)
         fits = self._fits(points, votes, size)
-        there = votes.isfinite() & met.unsqueeze(-1)
-        votes = votes.masked_fill(~there, torch.finfo(votes.dtype).min / 4)
-        belief = votes.softmax(-1) * there
+        valid = votes.isfinite() & met.unsqueeze(-1)
+        votes = votes.masked_fill(~valid, torch.finfo(votes.dtype).min / 4)
+        belief = votes.softmax(-1) * valid
         for _ in range(self.n_rounds):
-            told = (fits @ belief.flatten(1).unsqueeze(-1)).squeeze(-1).unflatten(1, votes.shape[1:])
+            notes = (fits @ belief.flatten(1).unsqueeze(-1)).squeeze(-1).unflatten(1, votes.shape[1:])
             # Half a step: neighbours that change their minds together would do so for ever.
-            belief = (belief + (votes + self.weight * told).softmax(-1) * there) / 2
+            belief = (belief + (votes + self.weight * notes).softmax(-1) * valid) / 2
         return _at(points, belief.argmax(-1, keepdim=True)).squeeze(2)
 
     def _fits(
         self, points: Float[Tensor, 'B K N 3'], votes: Float[Tensor, 'B K N'], size: Float[Tensor, ' B']
     ) -> Float[Tensor, 'B KN KN']:
-        """Give the logarithm of how likely the distance of every two candidates is, from -cap to 0."""
+        """Return the logarithm of how likely the distance of every two candidates is, from -cap to 0."""
         n = points.shape[2]
         share = _distances(points.flatten(1, 2)) / size.clamp_min(1e-12)[:, None, None]
         mean, sd = (x.repeat_interleave(n, 0).repeat_interleave(n, 1) for x in (self.mean, self.sd))
         off = (share - mean).square() / (sd.square() + self.tolerance**2)
-        there = (votes.isfinite() & (size > 0)[:, None, None]).flatten(1)
+        valid = (votes.isfinite() & (size > 0)[:, None, None]).flatten(1)
         same = torch.arange(points.shape[1], device=points.device).repeat_interleave(n)
-        counts = there.unsqueeze(1) & there.unsqueeze(2) & (same != same.unsqueeze(1))
+        counts = valid.unsqueeze(1) & valid.unsqueeze(2) & (same != same.unsqueeze(1))
         return -(0.5 * off).clamp_max(self.cap) * counts
 
 

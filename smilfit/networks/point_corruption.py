@@ -105,14 +105,14 @@ class PointCorruption(nn.Module):
         mass = self._masses(draw.uniform(n, self.n_cameras, k), draw.uniform(n, self.n_cameras, k))
         swapped = (draw.uniform(n, self.n_cameras, k) < self.mistaken) & (n_views <= 2)[:, None, None]
         mass = torch.where(swapped.unsqueeze(-1), mass.flip(-1), mass)
-        there = mask.unsqueeze(-1) & (draw.uniform(n, self.n_cameras, k) > self.gaps)
-        mass = mass * there.unsqueeze(-1)
+        valid = mask.unsqueeze(-1) & (draw.uniform(n, self.n_cameras, k) > self.gaps)
+        mass = mass * valid.unsqueeze(-1)
         # What is told of the noise is itself known by a quarter only.
-        told = sd * (0.25 * draw.normal(n, self.n_cameras, k)).exp()
+        notes = sd * (0.25 * draw.normal(n, self.n_cameras, k)).exp()
         best = torch.where(swapped.unsqueeze(-1), rays[:, :, :, 1], rays[:, :, :, 0])
-        xyz, covariance = triangulated(centres, best, told, there, points.mean(1))
+        xyz, covariance = triangulated(centres, best, notes, valid, points.mean(1))
         certainty = 0.4 + 0.6 * draw.uniform(n, k)
-        confidence = torch.where(wrong, draw.uniform(n, k).clamp_min(0.05), certainty) * there.any(1)
+        confidence = torch.where(wrong, draw.uniform(n, k).clamp_min(0.05), certainty) * valid.any(1)
         return PointEvidence(xyz, covariance, confidence, centres, rays, mass, mask)
 
     def _centres(self, middle: Tensor, length: Tensor, up: Tensor | None, draw: '_Draw') -> Tensor:

@@ -64,14 +64,14 @@ def frame_of_points(
     trust = torch.ones_like(confidence)
     for _ in range(ROUNDS):
         variance = own + spread * scale.square().unsqueeze(1)
-        found = procrustes(
+        result = procrustes(
             source, xyz, confidence * trust * spread.mean() / variance * scale.square().unsqueeze(1)
         )
-        scale = torch.where(found.determined & (found.scale > 0), found.scale, scale)
-        off = (found.apply(source) - xyz).square().sum(-1) / (3 * variance).clamp_min(1e-300)
+        scale = torch.where(result.determined & (result.scale > 0), result.scale, scale)
+        off = (result.apply(source) - xyz).square().sum(-1) / (3 * variance).clamp_min(1e-300)
         trust = (1 + off / DOUBT**2).reciprocal().square()
     return PointFrame(
-        found.rotation, found.translation, torch.where(scale > 0, scale, torch.ones_like(scale))
+        result.rotation, result.translation, torch.where(scale > 0, scale, torch.ones_like(scale))
     )
 
 
@@ -97,9 +97,11 @@ def frame_of_rays(
         scale: the expected scale of the animal, world unit per model unit.
     """
     weights = weights * spread.mean() / spread
-    middle = (weights.unsqueeze(-1) * rays).sum(1)
-    seen = middle.norm(dim=-1, keepdim=True)
-    ahead = torch.where(seen > 0, middle / seen.clamp_min(1e-12), middle.new_tensor([0.0, 0.0, 1.0]))
+    centre_point = (weights.unsqueeze(-1) * rays).sum(1)
+    seen = centre_point.norm(dim=-1, keepdim=True)
+    ahead = torch.where(
+        seen > 0, centre_point / seen.clamp_min(1e-12), centre_point.new_tensor([0.0, 0.0, 1.0])
+    )
     view = _looking_along(ahead)
     flat = rays @ view.transpose(-1, -2)
     depth = flat[..., 2:].clamp_min(1e-3)
@@ -107,20 +109,20 @@ def frame_of_rays(
     source = reference.expand(len(rays), -1, -1)
     trust = torch.ones_like(weights)
     for _ in range(ROUNDS):
-        found = scaled_orthographic(source, flat[..., :2] / depth, weights * trust, n_steps=4)
-        size = found.scale.clamp_min(1e-6)
-        turned = (source @ found.rotation.transpose(-1, -2))[..., :2]
+        result = scaled_orthographic(source, flat[..., :2] / depth, weights * trust, n_steps=4)
+        size = result.scale.clamp_min(1e-6)
+        turned = (source @ result.rotation.transpose(-1, -2))[..., :2]
         off = (
-            (size[:, None, None] * turned + found.translation.unsqueeze(1) - flat[..., :2] / depth)
+            (size[:, None, None] * turned + result.translation.unsqueeze(1) - flat[..., :2] / depth)
             .square()
             .sum(-1)
         )
         trust = (1 + off / (2 * DOUBT**2 * spread * size.square().unsqueeze(1))).reciprocal().square()
     away = scale / size
-    at = torch.cat((found.translation, torch.ones_like(size).unsqueeze(-1)), -1) * away.unsqueeze(-1)
+    at = torch.cat((result.translation, torch.ones_like(size).unsqueeze(-1)), -1) * away.unsqueeze(-1)
     back = view.transpose(-1, -2)
     return PointFrame(
-        back @ found.rotation, centre + (back @ at.unsqueeze(-1)).squeeze(-1), scale.expand_as(size)
+        back @ result.rotation, centre + (back @ at.unsqueeze(-1)).squeeze(-1), scale.expand_as(size)
     )
 
 
@@ -139,8 +141,8 @@ def _size(points: Tensor, variance: Tensor, confidence: Tensor) -> Tensor:
     typical = torch.where(typical > 0, typical, torch.ones_like(typical))
     weights = (confidence / (1 + variance / typical)).unsqueeze(-1)
     weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
-    middle = (weights * points).sum(1, keepdim=True)
-    return (weights * (points - middle).square()).sum((1, 2)).sqrt()
+    centre = (weights * points).sum(1, keepdim=True)
+    return (weights * (points - centre).square()).sum((1, 2)).sqrt()
 
 
 def _looking_along(ahead: Float[Tensor, 'B 3']) -> Float[Tensor, 'B 3 3']:

@@ -197,10 +197,10 @@ class Refinement:
         loss = torch.where(_good(result), result.per_frame_loss, torch.inf).reshape(2, -1)
         better = loss[1] < loss[0]
         rows = torch.arange(len(few), device=few.device) + len(few) * better
-        found = result.params[rows]
+        matches = result.params[rows]
         usable = loss.isfinite().any(0)
         turned[few] = better
-        return _put(start, few[usable], found[usable]), turned
+        return _put(start, few[usable], matches[usable]), turned
 
     def _tell(self, report: dict[str, int]) -> None:
         kept = {
@@ -248,16 +248,16 @@ def turned_round(body: SMIL, params: BodyParams) -> BodyParams:
     else:
         joints = body.data.joints
         axis[int((joints.max(0) - joints.min(0)).argmin())] = torch.pi
-    turn = axis_angle_to_rotmat(axis.to(params.global_orient))
+    rotation = axis_angle_to_rotmat(axis.to(params.global_orient))
     with torch.no_grad():
-        root = axis_angle_to_rotmat(params.global_orient) @ turn
+        root = axis_angle_to_rotmat(params.global_orient) @ rotation
         turned = params.replace(global_orient=rotmat_to_axis_angle(root))
         moved = body(params).joints.mean(1) - body(turned).joints.mean(1)
     return turned.replace(transl=turned.transl + moved)
 
 
 def _without_covariance(registrant: Registrant) -> Registrant:
-    """Give a registrant that differs in nothing but what its own solver is asked for."""
+    """Return a registrant that differs in nothing but what its own solver is asked for."""
     solver = getattr(registrant, 'optimizer', None)
     if not getattr(solver, 'covariance', False):
         return registrant
@@ -268,7 +268,7 @@ def _without_covariance(registrant: Registrant) -> Registrant:
 
 
 def _with_held_scale(registrant: Registrant) -> Registrant:
-    """Give a registrant none of whose stages fits the scale; one without stages stays as it is."""
+    """Return a registrant none of whose stages fits the scale; one without stages stays as it is."""
     stages = getattr(registrant, 'stages', None)
     if not stages:
         return registrant
@@ -285,12 +285,12 @@ def _put(params: BodyParams, rows: Tensor, found: BodyParams) -> BodyParams:
 
 
 def _good(result: FitResult) -> Tensor:
-    """Say which frames a fit came to a body for."""
+    """Return which frames a fit came to a body for."""
     return _finite(result.params) & result.per_frame_loss.isfinite()
 
 
 def _finite(params: BodyParams) -> Tensor:
-    """Say of which bodies all numbers are finite."""
+    """Report on which bodies all numbers are finite."""
     return torch.stack([x.isfinite().unsqueeze(-1).flatten(1).all(1) for x in params.as_dict().values()]).all(
         0
     )

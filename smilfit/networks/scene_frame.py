@@ -40,7 +40,7 @@ class SceneRays(NamedTuple):
 
 
 def cameras_of(inputs: Mapping[str, Tensor]) -> Cameras:
-    """Give a batch's cameras in float32; an absent view gets a unit camera, whatever its numbers were."""
+    """Return a batch's cameras in float32; an absent view gets a unit camera, whatever its numbers were."""
     mask = inputs['view_mask']
     n_batch, n_views = mask.shape
     eye = torch.eye(3, device=mask.device).expand(n_batch, n_views, 3, 3)
@@ -64,7 +64,7 @@ def cameras_of(inputs: Mapping[str, Tensor]) -> Cameras:
 def pixel_rays(
     cameras: Cameras, pixels: Float[Tensor, 'B C P 2']
 ) -> tuple[Float[Tensor, 'B C P 3'], Bool[Tensor, 'B C P']]:
-    """Give the unit direction, in the world, in which each pixel looks; False beyond the lens's fold."""
+    """Return the unit direction, in the world, in which each pixel looks; False beyond the lens's fold."""
     return cameras.rays(pixels)
 
 
@@ -74,20 +74,20 @@ def about_their_middle(cameras: Cameras, mask: Bool[Tensor, 'B C']) -> tuple[Cam
     Returns:
         The moved cameras, unit cameras where a view is absent, and the new origin in the old world.
     """
-    there = mask[..., None]
+    valid = mask[..., None]
     eye = torch.eye(3, dtype=cameras.K.dtype, device=cameras.K.device)
-    R = torch.where(there.unsqueeze(-1), cameras.R, eye)
-    t = torch.where(there, cameras.t, torch.zeros_like(cameras.t))
+    R = torch.where(valid.unsqueeze(-1), cameras.R, eye)
+    t = torch.where(valid, cameras.t, torch.zeros_like(cameras.t))
     centres = -(R.transpose(-1, -2) @ t.unsqueeze(-1)).squeeze(-1)
-    origin = (centres * there).sum(1) / there.sum(1).clamp_min(1)
+    origin = (centres * valid).sum(1) / valid.sum(1).clamp_min(1)
     return replace(
         cameras,
-        K=torch.where(there.unsqueeze(-1), cameras.K, eye),
+        K=torch.where(valid.unsqueeze(-1), cameras.K, eye),
         R=R,
         t=t + (R @ origin[:, None, :, None]).squeeze(-1),
         dist=None
         if cameras.dist is None
-        else torch.where(there, cameras.dist, torch.zeros_like(cameras.dist)),
+        else torch.where(valid, cameras.dist, torch.zeros_like(cameras.dist)),
         fold=None if cameras.fold is None else cameras.fold.masked_fill(~mask, torch.inf),
     ), origin
 
@@ -117,7 +117,7 @@ def locate_scene(
 
 
 def patch_centres(size: Float[Tensor, 'B C 2'], grid: tuple[int, int]) -> Float[Tensor, 'B C N 2']:
-    """Give the pixel at the middle of each cell of a feature map of `grid` (rows, columns), row by row."""
+    """Return the pixel at the middle of each cell of a feature map of `grid` (rows, columns), row by row."""
     rows, columns = grid
     y = (torch.arange(rows, device=size.device, dtype=size.dtype) + 0.5) / rows
     x = (torch.arange(columns, device=size.device, dtype=size.dtype) + 0.5) / columns
@@ -128,7 +128,7 @@ def patch_centres(size: Float[Tensor, 'B C 2'], grid: tuple[int, int]) -> Float[
 def patch_rays(
     cameras: Cameras, grid: tuple[int, int], frame: SceneFrame
 ) -> tuple[Float[Tensor, 'B C N 6'], Bool[Tensor, 'B C N']]:
-    """Give each patch's ray as Plücker coordinates in the scene frame: direction, and moment o x d.
+    """Return each patch's ray as Plücker coordinates in the scene frame: direction, and moment o x d.
 
     The moment does not depend on where along the ray the camera stands, and its length is the distance of
     the ray from the scene's origin in scene units.

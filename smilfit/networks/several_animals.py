@@ -48,12 +48,12 @@ def find_centres(
         Places (px) and shares of the map; a share of 0 is no detection.
     """
     share = logits.flatten(1).softmax(-1).unflatten(-1, logits.shape[-2:])
-    found, cells = WindowedMaps(share).modes(most)
+    result, cells = WindowedMaps(share).modes(most)
     # What is left of a wide blob outside of its window is no other animal: it rises towards the window.
     highest = max_pool2d(share.unsqueeze(1), 3, 1, 1).flatten(1)
     place = cells[..., 1] * share.shape[-1] + cells[..., 0]
     peak = share.flatten(1).gather(1, place) >= highest.gather(1, place)
-    return cell_to_px(found.mean, stride), found.mass * (peak & (found.mass >= least))
+    return cell_to_px(result.mean, stride), result.mass * (peak & (result.mass >= least))
 
 
 def match_views(
@@ -107,7 +107,7 @@ def match_views(
 def _proposal_errors(
     pixels: Tensor, weight: Tensor, directions: Tensor, cameras: Cameras, gate_px: float
 ) -> Float[Tensor, 'N C M']:
-    """Give how far each view's detections are from each proposal: a pair of detections of two views."""
+    """Return how far each view's detections are from each proposal: a pair of detections of two views."""
     n_views, n_detections = pixels.shape[:2]
     view = torch.arange(n_views, device=pixels.device).repeat_interleave(n_detections)
     a, b = torch.triu_indices(len(view), len(view), 1, device=pixels.device)
@@ -131,7 +131,7 @@ def _distances(
     cameras: Cameras,
     most: float,
 ) -> Float[Tensor, 'N C M']:
-    """Give the mean distance of detections from images of points; infinite where they share none."""
+    """Return the mean distance of detections from images of points; infinite where they share none."""
     images, _, valid = cameras.project(points)
     far = (images.unsqueeze(2) - pixels).norm(dim=-1).clamp_max(most)
     share = known[:, None, None] * weight * valid.unsqueeze(2)
@@ -162,7 +162,7 @@ def _exchange_costs(
     directions: Tensor,
     cameras: Cameras,
 ) -> Float[Tensor, ' A']:
-    """Give by how many px each animal fits worse at least if one of its detections is exchanged with another's."""
+    """Return by how many px each animal fits worse at least if one of its detections is exchanged with another's."""
     cost = torch.full_like(error_px, torch.inf)
     for i in range(len(index)):
         for j in range(i):
@@ -252,20 +252,20 @@ class AnimalSearch:
             meet: lets views meet.
             most: how many animals there may be.
         """
-        found, counts = [], {'animals_beyond_the_number': 0, 'peaks_of_no_animal': 0}
+        result, counts = [], {'animals_beyond_the_number': 0, 'peaks_of_no_animal': 0}
         for b in range(len(logits)):
             rig, mask = cameras.map(lambda x, b=b: x[b]), view_mask[b]
-            places, matched, told = self._places(centres[b], stride, rig, mask, most)
-            for reason, count in told.items():
+            places, matched, notes = self._places(centres[b], stride, rig, mask, most)
+            for reason, count in notes.items():
                 counts[reason] += count
             if len(places.centre):
-                found.append((b, *self._boxes(logits[b], stride, rig, mask, meet, places), matched))
+                result.append((b, *self._boxes(logits[b], stride, rig, mask, meet, places), matched))
         C, device = view_mask.shape[1], logits.device
-        if not found:
+        if not result:
             none = torch.zeros(0, C, dtype=torch.bool, device=device)
             moment = torch.zeros(0, dtype=torch.long, device=device)
             return FoundAnimals(moment, logits.new_zeros(0, C, 3), none, none[:, 0], counts)
-        moments, squares, theres, sures = zip(*found)
+        moments, squares, theres, sures = zip(*result)
         moment = torch.cat([torch.full((len(s),), b, device=device) for b, s in zip(moments, sures)])
         return FoundAnimals(moment, torch.cat(squares), torch.cat(theres), torch.cat(sures), counts)
 
@@ -287,11 +287,11 @@ class AnimalSearch:
             )
             places, sure = _in_space(px, matched, rig, mask), matched.sure
         used = int((places.index >= 0).sum())
-        told = {
+        notes = {
             'animals_beyond_the_number': max(0, len(sure) - most),
             'peaks_of_no_animal': int((share > 0).sum()) - used,
         }
-        return places[:most], sure[:most], told
+        return places[:most], sure[:most], notes
 
     def _boxes(
         self,
@@ -353,7 +353,7 @@ def without_twins(
     confidence: Float[Tensor, 'D K'],
     least: float,
 ) -> Bool[Tensor, ' D']:
-    """Say which animals to keep where two of one moment are one: the one that is seen better.
+    """Return which animals to keep where two of one moment are one: the one that is seen better.
 
     Args:
         moment: of which moment each is.

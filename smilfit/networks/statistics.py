@@ -33,10 +33,10 @@ class DatasetNames:
     body_model: ModelReference | None = None
 
     def record(self) -> dict[str, Any]:
-        """Give all but the body model's places as plain values."""
-        found = asdict(replace(self, body_model=None))
-        del found['body_model']
-        return found
+        """Return all but the body model's places as plain values."""
+        result = asdict(replace(self, body_model=None))
+        del result['body_model']
+        return result
 
 
 class TrainingStatistics(nn.Module):

@@ -55,14 +55,14 @@ class PictureTargets:
 
 def _reprojected(inputs: Mapping[str, Any], points: Float[Tensor, 'B K 3']) -> tuple[Tensor, Tensor]:
     """Project points into all views: px, and whether each has an image."""
-    there = inputs['view_mask']
+    present = inputs['view_mask']
     # An absent view's camera is zeros; any proper one gives finite numbers, which nobody reads.
     eye = torch.eye(3, dtype=points.dtype, device=points.device)
     matrices = {
-        name: torch.where(there[..., None, None], inputs[name].to(points), eye) for name in ('K', 'R')
+        name: torch.where(present[..., None, None], inputs[name].to(points), eye) for name in ('K', 'R')
     }
     cameras = Cameras(
-        names=tuple(str(c) for c in range(there.shape[1])),
+        names=tuple(str(c) for c in range(present.shape[1])),
         t=inputs['t'].to(points),
         size=inputs['size'].to(points),
         dist=inputs['dist'].to(points),
@@ -75,7 +75,7 @@ def _reprojected(inputs: Mapping[str, Any], points: Float[Tensor, 'B K 3']) -> t
 def centre_of_points(
     px: Float[Tensor, 'N K 2'], weight: Float[Tensor, 'N K']
 ) -> tuple[Float[Tensor, 'N 2'], Float[Tensor, ' N']]:
-    """Give the mean place of the points that are known, and 1 where there are any, else 0."""
+    """Return the mean place of the points that are known, and 1 where there are any, else 0."""
     known = (weight > 0).to(px).unsqueeze(-1)
     count = known.sum(1)
     return (known * px).sum(1) / count.clamp_min(1), (count.squeeze(-1) > 0).to(px)
@@ -84,7 +84,7 @@ def centre_of_points(
 def keypoint_weights(
     names: Sequence[str], weights: Mapping[str, float] | None = None, ignored: Sequence[str] = ()
 ) -> Float[Tensor, ' K']:
-    """Give each keypoint's weight in training: 1, what is said of it, or 0 where it is ignored.
+    """Return each keypoint's weight in training: 1, what is said of it, or 0 where it is ignored.
 
     Raises:
         KeyError: an unknown name, with the near ones.
@@ -98,9 +98,9 @@ def keypoint_weights(
             raise ValueError(
                 f'keypoint weights: that of {name!r} must be finite and not negative; got {weight}.'
             )
-    found = torch.tensor([float(given.get(name, 1.0)) for name in names])
-    if not bool((found > 0).any()):
+    result = torch.tensor([float(given.get(name, 1.0)) for name in names])
+    if not bool((result > 0).any()):
         raise ValueError(
             f'keypoint weights: at least one keypoint must count; all of {", ".join(names)} are 0. Ignore fewer.'
         )
-    return found
+    return result

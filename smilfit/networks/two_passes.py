@@ -38,7 +38,7 @@ class Sighting:
     features: Float[Tensor, 'B C K F'] | None = None
 
     def pixels(self) -> Float[Tensor, 'B C K 2']:
-        """Give the keypoints' places in px of the given images."""
+        """Return the keypoints' places in px of the given images."""
         back = invert_affine(self.to_crop.flatten(0, 1))
         moved = map_px(back, self.points.pixels.flatten(0, 1)).unflatten(0, self.to_crop.shape[:2])
         return torch.where(self.view_mask[..., None, None], moved, torch.zeros_like(moved))
@@ -167,15 +167,15 @@ class TwoPasses(nn.Module):
         logits, centres = self.head.split(maps.flatten(0, 1))
         logits, centres = (x.unflatten(0, view_mask.shape) for x in (logits, centres))
         first = self._crop_cameras(cameras, affine, view_mask)
-        found = search(logits, centres, self.head.stride, first, view_mask, self.consensus, most)
-        rows = found.moment
+        result = search(logits, centres, self.head.stride, first, view_mask, self.consensus, most)
+        rows = result.moment
         if not len(rows):
-            return None, found
-        boxes = image_boxes(found.square, affine[rows])
-        boxes = torch.where(found.there.unsqueeze(-1), boxes, whole[rows])
+            return None, result
+        boxes = image_boxes(result.square, affine[rows])
+        boxes = torch.where(result.there.unsqueeze(-1), boxes, whole[rows])
         # An animal that no view shows well is looked for in all of them.
-        mask = torch.where(found.there.any(1, keepdim=True), found.there, view_mask[rows])
-        return self._look(images[rows], boxes, mask, cameras.map(lambda x: x[rows]), extent), found
+        mask = torch.where(result.there.any(1, keepdim=True), result.there, view_mask[rows])
+        return self._look(images[rows], boxes, mask, cameras.map(lambda x: x[rows]), extent), result
 
     def _maps(
         self, images: Tensor, boxes: Float[Tensor, 'B C 3'], view_mask: Tensor
@@ -188,9 +188,9 @@ class TwoPasses(nn.Module):
         affine = box_affine(boxes.flatten(0, 1), self.side)
         seen = view_mask.flatten()
         crops = cut(images.flatten(0, 1)[seen], affine[seen], self.side)
-        found, features = self.network(crops)
-        logits = found.new_zeros(len(seen), *found.shape[1:])
-        logits[seen] = found
+        result, features = self.network(crops)
+        logits = result.new_zeros(len(seen), *result.shape[1:])
+        logits[seen] = result
         return logits.unflatten(0, view_mask.shape), features, affine.unflatten(0, view_mask.shape)
 
     def _look(
@@ -252,7 +252,7 @@ def apparent_depth(
     view_mask: Bool[Tensor, 'B C'],
     extent: Float[Tensor, ''],
 ) -> Float[Tensor, ' B']:
-    """Say how far away an animal of a known extent is, from how large it looks in its views (their median).
+    """Return how far away an animal of a known extent is, from how large it looks in its views (their median).
 
     Args:
         logits: of the keypoints' maps.
@@ -267,8 +267,8 @@ def apparent_depth(
     xy = torch.stack((place % w, place // w), -1).to(logits.dtype)
     weight = share.unsqueeze(-1)
     total = weight.sum(2, keepdim=True).clamp_min(1e-12)
-    middle = (weight * xy).sum(2, keepdim=True) / total
-    spread = 2 * ((weight * (xy - middle).square()).sum(2) / total.squeeze(2)).sum(-1).sqrt()
+    centre = (weight * xy).sum(2, keepdim=True) / total
+    spread = 2 * ((weight * (xy - centre).square()).sum(2) / total.squeeze(2)).sum(-1).sqrt()
     spread = stride * spread.clamp_min(_LEAST_SHARE * max(h, w))
     focal = torch.linalg.det(cameras.K[..., :2, :2]).abs().sqrt()
     depth = focal * extent / (math.sqrt(3 / 2) * spread)

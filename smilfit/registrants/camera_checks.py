@@ -16,7 +16,7 @@ FEWEST = 4
 def tell_of_cameras(
     inputs: Mapping[str, BaseInput], stages: Sequence[Stage], logger: logging.Logger
 ) -> dict[str, Any]:
-    """Tell in the log of cameras that contradict each other, and of stages that move all cameras.
+    """Report in the log of cameras that contradict each other, and of stages that move all cameras.
 
     Judged is each Input of keypoints that has several cameras, the same in all of `FEWEST` frames or more, where its
     recording was not judged before.
@@ -33,7 +33,7 @@ def tell_of_cameras(
         KeyError: a stage names a camera that there is not.
     """
     cameras = first_cameras(inputs)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for stage in stages:
         if 'cameras' not in stage.fit or cameras is None:
             continue
@@ -51,9 +51,9 @@ def tell_of_cameras(
         report = judge_cameras(given.keypoints)
         if report is None:
             continue
-        found[key] = {'median_px': report.median_px, 'contradicting': list(report.contradicting)}
+        result[key] = {'median_px': report.median_px, 'contradicting': list(report.contradicting)}
         if not report.ok:
             logger.warning(
                 'SMPLify: cameras must agree with each other; %s %s', report.message(), report.advice()
             )
-    return {'camera_consistency': found} if found else {}
+    return {'camera_consistency': result} if result else {}

@@ -47,7 +47,7 @@ class ClipFit:
 
     @property
     def begun(self) -> BodyParams:
-        """Give where all frames started."""
+        """Return where all frames started."""
         return BodyParams.cat([part.start for part in self.parts])
 
     def run(self) -> StageRun:
@@ -73,11 +73,11 @@ class ClipFit:
     @property
     def notes(self) -> dict[str, Any]:
         """Add up what the parts have counted."""
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for part in self.parts:
             for key, value in part.notes.items():
-                found[key] = found.get(key, 0) + value if isinstance(value, int) else value
-        return found
+                result[key] = result.get(key, 0) + value if isinstance(value, int) else value
+        return result
 
 
 def fit_clip(
@@ -123,7 +123,7 @@ def fit_clip(
 
 
 def first_of(part: Part, processes: Processes) -> Part:
-    """Give the first process's fit to all: they may differ by a rounding."""
+    """Return the first process's fit to all: they may differ by a rounding."""
     return processes.gather_list([part])[0]
 
 
@@ -133,7 +133,7 @@ def picked(inputs: Mapping[str, BaseInput], rows: Tensor) -> dict[str, BaseInput
 
 
 def no_choice(params: BodyParams) -> dict[str, Any]:
-    """Give what a part of one start says of its starts."""
+    """Return what a part of one start says of its starts."""
     count, device = params.batch_size, params.transl.device
     return {
         'choice': torch.zeros(count, dtype=torch.long, device=device),

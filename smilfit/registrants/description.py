@@ -15,8 +15,8 @@ from smilfit.structures.cameras import LARGEST
 
 def observed_names(inputs: Mapping[str, BaseInput]) -> tuple[str, ...]:
     """Name the keypoints that somebody observed, once each."""
-    found = (i.keypoints.names for i in inputs.values() if isinstance(i, KeypointInput))
-    return tuple(dict.fromkeys(name for names in found for name in names))
+    result = (i.keypoints.names for i in inputs.values() if isinstance(i, KeypointInput))
+    return tuple(dict.fromkeys(name for names in result for name in names))
 
 
 def described(result: FitResult, body: SMIL, cameras: Cameras | None, names: Sequence[str]) -> FitResult:
@@ -30,12 +30,12 @@ def described(result: FitResult, body: SMIL, cameras: Cameras | None, names: Seq
     with torch.no_grad():
         params = result.params.to(body.v_template)
         xyz = by_blocks(params.batch_size, lambda rows: body(params[rows], names).select(names))
-    there = fitted.to(xyz.device)[:, None] & (xyz.abs() < LARGEST).all(-1)
-    xyz = torch.where(there.unsqueeze(-1), xyz, torch.zeros_like(xyz))
+    valid = fitted.to(xyz.device)[:, None] & (xyz.abs() < LARGEST).all(-1)
+    xyz = torch.where(valid.unsqueeze(-1), xyz, torch.zeros_like(xyz))
     unit = None if cameras is None else cameras.unit
     return replace(
         result,
         recorded_cameras=cameras,
-        keypoints3d=Keypoints3d(xyz.detach(), there.to(xyz.dtype), names, unit),
+        keypoints3d=Keypoints3d(xyz.detach(), valid.to(xyz.dtype), names, unit),
         model=FittedModel.of(body.data),
     )

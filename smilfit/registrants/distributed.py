@@ -16,7 +16,7 @@ from smilfit.structures import FitCovariance
 
 
 def unsupported_reason(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> str | None:
-    """Say why the frames of a stage cannot be distributed over processes, and what to do; None if they can."""
+    """Return why the frames of a stage cannot be distributed over processes, and what to do; None if they can."""
     if not isinstance(solver, SecondOrderSolver):
         return (
             f'{stage.name}: the optimizer must be of second order; got {type(solver).__name__}, which looks at '

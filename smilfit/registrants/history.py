@@ -34,7 +34,7 @@ def history_entry(stage: Stage, outcome: StageOutcome, terms: dict[str, float]) 
 
 
 def skipped_entry(stage: Stage) -> dict[str, Any]:
-    """Give the entry of a stage that no frame is left for."""
+    """Return the entry of a stage that no frame is left for."""
     counts = dict.fromkeys(('steps', 'evaluations', 'recoveries', 'frames_converged'), 0)
     return {
         'stage': stage.name,

@@ -19,7 +19,7 @@ GAP = 10
 def repeated(
     inputs: Mapping[str, BaseInput], frames: Tensor, count: int
 ) -> tuple[dict[str, BaseInput], Tensor]:
-    """Give every frame's observations to `count` bodies, all frames of the first start first, and their numbers."""
+    """Return every frame's observations to `count` bodies, all frames of the first start first, and their numbers."""
     batch = len(frames)
     rows = torch.arange(batch).repeat(count)
     span = int(frames.max() - frames.min()) + GAP if batch else 0
@@ -48,8 +48,8 @@ def best_path(
             came_from[frame] = total.argmin()
             total = total.min() + loss[:, frame]
             continue
-        turn = angle_between(rotation[:, None, frame], rotation[None, :, frame - 1])
-        through = total + turn_weight * turn.square()
+        rotation_matrix = angle_between(rotation[:, None, frame], rotation[None, :, frame - 1])
+        through = total + turn_weight * rotation_matrix.square()
         least, came_from[frame] = through.min(1)
         total = least + loss[:, frame]
     path = [int(total.argmin())]
@@ -65,7 +65,7 @@ def path_cost(
     turn_weight: float,
     path: Int[Tensor, ' B'],
 ) -> float:
-    """Give what `best_path` makes least, of a path."""
+    """Return what `best_path` makes least, of a path."""
     frames = torch.arange(len(path), device=path.device)
     along = rotation[path, frames]
     turns = angle_between(along[1:], along[:-1]).square() * continues[1:].to(along)
@@ -73,7 +73,7 @@ def path_cost(
 
 
 def rows_by_kind(kind: Int[Tensor, ' N']) -> list[Int[Tensor, ' n']]:
-    """Give the rows of each kind that there is, in the order of the kinds' numbers."""
+    """Return the rows of each kind that there is, in the order of the kinds' numbers."""
     return [(kind == k).nonzero().flatten() for k in kind.unique().tolist()]
 
 

@@ -66,18 +66,18 @@ class RigidInitializer:
             source = body(start, need=keypoints.names).select(keypoints.names)
         weights = self._weights(body, keypoints)
         align = procrustes_shared_scale if shared else procrustes
-        found = align(source, keypoints.xyz, weights)
+        result = align(source, keypoints.xyz, weights)
         placed = (weights > 0).sum(1) >= MIN_POINTS
         if not bool(placed.any()):
             return start, {'frames_without_alignment': keypoints.batch_size}
         nearest = nearest_good(placed)
-        scale = torch.where(placed, found.scale, found.scale[placed].median())
+        scale = torch.where(placed, result.scale, result.scale[placed].median())
         notes = {'frames_without_alignment': int((~placed).sum())}
         if not scaled:
-            off = float(found.scale[placed].median())
+            off = float(result.scale[placed].median())
             notes |= {} if 1 / OTHER_UNIT < off < OTHER_UNIT else {'unfitted_scale': off}
             scale = torch.ones_like(scale)
-        rotation = found.rotation[nearest]
+        rotation = result.rotation[nearest]
         translation = self._translation(source, keypoints, weights, rotation, scale)[
             nearest_good(weights.sum(1) > 0)
         ]

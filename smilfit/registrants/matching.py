@@ -76,7 +76,7 @@ def match(
 
 
 def check_batch(inputs: Mapping[str, BaseInput]) -> int:
-    """Give the common batch size.
+    """Return the common batch size.
 
     Raises:
         ValueError: inputs of different sizes.
@@ -88,7 +88,7 @@ def check_batch(inputs: Mapping[str, BaseInput]) -> int:
 
 
 def observed_frames(inputs: Mapping[str, BaseInput]) -> Tensor:
-    """Say which frames have any observation (B,) bool, on the CPU.
+    """Return which frames have any observation (B,) bool, on the CPU.
 
     Raises:
         ValueError: none has.
@@ -101,7 +101,7 @@ def counting_frames(
     handlers: Mapping[str, BaseHandler],
     stages: Iterable[tuple[Stage, Mapping[str, float]]],
 ) -> Tensor:
-    """Say which frames have an observation that has a weight in some stage (B,) bool, on the CPU.
+    """Return which frames have an observation that has a weight in some stage (B,) bool, on the CPU.
 
     Where stages weight no observation at all, but priors alone, every observed frame counts.
 
@@ -132,7 +132,7 @@ def _any_frame(seen: Tensor) -> Tensor:
 
 
 def numbered(frames: Any, batch: int) -> Tensor:
-    """Give the frames' numbers in the recording; they follow one another if none are given.
+    """Return the frames' numbers in the recording; they follow one another if none are given.
 
     Raises:
         ValueError: not as many numbers as frames.

@@ -89,24 +89,24 @@ class PartFiles:
         metadata = json.loads(str(arrays['told']))
         if metadata['fingerprint'] != self.fingerprint:
             return None
-        found = {n: torch.from_numpy(value).to(self.device) for n, value in arrays.items() if n != 'told'}
+        result = {n: torch.from_numpy(value).to(self.device) for n, value in arrays.items() if n != 'told'}
         state = FitState(
-            _params(found, 'params/'),
-            camera_shift=found.get('camera_shift'),
-            log_focal=found.get('log_focal'),
+            _params(result, 'params/'),
+            camera_shift=result.get('camera_shift'),
+            log_focal=result.get('log_focal'),
         )
         run = StageRun(
             state,
             tuple(metadata['history']),
-            found['per_frame'],
-            found['converged'],
-            _covariance(found, metadata),
+            result['per_frame'],
+            result['converged'],
+            _covariance(result, metadata),
             metadata.get('report', {}),
         )
-        if 'orient' not in found:
+        if 'orient' not in result:
             return None
-        tried = (found['choice'], found['loss'], found['orient'])
-        return Part(_params(found, 'start/'), run, *tried, metadata['notes'])
+        tried = (result['choice'], result['loss'], result['orient'])
+        return Part(_params(result, 'start/'), run, *tried, metadata['notes'])
 
     def clear(self) -> None:
         """Delete the files, and what a stopped fit left of them: the fit is whole."""

@@ -50,14 +50,14 @@ class StageEnd:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """Give what the stage's history says of it; empty where all went well."""
-        found: dict[str, Any] = {}
+        """Return what the stage's history says of it; empty where all went well."""
+        result: dict[str, Any] = {}
         if self.report.get(CAUSES):
-            found['frames_failed'] = self.report[CAUSES]
+            result['frames_failed'] = self.report[CAUSES]
         for key in (RESTARTS, HELD):
             if self.report.get(key):
-                found[key] = sum(self.report[key].values())
-        return found if self.note is None else found | {'not_solved_because': self.note}
+                result[key] = sum(self.report[key].values())
+        return result if self.note is None else result | {'not_solved_because': self.note}
 
 
 def run_recovering(
@@ -114,10 +114,10 @@ def _run_from_last(
     begin = other if shared and bool(lost.all()) else _with_rows(_whole(task, state), other, lost, shared)
     if bool(frames_not_finite(task, begin).any()):
         return None
-    found = _attempt(run, task, begin)
-    if not isinstance(found, StageOutcome) or not bool(_usable(found.state.params).all()):
+    result = _attempt(run, task, begin)
+    if not isinstance(result, StageOutcome) or not bool(_usable(result.state.params).all()):
         return None
-    return StageEnd(task, found, report={RESTARTS: {task.stage.name: int(lost.sum())}})
+    return StageEnd(task, result, report={RESTARTS: {task.stage.name: int(lost.sum())}})
 
 
 def _held(end: StageEnd, begun: FitState) -> StageEnd:
@@ -141,7 +141,7 @@ def _held(end: StageEnd, begun: FitState) -> StageEnd:
 def recovered(
     task: StageTask, state: FitState, earlier: Iterable[FitState]
 ) -> tuple[FitState, Bool[Tensor, ' B'], Bool[Tensor, ' B']]:
-    """Give every frame a state in which the stage's energy is finite.
+    """Return every frame a state in which the stage's energy is finite.
 
     A frame takes the place and pose of the first earlier state in which it is; what all frames share stays, unless it
     spoils most of them: then all go on from the earlier state.
@@ -174,7 +174,7 @@ def recovered(
 
 @torch.no_grad()
 def frames_not_finite(task: StageTask, state: FitState) -> Bool[Tensor, ' B']:
-    """Say which frames have parameters or an energy that is not finite, or a scale of 0.
+    """Return which frames have parameters or an energy that is not finite, or a scale of 0.
 
     Of frames that spoil a term of motion, the one that lies farthest off is told from its neighbours.
     """
@@ -199,27 +199,27 @@ def _culprits(wrong: Tensor, transl: Tensor, reach: int) -> Tensor:
     if bool(wrong.all()):
         return wrong
     off = (transl - transl.median(0).values).abs().amax(1).nan_to_num(torch.inf, torch.inf)
-    found = torch.zeros_like(wrong)
+    result = torch.zeros_like(wrong)
     begins = wrong & ~torch.cat((wrong.new_zeros(1), wrong[:-1]))
     for t in begins.nonzero().flatten().tolist():
         begin = max(0, t - reach)
-        found[begin + int(off[begin : t + 1].argmax())] = True
-    return found
+        result[begin + int(off[begin : t + 1].argmax())] = True
+    return result
 
 
 @torch.no_grad()
 def causes(task: StageTask, state: FitState, failed: Bool[Tensor, ' B']) -> dict[int, str]:
-    """Say in words, by row, which term has no finite energy and which parameter has run away."""
+    """Report in words, by row, which term has no finite energy and which parameter has run away."""
     state = _whole(task, state)
     body = task.state(state)
     energies = {t.handler.handler_key: t.per_frame(body).isfinite() for t in task.terms}
-    found = {}
+    result = {}
     for row in failed.nonzero().flatten().tolist():
         terms = [key for key, finite in energies.items() if not bool(finite[row])]
         what = f'the term {" and ".join(terms)}' if terms else 'it'
         why = _runaway(state.params, row)
-        found[row] = f'{what} cannot be computed in stage {task.stage.name!r}' + (f': {why}' if why else '')
-    return found
+        result[row] = f'{what} cannot be computed in stage {task.stage.name!r}' + (f': {why}' if why else '')
+    return result
 
 
 def _runaway(params: BodyParams, row: int) -> str:
@@ -252,8 +252,8 @@ def with_causes(result: FitResult, numbers: Tensor, logger: logging.Logger) -> F
     if not rows:
         return replace(result, report=report)
     frames = [int(numbers[row]) for row in rows]
-    told = [known.get(str(frame), 'its energy is not finite at the end') for frame in frames]
-    report['frames_failed'] = {'count': len(rows), 'rows': rows, 'frames': frames, 'causes': told}
+    notes = [known.get(str(frame), 'its energy is not finite at the end') for frame in frames]
+    report['frames_failed'] = {'count': len(rows), 'rows': rows, 'frames': frames, 'causes': notes}
     sentence = failure_sentence(report['frames_failed'])
     logger.warning('SMPLify: %d of %d frames could not be fitted: %s.', len(rows), len(failed), sentence)
 
@@ -271,9 +271,9 @@ def with_causes(result: FitResult, numbers: Tensor, logger: logging.Logger) -> F
 def failure_sentence(failed: Mapping[str, Any]) -> str:
     """Write out what `report['frames_failed']` holds; a long list is cut."""
     pairs = list(zip(failed['frames'], failed['causes']))
-    told = '; '.join(f'frame {frame}: {cause}' for frame, cause in pairs[:MOST_TOLD])
+    notes = '; '.join(f'frame {frame}: {cause}' for frame, cause in pairs[:MOST_TOLD])
     more = f'; and {len(pairs) - MOST_TOLD} more' if len(pairs) > MOST_TOLD else ''
-    return f'{told}{more}'
+    return f'{notes}{more}'
 
 
 def among_all(run: StageRun, rows: Tensor, whole: FitState, share_shape: bool, sizes: Any) -> StageRun:
@@ -312,7 +312,7 @@ def _attempt(run: Run, task: StageTask, state: FitState) -> StageOutcome | Float
 
 
 def _unsolved(task: StageTask, state: FitState) -> StageOutcome:
-    """Give a stage that leaves all frames where they are."""
+    """Return a stage that leaves all frames where they are."""
     energy = task.per_frame(state)
     loss = float(energy.double().nan_to_num(0.0, 0.0, 0.0).sum())
     result = SolverResult(loss, loss, 0, 1, 0, StopReason.NON_FINITE)
@@ -322,20 +322,20 @@ def _unsolved(task: StageTask, state: FitState) -> StageOutcome:
 
 
 def _whole(task: StageTask, state: FitState) -> FitState:
-    """Give a state the parameters that a stage adds."""
+    """Return a state the parameters that a stage adds."""
     params = state.params.as_axis_angle().with_rest(task.stage.fit, task.body.sizes)
     return replace(state, params=params)
 
 
 def _usable(params: BodyParams) -> Bool[Tensor, ' B']:
-    """Say which frames have parameters of a body that a file can hold."""
-    found = [value.isfinite().reshape(len(value), -1).all(1) for value in params.as_dict().values()]
+    """Return which frames have parameters of a body that a file can hold."""
+    result = [value.isfinite().reshape(len(value), -1).all(1) for value in params.as_dict().values()]
     near = (params.transl.abs() < LARGEST).all(1) & (params.scale < LARGEST)
-    return torch.stack(found).all(0) & near & (params.scale > 0)
+    return torch.stack(result).all(0) & near & (params.scale > 0)
 
 
 def _split(task: StageTask) -> tuple[StageTask, StageTask]:
-    """Give a stage's terms of frames by themselves, and those that tie frames to their neighbours."""
+    """Return a stage's terms of frames by themselves, and those that tie frames to their neighbours."""
     moving = [bool(term.handler.frame_order) for term in task.terms]
     parts = (tuple(t for t, m in zip(task.terms, moving) if m == wanted) for wanted in (False, True))
     alone, tied = (replace(task, terms=terms) for terms in parts)
@@ -343,7 +343,7 @@ def _split(task: StageTask) -> tuple[StageTask, StageTask]:
 
 
 def _with_rows(best: FitState, other: FitState, rows: Tensor, shared: Sequence[str]) -> FitState:
-    """Give some frames what another state has of their own."""
+    """Return some frames what another state has of their own."""
     theirs, values = other.params, {}
     for name, value in best.params.as_dict().items():
         new = getattr(theirs, name)

@@ -50,7 +50,7 @@ LEAST_EXTENT_PX = 16.0
 
 
 def least_places(stages: Iterable[tuple[Stage, Mapping[str, float]]]) -> int:
-    """Say how many places keypoints must be in, for what the stages fit of a body's place."""
+    """Return how many places keypoints must be in, for what the stages fit of a body's place."""
     fitted = {name for stage, _ in stages for name in stage.fit}
     unknowns = PLACE_UNKNOWNS + len(fitted & {'scale', 'focal'})
     # Two numbers a place.
@@ -63,7 +63,7 @@ def missing_evidence(
     stages: Iterable[tuple[Stage, Mapping[str, float]]],
     least: int | None = None,
 ) -> dict[int, str]:
-    """Say of frames that show too little what is missing.
+    """Report on frames that show too little what is missing.
 
     Enough are keypoints in `least` different places that have a weight in some stage, those of all views together, or
     any other observation that has a weight, such as a mask.
@@ -100,12 +100,12 @@ def missing_evidence(
 
 def places_of(points: Float[Tensor, 'B C K 2'], visible: Bool[Tensor, 'B C K']) -> Int[Tensor, ' B']:
     """Count keypoints that no earlier one of their image stands beside; those of a tiny image are one place."""
-    there = visible.unsqueeze(-1)
-    low = torch.where(there, points, torch.inf).amin(2)
-    high = torch.where(there, points, -torch.inf).amax(2)
+    valid = visible.unsqueeze(-1)
+    low = torch.where(valid, points, torch.inf).amin(2)
+    high = torch.where(valid, points, -torch.inf).amax(2)
     extent = (high - low).clamp_min(0).norm(dim=-1)
     apart = torch.where(extent < LEAST_EXTENT_PX, torch.inf, (APART_SHARE * extent).clamp_min(APART_PX))
-    points = torch.where(there, points, torch.zeros_like(points))
+    points = torch.where(valid, points, torch.zeros_like(points))
     near = (points.unsqueeze(-2) - points.unsqueeze(-3)).norm(dim=-1) < apart[..., None, None]
     near &= visible.unsqueeze(-1) & visible.unsqueeze(-2)
     return (visible & ~near.tril(-1).any(-1)).flatten(1).sum(1)
@@ -231,7 +231,7 @@ class SMALify(SMPLify):
         return replace(result, report=result.report | left_out_report)
 
     def _without(self, absent: Sequence[str]) -> 'SMALify':
-        """Give this registrant without some handlers, and without stages that would be left with priors alone."""
+        """Return this registrant without some handlers, and without stages that would be left with priors alone."""
         stages, tried = [], 0
         for i, stage in enumerate(self.stages):
             weights = {key: weight for key, weight in stage.weights.items() if key not in absent}
@@ -291,7 +291,7 @@ class SMALify(SMPLify):
         return self.overlap if self._is_video else 0
 
     def why_not_distributed(self, n_frames: int, n_processes: int) -> str:
-        """Say why frames are not distributed over processes: starts and windows are compared in one."""
+        """Return why frames are not distributed over processes: starts and windows are compared in one."""
         return (
             f'SMALify must fit all starts and windows of a sequence in one process; got {n_processes}. Give each '
             'process whole sequences.'
@@ -356,9 +356,9 @@ class SMALify(SMPLify):
         batch, notes = len(frames), {}
         starts = [] if find_start else [state.params]
         if find_start:
-            found, notes = self._found(list(inputs.values()), state.params, self._kinds(plan))
+            result, notes = self._found(list(inputs.values()), state.params, self._kinds(plan))
             self._warn_of_scale(notes)
-            starts = [found[h : h + batch] for h in range(0, found.batch_size, batch)]
+            starts = [result[h : h + batch] for h in range(0, result.batch_size, batch)]
         starts += [] if before is None else [before]
         every = BodyParams.cat(starts)
         count = self.hypothesis_stages if len(starts) > 1 else 0
@@ -433,7 +433,7 @@ class SMALify(SMPLify):
         return replace(run, history=tuple(history))
 
     def _kind_of(self, betas: Tensor) -> Tensor:
-        """Say to which kind of animal shapes belong by the prior that a stage weights."""
+        """Report to which kind of animal shapes belong by the prior that a stage weights."""
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         losses = (self.handlers[key].loss for key in self.handlers if key in weighted)
         prior = next((loss for loss in losses if isinstance(loss, ShapeMixturePriorLoss)), None)
@@ -444,7 +444,7 @@ class SMALify(SMPLify):
         )
 
     def _kinds(self, plan: Sequence[tuple[int, Stage]]) -> Tensor | None:
-        """Give each kind's mean shape, where the model has kinds and stages choose between them."""
+        """Return each kind's mean shape, where the model has kinds and stages choose between them."""
         mixture = self.body.data.shape_mixture
         if (
             mixture is None
@@ -463,11 +463,11 @@ class SMALify(SMPLify):
         starts = [start]
         if kinds is not None:
             starts = [start.replace(betas=kind.expand_as(start.betas).clone()) for kind in kinds]
-        found = [
+        result = [
             self.initializer.candidates(self.body, inputs, one, self.n_hypotheses, shared, self._scaled)
             for one in starts
         ]
-        return BodyParams.cat([params for params, _ in found]), found[0][1]
+        return BodyParams.cat([params for params, _ in result]), result[0][1]
 
     def _choice(self, loss: Tensor, orient: Tensor, kind: Tensor, frames: Tensor) -> Tensor:
         """Choose a start for each frame; frames of one shape are of one kind."""
@@ -487,6 +487,6 @@ class SMALify(SMPLify):
 
 
 def _rows(choice: Tensor) -> Tensor:
-    """Give the rows of chosen starts, all frames of the first start first."""
+    """Return the rows of chosen starts, all frames of the first start first."""
     batch = len(choice)
     return choice * batch + torch.arange(batch, device=choice.device)

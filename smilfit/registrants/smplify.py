@@ -156,7 +156,7 @@ class SMPLify(StagewiseRegistrant):
         return self.n_epochs * sum(stage.n_iter for stage in self.stages)
 
     def n_parts(self, n_frames: int) -> int:
-        """Say in how many windows so many frames are fitted, and whether a shape is found before them."""
+        """Report in how many windows so many frames are fitted, and whether a shape is found before them."""
         return len(self.windows(n_frames)) + (self.shape_rows(n_frames) is not None)
 
     def windows(self, n_frames: int) -> list[Window]:
@@ -183,17 +183,18 @@ class SMPLify(StagewiseRegistrant):
         return False
 
     def alone(self) -> 'SMPLify':
-        """Give this registrant for parts that one of several processes fits by itself."""
-        found = copy(self)
-        found.processes = Processes()
-        return found
+        """Return this registrant for parts that one of several processes fits by itself."""
+        result = copy(self)
+        result.processes = Processes()
+        return result
 
     def kept(self, name: str, fit: Callable[[], Part], windows: Sequence[Window]) -> Part:
         """Fit a part, or read what an earlier run of the same fit left of it."""
         return fit() if self.part_files is None or len(windows) == 1 else self.part_files.get(name, fit)
 
     def why_not_distributed(self, n_frames: int, n_processes: int) -> str | None:
-        """Say why so many observed frames cannot be distributed over processes, and what to do; None if they can."""
+        """Return why so many observed frames cannot be distributed over processes, and what to do; None if
+        they can."""
         if n_processes > n_frames:
             return (
                 f'processes must be at most as many as the observed frames, {n_frames}; got {n_processes}. '
@@ -276,20 +277,20 @@ class SMPLify(StagewiseRegistrant):
         state: FitState,
         frames: Tensor,
     ) -> Totals:
-        """Give what the means of all stages divide by in frames that stand for the clip.
+        """Return what the means of all stages divide by in frames that stand for the clip.
 
         In all windows a term then weighs the same beside the others, whatever their frames show.
         """
-        found = []
+        result = []
         with torch.no_grad():
             for _, stage in plan:
                 task = self._task(stage, inputs, frames)
                 at = task.state(state)
                 terms = [term for term in task.terms if term.kind == 'mean']
-                found.append(
+                result.append(
                     {t.handler.handler_key: tuple(item.total() for item in t.stated(at)) for t in terms}
                 )
-        return found
+        return result
 
     def _warn_of_scale(self, notes: Mapping[str, Any]) -> None:
         if 'unfitted_scale' in notes:
@@ -380,7 +381,7 @@ class SMPLify(StagewiseRegistrant):
         return among_all(run, left, whole, shared, self.body.sizes)
 
     def _earlier(self, begun: Sequence[FitState], inputs: Mapping[str, BaseInput]) -> Iterator[FitState]:
-        """Give the states before the present one, the latest first, and where the initializer would begin."""
+        """Return the states before the present one, the latest first, and where the initializer would begin."""
         yield from begun[-2::-1]
         if self.initializer is not None:
             now = begun[-1]
@@ -484,7 +485,7 @@ def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler])
 
 
 def _with_doubt(covariance: FitCovariance | None, doubt: SharedDoubt | None) -> FitCovariance | None:
-    """Say how well what other frames have found is known, where these frames did not find it themselves."""
+    """Return how well what other frames have found is known, where these frames did not find it themselves."""
     if covariance is None or covariance.shared is not None:
         return covariance
     return replace(covariance, shared=doubt)

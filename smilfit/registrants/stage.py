@@ -195,10 +195,10 @@ def _turning(stage: Stage, data: BodyModelData) -> set[str]:
             f'{did_you_mean(missing[0], data.joint_groups)}'
         )
     apart = {n for g in POSE_PARTS.values() for n in data.joint_groups.get(g, ())}
-    found = {n for g in asked.values() for n in data.joint_groups.get(g, ())}
+    result = {n for g in asked.values() for n in data.joint_groups.get(g, ())}
     if 'body_pose' in stage.fit:
-        found |= set(data.joint_names) - (apart if stage.parts_apart or asked else set())
-    return found
+        result |= set(data.joint_names) - (apart if stage.parts_apart or asked else set())
+    return result
 
 
 def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -> dict[str, float]:

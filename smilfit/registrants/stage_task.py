@@ -61,7 +61,7 @@ class StageTask:
         return replace(self, terms=terms, frames=frames, log_focal=_rows(self.log_focal, index))
 
     def with_totals(self, totals: Mapping[str, tuple[Tensor, ...]]) -> 'StageTask':
-        """Give this stage with what means divide by, by handler key."""
+        """Return this stage with what means divide by, by handler key."""
         held = (replace(t, totals=totals.get(t.handler.handler_key, t.totals)) for t in self.terms)
         return replace(self, terms=tuple(held))
 
@@ -74,8 +74,8 @@ class StageTask:
         """Pose the body."""
         output = self.body(at.params, self.need, rest)
         weights = dict(self.keypoint_weights)
-        found = {'camera_shift': at.camera_shift, 'log_focal': at.log_focal}
-        return BodyState(self.body, at.params, output, weights, frames=self.frames, **found)
+        result = {'camera_shift': at.camera_shift, 'log_focal': at.log_focal}
+        return BodyState(self.body, at.params, output, weights, frames=self.frames, **result)
 
     def values(self, at: FitState, rest: RestShape | None = None) -> dict[str, Tensor]:
         """Compute every term, by handler key."""
@@ -92,22 +92,22 @@ class StageTask:
         return total
 
     def cameras(self) -> Cameras:
-        """Give the cameras that a stage moves: those of its one input with cameras.
+        """Return the cameras that a stage moves: those of its one input with cameras.
 
         Raises:
             ValueError: no input has cameras, several have, or they differ from frame to frame.
         """
-        found = [t.related_input.cameras for t in self.terms if t.related_input is not None]
-        found = [cameras for cameras in found if cameras is not None]
-        if len(found) != 1 or found[0].K.ndim != 3:
+        result = [t.related_input.cameras for t in self.terms if t.related_input is not None]
+        result = [cameras for cameras in result if cameras is not None]
+        if len(result) != 1 or result[0].K.ndim != 3:
             raise ValueError(
                 f'SMPLify: {self.stage.name} fits cameras: exactly one input must have cameras, the same in all '
-                f'frames; got {len(found)}. Set fit_cameras=False.'
+                f'frames; got {len(result)}. Set fit_cameras=False.'
             )
-        return found[0]
+        return result[0]
 
     def moving_cameras(self) -> tuple[int, ...]:
-        """Say which of `cameras` the stage moves, by their places.
+        """Return which of `cameras` the stage moves, by their places.
 
         Raises:
             KeyError: the stage names a camera that there is not, with the near ones.
@@ -117,7 +117,7 @@ class StageTask:
 
 
 def known_cameras(stage: Stage, names: Sequence[str]) -> tuple[str, ...]:
-    """Give the cameras that a stage names, after looking whether there are such.
+    """Return the cameras that a stage names, after looking whether there are such.
 
     Raises:
         KeyError: there is not, with the near ones.
@@ -169,12 +169,12 @@ class StageRun:
 
 
 def first_cameras(inputs: Mapping[str, BaseInput]) -> Cameras | None:
-    """Give the cameras of the first input that has any."""
+    """Return the cameras of the first input that has any."""
     return next((i.cameras for i in inputs.values() if i.cameras is not None), None)
 
 
 def corrected_cameras(inputs: Mapping[str, BaseInput], state: FitState) -> Cameras | None:
-    """Give the cameras of the first input that has any, as a fit has corrected them; None where none were moved."""
+    """Return the cameras of the first input that has any, as a fit has corrected them; None where none were moved."""
     shift, focal = state.camera_shift, state.log_focal
     cameras = first_cameras(inputs)
     if cameras is None or (shift is None and focal is None):

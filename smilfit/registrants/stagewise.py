@@ -56,7 +56,7 @@ class SMPLifyVerboseHook(RegistrantHook):
 
 
 def wants_log(hooks: Sequence[Any]) -> bool:
-    """Say whether one of the hooks asks for a log."""
+    """Check whether one of the hooks asks for a log."""
     return any(isinstance(hook, RegistrantHook) and hook.verbose for hook in hooks)
 
 
@@ -73,7 +73,7 @@ class Initializer(Protocol):
     def __call__(
         self, body: SMIL, inputs: Sequence[BaseInput], start: BodyParams, shared: bool, scaled: bool = True
     ) -> tuple[BodyParams, dict[str, float]]:
-        """Give the start, and what to note of it."""
+        """Return the start, and what to note of it."""
 
 
 @REGISTRANTS.register_module()
@@ -105,7 +105,7 @@ class VertexInitializer:
 
     @classmethod
     def of_stages(cls, stages: Sequence[Stage], body: SMIL) -> 'VertexInitializer':
-        """Give the initialiser that moves what some stage fits, and nothing else."""
+        """Return the initialiser that moves what some stage fits, and nothing else."""
         turning: set[int] = set()
         for stage in stages:
             allowed = fitted_joints(stage, body.data)
@@ -136,7 +136,7 @@ class VertexInitializer:
         return share_shape(params) if shared else params, notes
 
     def _parts(self, body: SMIL) -> Tensor:
-        """Give the joint that every joint turns with: itself, or the nearest above it that may turn (J,)."""
+        """Return the joint that every joint turns with: itself, or the nearest above it that may turn (J,)."""
         parents = body.data.parents.tolist()
         allowed = set(range(body.n_joints)) if self.joints is None else {0, *self.joints}
         part = list(range(body.n_joints))
@@ -146,13 +146,13 @@ class VertexInitializer:
 
 
 def same_faces(mesh: MeshInput, body: SMIL) -> bool:
-    """Say whether a mesh has the body's topology."""
+    """Check whether a mesh has the body's topology."""
     faces = mesh.faces.to(body.faces.device)
     return faces.shape == body.faces.shape and torch.equal(faces, body.faces)
 
 
 def _stretches_children(body: SMIL, start: BodyParams) -> bool:
-    """Say whether joints hand scales down, under which a bone's map is no rotation times a scale of its own."""
+    """Check whether joints hand scales down, under which a bone's map is no rotation times a scale of its own."""
     scaled = start.log_joint_scales is not None or body.scaledirs is not None
     return scaled and body.joint_scale_mode == 'inherited'
 
@@ -174,10 +174,10 @@ class _Work:
 
     def place_rigidly(self) -> float:
         """Turn the whole body; say how many times the mesh is as large as the body."""
-        found = procrustes(self.points, self.target, self.confidence)
-        self.rotations = found.rotation.unsqueeze(1) @ self.rotations
-        self.points = found.apply(self.points)
-        return float(found.scale.median())
+        result = procrustes(self.points, self.target, self.confidence)
+        self.rotations = result.rotation.unsqueeze(1) @ self.rotations
+        self.points = result.apply(self.points)
+        return float(result.scale.median())
 
     def turn_parts(self) -> None:
         """Turn every part from where it is to where its vertices should be."""
@@ -194,12 +194,12 @@ class _Work:
             points, directions = (
                 x * self.start.scale.view(-1, *(1,) * (x.ndim - 1)) for x in (points, directions)
             )
-        found = fit_shape(points, directions, self.target, self.confidence, scaled, shared)
+        result = fit_shape(points, directions, self.target, self.confidence, scaled, shared)
         if fits_shape:
-            self.betas = self.betas + found.coefficients
+            self.betas = self.betas + result.coefficients
         if scaled:
-            self.scale = found.scale.clamp_min(1e-6)
-        self.transl, self.points = found.transl, found.points
+            self.scale = result.scale.clamp_min(1e-6)
+        self.transl, self.points = result.transl, result.points
 
     def params(self) -> BodyParams:
         """Put the parameters together."""
@@ -213,7 +213,7 @@ class _Work:
         )
 
     def _posed(self) -> tuple[Tensor, Tensor]:
-        """Give the present shape's few vertices, and how they move with betas; model unit, at the model's place."""
+        """Return the present shape's few vertices, and how they move with betas; model unit, at the model's place."""
         body, tree = self.body, self.body.tree
         local = local_rotations(self.rotations, tree)
         params = self.start.replace(global_orient=local[:, 0], body_pose=local[:, 1:], betas=self.betas)
@@ -311,7 +311,7 @@ class StagewiseRegistrant:
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
 
     def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
-        """Say which frames have an observation that some stage weights; count those that have others only."""
+        """Return which frames have an observation that some stage weights; count those that have others only."""
         any_at_all = observed_frames(inputs)
         seen = counting_frames(inputs, self.handlers, self._weighted())
         weightless = int((any_at_all & ~seen).sum())
@@ -324,11 +324,11 @@ class StagewiseRegistrant:
         return seen
 
     def _weighted(self) -> list[tuple[Stage, dict[str, float]]]:
-        """Give all stages with their factors on named keypoints."""
+        """Return all stages with their factors on named keypoints."""
         return [(s, keypoint_weights(s, self.body.data, self.ignored)) for s in self.stages]
 
     def _doubt(self, inputs: Mapping[str, BaseInput], seen: Tensor, report: dict[str, Any]) -> None:
-        """Tell of frames that show less than is asked of them; `seen` says which of all frames the inputs are."""
+        """Report on frames that show less than is asked of them; `seen` says which of all frames the inputs are."""
         short, unknowns = underdetermined(
             self.body, self._weighted(), self.handlers, inputs, self.use_one_betas_per_video
         )
@@ -343,36 +343,37 @@ class StagewiseRegistrant:
             )
 
     def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
-        """Tell of shape and sizes that are asked for and that no keypoint tells."""
-        found = unmoved(self.body, self._weighted(), self.handlers, inputs, start)
-        for one in found:
+        """Report on shape and sizes that are asked for and that no keypoint tells."""
+        result = unmoved(self.body, self._weighted(), self.handlers, inputs, start)
+        for one in result:
             self.logger.warning('SMPLify: %s.', one.sentence)
-        return {'unmoved': [one.record() for one in found]} if found else {}
+        return {'unmoved': [one.record() for one in result]} if result else {}
 
     def notes(self) -> dict[str, str]:
-        """Give what weighted handlers' losses have to say of the body model, by handler key; none if not verbose."""
+        """Return what weighted handlers' losses have to say of the body model, by handler key; none if not
+        verbose."""
         weighted = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
-        found = {key: self.handlers[key].loss.note for key in weighted if self.verbose}
-        return {key: note for key, note in sorted(found.items()) if note}
+        result = {key: self.handlers[key].loss.note for key in weighted if self.verbose}
+        return {key: note for key, note in sorted(result.items()) if note}
 
     def _fitted_rows(self) -> dict[str, Any]:
         """Name the rows of parameters that belong to landmarks and parts, for whoever reads the result."""
         fitted = {name for stage in self.stages for name in stage.fit}
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         if 'landmark_offsets' in fitted and self.body.data.unknown_landmarks:
-            found['landmark_offsets'] = list(self.body.data.unknown_landmarks)
+            result['landmark_offsets'] = list(self.body.data.unknown_landmarks)
         if 'part_sizes' in fitted and self.body.part_sizes:
-            found['part_sizes'] = {name: list(part.joints) for name, part in self.body.part_sizes.items()}
+            result['part_sizes'] = {name: list(part.joints) for name, part in self.body.part_sizes.items()}
             if not self.body.data.part_sizes and self.verbose:
                 self.logger.info(
                     'SMPLify: parts whose sizes are fitted, by the tree and sides of %s, which names none: %s',
                     self.body.data.name,
                     describe_parts(self.body.part_sizes),
                 )
-        return found
+        return result
 
     def _ignored(self, inputs: Mapping[str, BaseInput]) -> dict[str, Any]:
-        """Say what of the inputs takes no part."""
+        """Return what of the inputs takes no part."""
         report: dict[str, Any] = {
             'ignored_keypoints': self.ignored,
             'ignored_keypoints_unknown': self.ignored_unknown,

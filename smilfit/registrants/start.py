@@ -15,7 +15,7 @@ ODD_SCALE = 1e3
 
 
 def start_params(body: SMIL, given: BodyParams | Mapping[str, Tensor] | None, batch: int) -> BodyParams:
-    """Give the rest pose with what a caller says of it, one row a frame.
+    """Return the rest pose with what a caller says of it, one row a frame.
 
     Raises:
         KeyError: an unknown parameter, with the near ones.
@@ -27,8 +27,8 @@ def start_params(body: SMIL, given: BodyParams | Mapping[str, Tensor] | None, ba
     given = given.as_dict() if isinstance(given, BodyParams) else dict(given)
     reject_unknown('SMPLify: init_params', 'parameter', given, parameter_names(of='body'))
     like = start.transl
-    found = {n: _rows(n, torch.as_tensor(v).to(like), batch, body.sizes) for n, v in given.items()}
-    return start.replace(**found).as_axis_angle()
+    result = {n: _rows(n, torch.as_tensor(v).to(like), batch, body.sizes) for n, v in given.items()}
+    return start.replace(**result).as_axis_angle()
 
 
 def check_start(start: BodyParams) -> None:
@@ -52,16 +52,16 @@ def check_start(start: BodyParams) -> None:
 
 
 def with_usual_scale(start: BodyParams) -> tuple[BodyParams, int]:
-    """Give frames whose scale is far from the others' their median, before all share one; says how many.
+    """Return frames whose scale is far from the others' their median, before all share one; says how many.
 
     Of one animal no frame is `ODD_SCALE` times as large as the others: a mean would follow it.
     """
     log = start.scale.log()
-    middle = log.median()
-    odd = (log - middle).abs() > math.log(ODD_SCALE)
+    centre = log.median()
+    odd = (log - centre).abs() > math.log(ODD_SCALE)
     if not bool(odd.any()):
         return start, 0
-    return start.replace(scale=torch.where(odd, middle.exp(), start.scale)), int(odd.sum())
+    return start.replace(scale=torch.where(odd, centre.exp(), start.scale)), int(odd.sum())
 
 
 def _rows(name: str, value: Tensor, batch: int, sizes: Mapping[str, int]) -> Tensor:

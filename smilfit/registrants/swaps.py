@@ -38,7 +38,7 @@ class KeypointPairs:
 
     @property
     def members(self) -> Bool[Tensor, 'L P']:
-        """Say which pairs are of which limb."""
+        """Return which pairs are of which limb."""
         return self.limb.unique().unsqueeze(1) == self.limb
 
 
@@ -114,15 +114,15 @@ class PairDistances:
             state = task.state(at)
             body, points, _ = term.handler.pair(state, seen)
         weights = state.weights_of(seen.names)
-        there = seen.visible if weights is None else seen.visible & (weights > 0)
+        valid = seen.visible if weights is None else seen.visible & (weights > 0)
         a, b = pairs.left, pairs.right
 
         def far(i: Tensor, j: Tensor) -> Tensor:
             return (body[..., i, :] - points[..., j, :]).norm(dim=-1)
 
-        every = torch.where(there, (body - points).norm(dim=-1), 0)
-        bound = LARGE * every[there].median()
-        both = there[..., a] & there[..., b]
+        every = torch.where(valid, (body - points).norm(dim=-1), 0)
+        bound = LARGE * every[valid].median()
+        both = valid[..., a] & valid[..., b]
         left, right = every[..., a] > bound, every[..., b] > bound
         return cls(
             far(a, a) + far(b, b), far(a, b) + far(b, a), both, both & left & right, both & (left | right)
@@ -164,7 +164,7 @@ class SwapSearch:
         self.refit = refit
         data, terms = task.body.data, [t for t in task.terms if isinstance(t.handler, KeypointMSEHandler)]
         pairs = {t.handler.handler_key: pairs_of(data, t.related_input.keypoints.names) for t in terms}
-        self.pairs = {key: found for key, found in pairs.items() if len(found.left)}
+        self.pairs = {key: result for key, result in pairs.items() if len(result.left)}
 
     def run(self, at: FitState) -> tuple[FitState, Masks]:
         """Search from where the stage ended.
@@ -217,20 +217,20 @@ class SwapSearch:
         """Fit some frames with other labels; give the state with those whose energy fell, and which these are."""
         part = with_exchanged(task, self.pairs, trial).take(rows)
         before = now.take(rows).per_frame(at.take(rows))
-        found = self.refit(part, at.take(rows)).state
-        better = part.per_frame(found) < before
+        result = self.refit(part, at.take(rows)).state
+        better = part.per_frame(result) < before
         kept, chosen = rows[better], better.nonzero().flatten()
         if not len(kept):
             return at, kept
         merged = {
-            name: value.index_copy(0, kept, getattr(found.params, name)[chosen].to(value))
+            name: value.index_copy(0, kept, getattr(result.params, name)[chosen].to(value))
             for name, value in at.params.as_dict().items()
         }
         return replace(at, params=at.params.replace(**merged)), kept
 
 
 def with_exchanged(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks) -> StageTask:
-    """Give a stage whose keypoint inputs are copies with pairs exchanged."""
+    """Return a stage whose keypoint inputs are copies with pairs exchanged."""
     terms = [
         replace(t, related_input=exchanged_input(t.related_input, pairs[key], masks[key]))
         if key in masks
@@ -248,34 +248,34 @@ def exchanged_input(given: KeypointInput, pairs: KeypointPairs, mask: Tensor) ->
 
 
 def inputs_of(task: StageTask) -> dict[str, BaseInput]:
-    """Give the inputs of a stage, by handler key."""
+    """Return the inputs of a stage, by handler key."""
     return {t.handler.handler_key: t.related_input for t in task.terms if t.related_input is not None}
 
 
 def describe(
     task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, frames: Tensor
 ) -> dict[str, Any]:
-    """Say for the report which pairs were exchanged: by handler key a count, and names with frames, by view."""
-    found = {}
+    """Report for the report which pairs were exchanged: by handler key a count, and names with frames, by view."""
+    result = {}
     for key, mask in masks.items():
         seen = next(t.related_input.keypoints for t in task.terms if t.handler.handler_key == key)
         rows = swap_record(seen, pairs[key], mask, frames)
         if rows:
-            found[key] = rows
-    return found
+            result[key] = rows
+    return result
 
 
 def swap_record(
     seen: Keypoints2d | Keypoints3d, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P'], frames: Tensor
 ) -> dict[str, Any]:
-    """Say which pairs were exchanged: a count, and names with frames, by view; empty where none was."""
+    """Return which pairs were exchanged: a count, and names with frames, by view; empty where none was."""
     rows = []
     views = seen.rig.names if isinstance(seen, Keypoints2d) else (None,)
     for view, by_view in zip(views, mask.reshape(len(mask), len(views), -1).unbind(1)):
         for p in by_view.any(0).nonzero().flatten().tolist():
             pair = [seen.names[pairs.left[p]], seen.names[pairs.right[p]]]
-            there = {'keypoints': pair, 'frames': frames[by_view[:, p].cpu()].tolist()}
-            rows.append(there if view is None else {'view': view, **there})
+            valid = {'keypoints': pair, 'frames': frames[by_view[:, p].cpu()].tolist()}
+            rows.append(valid if view is None else {'view': view, **valid})
     return {'count': int(mask.sum()), 'pairs': rows} if rows else {}
 
 

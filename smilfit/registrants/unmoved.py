@@ -44,15 +44,15 @@ class Unmoved:
 
     @property
     def sentence(self) -> str:
-        """Say so, and what would tell."""
+        """Report so, and what would tell."""
         thing, numbers, rest = _TOLD[self.parameter]
         rest = 'where the fit starts' if self.given else f'at {rest}'
         count = len(self.numbers)
         if count == self.of:
-            found = (
+            result = (
                 f'none of {self.of} {numbers} moves any of the {self.n_keypoints} keypoints: it stays {rest}'
             )
-            return f'{thing}: {found}; masks would move it'
+            return f'{thing}: {result}; masks would move it'
         named = ', '.join(map(str, self.numbers[:12])) + (', ...' if count > 12 else '')
         move, stay, them = ('moves', 'it stays', 'it') if count == 1 else ('move', 'they stay', 'them')
         return (
@@ -61,7 +61,7 @@ class Unmoved:
         )
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON has it."""
+        """Return it as JSON has it."""
         return {**asdict(self), 'numbers': list(self.numbers), 'sentence': self.sentence}
 
 
@@ -90,13 +90,13 @@ def unmoved(
     fitted = dict.fromkeys(name for stage, _ in stages for name in stage.fit if name in _TOLD)
     if not names:
         return ()
-    found = []
+    result = []
     for name in fitted:
         still = _still(body, name, names, start)
         if any(still):
-            told = tuple(number for number, one in zip(_numbers(body, name), still) if one)
-            found.append(Unmoved(name, told, len(still), len(names), _elsewhere(body, name, start)))
-    return tuple(found)
+            notes = tuple(number for number, one in zip(_numbers(body, name), still) if one)
+            result.append(Unmoved(name, notes, len(still), len(names), _elsewhere(body, name, start)))
+    return tuple(result)
 
 
 def _observed(
@@ -112,14 +112,14 @@ def _observed(
         if not isinstance(given, KeypointInput):
             return ()
         seen = given.keypoints
-        there = seen.visible.cpu().flatten(0, -2).any(0) & counting_keypoints(seen.names, factors)
-        names |= dict.fromkeys(n for n, one in zip(seen.names, there.tolist()) if one)
+        valid = seen.visible.cpu().flatten(0, -2).any(0) & counting_keypoints(seen.names, factors)
+        names |= dict.fromkeys(n for n, one in zip(seen.names, valid.tolist()) if one)
     return tuple(names)
 
 
 @torch.no_grad()
 def _still(body: SMIL, name: str, keypoints: Sequence[str], start: BodyParams) -> list[bool]:
-    """Say which numbers of a parameter move no keypoint; of sizes by joint, which joints do in no direction."""
+    """Return which numbers of a parameter move no keypoint; of sizes by joint, which joints do in no direction."""
     row = PARAMETERS[name].row(body.sizes)
     count = int(torch.Size(row).numel())
     if count == 0:

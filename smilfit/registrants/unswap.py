@@ -62,7 +62,7 @@ class SideUnswapper:
         Returns:
             Inputs, copies where labels are exchanged; and by handler key what is, as `swap_record` says it.
         """
-        found, report = dict(inputs), {}
+        result, report = dict(inputs), {}
         for key, given in inputs.items():
             if not isinstance(given, KeypointInput) or not _one_recording(given.keypoints):
                 continue
@@ -72,22 +72,22 @@ class SideUnswapper:
             mask = self.mask(given.keypoints, pairs, frames)
             record = swap_record(given.keypoints, pairs, mask, frames)
             if record:
-                found[key], report[key] = exchanged_input(given, pairs, mask), record
-        return found, report
+                result[key], report[key] = exchanged_input(given, pairs, mask), record
+        return result, report
 
     def mask(
         self, seen: Keypoints2d | Keypoints3d, pairs: KeypointPairs, frames: Tensor | None = None
     ) -> Tensor:
-        """Say which pairs (B, [C,] P) are exchanged."""
+        """Return which pairs (B, [C,] P) are exchanged."""
         if isinstance(seen, Keypoints3d):
-            points, there, views = seen.xyz.unsqueeze(1), seen.visible.unsqueeze(1), None
+            points, valid, views = seen.xyz.unsqueeze(1), seen.visible.unsqueeze(1), None
         else:
             rig = seen.rig.to(torch.float64)
             points, inside = rig.undistort(seen.xy.double())
-            there, views = seen.visible & inside, IdealViews(rig.K, rig.R, rig.t)
-        sides = SidePairs.of(points, there, pairs.left, pairs.right, views, frames)
-        found = find_swaps(sides, sides.groupings(pairs.limb), self.costs)
-        return found[:, 0] if isinstance(seen, Keypoints3d) else found
+            valid, views = seen.visible & inside, IdealViews(rig.K, rig.R, rig.t)
+        sides = SidePairs.of(points, valid, pairs.left, pairs.right, views, frames)
+        result = find_swaps(sides, sides.groupings(pairs.limb), self.costs)
+        return result[:, 0] if isinstance(seen, Keypoints3d) else result
 
 
 def _one_recording(seen: Keypoints2d | Keypoints3d) -> bool:
@@ -108,15 +108,15 @@ def labels_as_fitted(
     for record in report.get('unswapped_keypoints', {}).values():
         if any(('view' in entry) == planar for entry in record['pairs']):
             # Several handlers may see the same labels.
-            found = recorded_swaps(seen, record, frames)
-            return found.judged(seen.camera_report) if isinstance(seen, Keypoints2d) else found
+            result = recorded_swaps(seen, record, frames)
+            return result.judged(seen.camera_report) if isinstance(seen, Keypoints2d) else result
     return seen
 
 
 def input_as_fitted(
     given: BaseInput, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray
 ) -> BaseInput:
-    """Give an Input whose labels are put back as a fit did, by its `FitResult.report`."""
+    """Return an Input whose labels are put back as a fit did, by its `FitResult.report`."""
     if not isinstance(given, KeypointInput):
         return given
     changed = copy(given)
@@ -125,12 +125,12 @@ def input_as_fitted(
 
 
 def swap_sentences(report: Mapping[str, Any]) -> list[str]:
-    """Say in words what was exchanged, from `FitResult.report`: one sentence a view."""
-    found: dict[str, dict[str, Any]] = {}
+    """Describe in words what was exchanged, from `FitResult.report`: one sentence a view."""
+    result: dict[str, dict[str, Any]] = {}
     for record in report.get('unswapped_keypoints', {}).values():
         for entry in record['pairs']:
             view = entry.get('view', '')
-            own = found.setdefault(view, {'count': 0, 'frames': set(), 'pairs': {}})
+            own = result.setdefault(view, {'count': 0, 'frames': set(), 'pairs': {}})
             own['count'] += len(entry['frames'])
             own['frames'] |= set(entry['frames'])
             name = ' and '.join(entry['keypoints'])
@@ -140,5 +140,5 @@ def swap_sentences(report: Mapping[str, Any]) -> list[str]:
         f'({own["count"]} pairs of labels: '
         + ', '.join(f'{name} in {count}' for name, count in own['pairs'].items())
         + ') and were put back'
-        for view, own in found.items()
+        for view, own in result.items()
     ]

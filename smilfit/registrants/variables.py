@@ -107,7 +107,7 @@ class Variables:
 
 
 def share_shape(params: BodyParams) -> BodyParams:
-    """Give every frame the clip's mean of what is shared with the shape (of a scale the geometric mean)."""
+    """Return every frame the clip's mean of what is shared with the shape (of a scale the geometric mean)."""
     changes = {}
     for name, value in params.as_dict().items():
         spec = PARAMETERS[name]
@@ -117,6 +117,6 @@ def share_shape(params: BodyParams) -> BodyParams:
 
 
 def with_first_shape(params: BodyParams, of: BodyParams) -> BodyParams:
-    """Give every frame what another body's first frame has of what is shared with the shape."""
+    """Return every frame what another body's first frame has of what is shared with the shape."""
     shape = {n: v[:1] for n, v in of.as_dict().items() if PARAMETERS[n].shared}
     return params.replace(**{n: v.expand(params.batch_size, *v.shape[1:]).clone() for n, v in shape.items()})

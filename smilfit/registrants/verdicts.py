@@ -69,7 +69,7 @@ def _unknowns(
     body: SMIL, stages: Iterable[Weighted], handlers: Mapping[str, BaseHandler], share_shape: bool
 ) -> dict[str, int]:
     """Count what a frame has for itself, by parameter, without what some term holds."""
-    found: dict[str, int] = {}
+    result: dict[str, int] = {}
     held: set[str] = set()
     trusted = False
     sizes = {'global_orient': 3, 'transl': 3, 'scale': 1, 'betas': body.n_betas, 'focal': 1}
@@ -77,21 +77,21 @@ def _unknowns(
     sizes |= {'landmark_offsets': 3 * len(body.data.unknown_landmarks), 'part_sizes': len(body.part_sizes)}
     common = parameter_names(shared=True) if share_shape else ()
     for stage, _ in stages:
-        found |= {n: sizes[n] for n in stage.fit if n in sizes and n not in common}
+        result |= {n: sizes[n] for n in stage.fit if n in sizes and n not in common}
         if stage.turns:
             joints = fitted_joints(stage, body.data)
             turning = body.n_joints - 1 if joints is None else sum(j > 0 for j in joints)
-            found['body_pose'] = max(found.get('body_pose', 0), 3 * turning)
+            result['body_pose'] = max(result.get('body_pose', 0), 3 * turning)
         for key, weight in stage.weights.items():
             if weight and not handlers[key].requires_input():
                 # Of a term of another's making nobody knows; it is trusted.
                 trusted |= handlers[key].holds is None
                 held |= set(handlers[key].holds or ())
-    return {} if trusted else {name: count for name, count in found.items() if name not in held}
+    return {} if trusted else {name: count for name, count in result.items() if name not in held}
 
 
 def counting_keypoints(names: tuple[str, ...], factors: Iterable[Mapping[str, float]]) -> Tensor:
-    """Say which keypoints have a weight under any of some factors (K,) bool."""
+    """Return which keypoints have a weight under any of some factors (K,) bool."""
     return torch.tensor([any(f.get(name, 1.0) != 0 for f in factors) for name in names], dtype=torch.bool)
 
 
@@ -102,11 +102,11 @@ def _places(points: Tensor, visible: Tensor) -> Tensor:
     first = torch.where(visible, points[..., 0], torch.nan).sort(-1).values
     alike = (first.diff(dim=-1) == 0).flatten(1).any(1).nonzero().flatten()
     for rows in alike.split(CHUNK):
-        xyz, there = points[rows], visible[rows]
-        same = (xyz.unsqueeze(-2) == xyz.unsqueeze(-3)).all(-1) & there.unsqueeze(-1) & there.unsqueeze(-2)
+        xyz, valid = points[rows], visible[rows]
+        same = (xyz.unsqueeze(-2) == xyz.unsqueeze(-3)).all(-1) & valid.unsqueeze(-1) & valid.unsqueeze(-2)
         # A point that an earlier one stands at is no new place.
         again = same.tril(-1).any(-1)
-        counts[rows] = (there & ~again).flatten(1).sum(1)
+        counts[rows] = (valid & ~again).flatten(1).sum(1)
     return counts
 
 

@@ -64,7 +64,7 @@ class OneViewDoubt:
     spread: Float[Tensor, ' B']
 
     def report(self) -> dict[str, object]:
-        """Say which frames are doubted, and why."""
+        """Return which frames are doubted, and why."""
         rows = [row for row, reason in enumerate(self.reasons) if reason]
         return {'count': len(rows), 'rows': rows, 'reasons': [self.reasons[row] for row in rows]}
 
@@ -97,7 +97,7 @@ def one_view_doubt(
         raise ValueError('one_view_doubt: the fit must have start_losses; it has none. Fit by SMALify.')
     losses = result.start_losses.double().nan_to_num(torch.inf, torch.inf)
     R = (cameras.R if cameras.R.ndim == 4 else cameras.R.unsqueeze(0))[:, 0].to(losses)
-    found = trunk_direction(data, result.params.global_orient.to(losses), R)
+    matches = trunk_direction(data, result.params.global_orient.to(losses), R)
     every = trunk_direction(data, result.start_orients.to(losses), R.unsqueeze(1))
     turned = axis_angle_to_rotmat(result.start_orients.to(losses))
     chosen = axis_angle_to_rotmat(result.params.global_orient.to(losses)).unsqueeze(1)
@@ -116,26 +116,26 @@ def one_view_doubt(
         gap = (losses.masked_fill(~other, torch.inf).amin(1) - own) / noise
         return torch.where(known, gap, torch.nan)
 
-    far, across = angle > limits.basin_deg, every[..., 2].sign() != found[:, None, 2].sign()
-    told = OneViewDoubt(
+    far, across = angle > limits.basin_deg, every[..., 2].sign() != matches[:, None, 2].sign()
+    notes = OneViewDoubt(
         doubted=~known,
         reasons=(),
         margin=margin(far),
         sign_margin=margin(across),
-        depth_deg=torch.rad2deg(found[:, 2].clamp(-1, 1).asin()),
+        depth_deg=torch.rad2deg(matches[:, 2].clamp(-1, 1).asin()),
         trunk_sd_deg=_trunk_sd_deg(result, data, losses),
         n_keypoints=count,
         spread=spread,
     )
-    reasons = tuple(_reason(told, row, limits, keypoints is not None) for row in range(len(losses)))
+    reasons = tuple(_reason(notes, row, limits, keypoints is not None) for row in range(len(losses)))
     doubted = torch.tensor([bool(reason) for reason in reasons], device=losses.device)
-    return OneViewDoubt(**{**vars(told), 'doubted': doubted, 'reasons': reasons})
+    return OneViewDoubt(**{**vars(notes), 'doubted': doubted, 'reasons': reasons})
 
 
 def trunk_direction(
     data: BodyModelData, orient: Float[Tensor, '*b 3'], R: Float[Tensor, '*#b 3 3']
 ) -> Float[Tensor, '*b 3']:
-    """Give the trunk's direction as cameras of rotation R see it: +x right, +y down, +z away.
+    """Return the trunk's direction as cameras of rotation R see it: +x right, +y down, +z away.
 
     It is the model's forward axis, turned as the root is; of a model that states none, the axis along which its
     vertices spread most, one way or the other.
@@ -159,17 +159,17 @@ def _extent(keypoints: Keypoints2d | None, batch: int, like: Tensor) -> tuple[Te
         return torch.zeros(batch, dtype=torch.long, device=like.device), torch.full_like(
             like[:, 0], torch.nan
         )
-    there = keypoints.visible.flatten(1).to(like)
+    valid = keypoints.visible.flatten(1).to(like)
     xy = keypoints.xy.flatten(1, 2).to(like)
-    xy = torch.where((there > 0).unsqueeze(-1), xy, torch.zeros_like(xy))
-    total = there.sum(1).clamp_min(1)[:, None, None]
-    off = there.unsqueeze(-1) * (xy - xy.sum(1, keepdim=True) / total)
+    xy = torch.where((valid > 0).unsqueeze(-1), xy, torch.zeros_like(xy))
+    total = valid.sum(1).clamp_min(1)[:, None, None]
+    off = valid.unsqueeze(-1) * (xy - xy.sum(1, keepdim=True) / total)
     along = torch.linalg.eigvalsh(off.mT @ off / total).clamp_min(0).sqrt()
-    return there.sum(1).long(), along[:, 0] / along[:, 1].clamp_min(1e-9)
+    return valid.sum(1).long(), along[:, 0] / along[:, 1].clamp_min(1e-9)
 
 
 def _trunk_sd_deg(result: FitResult, data: BodyModelData, like: Tensor) -> Tensor:
-    """Give the larger part of the root's turns across the trunk, from their standard deviations."""
+    """Return the larger part of the root's turns across the trunk, from their standard deviations."""
     covariance = result.covariance
     columns = [f'{data.joint_names[0]}.turn_{axis}' for axis in 'xyz']
     if covariance is None or not set(columns) <= set(covariance.columns):
@@ -184,19 +184,19 @@ def _trunk_sd_deg(result: FitResult, data: BodyModelData, like: Tensor) -> Tenso
 def _reason(told: OneViewDoubt, row: int, limits: DoubtThresholds, with_keypoints: bool) -> str:
     if bool(told.doubted[row]):
         return 'not fitted'
-    found = []
+    result = []
     margin, sign = float(told.margin[row]), float(told.sign_margin[row])
     depth, count, spread = float(told.depth_deg[row]), int(told.n_keypoints[row]), float(told.spread[row])
     if margin < limits.margin:
-        found.append(
+        result.append(
             f'a body turned by more than {limits.basin_deg:.0f} degrees costs {max(margin, 0.0):.1f} more'
         )
     if sign < limits.sign_margin:
-        found.append(f'one that points to the other side of the image plane costs {max(sign, 0.0):.1f} more')
+        result.append(f'one that points to the other side of the image plane costs {max(sign, 0.0):.1f} more')
     if abs(depth) < limits.flat_deg:
-        found.append(f'the trunk lies in the image plane to {abs(depth):.0f} degrees')
+        result.append(f'the trunk lies in the image plane to {abs(depth):.0f} degrees')
     if with_keypoints and count < limits.least_keypoints:
-        found.append(f'{count} keypoints')
+        result.append(f'{count} keypoints')
     if with_keypoints and spread < limits.least_spread:
-        found.append('the keypoints lie on a line')
-    return '; '.join(found)
+        result.append('the keypoints lie on a line')
+    return '; '.join(result)

@@ -58,11 +58,11 @@ def align_to_pixels(
         scale = matrix.diagonal(dim1=-2, dim2=-1)
         scale = scale + 1e-9 * scale.amax(1, keepdim=True).clamp_min(1e-12)
         step = -torch.linalg.solve(matrix + torch.diag_embed(damping.unsqueeze(1) * scale), vector)
-        turn = axis_angle_to_rotmat(step[:, :3])
-        next_rotation, next_translation = turn @ rotation, translation + step[:, 3:]
-        there = _look(points, next_rotation, next_translation, cameras, pixels, share, sigma2)
-        better = there[-1] < error
-        here = tuple(_where(better, new, old) for new, old in zip(there, here))
+        rotation_matrix = axis_angle_to_rotmat(step[:, :3])
+        next_rotation, next_translation = rotation_matrix @ rotation, translation + step[:, 3:]
+        valid = _look(points, next_rotation, next_translation, cameras, pixels, share, sigma2)
+        better = valid[-1] < error
+        here = tuple(_where(better, new, old) for new, old in zip(valid, here))
         rotation = _where(better, next_rotation, rotation)
         translation = _where(better, next_translation, translation)
         damping = torch.where(better, damping / 5, damping * 10).clamp(1e-9, 1e6)
@@ -96,32 +96,32 @@ def _where(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 def cube_rotations(like: Tensor) -> Float[Tensor, '24 3 3']:
     """List the rotations of a cube, the identity first: no rotation is farther than 63 degrees from one of them."""
-    found = []
+    result = []
     for order in permutations(range(3)):
         for signs in product((1.0, -1.0), repeat=3):
             matrix = torch.zeros(3, 3, dtype=torch.float64)
             for row, (column, sign) in enumerate(zip(order, signs)):
                 matrix[row, column] = sign
             if torch.linalg.det(matrix) > 0:
-                found.append(matrix)
-    return torch.stack(found).to(like)
+                result.append(matrix)
+    return torch.stack(result).to(like)
 
 
 def view_directions(like: Tensor) -> Float[Tensor, '14 3 3']:
     """List rotations that show a body's six sides and eight corners, each one way up."""
-    seen, found = [], []
+    seen, result = [], []
     for rotation in cube_rotations(like):
         if not any(torch.allclose(rotation[2], other) for other in seen):
             seen.append(rotation[2])
-            found.append(rotation)
+            result.append(rotation)
     for corner in product((1.0, -1.0), repeat=3):
         axis = torch.tensor(corner, dtype=torch.float64).to(like) / 3**0.5
-        found.append(_showing(axis))
-    return torch.stack(found)
+        result.append(_showing(axis))
+    return torch.stack(result)
 
 
 def _showing(axis: Float[Tensor, '3']) -> Float[Tensor, '3 3']:
-    """Give a rotation whose third row, what points away from the viewer, is an axis."""
+    """Return a rotation whose third row, what points away from the viewer, is an axis."""
     helper = torch.eye(3, dtype=axis.dtype, device=axis.device)[axis.abs().argmin()]
     across = torch.linalg.cross(helper, axis)
     across = across / across.norm()
@@ -148,7 +148,7 @@ def parallel_rays_rotation(
 def mirror_images(
     rotation: Float[Tensor, 'B 3 3'], source: Float[Tensor, 'B P 3'], weight: Float[Tensor, 'B P']
 ) -> Float[Tensor, 'B 6 3 3']:
-    """Give rotations that look alike to a camera far away: mirrored in depth, and turned about the viewing axis.
+    """Return rotations that look alike to a camera far away: mirrored in depth, and turned about the viewing axis.
 
     What is mirrored in the image's plane is no rotation; it becomes one by mirroring the points across a
     plane that they nearly keep to: those of their three principal axes. A body and its quarter turns in the
@@ -192,7 +192,7 @@ def place_by_spread(
 def moments(
     points: Float[Tensor, 'B P 2'], weight: Float[Tensor, 'B P']
 ) -> tuple[Float[Tensor, 'B 2'], Float[Tensor, ' B'], Float[Tensor, ' B']]:
-    """Give points' weighted mean, the root of the sum of their variances, and the angle of their longer axis."""
+    """Return points' weighted mean, the root of the sum of their variances, and the angle of their longer axis."""
     a, w = _centred(points, weight)
     x, y = (w * a.square()).sum(1).unbind(-1)
     cross = (w.squeeze(-1) * a.prod(-1)).sum(1)
@@ -217,7 +217,7 @@ def distinct_best(
 
 
 def _centred(points: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Give points less their weighted mean, and weights that sum to 1."""
+    """Return points less their weighted mean, and weights that sum to 1."""
     w = (weight / weight.sum(1, keepdim=True).clamp_min(1e-12)).unsqueeze(-1)
     return points - (w * points).sum(1, keepdim=True), w
 
@@ -295,13 +295,13 @@ def _aligned(
     def each(x: Tensor) -> Tensor:
         return x.repeat_interleave(count, 0)
 
-    middle, size, _ = moments(flat, weight)
-    turn = seen_as.flatten(0, 1)
-    turned = each(source) @ turn.transpose(-1, -2)
-    at = place_by_spread(turned, each(weight), each(middle), each(size), each(usual_depth))
+    centre, size, _ = moments(flat, weight)
+    rotation = seen_as.flatten(0, 1)
+    turned = each(source) @ rotation.transpose(-1, -2)
+    at = place_by_spread(turned, each(weight), each(centre), each(size), each(usual_depth))
     many = cameras.map(each)
     extent = moments(pixels, weight)[1]
-    start = _in_the_world(turn, at, many)
+    start = _in_the_world(rotation, at, many)
     sigma = (BENT_SHARE * each(extent)).clamp_min(1.0)
     seen = (each(pixels).unsqueeze(1), each(weight).unsqueeze(1))
     placed = align_to_pixels(each(source), start, many, *seen, sigma, n_iter)
@@ -330,10 +330,10 @@ def mask_evidence(
     corners = vertices[:, few]
     source = corners.mean(2)
     area = torch.linalg.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
-    points, there = (x.flatten(0, 1)[view] for x in masks.points_px(N_PIXELS))
+    points, valid = (x.flatten(0, 1)[view] for x in masks.points_px(N_PIXELS))
     distance = masks.distance_px().flatten(0, 1)[view].unsqueeze(1)
-    middle, size, axis = _mask_moments(masks.masks.flatten(0, 1)[view], cameras)
-    found = []
+    centre, size, axis = _mask_moments(masks.masks.flatten(0, 1)[view], cameras)
+    result = []
     for direction in view_directions(source):
         for half in (0.0, torch.pi):
             turned = source @ direction.t()
@@ -341,17 +341,17 @@ def mask_evidence(
             weight = (area @ direction.t())[..., 2].abs()
             angle = axis + half - moments(turned[..., :2], weight)[2]
             spin = axis_angle_to_rotmat(torch.stack((0 * angle, 0 * angle, angle), 1))
-            at = place_by_spread(turned @ spin.transpose(-1, -2), weight, middle, size, usual_depth)
+            at = place_by_spread(turned @ spin.transpose(-1, -2), weight, centre, size, usual_depth)
             rotation, translation = _in_the_world(spin @ direction, at, cameras)
             moved = source @ rotation.transpose(-1, -2) + translation.unsqueeze(1)
-            found.append(
-                (rotation, translation, _missed(cameras.project(moved)[0][:, 0], points, there, distance))
+            result.append(
+                (rotation, translation, _missed(cameras.project(moved)[0][:, 0], points, valid, distance))
             )
-    return Evidence(*(torch.stack(parts, 1) for parts in zip(*found)))
+    return Evidence(*(torch.stack(parts, 1) for parts in zip(*result)))
 
 
 def _mask_moments(mask: Float[Tensor, 'B H W'], cameras: Cameras) -> tuple[Tensor, Tensor, Tensor]:
-    """Give middle, extent and axis of masks, in units of the focal length."""
+    """Return middle, extent and axis of masks, in units of the focal length."""
     stride = -(-max(mask.shape[1:]) // MOMENT_SIDE)
     weight = (mask[:, ::stride, ::stride] > 0.5).to(mask)
     rows, columns = (stride * torch.arange(n).to(mask) for n in weight.shape[1:])
@@ -361,7 +361,7 @@ def _mask_moments(mask: Float[Tensor, 'B H W'], cameras: Cameras) -> tuple[Tenso
 
 
 def _missed(pixels: Tensor, points: Tensor, there: Tensor, distance: Tensor) -> Float[Tensor, ' B']:
-    """Say how far a body's faces are from the mask, and the mask's pixels from the body's faces, px^2."""
+    """Return how far a body's faces are from the mask, and the mask's pixels from the body's faces, px^2."""
     outside = sample_distance(distance, pixels.unsqueeze(1))[:, 0].square().mean(1)
     nearest = torch.cdist(points, pixels).amin(2).square()
     share = there.to(nearest) / there.sum(1, keepdim=True).clamp_min(1)

@@ -46,7 +46,7 @@ class ViewInitializer:
         shared: bool,
         scaled: bool = True,
     ) -> tuple[BodyParams, dict[str, Any]]:
-        """Give the best start; as `RigidInitializer`."""
+        """Return the best start; as `RigidInitializer`."""
         return self.candidates(body, inputs, start, 1, shared, scaled)
 
     @torch.no_grad()
@@ -59,7 +59,7 @@ class ViewInitializer:
         shared: bool = False,
         scaled: bool = False,
     ) -> tuple[BodyParams, dict[str, Any]]:
-        """Give n starts of each of B frames, the best first.
+        """Return n starts of each of B frames, the best first.
 
         Args:
             body: the body.
@@ -79,7 +79,7 @@ class ViewInitializer:
             group = self.joint_group if self.joint_group in body.data.joint_groups else None
             return RigidInitializer(group)(body, inputs, start, shared, scaled)
         batch = start.batch_size
-        turn = torch.eye(3, dtype=torch.float64).repeat(batch, n, 1, 1)
+        rotation = torch.eye(3, dtype=torch.float64).repeat(batch, n, 1, 1)
         shift = torch.zeros(batch, n, 3, dtype=torch.float64)
         weight = self._weight(body.data, seen, batch)
         n_points = (weight > 0).sum(1)
@@ -89,10 +89,10 @@ class ViewInitializer:
         for frames, find in ((by_points, self._by_points), (by_mask, self._by_mask)):
             rows = frames.nonzero().flatten()
             if len(rows):
-                found = find(body, seen if find == self._by_points else mask, start, rows, weight)
-                turn[rows], shift[rows] = found.best(n, DISTINCT_RAD)
+                result = find(body, seen if find == self._by_points else mask, start, rows, weight)
+                rotation[rows], shift[rows] = result.best(n, DISTINCT_RAD)
         nearest = nearest_good(by_points | by_mask)
-        turn, shift = turn[nearest], shift[nearest]
+        rotation, shift = rotation[nearest], shift[nearest]
         notes = {
             'placed_by_keypoints': int((by_points & (n_points >= MIN_POINTS)).sum()),
             'placed_by_mask': int(by_mask.sum()),
@@ -100,12 +100,12 @@ class ViewInitializer:
         }
         if self.joint_group and not _group(body.data, self.joint_group):
             notes['joint_group_missing'] = self.joint_group
-        moved = [_moved(body, start, turn[:, i], shift[:, i]) for i in range(n)]
+        moved = [_moved(body, start, rotation[:, i], shift[:, i]) for i in range(n)]
         params = BodyParams.cat(moved)
         return share_shape(params) if shared else params, notes
 
     def _weight(self, data: BodyModelData, seen: Keypoints2d | None, batch: int) -> Tensor:
-        """Give the keypoints' weights (B, K): those of the group alone where it has enough of them."""
+        """Return the keypoints' weights (B, K): those of the group alone where it has enough of them."""
         if seen is None:
             return torch.zeros(batch, 0, dtype=torch.float64)
         weight = seen.confidence[:, 0].double().cpu()
@@ -127,8 +127,8 @@ class ViewInitializer:
         vertices = body(start, need=('vertices',)).vertices.cpu().double()[rows]
         chosen = mask[rows.to(mask.masks.device)].to('cpu', torch.float64)
         # The first view with a mask: one image tells the place.
-        there = (chosen.masks > 0).flatten(2).any(2) & (chosen.view_weight > 0)
-        view = torch.arange(len(rows)) * there.shape[1] + there.to(torch.uint8).argmax(1)
+        valid = (chosen.masks > 0).flatten(2).any(2) & (chosen.view_weight > 0)
+        view = torch.arange(len(rows)) * valid.shape[1] + valid.to(torch.uint8).argmax(1)
         cameras = chosen.flat_cameras()
         cameras = Cameras(
             names=('picture',),
@@ -140,12 +140,12 @@ class ViewInitializer:
 
 
 def one_camera_each(cameras: Cameras, n: int) -> Cameras:
-    """Give every frame its own camera, where all share one."""
+    """Return every frame its own camera, where all share one."""
     return cameras if cameras.K.ndim == 4 else cameras.map(lambda x: x.expand(n, *x.shape))
 
 
 def _usual_depth(body: SMIL, start: BodyParams, cameras: Cameras, rows: Tensor) -> Tensor:
-    """Say how far away a body is that fills half of its image."""
+    """Return how far away a body is that fills half of its image."""
     focal = cameras.K[:, 0].diagonal(dim1=-2, dim2=-1)[:, :2].mean(1)
     size = body.rest_size * start.scale.cpu().double()[rows]
     return focal * size / (UNKNOWN_SHARE * cameras.size[:, 0].amax(1))
@@ -165,7 +165,7 @@ def _moved(body: SMIL, start: BodyParams, turn: Tensor, shift: Tensor) -> BodyPa
 def _group(data: BodyModelData, name: str | None) -> set[str]:
     """Name the joints and keypoints of a group; a keypoint that is a joint belongs to the joint's groups."""
     joints = set(data.joint_groups.get(name or '', ()))
-    found = joints | set(data.keypoint_groups.get(name or '', ()))
+    result = joints | set(data.keypoint_groups.get(name or '', ()))
     sets: Sequence[Mapping[str, Any]] = tuple(data.keypoint_sets.values())
-    found |= {name for name, mark in data.landmarks.items() if mark.bone in joints}
-    return found | {k for s in sets for k, d in s.items() if isinstance(d, str) and d in joints}
+    result |= {name for name, mark in data.landmarks.items() if mark.bone in joints}
+    return result | {k for s in sets for k, d in s.items() if isinstance(d, str) and d in joints}

@@ -44,13 +44,13 @@ def windows_of(n_frames: int, length: int | None, overlap: int) -> list[Window]:
     if length is None or n_frames <= length:
         return [Window(torch.arange(n_frames), 0, slice(0, n_frames))]
     starts = range(0, n_frames - overlap, length - overlap)
-    found = []
+    result = []
     for start in starts:
         end = min(start + length, n_frames)
         first = (overlap + 1) // 2 if start else 0
         last = end - start - (overlap // 2 if end < n_frames else 0)
-        found.append(Window(torch.arange(start, end), overlap if start else 0, slice(first, last)))
-    return found
+        result.append(Window(torch.arange(start, end), overlap if start else 0, slice(first, last)))
+    return result
 
 
 def evenly_spaced_rows(n_frames: int, count: int) -> Int[Tensor, ' n']:
@@ -113,26 +113,26 @@ def joined(runs: Sequence[StageRun]) -> StageRun:
 
 def merged_report(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Join what windows report: numbers are added, lists are put one after the other, of texts the first stays."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for report in reports:
         for key, value in report.items():
-            old = found.get(key)
+            old = result.get(key)
             if isinstance(value, Mapping):
-                found[key] = merged_report([old or {}, value])
+                result[key] = merged_report([old or {}, value])
             elif old is not None and isinstance(value, (int, float, list)) and not isinstance(value, bool):
-                found[key] = old + value
+                result[key] = old + value
             else:
-                found.setdefault(key, value)
-    return found
+                result.setdefault(key, value)
+    return result
 
 
 def shape_marked(history: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """Say that stages are those that found what all frames share."""
+    """Report that stages are those that found what all frames share."""
     return tuple({'part': 'shape', **entry} for entry in history)
 
 
 def merged_history(histories: Sequence[Sequence[Mapping[str, Any]]], share: float) -> list[dict[str, Any]]:
-    """Tell of each stage in all windows together: sums of losses, the most steps, how many windows there were.
+    """Return for each stage in all windows together: sums of losses, the most steps, how many windows there were.
 
     Args:
         histories: of the windows, all of the same stages.
@@ -140,7 +140,7 @@ def merged_history(histories: Sequence[Sequence[Mapping[str, Any]]], share: floa
     """
     if len(histories) == 1 and share == 1.0:
         return [dict(entry) for entry in histories[0]]
-    found = []
+    result = []
     for entries in zip(*histories):
         first = dict(next((entry for entry in entries if entry['engine'] != NO_ENGINE), entries[0]))
         reasons = {entry['reason'] for entry in entries}
@@ -157,8 +157,8 @@ def merged_history(histories: Sequence[Sequence[Mapping[str, Any]]], share: floa
             first[name] = sum(entry[name] for entry in entries)
         first['engine'] = ' or '.join(dict.fromkeys(entry['engine'] for entry in entries))
         notes = [{k: entry[k] for k in STAGE_NOTES if k in entry} for entry in entries]
-        found.append(first | merged_report(notes) | {'windows': len(histories)})
-    return found
+        result.append(first | merged_report(notes) | {'windows': len(histories)})
+    return result
 
 
 def trimmed(part: Part, window: Window) -> Part:
@@ -186,7 +186,7 @@ def trimmed(part: Part, window: Window) -> Part:
 
 
 def starts_summary(parts: Sequence[Part]) -> dict[str, Any]:
-    """Say which start every frame took and what the others cost."""
+    """Return which start every frame took and what the others cost."""
     chosen = torch.cat([part.choice for part in parts]).tolist()
     # A start that a frame does not have costs nothing that a file could hold.
     losses = [
@@ -196,7 +196,7 @@ def starts_summary(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def tried_starts(parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
-    """Give what all starts of every frame cost (B, N) and how the body stood at their ends (B, N, 3).
+    """Return what all starts of every frame cost (B, N) and how the body stood at their ends (B, N, 3).
 
     A start that a frame does not have costs infinitely much, and stands nowhere (NaN).
     """
@@ -211,19 +211,19 @@ def tried_starts(parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
 
 
 def without_shape(stage: Stage) -> Stage:
-    """Give a stage that holds what a clip shares: shape, cameras and focal length."""
+    """Return a stage that holds what a clip shares: shape, cameras and focal length."""
     held = tuple(n for n in stage.fit if n not in parameter_names(shared=True))
     return replace(stage, fit=held, fit_cameras=())
 
 
 def without_motion(stage: Stage, handlers: Mapping[str, BaseHandler]) -> Stage:
-    """Give a stage without the terms that tie frames to their neighbours: its frames lie far apart."""
+    """Return a stage without the terms that tie frames to their neighbours: its frames lie far apart."""
     weights = {key: w for key, w in stage.weights.items() if not handlers[key].frame_order}
     return replace(stage, weights=weights)
 
 
 def without_covariance(stage: Stage, optimizer: Any) -> Stage:
-    """Give a stage whose solver is not asked for a covariance: nobody looks at it where other stages follow."""
+    """Return a stage whose solver is not asked for a covariance: nobody looks at it where other stages follow."""
     solver = stage.optimizer or optimizer
     if not getattr(solver, 'covariance', False):
         return stage
@@ -241,7 +241,7 @@ def without_matrices(part: Part) -> Part:
 
 
 def with_shape_of(state: FitState, run: StageRun) -> FitState:
-    """Give all frames the shape and focal length that some of them have found, and how sure they are of it."""
-    found, doubt = run.state, None if run.covariance is None else run.covariance.shared
-    params = with_first_shape(state.params, found.params)
-    return replace(found, params=params, doubt=doubt)
+    """Return all frames the shape and focal length that some of them have found, and how sure they are of it."""
+    result, doubt = run.state, None if run.covariance is None else run.covariance.shared
+    params = with_first_shape(state.params, result.params)
+    return replace(result, params=params, doubt=doubt)

@@ -77,7 +77,7 @@ def cause(path: Path, error: BaseException) -> str:
 
 
 def _place(path: Path, error: BaseException) -> str:
-    """Say in which of the user's files and lines an error arose."""
+    """Report in which of the user's files and lines an error arose."""
     if isinstance(error, SyntaxError):
         file = Path(error.filename) if error.filename else path
         name = f' of {file}' if file.is_file() and file.resolve() != path.resolve() else ''
@@ -91,7 +91,7 @@ def _place(path: Path, error: BaseException) -> str:
 
 
 def _installed(file: Path) -> bool:
-    """Say whether a file belongs to python, to a package that was installed, or to smilfit."""
+    """Check whether a file belongs to python, to a package that was installed, or to smilfit."""
     folders = [sysconfig.get_paths()[key] for key in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
     folders += [str(_PACKAGE), str(Path(mmengine.__file__).parent)]
     return any(file.is_relative_to(folder) for folder in folders)

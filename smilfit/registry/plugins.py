@@ -79,7 +79,7 @@ def _import_module(name: str) -> ModuleType:
 
 
 def _loaded(file: Path) -> ModuleType | None:
-    """Give the module that was made of a file, by whatever name."""
+    """Return the module that was made of a file, by whatever name."""
     for module in list(sys.modules.values()):
         origin = getattr(getattr(module, '__spec__', None), 'origin', None)
         if origin is not None and origin.endswith(file.name) and Path(origin).resolve() == file:

@@ -12,7 +12,7 @@ class UnknownNameError(KeyError):
 
 
 def did_you_mean(name: str, options: Iterable[str], most: int = 3) -> str:
-    """Say which of the options are near to a name, as the end of an error message.
+    """Return which of the options are near to a name, as the end of an error message.
 
     Returns a sentence: the near names if there are any, else all options (up to 20 of them).
     """

@@ -40,7 +40,7 @@ class RenderOutput:
         return RenderOutput(**{name: None if x is None else x[index] for name, x in given.items()})
 
     def with_alpha(self, alpha: Float[Tensor, 'N H W']) -> 'RenderOutput':
-        """Give the same images with another silhouette."""
+        """Return the same images with another silhouette."""
         return replace(self, alpha=alpha)
 
 
@@ -71,7 +71,7 @@ class Renderer(nn.Module, ABC):
 
 
 def one_camera_a_mesh(cameras: Cameras, n_meshes: int) -> tuple[Cameras, int, int]:
-    """Give cameras of batch N with one camera each, and the common image size (width, height).
+    """Return cameras of batch N with one camera each, and the common image size (width, height).
 
     Raises:
         ValueError: neither one camera nor one a mesh, batched cameras, or images of different sizes.

@@ -209,7 +209,7 @@ class MeshPainter:
         self._shown: tuple[Tensor, Tensor] | None = None
 
     def normals(self, vertices: Float[Tensor, 'V 3']) -> Float[Tensor, 'V 3']:
-        """Give the normals of a mesh's vertices, for `paint`: they are the same for all of its views."""
+        """Return the normals of a mesh's vertices, for `paint`: they are the same for all of its views."""
         vertices = vertices.detach().cpu().float().contiguous()
         if self.backend == 'torch':
             return vertex_normals(vertices, self.faces)

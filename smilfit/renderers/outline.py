@@ -69,10 +69,10 @@ def mesh_edges(faces: Int[Tensor, 'F 3']) -> MeshEdges:
     count = torch.bincount(edge, minlength=len(corners))
     rank = torch.arange(len(edge), device=edge.device) - (count.cumsum(0) - count)[edge[order]]
     table = edge.new_zeros((len(corners), int(count.max()) if len(count) else 0))
-    turn = torch.zeros_like(table)
+    rotation = torch.zeros_like(table)
     table[edge[order], rank] = order // 3
-    turn[edge[order], rank] = torch.where(start < end, 1, -1)[order]
-    return MeshEdges(corners, table, turn)
+    rotation[edge[order], rank] = torch.where(start < end, 1, -1)[order]
+    return MeshEdges(corners, table, rotation)
 
 
 def silhouette_edges(meshes: ProjectedMeshes, edges: MeshEdges, margin_px: float) -> SilhouetteEdges:
@@ -92,7 +92,7 @@ def silhouette_edges(meshes: ProjectedMeshes, edges: MeshEdges, margin_px: float
 def signed_distance(
     meshes: ProjectedMeshes, contour: SilhouetteEdges, outline: Outline
 ) -> tuple[tuple[Tensor, ...], Float[Tensor, 'M']]:
-    """Give the distance to the outline, px, positive inside, at the pixels that have some of it within reach.
+    """Return the distance to the outline, px, positive inside, at the pixels that have some of it within reach.
 
     Gradients reach the corners, and those of the edge that cuts a segment off.
 
@@ -124,15 +124,16 @@ def signed_distance(
 def _crossing(
     meshes: ProjectedMeshes, image: Tensor, a: Tensor, along: Tensor, cut: Tensor, place: Tensor
 ) -> Tensor:
-    """Give the place where the edge `a + t along` is cut by another, with its gradient; where none is, the given."""
+    """Return the place where the edge `a + t along` is cut by another, with its gradient; where none is, the
+    given."""
     c, d = (meshes.pixels[image, cut[:, i].clamp_min(0)] for i in (0, 1))
     other = d - c
     denominator = cross(along, other)
     with torch.no_grad():
         sine = denominator.abs() / (along.norm(dim=1) * other.norm(dim=1)).clamp_min(1e-12)
         moves = (cut[:, 0] >= 0) & (sine > LEAST_SINE)
-    found = cross(c - a, other) / torch.where(moves, denominator, torch.ones_like(denominator))
-    return torch.where(moves, found, place)
+    result = cross(c - a, other) / torch.where(moves, denominator, torch.ones_like(denominator))
+    return torch.where(moves, result, place)
 
 
 def edge_profile(distance: Float[Tensor, '*n'], half_width: float) -> Float[Tensor, '*n']:

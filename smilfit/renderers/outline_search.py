@@ -49,7 +49,7 @@ def _exposed(
     faces, turns = meshes.faces[turns != 0], turns[turns != 0]
     triangles = meshes.pixels[n][faces]
     low, high = triangles.amin(1), triangles.amax(1)
-    found = []  # a part of no edges is a part, too
+    result = []  # a part of no edges is a part, too
     for part in mine.split(max(1, max_pairs // max(len(faces), 1))):
         a, b = (meshes.pixels[n, contour.corners[part, i]] for i in (0, 1))
         length = (b - a).norm(dim=1)
@@ -65,8 +65,8 @@ def _exposed(
         )  # corners of the triangle's three edges
         cutters = cutters.gather(1, edge.unsqueeze(2).expand(-1, 2, 2))
         row, *rest = _gaps(which, interval, cutters, length)
-        found.append((part[row], *rest))
-    return tuple(torch.cat(parts) for parts in zip(*found))
+        result.append((part[row], *rest))
+    return tuple(torch.cat(parts) for parts in zip(*result))
 
 
 def _cover(
@@ -75,7 +75,7 @@ def _cover(
     corners: Float[Tensor, 'K 3 2'],
     turn: Float[Tensor, 'K'],
 ) -> tuple[Float[Tensor, 'K 2'], Int[Tensor, 'K 2']]:
-    """Give the places where the way from a to b enters and leaves a triangle, and by which of its edges.
+    """Return the places where the way from a to b enters and leaves a triangle, and by which of its edges.
 
     It enters after it leaves if it never does.
     """
@@ -97,7 +97,7 @@ def _gaps(
     cutters: Int[Tensor, 'K 2 2'],
     length: Float[Tensor, 'M'],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Give what is left of [0, 1] on each of M edges, once all intervals are taken out.
+    """Return what is left of [0, 1] on each of M edges, once all intervals are taken out.
 
     Args:
         which: edge of each interval.

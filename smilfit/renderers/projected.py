@@ -41,12 +41,12 @@ class ProjectedMeshes:
         return 2 / min(self.width, self.height)
 
     def corners(self) -> Float[Tensor, 'N F 3 2']:
-        """Give the pixels of every face's corners."""
+        """Return the pixels of every face's corners."""
         return self.pixels[:, self.faces]
 
     @cached_property
     def turns(self) -> Float[Tensor, 'N F']:
-        """Say which way round every face is seen: 1, -1, or 0 where it is seen edge-on or not drawable."""
+        """Return which way round every face is seen: 1, -1, or 0 where it is seen edge-on or not drawable."""
         a, b, c = self.corners().detach().unbind(2)
         area = cross(b - a, c - a)
         return torch.where(self.drawable & (area.abs() > LEAST_AREA_PX2), area.sign(), torch.zeros_like(area))
@@ -90,5 +90,5 @@ def project_meshes(
 
 
 def cross(u: Float[Tensor, '*n 2'], v: Float[Tensor, '*n 2']) -> Float[Tensor, '*n']:
-    """Give the z of the cross product: twice the area of the triangle between two vectors."""
+    """Return the z of the cross product: twice the area of the triangle between two vectors."""
     return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]

@@ -99,7 +99,7 @@ class PyTorch3DRenderer(Renderer):
         return -torch.expm1(clear).to(meshes.pixels.dtype)
 
     def _points(self, meshes: ProjectedMeshes) -> Float[Tensor, 'N V 3']:
-        """Give corners in NDC: +x left, +y up, the shorter side from -1 to 1; its only precision is single."""
-        middle = meshes.pixels.new_tensor([meshes.width - 1, meshes.height - 1]) / 2
-        xy = (middle - meshes.pixels) * meshes.ndc_per_px
+        """Return corners in NDC: +x left, +y up, the shorter side from -1 to 1; its only precision is single."""
+        centre = meshes.pixels.new_tensor([meshes.width - 1, meshes.height - 1]) / 2
+        xy = (centre - meshes.pixels) * meshes.ndc_per_px
         return torch.cat((xy, meshes.in_camera[..., 2:]), 2).float()

@@ -133,7 +133,7 @@ def seen_faces(meshes: ProjectedMeshes, max_pixels: int) -> Int[Tensor, 'N H W']
 def locate(
     corners: Float[Tensor, 'M 3 2'], corner_depth: Float[Tensor, 'M 3'], at: Int[Tensor, 'M 2']
 ) -> tuple[Float[Tensor, 'M 3'], Float[Tensor, 'M']]:
-    """Give the barycentric coordinates in space and the depth at pixels (x, y) that see a triangle.
+    """Return the barycentric coordinates in space and the depth at pixels (x, y) that see a triangle.
 
     Args:
         corners: px.

@@ -17,7 +17,7 @@ LEAST_SHARE = 1e-4
 
 
 def squared_reach(sigma: float) -> float:
-    """Give the squared distance beyond which a triangle's share is below the least, in sigma's unit."""
+    """Return the squared distance beyond which a triangle's share is below the least, in sigma's unit."""
     return sigma * math.log(1 / LEAST_SHARE - 1)
 
 
@@ -61,7 +61,7 @@ def _log_clear(corners: Tensor, meshes: ProjectedMeshes, sigma: float, max_pairs
 def pixel_boxes(
     corners: Float[Tensor, 'F n 2'], margin_px: float, width: int, height: int
 ) -> tuple[Int[Tensor, 'F 2'], Int[Tensor, 'F 2']]:
-    """Give the first pixel and the size of the box of pixels within a margin of some points."""
+    """Return the first pixel and the size of the box of pixels within a margin of some points."""
     limit = corners.new_tensor([width - 1, height - 1])
     low = (corners.amin(1) - margin_px).ceil().clamp_min(0)
     high = torch.minimum((corners.amax(1) + margin_px).floor(), limit)
@@ -87,7 +87,7 @@ def _log_clear_of_pairs(
     sigma: float,
     reach2: float,
 ) -> Float[Tensor, 'P']:
-    """Give the logarithm of what each triangle leaves clear of each pixel: `log(1 - sigmoid(-d / sigma))`."""
+    """Return the logarithm of what each triangle leaves clear of each pixel: `log(1 - sigmoid(-d / sigma))`."""
     d = signed_squared_distance(at.to(corners), corners[which]) * unit**2
     log_clear = torch.nn.functional.logsigmoid(d / sigma)
     return torch.where(d < reach2, log_clear, torch.zeros_like(log_clear))
@@ -96,11 +96,11 @@ def _log_clear_of_pairs(
 def signed_squared_distance(
     points: Float[Tensor, 'P 2'], corners: Float[Tensor, 'P 3 2']
 ) -> Float[Tensor, 'P']:
-    """Give the squared distance of each point to its triangle's outline, negative inside."""
+    """Return the squared distance of each point to its triangle's outline, negative inside."""
     edges = corners.roll(-1, 1) - corners
     to_point = points.unsqueeze(1) - corners
     along = (to_point * edges).sum(-1) / edges.square().sum(-1).clamp_min(1e-20)
     squared = (to_point - along.clamp(0, 1).unsqueeze(-1) * edges).square().sum(-1).amin(1)
-    turn = (edges[..., 0] * to_point[..., 1] - edges[..., 1] * to_point[..., 0]).detach()
-    inside = (turn >= 0).all(1) | (turn <= 0).all(1)
+    rotation = (edges[..., 0] * to_point[..., 1] - edges[..., 1] * to_point[..., 0]).detach()
+    inside = (rotation >= 0).all(1) | (rotation <= 0).all(1)
     return torch.where(inside, -squared, squared)

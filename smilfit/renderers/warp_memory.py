@@ -11,7 +11,7 @@ OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=
 
 
 def scalar_of(tensor: Tensor) -> type:
-    """Give the kernels' float type for a tensor's."""
+    """Return the kernels' float type for a tensor's."""
     return wp.float64 if tensor.dtype == torch.float64 else wp.float32
 
 

@@ -36,7 +36,7 @@ def _tile_box(scalar):
 
     @wp.func
     def tile_box(low: vec2, high: vec2, margin: scalar, tile: scalar, across: int, down: int):
-        """Give the first and the last tile of a box; the first tile begins one margin before the image."""
+        """Return the first and the last tile of a box; the first tile begins one margin before the image."""
         shift = vec2(margin, margin)
         far = scalar(1e8)
         first, last = (low + shift) / tile, (high + shift) / tile
@@ -91,7 +91,7 @@ def _cover_of(scalar):
 
     @wp.func
     def cover_of(a: vec2, way: vec2, p: vec2, q: vec2, r: vec2, turn: scalar):
-        """Give where the way enters a triangle and leaves it, and by which of its edges."""
+        """Return where the way enters a triangle and leaves it, and by which of its edges."""
         enter, leave = -infinity, infinity
         enter_edge, leave_edge = scalar(0.0), scalar(0.0)
         b = a + way
@@ -253,11 +253,11 @@ def _cover(scalar):
         covered: wp.array(dtype=wp.uint8),
     ):
         i = wp.tid()
-        turn = scalar(turns[i])
-        if turn == scalar(0.0):
+        rotation = scalar(turns[i])
+        if rotation == scalar(0.0):
             return
         a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
-        ab, bc, ca = turn * (b - a), turn * (c - b), turn * (a - c)
+        ab, bc, ca = rotation * (b - a), rotation * (c - b), rotation * (a - c)
         least = -tolerance * vec3(wp.length(ab), wp.length(bc), wp.length(ca))
         box = pixel_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), tolerance, width, height)
         for y in range(box[1], box[3] + 1):

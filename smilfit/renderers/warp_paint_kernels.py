@@ -131,10 +131,10 @@ def _pixel_kernel(types):
         p = vec2(double(x), double(y))
         a, b, c = pixels[0, first] - p, pixels[0, second] - p, pixels[0, third] - p
         u, v, w = b[0] * c[1] - b[1] * c[0], c[0] * a[1] - c[1] * a[0], a[0] * b[1] - a[1] * b[0]
-        turn = wp.sign(u + v + w)
-        u = wp.max(turn * u, zero) * inverse_z[0, first]
-        v = wp.max(turn * v, zero) * inverse_z[0, second]
-        w = wp.max(turn * w, zero) * inverse_z[0, third]
+        rotation = wp.sign(u + v + w)
+        u = wp.max(rotation * u, zero) * inverse_z[0, first]
+        v = wp.max(rotation * v, zero) * inverse_z[0, second]
+        w = wp.max(rotation * w, zero) * inverse_z[0, third]
         over = one / (u + v + w)
         s, t, r = wp.float32(u * over), wp.float32(v * over), wp.float32(w * over)
         to_viewer = eye - (s * vertices[first] + t * vertices[second] + r * vertices[third])

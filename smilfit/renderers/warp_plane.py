@@ -22,7 +22,7 @@ def plane_functions(scalar):
 
     @wp.func
     def pixel_box(low: vec2, high: vec2, margin: scalar, width: int, height: int):
-        """Give the first and the last pixel (x, y, x, y) within a margin of a box, of those in the image."""
+        """Return the first and the last pixel (x, y, x, y) within a margin of a box, of those in the image."""
         return wp.vec4i(
             wp.max(wp.int32(wp.ceil(wp.clamp(low[0] - margin, -far, far))), 0),
             wp.max(wp.int32(wp.ceil(wp.clamp(low[1] - margin, -far, far))), 0),

@@ -39,7 +39,7 @@ def _triangle_functions(scalar):
 
     @wp.func
     def nearest_on_edge(p: vec2, a: vec2, edge: vec2, inverse: scalar):
-        """Give the squared distance and the place of the nearest point on a side."""
+        """Return the squared distance and the place of the nearest point on a side."""
         to = p - a
         t = wp.clamp(wp.dot(to, edge) * inverse, scalar(0.0), scalar(1.0))
         away = to - t * edge

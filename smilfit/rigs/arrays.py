@@ -29,7 +29,7 @@ _MOST_SHOWN = 30
 
 @cache
 def array_keys() -> dict[str, tuple[str, ...]]:
-    """Give what each array may be called."""
+    """Return what each array may be called."""
     return {what: tuple(names) for what, names in json.loads(KEYS_FILE.read_text(encoding='utf-8')).items()}
 
 
@@ -46,13 +46,13 @@ def read_arrays(path: str | Path) -> Rig:
     path = Path(path)
     with reading(path, WHAT):
         raw = _arrays_of(path)
-        found, used = _named(raw)
-        missing = [what for what in NEEDED if what not in found]
-        if 'joints' not in found and 'joint_regressor' not in found:
+        result, used = _named(raw)
+        missing = [what for what in NEEDED if what not in result]
+        if 'joints' not in result and 'joint_regressor' not in result:
             missing.append('joints')
         if missing:
             raise BadFileError(_what_is_missing(path, raw, used, missing))
-        return _rig(path, raw, found, used)
+        return _rig(path, raw, result, used)
 
 
 def _arrays_of(path: Path) -> Mapping[str, Any]:
@@ -72,25 +72,25 @@ def _named(raw: Mapping[str, Any]) -> tuple[dict[str, str], set[str]]:
     by_case: dict[str, str] = {}
     for key in raw:
         by_case.setdefault(key.lower(), key)
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for what, names in array_keys().items():
         for name in names:
             known = name if name in raw else by_case.get(name.lower())
-            if known is not None and raw[known] is not None and known not in found.values():
-                found[what] = known
+            if known is not None and raw[known] is not None and known not in result.values():
+                result[what] = known
                 break
-    return found, set(found.values())
+    return result, set(result.values())
 
 
 def _what_is_missing(path: Path, raw: Mapping[str, Any], used: set[str], missing: list[str]) -> str:
-    there = ', '.join(shorten(key, 40) for key in sorted(raw)[:_MOST_SHOWN]) or 'nothing'
+    valid = ', '.join(shorten(key, 40) for key in sorted(raw)[:_MOST_SHOWN]) or 'nothing'
     names = '; '.join(
         f'{"joints or joint_regressor" if what == "joints" else what} (such as '
         f'{", ".join((*array_keys()[what][:3], *(array_keys()["joint_regressor"][:1] if what == "joints" else ())))})'
         for what in missing
     )
     return (
-        f'{path}: {WHAT} must hold vertices, faces, parents, weights and joints or a regressor of them; got {there}, '
+        f'{path}: {WHAT} must hold vertices, faces, parents, weights and joints or a regressor of them; got {valid}, '
         f'of which {len(used)} are known. Missing: {names}. Save them under one of these names.'
     )
 

@@ -92,16 +92,16 @@ def body_tree(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']
 
 def subtree_sums(parents: Int[np.ndarray, ' J'], values: Float[np.ndarray, ' J']) -> Float[np.ndarray, ' J']:
     """Sum values over each joint and all below it."""
-    found = np.array(values, float)
+    result = np.array(values, float)
     above, depth = np.asarray(parents).tolist(), _depths(parents)
     for j in sorted(range(len(above)), key=lambda j: -depth[j]):
         if above[j] >= 0:
-            found[above[j]] += found[j]
-    return found
+            result[above[j]] += result[j]
+    return result
 
 
 def end_joints(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']) -> Bool[np.ndarray, ' J']:
-    """Say which joints only mark the end of a bone: they have no skin, and nothing hangs on them."""
+    """Return which joints only mark the end of a bone: they have no skin, and nothing hangs on them."""
     has_child = np.isin(np.arange(len(parents)), parents)
     return ~has_child & (influence == 0)
 
@@ -141,10 +141,10 @@ def _depths(parents: Int[np.ndarray, ' J']) -> list[int]:
 
 
 def _children(parents: Int[np.ndarray, ' J']) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
+    result: dict[int, list[int]] = {}
     for j, parent in enumerate(np.asarray(parents).tolist()):
-        found.setdefault(max(parent, -1), []).append(j)
-    return found
+        result.setdefault(max(parent, -1), []).append(j)
+    return result
 
 
 def _outwards(parents: Int[np.ndarray, ' J'], root: int) -> list[int]:
@@ -246,9 +246,9 @@ def build_model(
         forward_axis=rig.forward_axis,
         licence=rig.licence,
     )
-    found, origins, source = _limits(rig, data, tree, clips, limits)
+    result, origins, source = _limits(rig, data, tree, clips, limits)
     origins = tuple(origin if fitted else LOCKED for origin, fitted in zip(origins, tree.fitted))
-    data = replace(data, joint_limits=locked(found, tree.fitted), joint_limits_from=origins)
+    data = replace(data, joint_limits=locked(result, tree.fitted), joint_limits_from=origins)
     if rig.axes is not None and source != _DEFAULT and limits != 'clips':
         data = replace(data, joint_axes=rig.axes[order])
     faced = facing(data)
@@ -328,7 +328,7 @@ def _check_rig(rig: Rig) -> None:
 
 
 def _regressor(rig: Rig, order: list[int]) -> SparseMatrix | None:
-    """Give the regressor's rows the model's order."""
+    """Return the regressor's rows the model's order."""
     if rig.joint_regressor is None:
         return None
     rank, given = np.argsort(order), rig.joint_regressor
@@ -348,7 +348,7 @@ def _reordered(weights: SparseMatrix, order: list[int]) -> SparseMatrix:
 def _limits(
     rig: Rig, data: BodyModelData, tree: BodyTree, clips: tuple[ClipPoses, ...], wanted: str | Path
 ) -> tuple[np.ndarray, tuple[str, ...], str]:
-    """Give limits (J, 3, 2), where each joint's are from, and that in words."""
+    """Return limits (J, 3, 2), where each joint's are from, and that in words."""
     stated = None if rig.limits_rad is None else rig.limits_rad[list(tree.order)]
     if wanted == 'clips':
         if not clips:
@@ -391,7 +391,7 @@ def _counts(rig: Rig, data: BodyModelData, clips: tuple[ClipPoses, ...]) -> dict
 def _unfitted(rig: Rig, tree: BodyTree, carried: np.ndarray) -> dict[str, tuple[str, ...]]:
     """Name the joints that fits leave alone, by what they are."""
     ends = end_joints(rig.parents, carried)
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for j, fitted in zip(tree.order, tree.fitted):
         if fitted:
             continue
@@ -400,13 +400,13 @@ def _unfitted(rig: Rig, tree: BodyTree, carried: np.ndarray) -> dict[str, tuple[
             reason = 'above the root'
         elif ends[j] and j not in tree.joined and not _CONTROL.search(rig.joint_names[j]):
             reason = 'ends of bones'
-        found.setdefault(reason, []).append(rig.joint_names[j])
-    return {reason: tuple(names) for reason, names in found.items()}
+        result.setdefault(reason, []).append(rig.joint_names[j])
+    return {reason: tuple(names) for reason, names in result.items()}
 
 
 def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Give each name a number where another has it already; also the names that this made."""
-    taken, found, made = set(names), [], []
+    """Return each name a number where another has it already; also the names that this made."""
+    taken, result, made = set(names), [], []
     seen: set[str] = set()
     for name in names:
         new, k = name, 1
@@ -414,7 +414,7 @@ def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
             k += 1
             new = f'{name}.{k}'
         seen.add(new)
-        found.append(new)
+        result.append(new)
         if new != name:
             made.append(new)
-    return tuple(found), made
+    return tuple(result), made

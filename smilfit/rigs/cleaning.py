@@ -82,7 +82,7 @@ TAKEN_OUT = -1
 
 
 def renumber_vertices(data: BodyModelData, number: Int[np.ndarray, ' V']) -> BodyModelData:
-    """Give vertices new numbers, in everything that counts them.
+    """Return vertices new numbers, in everything that counts them.
 
     Of vertices that become one, place, skinning weights and directions are those of the first; what regressor rows
     and keypoints give them is added up. Faces keep their order; those that lose a corner are not looked for.
@@ -127,7 +127,7 @@ def renumber_vertices(data: BodyModelData, number: Int[np.ndarray, ' V']) -> Bod
 
 
 def _numbers(found: np.ndarray) -> np.ndarray:
-    """Give numbers of the vertices that are left, each once."""
+    """Return numbers of the vertices that are left, each once."""
     return np.unique(found[found != TAKEN_OUT])
 
 
@@ -142,10 +142,10 @@ def _regressor(given: SparseMatrix | None, number: np.ndarray, count: int) -> Sp
 def _keypoint(definition: KeypointDefinition, number: np.ndarray) -> KeypointDefinition:
     if isinstance(definition, str):
         return definition
-    found: dict[int, float] = {}
+    result: dict[int, float] = {}
     for vertex, weight in definition.items():
-        found[int(number[vertex])] = found.get(int(number[vertex]), 0.0) + weight
-    return found
+        result[int(number[vertex])] = result.get(int(number[vertex]), 0.0) + weight
+    return result
 
 
 def _landmark(mark: Landmark, number: np.ndarray) -> Landmark:
@@ -186,14 +186,14 @@ def thin_weights(
     rows, cols, values = rows[kept], weights.cols[order][kept], values[kept]
     sums = np.bincount(rows, values, data.n_vertices)
     lost = 1 - sums[np.unique(rows)]
-    told = [
+    notes = [
         f'{int((~kept).sum())} weights were taken out of {len(np.unique(weights.rows[order][~kept]))} vertices, '
         f'which lost up to {100 * lost.max():.2g} % of their weight: {int((~few).sum())} beyond {most} joints a '
         f'vertex, {int((few & ~heavy).sum())} below {least:g}'
     ]
     back = np.lexsort((cols, rows))
     thin = SparseMatrix(rows[back], cols[back], (values / sums[rows])[back], weights.shape)
-    return replace(data, weights=thin), tuple(told)
+    return replace(data, weights=thin), tuple(notes)
 
 
 # Of the mesh's size: vertices nearer to each other lie on one place, and directions that differ by less are the same.
@@ -230,29 +230,29 @@ def weld_vertices(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
     first = _firsts(pairs[alike], data.n_vertices)
     welded = int((first != np.arange(data.n_vertices)).sum())
     lone = len(np.unique(pairs[~alike]))
-    told = []
+    notes = []
     if welded:
         _, number = np.unique(first, return_inverse=True)
         data = renumber_vertices(data, number)
         flat = degenerate_faces(data.v_template, data.faces)
-        told.append(
+        notes.append(
             f'{welded} vertices on the place of another were welded to it; the others have new numbers, and an image '
             'of the skin (NAME.texture.npz) fits the model before, not this one'
         )
         if flat.any():
-            told.append(f'{int(flat.sum())} faces without area are left by it')
+            notes.append(f'{int(flat.sum())} faces without area are left by it')
     if lone:
-        told.append(f'{lone} vertices on the place of another move otherwise and were left apart')
-    return data, tuple(told)
+        notes.append(f'{lone} vertices on the place of another move otherwise and were left apart')
+    return data, tuple(notes)
 
 
 def _by_vertex(posedirs: np.ndarray | None) -> np.ndarray | None:
-    """Give pose directions (9 (J-1), 3 V) as (V, 9 (J-1), 3)."""
+    """Return pose directions (9 (J-1), 3 V) as (V, 9 (J-1), 3)."""
     return None if posedirs is None else posedirs.reshape(len(posedirs), -1, 3).transpose(1, 0, 2)
 
 
 def _firsts(pairs: np.ndarray, count: int) -> np.ndarray:
-    """Give of each vertex the first of those that pairs, one after the other, make one with it."""
+    """Return of each vertex the first of those that pairs, one after the other, make one with it."""
     first = np.arange(count)
     while True:
         least = first.copy()

@@ -50,7 +50,7 @@ class ClipPoses:
         return len(self.times_s)
 
     def params(self, body: SMIL, exact: bool = True) -> BodyParams:
-        """Give the parameters, float64.
+        """Return the parameters, float64.
 
         Args:
             body: the model that the clip belongs to.
@@ -136,32 +136,32 @@ def clip_poses(
 
 def _in_parents(linear: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
     above = np.array(parents)
-    found = linear.copy()
-    found[:, 1:] = np.linalg.inv(_invertible(linear))[:, above[1:]] @ linear[:, 1:]
-    return found
+    result = linear.copy()
+    result[:, 1:] = np.linalg.inv(_invertible(linear))[:, above[1:]] @ linear[:, 1:]
+    return result
 
 
 def _offsets(
     linear: np.ndarray, places: np.ndarray, rest: np.ndarray, parents: tuple[int, ...]
 ) -> np.ndarray:
     above = np.array(parents)[1:]
-    found = np.zeros_like(places)
+    result = np.zeros_like(places)
     steps = places[:, 1:] - places[:, above]
     back = np.linalg.inv(_invertible(linear))[:, above]
-    found[:, 1:] = (back @ steps[..., None])[..., 0] - (rest[1:] - rest[above])
-    return found
+    result[:, 1:] = (back @ steps[..., None])[..., 0] - (rest[1:] - rest[above])
+    return result
 
 
 def _invertible(linear: np.ndarray) -> np.ndarray:
-    """Give what a clip flattens a little thickness."""
+    """Return what a clip flattens a little thickness."""
     # The least singular value is at least the volume over the square of the largest.
     flat = np.abs(np.linalg.det(linear)) <= _LEAST_SCALE * np.square(linear).sum((-2, -1))
     if not flat.any():
         return linear
     u, s, vt = np.linalg.svd(linear[flat])
-    found = linear.copy()
-    found[flat] = (u * np.maximum(s, _LEAST_SCALE)[..., None, :]) @ vt
-    return found
+    result = linear.copy()
+    result[flat] = (u * np.maximum(s, _LEAST_SCALE)[..., None, :]) @ vt
+    return result
 
 
 def write_clips(path: str | Path, clips: tuple[ClipPoses, ...], model_hash: str) -> Path:
@@ -193,12 +193,12 @@ def read_clips(path: str | Path) -> dict[str, ClipPoses]:
         BadFileError: no such arrays, or arrays of different lengths.
     """
     path = Path(path)
-    found = read_npz(path, None, 'clips')
-    if 'names' not in found or found['names'].ndim != 1:
+    result = read_npz(path, None, 'clips')
+    if 'names' not in result or result['names'].ndim != 1:
         raise BadFileError(f'{path}: clips must have names; got none. Import the rig again.')
     clips = {}
-    for k, name in enumerate(found['names'].tolist()):
-        own = {n: found[f'{k}.{n}'] for n in (*_ARRAYS, *_OPTIONAL, *_EXACT) if f'{k}.{n}' in found}
+    for k, name in enumerate(result['names'].tolist()):
+        own = {n: result[f'{k}.{n}'] for n in (*_ARRAYS, *_OPTIONAL, *_EXACT) if f'{k}.{n}' in result}
         missing = [n for n in (*_ARRAYS, *_EXACT) if n not in own]
         if missing or len({len(value) for value in own.values()}) != 1:
             got = f'no {missing[0]}' if missing else 'different lengths'

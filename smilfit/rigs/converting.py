@@ -44,14 +44,14 @@ def body_difference(first: BodyModelData, second: BodyModelData, count: int = 4,
     if _counts(first) != _counts(second):
         return float('inf')
     params = _random_params(first, count, np.random.default_rng(seed))
-    found = []
+    result = []
     for data in (first, second):
         body = SMIL(data, scale_directions=0.05, offset_directions=0.05).double()
         with torch.no_grad():
             output = body(params, ('vertices', 'joints'))
-        found.append(torch.cat((output.vertices, output.joints), 1).numpy())
+        result.append(torch.cat((output.vertices, output.joints), 1).numpy())
     size = float(np.ptp(first.v_template, axis=0).max())
-    return float(np.linalg.norm(found[0] - found[1], axis=-1).max()) / size
+    return float(np.linalg.norm(result[0] - result[1], axis=-1).max()) / size
 
 
 def _counts(data: BodyModelData) -> tuple[object, ...]:
@@ -181,7 +181,7 @@ _SHOWN = 8
 
 
 def describe_model(model: StoredModel, path: Path | None = None) -> list[tuple[str, str]]:
-    """Give names and values of a page, in order.
+    """Return names and values of a page, in order.
 
     Args:
         model: as its file has it.

@@ -21,7 +21,8 @@ NO_ROW: Row = (np.zeros(0, np.int64), np.zeros(0))
 
 
 def ring_rows(data: BodyModelData) -> list[Row]:
-    """Give by joint the row that puts it in the middle of its ring; none of the root and of joints without a ring."""
+    """Return by joint the row that puts it in the middle of its ring; none of the root and of joints without a
+    ring."""
     below = data.weights.to_dense()
     for joint in range(data.n_joints - 1, 0, -1):
         below[:, data.parents[joint]] += below[:, joint]
@@ -32,7 +33,8 @@ def ring_rows(data: BodyModelData) -> list[Row]:
 
 
 def _ring(data: BodyModelData, below: Float[np.ndarray, ' V']) -> Row:
-    """Give the centroid of the curve on which half of the weight hangs below a joint; no row where there is none."""
+    """Return the centroid of the curve on which half of the weight hangs below a joint; no row where there is
+    none."""
     inside = below > _HALF
     crossed = data.faces[inside[data.faces].any(1) & ~inside[data.faces].all(1)]
     if not len(crossed):
@@ -98,14 +100,14 @@ def fit_joint_regressor(model: StoredModel) -> tuple[BodyModelData, tuple[str, .
         fitted.append(data.joint_names[j])
     if not fitted:
         return replace(data, joints=stated), ()
-    told = [f'the regressor of {len(fitted)} joints was fitted to where they stand: {listed(fitted)}']
+    notes = [f'the regressor of {len(fitted)} joints was fitted to where they stand: {listed(fitted)}']
     if outside:
-        told.append(
+        notes.append(
             f'{len(outside)} joints lie outside of the skin around them, and their rows have negative weights: '
             f'{listed(outside)}'
         )
     regressor = _matrix(rows, data)
-    return replace(data, joint_regressor=regressor, joints=stated), tuple(told)
+    return replace(data, joint_regressor=regressor, joints=stated), tuple(notes)
 
 
 def joints_of_rings(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
@@ -122,17 +124,17 @@ def joints_of_rings(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]
     fitted, more = fit_joint_regressor(StoredModel(between, np.stack(places)))
     furthest = ', '.join(f'{by[j]:.3g} ({data.joint_names[j]})' for j in np.argsort(-by)[:_NAMED])
     count = sum(len(vertices) > 0 for vertices, _ in rings)
-    told = [
+    notes = [
         f'{count} joints are in the middle of the rings between the parts now; they moved by up to {furthest}'
     ]
     kept = [name for name, (vertices, _) in zip(data.joint_names, rings) if not len(vertices)]
     if kept:
-        told.append(f'{len(kept)} joints have no ring of skin to their parent and stayed: {listed(kept)}')
-    return fitted, (*told, *more)
+        notes.append(f'{len(kept)} joints have no ring of skin to their parent and stayed: {listed(kept)}')
+    return fitted, (*notes, *more)
 
 
 def _rows(data: BodyModelData) -> list[Row]:
-    """Give vertices and weights of each joint's row; empty where there is none."""
+    """Return vertices and weights of each joint's row; empty where there is none."""
     matrix = data.joint_regressor
     if matrix is None:
         return [NO_ROW] * data.n_joints
@@ -150,7 +152,7 @@ def _matrix(rows: list[Row], data: BodyModelData) -> SparseMatrix:
 def _row(
     around: Float[np.ndarray, 'n 3'], start: Float[np.ndarray, ' n'], size: float
 ) -> Float[np.ndarray, ' n']:
-    """Give weights near `start` that sum to one and put the mean of points at 0.
+    """Return weights near `start` that sum to one and put the mean of points at 0.
 
     Not negative where that goes: non-negative least squares with the rules weighted highly, then the smallest change
     that keeps them exactly. Else the smallest change alone (minimum norm).
@@ -158,11 +160,11 @@ def _row(
     rules = np.vstack((np.ones(len(around)), around.T / size))
     wanted = np.array([1.0, 0, 0, 0])
     system = np.vstack((_EXACT * rules, np.eye(len(start))))
-    found = nnls(system, np.concatenate((_EXACT * wanted, start)))[0]
-    held = found > 0
+    result = nnls(system, np.concatenate((_EXACT * wanted, start)))[0]
+    held = result > 0
     if held.sum() >= len(wanted):
-        exact = np.zeros_like(found)
-        exact[held] = found[held] + _change(rules[:, held], wanted - rules @ found)
+        exact = np.zeros_like(result)
+        exact[held] = result[held] + _change(rules[:, held], wanted - rules @ result)
         if exact.min() >= 0 and np.abs(rules @ exact - wanted).max() <= _MISSED:
             return exact
     return start + _change(rules, wanted - rules @ start)

@@ -33,11 +33,12 @@ class LimitTable(NamedTuple):
 def limits_of_clips(
     poses: Sequence[Float[np.ndarray, '_ j 3']], margin_rad: float = MARGIN_RAD
 ) -> Float[np.ndarray, 'J 3 2']:
-    """Give the ranges of axis-angle components that clips use, and rest, with a margin; the root's are full turns."""
+    """Return the ranges of axis-angle components that clips use, and rest, with a margin; the root's are full
+    turns."""
     every = np.concatenate(poses)
     low, high = np.minimum(every.min(0), 0) - margin_rad, np.maximum(every.max(0), 0) + margin_rad
-    found = np.stack((low, high), -1).clip(-math.pi, math.pi)
-    return np.concatenate((np.broadcast_to([-math.pi, math.pi], (1, 3, 2)), found))
+    result = np.stack((low, high), -1).clip(-math.pi, math.pi)
+    return np.concatenate((np.broadcast_to([-math.pi, math.pi], (1, 3, 2)), result))
 
 
 def with_other_side(limits: Float[np.ndarray, 'J 3 2'], data: BodyModelData) -> Float[np.ndarray, 'J 3 2']:
@@ -45,10 +46,10 @@ def with_other_side(limits: Float[np.ndarray, 'J 3 2'], data: BodyModelData) -> 
 
     An animator who turned one ear did not say that the other is stiff. A model without sides keeps its own.
     """
-    found = mirrored_joints(data)
-    if found is None:
+    result = mirrored_joints(data)
+    if result is None:
         return limits
-    order, signs = found
+    order, signs = result
     other = np.where(signs[:, None] < 0, -limits[order][..., ::-1], limits[order])
     low, high = np.minimum(limits, other), np.maximum(limits, other)
     return np.stack((low[..., 0], high[..., 1]), -1)
@@ -69,7 +70,7 @@ def read_limits(path: str | Path, names: Sequence[str], limits: Float[np.ndarray
     path = Path(path)
     with reading(path, 'a table of joint limits'):
         rows = list(csv.DictReader(io.StringIO(read_text(path, 'a table of joint limits'))))
-        found = limits.copy()
+        result = limits.copy()
         place = {name: j for j, name in enumerate(names)}
         if not rows or not set(_COLUMNS) <= set(rows[0]):
             raise BadFileError(
@@ -85,8 +86,8 @@ def read_limits(path: str | Path, names: Sequence[str], limits: Float[np.ndarray
                 raise BadFileError(
                     f'{path}: limits of {joint} must be of x, y or z, least first, within 180 degrees; got {got}.'
                 )
-            found[place[joint], _AXES.index(axis)] = np.radians([low, high])
-        return LimitTable(found, frozenset(row['joint'] for row in rows))
+            result[place[joint], _AXES.index(axis)] = np.radians([low, high])
+        return LimitTable(result, frozenset(row['joint'] for row in rows))
 
 
 def _degrees(row: dict[str, str], path: Path) -> tuple[float, float]:
@@ -101,9 +102,9 @@ def _degrees(row: dict[str, str], path: Path) -> tuple[float, float]:
 
 def locked(limits: Float[np.ndarray, 'J 3 2'], fitted: Sequence[bool]) -> Float[np.ndarray, 'J 3 2']:
     """Lock joints that nothing moves with: both limits are 0."""
-    found = limits.copy()
-    found[~np.asarray(fitted)] = 0
-    return found
+    result = limits.copy()
+    result[~np.asarray(fitted)] = 0
+    return result
 
 
 # Angles of each hinge that are tried, ends and rest included.
@@ -144,7 +145,7 @@ def _tried(low: float, high: float) -> np.ndarray:
 
 
 def _hinge_angles(turns: Float[np.ndarray, 'n 3 3']) -> Float[np.ndarray, 'n 3']:
-    """Give a, b, c of R = R_x(a) R_y(b) R_z(c)."""
+    """Return a, b, c of R = R_x(a) R_y(b) R_z(c)."""
     a = np.arctan2(-turns[:, 1, 2], turns[:, 2, 2])
     b = np.arcsin(turns[:, 0, 2].clip(-1, 1))
     return np.stack((a, b, np.arctan2(-turns[:, 0, 1], turns[:, 0, 0])), 1)

@@ -92,7 +92,7 @@ _BESIDE: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def is_rig(path: str | Path) -> bool:
-    """Say whether there is a reader of rigs for files of such a name."""
+    """Check whether there is a reader of rigs for files of such a name."""
     return Path(path).suffix.lower() in _READERS
 
 
@@ -143,18 +143,18 @@ def matrices_from_trs(
     quaternion_xyzw: Float[np.ndarray, '... 4'],
     scale: Float[np.ndarray, '... 3'],
 ) -> Float[np.ndarray, '... 4 4']:
-    """Give `translation * rotation * scale`; quaternions are normalised, one of no length turns nothing."""
+    """Return `translation * rotation * scale`; quaternions are normalised, one of no length turns nothing."""
     rotation = rotations_from_quaternions(quaternion_xyzw)
     lead = np.broadcast_shapes(translation.shape[:-1], rotation.shape[:-2], scale.shape[:-1])
-    found = np.zeros((*lead, 4, 4))
-    found[..., :3, :3] = rotation * scale[..., None, :]
-    found[..., :3, 3] = translation
-    found[..., 3, 3] = 1
-    return found
+    result = np.zeros((*lead, 4, 4))
+    result[..., :3, :3] = rotation * scale[..., None, :]
+    result[..., :3, 3] = translation
+    result[..., 3, 3] = 1
+    return result
 
 
 def rotations_from_quaternions(quaternion_xyzw: Float[np.ndarray, '... 4']) -> Float[np.ndarray, '... 3 3']:
-    """Give rotation matrices of quaternions (x, y, z, w) of any length but 0."""
+    """Return rotation matrices of quaternions (x, y, z, w) of any length but 0."""
     length = np.linalg.norm(quaternion_xyzw, axis=-1, keepdims=True)
     unit = np.where(length > 0, quaternion_xyzw / np.where(length > 0, length, 1), [0.0, 0.0, 0.0, 1.0])
     x, y, z, w = np.moveaxis(unit, -1, 0)
@@ -176,32 +176,32 @@ def apply(
 def inverse_or(
     matrices: Float[np.ndarray, 'n 4 4'], otherwise: Float[np.ndarray, 'n 4 4']
 ) -> Float[np.ndarray, 'n 4 4']:
-    """Give inverses of affine maps; of one that flattens space, what stands in its place."""
-    found = otherwise.copy()
+    """Return inverses of affine maps; of one that flattens space, what stands in its place."""
+    result = otherwise.copy()
     values = np.linalg.svd(matrices[:, :3, :3], compute_uv=False)
     good = values[:, -1] > 1e-9 * np.maximum(values[:, 0], 1e-30)
-    found[good] = np.linalg.inv(matrices[good])
-    return found
+    result[good] = np.linalg.inv(matrices[good])
+    return result
 
 
 def nearest_rotations(linear: Float[np.ndarray, '... 3 3']) -> Float[np.ndarray, '... 3 3']:
-    """Give the rotations nearest to linear maps (orthogonal Procrustes, no mirrors).
+    """Return the rotations nearest to linear maps (orthogonal Procrustes, no mirrors).
 
     Newton's iteration for the polar factor (Higham 1986), which takes a tenth of the time of decompositions; these do
     what is far from a rotation, or mirrored.
     """
     flat = linear.reshape(-1, 3, 3)
-    found, hard = flat.copy(), np.ones(len(flat), bool)
+    result, hard = flat.copy(), np.ones(len(flat), bool)
     size = np.linalg.norm(flat, axis=(1, 2)) / 3**0.5
     near = np.linalg.det(flat) > 0.1 * size**3
     near &= size > 1e-12
-    turn = flat[near] / size[near, None, None]
+    rotation = flat[near] / size[near, None, None]
     for _ in range(_POLAR_STEPS):
-        turn = (turn + np.linalg.inv(turn).transpose(0, 2, 1)) / 2
-    good = np.abs(turn @ turn.transpose(0, 2, 1) - np.eye(3)).max((1, 2), initial=0) < 1e-14
-    found[np.flatnonzero(near)[good]] = turn[good]
+        rotation = (rotation + np.linalg.inv(rotation).transpose(0, 2, 1)) / 2
+    good = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max((1, 2), initial=0) < 1e-14
+    result[np.flatnonzero(near)[good]] = rotation[good]
     hard[np.flatnonzero(near)[good]] = False
     u, _, vt = np.linalg.svd(flat[hard])
     u[..., -1] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))[..., None]
-    found[hard] = u @ vt
-    return found.reshape(linear.shape)
+    result[hard] = u @ vt
+    return result.reshape(linear.shape)

@@ -15,7 +15,7 @@ _STRETCHED = 1e-3
 
 
 def report_lines(report: ImportReport) -> list[str]:
-    """Say what is in the rig, what was cleaned, how large it is, its sides, limits and clips."""
+    """Return what is in the rig, what was cleaned, how large it is, its sides, limits and clips."""
     counts = report.counts
     lines = [
         f'{report.rig}: {counts["vertices"]} vertices, {counts["triangles"]} triangles, {counts["joints"]} joints, '
@@ -47,7 +47,7 @@ def report_lines(report: ImportReport) -> list[str]:
 
 
 def stretch(report: ImportReport) -> float:
-    """Give the largest stretch of a bone in the clips that a pose leaves out, as a share."""
+    """Return the largest stretch of a bone in the clips that a pose leaves out, as a share."""
     worst = 0.0
     for clip in report.clips:
         every = np.concatenate((clip.exact['global_orient'][:, None], clip.exact['body_pose']), 1)
@@ -69,21 +69,21 @@ def _cleaned(report: ImportReport) -> str:
 
 
 def _sides(report: ImportReport) -> str:
-    found = report.symmetry
-    if found.mirror is None and not found.pairs:
+    result = report.symmetry
+    if result.mirror is None and not result.pairs:
         return 'none found, neither in the mesh nor in names'
-    parts = [f'{len(found.pairs)} pairs of joints ({found.by_name} by name, {found.by_place} by place)']
-    if found.mirror is None:
+    parts = [f'{len(result.pairs)} pairs of joints ({result.by_name} by name, {result.by_place} by place)']
+    if result.mirror is None:
         parts.append('no mirror in which the mesh looks the same')
     else:
-        axis = int(np.abs(found.mirror.normal).argmax())
-        straight = abs(found.mirror.normal[axis]) > math.cos(math.radians(1))
+        axis = int(np.abs(result.mirror.normal).argmax())
+        straight = abs(result.mirror.normal[axis]) > math.cos(math.radians(1))
         across = (
             f'the {"xyz"[axis]} axis'
             if straight
-            else f'({", ".join(f"{x:.2f}" for x in found.mirror.normal)})'
+            else f'({", ".join(f"{x:.2f}" for x in result.mirror.normal)})'
         )
-        parts.append(f'a mirror across {across} in which {found.mirror.share:.0%} of the mesh look the same')
+        parts.append(f'a mirror across {across} in which {result.mirror.share:.0%} of the mesh look the same')
     return '; '.join(parts)
 
 

@@ -50,19 +50,19 @@ def import_rig(rig: str | Path, out: str | Path, options: ImportOptions) -> RigI
     check_not_an_input(out, (rig, *others), 'OUT')
     if out.exists() and not options.overwrite:
         raise FileExistsError(f'{out}: is there already. Give --force to replace it, or another name.')
-    found = read_rig(rig, options.skin, options.keypoints, options.armature)
-    with naming_file(rig, found):
-        data, report = build_model(found, options.unit, options.limits, out.name.removesuffix(SUFFIX))
+    result = read_rig(rig, options.skin, options.keypoints, options.armature)
+    with naming_file(rig, result):
+        data, report = build_model(result, options.unit, options.limits, out.name.removesuffix(SUFFIX))
     write_smil_json(data, out)
     clips = texture = None
     for stale in (beside(out, '.clips.npz'), beside(out, '.texture.npz')):
         stale.unlink(missing_ok=True)
     if report.clips:
         clips = write_clips(beside(out, '.clips.npz'), report.clips, data.content_hash())
-    if found.texture is not None and found.uv is not None:
+    if result.texture is not None and result.uv is not None:
         texture = beside(out, '.texture.npz')
         with replacing(texture) as temporary, temporary.open('wb') as file:
-            np.savez_compressed(file, image=np.frombuffer(found.texture, np.uint8), uv=found.uv)
+            np.savez_compressed(file, image=np.frombuffer(result.texture, np.uint8), uv=result.uv)
     lines = report_lines(report)
     write_text(beside(out, '.import.txt'), '\n'.join(lines) + '\n')
     return RigImport(out, clips, texture, report, tuple(lines))

@@ -129,10 +129,10 @@ def with_axes(
         raise ValueError(
             f'{data.name}: up and forward must lie along different axes; got {new_up} and {new_forward}. State both.'
         )
-    told = tuple(
+    notes = tuple(
         f'{way} is {new}; was {old or "not stated"}' for way, (old, new) in stated.items() if new != old
     )
-    return replace(data, up_axis=new_up, forward_axis=new_forward), told
+    return replace(data, up_axis=new_up, forward_axis=new_forward), notes
 
 
 def _opposite(axis: str) -> str:

@@ -77,21 +77,21 @@ def find_symmetry(
     free = [j for j, name in enumerate(names) if name not in named]
     pairs = _place_pairs(free, joints, image, mirror, size)
     on_plane = np.flatnonzero(np.abs(vertices @ mirror.normal - mirror.at) <= _ON_PLANE * size)
-    found = [*by_name, *((names[a], names[b]) for a, b in pairs)]
-    return Symmetry(mirror, tuple(found), on_plane, len(pairs), len(by_name), tuple(odd))
+    result = [*by_name, *((names[a], names[b]) for a, b in pairs)]
+    return Symmetry(mirror, tuple(result), on_plane, len(pairs), len(by_name), tuple(odd))
 
 
 def _name_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """Pair names of two sides, each with one other."""
-    known, taken, found = set(names), set(), []
+    known, taken, result = set(names), set(), []
     for name in names:
         if name in taken:
             continue
         others = [o for o in names_of_other_side(name, only_left=True) if o in known and o not in taken]
         if others:
-            found.append((name, others[0]))
+            result.append((name, others[0]))
             taken |= {name, others[0]}
-    return found
+    return result
 
 
 def _best_mirror(
@@ -100,8 +100,8 @@ def _best_mirror(
     step = max(1, len(vertices) // _MOST_VERTICES)
     # Of vertices at one place one is enough; a tree of the same point many times would look at all of them.
     tree, few = cKDTree(np.unique(vertices, axis=0)), vertices[::step]
-    middle = (vertices.min(0) + vertices.max(0)) / 2
-    candidates = [(axis, float(middle @ axis)) for axis in np.eye(3)]
+    centre = (vertices.min(0) + vertices.max(0)) / 2
+    candidates = [(axis, float(centre @ axis)) for axis in np.eye(3)]
     candidates += [(axis, 0.0) for axis in np.eye(3)]
     mean = vertices.mean(0)
     principal = np.linalg.svd(few - mean, full_matrices=False)[2]
@@ -173,11 +173,11 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
     partner = _partners(data.v_template, mirror)
     taken = _taken(data, mirror, side, pairs)
     other = 0.5 if side == 'mean' else 1.0
-    there = partner >= 0
-    partner = np.where(there, partner, np.arange(data.n_vertices))
+    valid = partner >= 0
+    partner = np.where(valid, partner, np.arange(data.n_vertices))
     # On the plane a vertex is its own partner, and half of it is its image in any case.
-    middle = there & (np.linalg.norm(data.v_template[partner] - data.v_template, axis=1) == 0)
-    share_other = np.where(middle, 0.5, np.where(there & taken(data.v_template), other, 0.0))
+    centre = valid & (np.linalg.norm(data.v_template[partner] - data.v_template, axis=1) == 0)
+    share_other = np.where(centre, 0.5, np.where(valid & taken(data.v_template), other, 0.0))
     # A joint without another side is mirrored onto the plane where it is near to it, else it stays.
     near = np.abs(data.joints @ mirror.normal - mirror.at) <= _PARTNER * np.ptp(data.v_template, 0).max()
     paired = joints != np.arange(data.n_joints)
@@ -189,8 +189,8 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
         return (1 - share) * values + share * image[order]
 
     vertices = turned(data.v_template, partner, share_other, mirror.image(data.v_template))
-    if not there.all():
-        vertices[~there] += _followed(data.v_template, vertices, there)
+    if not valid.all():
+        vertices[~valid] += _followed(data.v_template, vertices, valid)
     rest = turned(data.joints, joints, joint_other, mirror.image(data.joints))
     shapedirs = data.shapedirs
     if shapedirs is not None:
@@ -210,14 +210,14 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
         rest = regressor @ vertices
     moved = np.linalg.norm(vertices - data.v_template, axis=1)
     normal = ', '.join(f'{abs(x):.3g}' if abs(x) < 1e-9 else f'{x:.3g}' for x in mirror.normal)
-    told = [
-        f'mirrored across ({normal}) at {mirror.at:.4g}: {int((there & ~middle).sum()) // 2} pairs of vertices, '
-        f'{int(middle.sum())} on the plane; they moved by up to {moved.max():.3g} of '
+    notes = [
+        f'mirrored across ({normal}) at {mirror.at:.4g}: {int((valid & ~centre).sum()) // 2} pairs of vertices, '
+        f'{int(centre.sum())} on the plane; they moved by up to {moved.max():.3g} of '
         f'{np.ptp(data.v_template, 0).max():.3g}'
     ]
-    if not there.all():
-        told.append(
-            f'{int((~there).sum())} vertices have no partner on the other side and moved as those about them'
+    if not valid.all():
+        notes.append(
+            f'{int((~valid).sum())} vertices have no partner on the other side and moved as those about them'
         )
     mended = replace(
         data,
@@ -228,11 +228,11 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
         shapedirs=shapedirs,
         scaledirs=scaledirs,
         transdirs=transdirs,
-        symmetry_plane_vertices=np.flatnonzero(middle),
+        symmetry_plane_vertices=np.flatnonzero(centre),
         joint_symmetry=data.joint_symmetry
         or tuple((data.joint_names[a], data.joint_names[b]) for a, b in pairs),
     )
-    return mended, tuple(told)
+    return mended, tuple(notes)
 
 
 def _mirror(data: BodyModelData, pairs: list[tuple[int, int]]) -> Mirror:
@@ -240,10 +240,10 @@ def _mirror(data: BodyModelData, pairs: list[tuple[int, int]]) -> Mirror:
 
     A plane that is almost across an axis is taken to be, where the mesh looks no worse in that.
     """
-    found = find_symmetry(data.v_template, data.joint_names, data.joints).mirror
-    planes = [] if found is None else [found]
-    axis = mirror_axis(data, pairs) if found is None else int(np.abs(found.normal).argmax())
-    if axis is not None and (found is None or abs(found.normal[axis]) > _ALMOST_ALONG):
+    result = find_symmetry(data.v_template, data.joint_names, data.joints).mirror
+    planes = [] if result is None else [result]
+    axis = mirror_axis(data, pairs) if result is None else int(np.abs(result.normal).argmax())
+    if axis is not None and (result is None or abs(result.normal[axis]) > _ALMOST_ALONG):
         places = [0.0, float(np.ptp(data.v_template[:, axis]) / 2 + data.v_template[:, axis].min())]
         if pairs:
             places.append(mirror_centre(data, pairs, axis))
@@ -258,7 +258,7 @@ def _mirror(data: BodyModelData, pairs: list[tuple[int, int]]) -> Mirror:
 
 
 def _partners(vertices: Float[np.ndarray, 'V 3'], mirror: Mirror) -> Int[np.ndarray, ' V']:
-    """Give each vertex the one that is nearest to its image, where that holds the other way round too; else -1.
+    """Return each vertex the one that is nearest to its image, where that holds the other way round too; else -1.
 
     Vertices at one place, as at seams, are as good as each other.
     """
@@ -271,7 +271,7 @@ def _partners(vertices: Float[np.ndarray, 'V 3'], mirror: Mirror) -> Int[np.ndar
 def _followed(
     before: Float[np.ndarray, 'V 3'], after: Float[np.ndarray, 'V 3'], there: Bool[np.ndarray, ' V']
 ) -> Float[np.ndarray, 'n 3']:
-    """Give by how much vertices that are not `there` move where they go with those about them."""
+    """Return by how much vertices that are not `there` move where they go with those about them."""
     count = min(_ABOUT, int(there.sum()))
     if not count:
         return np.zeros((len(before), 3))
@@ -282,7 +282,7 @@ def _followed(
 def _taken(
     data: BodyModelData, mirror: Mirror, side: str, pairs: list[tuple[int, int]]
 ) -> Callable[[Float[np.ndarray, 'N 3']], Bool[np.ndarray, ' N']]:
-    """Give a function that says which points take the other's image: all, or those of the other side."""
+    """Return a function that says which points take the other's image: all, or those of the other side."""
     if side == 'mean':
         return lambda points: np.ones(len(points), bool)
     if not pairs:
@@ -303,8 +303,8 @@ def _mixed(matrix: SparseMatrix, rows: np.ndarray, cols: np.ndarray, share: np.n
     """Mix each row with its partner's, whose columns are those of the other side; rows keep their sums."""
     own = csr_matrix((matrix.values, (matrix.rows, matrix.cols)), matrix.shape)
     other = csr_matrix((matrix.values, (matrix.rows, cols[matrix.cols])), matrix.shape)[rows]
-    found = (diags(1 - share) @ own + diags(share) @ other).tocoo()
-    kept = found.data != 0
+    result = (diags(1 - share) @ own + diags(share) @ other).tocoo()
+    kept = result.data != 0
     return SparseMatrix(
-        found.row[kept].astype(np.int64), found.col[kept].astype(np.int64), found.data[kept], matrix.shape
+        result.row[kept].astype(np.int64), result.col[kept].astype(np.int64), result.data[kept], matrix.shape
     )

@@ -74,42 +74,42 @@ def _in(curves: Curves, factor: float) -> Curves:
 def _remarks(
     space: ShapeSpace, shapes: RestShapes, registrations: Sequence[Registration], keep_size: bool
 ) -> tuple[str, ...]:
-    """Say what was done to the specimens, and what speaks against the space."""
+    """Return what was done to the specimens, and what speaks against the space."""
     data, spread = space.data, 100 * np.log(shapes.sizes).std(ddof=1)
     size = f'{np.exp(np.log(shapes.sizes).mean()):.4g} {shapes.unit} (differing by {spread:.2g} %)'
     if keep_size:
-        found = [f'Size is part of the shape space; the mean centroid size is {size}.']
+        result = [f'Size is part of the shape space; the mean centroid size is {size}.']
     elif data.static_joints:
-        found = [
+        result = [
             f'Specimens stay at the place of the joints, which no shape moves; centroid sizes are {size}.'
         ]
     else:
-        found = [
+        result = [
             f'Each specimen was brought to the mean size; centroid sizes are {size}, in the table of scores.'
         ]
     if space.form == 'vertices' and data.static_joints and shapes.log_scales.any():
-        found.append('Joint scales are in the vertices alone: the joints of this model stay where they are.')
+        result.append('Joint scales are in the vertices alone: the joints of this model stay where they are.')
     if data.scaledirs is not None:
         least, most = (
             float(np.exp(sign * 3 * np.abs(data.scaledirs).max())) if data.scaledirs.size else 1.0
             for sign in (-1, 1)
         )
-        found.append(
+        result.append(
             'Joint scales are stored by their logarithms: within 3 standard deviations of one beta they stay '
             f'between {least:.2g} and {most:.2g}.'
         )
     doubted = [r.name for r in registrations if r.doubts]
     if doubted:
-        found.append(
+        result.append(
             f'{len(doubted)} registrations are not believable and spoil the space: {", ".join(doubted[:5])}. Look at '
             'their pictures, and leave them out.'
         )
     absent = [r.name for r in registrations if r.absent]
     if absent:
-        found.append(
+        result.append(
             f"{len(absent)} specimens lack parts, which are the model's there: {', '.join(absent[:5])}."
         )
-    return tuple(found)
+    return tuple(result)
 
 
 def _scores(path: Path, space: ShapeSpace, shapes: RestShapes) -> Path:

@@ -114,8 +114,8 @@ def _specimens(
         for name, file in find_fits(path).items():
             shown = load_export(file, options.body_model)
             wanted = _wanted(shown.body.data, measurements)
-            found = measure_fit(shown.fit, name, shown.body, wanted, options.poses, options.unit)
-            yield replace(found, doubts=_doubts_of(shown.fit.verdict))
+            result = measure_fit(shown.fit, name, shown.body, wanted, options.poses, options.unit)
+            yield replace(result, doubts=_doubts_of(shown.fit.verdict))
     else:
         body = load_body_model(path)
         shapes = _shapes(body.data, options)
@@ -123,7 +123,7 @@ def _specimens(
 
 
 def _doubts_of(verdict: FitVerdict | None) -> tuple[str, ...]:
-    """Say why a fit as a whole is not to be believed."""
+    """Return why a fit as a whole is not to be believed."""
     if verdict is None or verdict.word == GOOD:
         return ()
     return tuple(f'the fit is {verdict.word}: {why}' for why in verdict.reasons) or (
@@ -153,7 +153,7 @@ def model_file_of(path: Path, given: str | Path | None) -> str | Path:
 
 
 def _kind(path: str | Path) -> str:
-    """Say what lies at a path: 'model', 'registration' or 'fit'."""
+    """Return what lies at a path: 'model', 'registration' or 'fit'."""
     if is_shipped(path):
         return 'model'
     path = Path(path)
@@ -162,10 +162,10 @@ def _kind(path: str | Path) -> str:
         return 'registration' if own.is_file() or any(inner) else 'fit'
     if path.suffix != '.npz':
         return 'model'
-    found = read_npz(path, ('unposed', 'per_frame_loss', 'transl'), 'a model, a registration or a fit')
-    if 'unposed' in found:
+    result = read_npz(path, ('unposed', 'per_frame_loss', 'transl'), 'a model, a registration or a fit')
+    if 'unposed' in result:
         return 'registration'
-    return 'fit' if found else 'model'
+    return 'fit' if result else 'model'
 
 
 def _wanted(data: BodyModelData, measurements: str | Path | None) -> tuple[Measurement, ...]:
@@ -175,15 +175,15 @@ def _wanted(data: BodyModelData, measurements: str | Path | None) -> tuple[Measu
 
 
 def _shapes(data: BodyModelData, options: MeasuringOptions) -> dict[str, tuple[float, ...]]:
-    """Give the shapes of a model that are asked for, by name."""
-    found = dict(options.betas)
+    """Return the shapes of a model that are asked for, by name."""
+    result = dict(options.betas)
     if not options.beta_steps:
-        return found
+        return result
     n = data.n_betas
     mean = np.zeros(n) if data.shape_mean is None else data.shape_mean
     sd = np.ones(n) if data.shape_cov is None else np.sqrt(data.shape_cov.diagonal())
     for s in range(n):
         for sign in (-1, 1):
             betas = mean + sign * options.beta_steps * sd[s] * np.eye(n)[s]
-            found[f'betas[{s}] {sign * options.beta_steps:+g} sd'] = tuple(betas.tolist())
-    return found
+            result[f'betas[{s}] {sign * options.beta_steps:+g} sd'] = tuple(betas.tolist())
+    return result

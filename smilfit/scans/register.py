@@ -59,7 +59,7 @@ _COUNTED = (
 
 
 def scan_warnings(scan: Scan, model_unit_mm: float | None, extent_of_model: float) -> list[str]:
-    """Say in words what is odd about a scan, and what was done to it.
+    """Describe in words what is odd about a scan, and what was done to it.
 
     Args:
         scan: cleaned.
@@ -126,7 +126,7 @@ def register(
     """
     out = check_output_folder(out, '--out')
     check_not_an_input(out, scans, '--out')
-    found = find_scans(list(scans))
+    result = find_scans(list(scans))
     with torch_threads(options.threads), process_group(options.launcher, 'cpu', PATIENCE):
         processes = Processes() if options.launcher == 'none' else DistributedProcesses()
         cfg = load_fit_config(config, options.cfg_options or {})
@@ -146,7 +146,7 @@ def register(
                     out.mkdir(parents=True, exist_ok=True)
                     save_body_model(registrant.body.data, out / BODY_MODEL)
             run = _Run(registrant, model_file, cfg, out, unit, options.overwrite)
-            own = list(found.items())[processes.rank :: processes.count]
+            own = list(result.items())[processes.rank :: processes.count]
             report = options.progress if options.progress is not None and processes.rank == 0 else ignore
             done = []
             for k, (name, path) in enumerate(own):
@@ -190,8 +190,8 @@ class _Run:
                 self._write(staging, scan, warnings)
         except (ArithmeticError, ValueError, KeyError, OSError, BadFileError, RuntimeError) as error:
             # One bad scan of many must not end the others; the page and the exit code tell of it.
-            told = isinstance(error, (ValueError, OSError, BadFileError, UnknownNameError))
-            why = _naming(path, str(error) if told else f'{type(error).__name__}: {error}')
+            notes = isinstance(error, (ValueError, OSError, BadFileError, UnknownNameError))
+            why = _naming(path, str(error) if notes else f'{type(error).__name__}: {error}')
             logger.warning('error: %s', why)
             logger.debug('%s', traceback.format_exc())
             return 'failed', why
@@ -215,14 +215,14 @@ class _Run:
 
     def _write(self, folder: Path, scan: Scan, warnings: list[str]) -> None:
         surface = self.registrant.surface
-        found = self.registrant(scan)
-        warnings += [f'{scan.name}: is not believable: {why}' for why in found.report['doubts']]
-        warnings += [f'{scan.name}: {caution}' for caution in found.report['cautions']]
-        found.report['warnings'] = warnings
-        found.save(folder, surface, scan, self.model_file)
-        write_mesh(folder / MESH, found.vertices, surface.faces)
+        result = self.registrant(scan)
+        warnings += [f'{scan.name}: is not believable: {why}' for why in result.report['doubts']]
+        warnings += [f'{scan.name}: {caution}' for caution in result.report['cautions']]
+        result.report['warnings'] = warnings
+        result.save(folder, surface, scan, self.model_file)
+        write_mesh(folder / MESH, result.vertices, surface.faces)
         shown = draw_registration(
-            (scan.vertices, scan.faces), (found.vertices, surface.faces), found.shown_distance(surface)
+            (scan.vertices, scan.faces), (result.vertices, surface.faces), result.shown_distance(surface)
         )
         good, data = cv2.imencode('.jpg', shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
         if not good:

@@ -56,15 +56,15 @@ def draw_registration(
     # Both must be seen whole, along these axes: a body that is wrong, or whose limbs the scan lacks, reaches beyond
     # the scan.
     both = np.concatenate([scan[0], body[0]]) @ axes.T
-    middle = 0.5 * (both.min(0) + both.max(0))
-    aside = 2 * float(np.linalg.norm((both - middle)[:, 1:], axis=1).max())
-    middle, size = middle @ axes, max(float(np.ptp(both[:, 0])), aside)
+    centre = 0.5 * (both.min(0) + both.max(0))
+    aside = 2 * float(np.linalg.norm((both - centre)[:, 1:], axis=1).max())
+    centre, size = centre @ axes, max(float(np.ptp(both[:, 0])), aside)
     grey = np.full((len(scan[0]), 3), 170, np.uint8)
     colours = error_colours(body_distance, WORST * extent)
     rows = []
     for elevation, label in VIEWS:
         parts = [
-            _drawn((v - middle) / size, f, c, axes, elevation, side_px)
+            _drawn((v - centre) / size, f, c, axes, elevation, side_px)
             for (v, f), c in ((scan, grey), (body, colours))
         ]
         row = np.concatenate(parts, 1)
@@ -86,11 +86,11 @@ def _drawn(
     away = np.cos(angle) * left - np.sin(angle) * up
     down = -np.sin(angle) * left - np.cos(angle) * up
     right = np.cross(down, away)
-    turn = np.stack([right, down, away])
+    rotation = np.stack([right, down, away])
     focal = _FAR * side_px * 0.85
     camera = Cameras(
         K=torch.tensor([[[focal, 0, side_px / 2], [0, focal, side_px / 2], [0, 0, 1]]], dtype=torch.float32),
-        R=torch.from_numpy(turn[None]).float(), t=torch.tensor([[0.0, 0.0, _FAR]]),
+        R=torch.from_numpy(rotation[None]).float(), t=torch.tensor([[0.0, 0.0, _FAR]]),
         size=torch.tensor([[float(side_px), float(side_px)]]), names=('view',),
     )  # fmt: skip
     tint = torch.from_numpy(colours).float() / 255
@@ -100,17 +100,17 @@ def _drawn(
 
 
 def registration_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give the table of specimens."""
+    """Return the table of specimens."""
     rows = []
     for record in records:
         unit = record.get('unit') or 'unit'
-        there, back = record['distance_scan_to_body'], record['distance_body_to_scan']
+        valid, back = record['distance_scan_to_body'], record['distance_body_to_scan']
         rows.append(
             {
                 'specimen': record['name'],
                 f'extent, {unit}': record['scan_extent'],
-                'scan to body, median % of extent': 100 * there['median_share'],
-                '95 %': 100 * there['percentile_95_share'],
+                'scan to body, median % of extent': 100 * valid['median_share'],
+                '95 %': 100 * valid['percentile_95_share'],
                 'body to scan, median % of extent': 100 * back['median_share'],
                 'scale': record['scale'],
                 'absent': ', '.join(record['absent']) or '-',

@@ -94,8 +94,8 @@ def rest_shapes(
     wanted = sizes / _mean(factors) if keep_size else np.full(len(rest), _mean(spread))
     by = np.ones(len(rest)) if data.static_joints else wanted / spread
     if not data.static_joints:
-        middle = data.v_template.mean(0)
-        rest = middle + by[:, None, None] * (rest - rest.mean(1, keepdims=True))
+        centre = data.v_template.mean(0)
+        rest = centre + by[:, None, None] * (rest - rest.mean(1, keepdims=True))
     scales, offsets = (np.stack(rows) for rows in zip(*(r.joint_sizes(data) for r in registrations)))
     scales = _differences(scales)
     offsets = _differences(by[:, None, None] * offsets)
@@ -127,18 +127,18 @@ def without_scales(
     params = BodyParams.zeros(1, data.n_joints, 0, like=body.v_template).replace(
         log_joint_scales=torch.from_numpy(log_scales)[None], joint_offsets=torch.from_numpy(offsets)[None]
     )
-    weights, found = data.weights.to_dense(), rest
+    weights, result = data.weights.to_dense(), rest
     size = float(np.ptp(rest, axis=0).max())
     for _ in range(_ROUNDS):
-        joints = data.joints if data.joint_regressor is None else data.joint_regressor @ found
+        joints = data.joints if data.joint_regressor is None else data.joint_regressor @ result
         at_rest = torch.from_numpy(joints)[None]
         linear, positions = body.posed_skeleton(params, at_rest)
         maps = bone_maps(linear, positions, at_rest, params.scale, params.transl)[0].numpy()
         own = np.einsum('vj,jik->vik', weights, maps.reshape(data.n_joints, 3, 4))
-        before = found
-        found = np.linalg.solve(own[:, :, :3], (rest - own[:, :, 3])[..., None])[..., 0]
-        if np.abs(found - before).max() < _NEAR * size:
-            return found
+        before = result
+        result = np.linalg.solve(own[:, :, :3], (rest - own[:, :, 3])[..., None])[..., 0]
+        if np.abs(result - before).max() < _NEAR * size:
+            return result
     raise ValueError(
         f'shape space: vertices without joint scales must be found in {_ROUNDS} rounds; they were not. Are the '
         'scales of some registration extreme?'
@@ -146,7 +146,7 @@ def without_scales(
 
 
 def _standing(registration: Registration, data: BodyModelData) -> Float[np.ndarray, 'V 3']:
-    """Give a specimen's vertices at rest, with scales and offsets, model unit."""
+    """Return a specimen's vertices at rest, with scales and offsets, model unit."""
     body = registration.body_of(data, registration.joint_scale_mode).double()
     params = registration.at_rest(data)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def _standing(registration: Registration, data: BodyModelData) -> Float[np.ndarr
 
 
 def _units(registrations: Sequence[Registration]) -> tuple[np.ndarray, str]:
-    """Give world units per model unit, in mm if all say what their unit is."""
+    """Return world units per model unit, in mm if all say what their unit is."""
     scales = np.array([r.scale for r in registrations])
     units = {r.unit for r in registrations}
     if all(unit in MILLIMETRES for unit in units):
@@ -167,13 +167,13 @@ def _units(registrations: Sequence[Registration]) -> tuple[np.ndarray, str]:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Give the geometric mean."""
+    """Return the geometric mean."""
     return float(np.exp(np.log(values).mean()))
 
 
 def _differences(values: np.ndarray) -> np.ndarray:
-    found = values - values.mean(0)
-    return found if np.abs(found).max() > _NOTHING else np.zeros_like(found)
+    result = values - values.mean(0)
+    return result if np.abs(result).max() > _NOTHING else np.zeros_like(result)
 
 
 Form = Literal['vertices', 'entangled', 'disentangled']
@@ -274,33 +274,33 @@ def principal_components(
     mean = rows.mean(0)
     # float64 and not the product of rows by rows, whose small variances would be rounding.
     u, lengths, directions = np.linalg.svd(rows - mean, full_matrices=False)
-    found = lengths**2 / (len(rows) - 1)
-    rank = int((found > _ROUNDING * max(found[0], 1e-300)).sum())
-    if not found[0] > 0:
+    result = lengths**2 / (len(rows) - 1)
+    rank = int((result > _ROUNDING * max(result[0], 1e-300)).sum())
+    if not result[0] > 0:
         raise ValueError(
             f'shape space: specimens must differ; their {name} are all alike. Are they one specimen?'
         )
     if components is None:
-        shares = np.cumsum(found[:rank]) / found.sum()
+        shares = np.cumsum(result[:rank]) / result.sum()
         components = min(int(np.searchsorted(shares, variance - 1e-12)) + 1, rank)
     elif components > rank:
         raise ValueError(
             f'shape space: components must be at most {rank}, of {len(rows)} specimens; got {components} ({name}). '
             'Register more specimens.'
         )
-    sd = np.sqrt(found[:components])
+    sd = np.sqrt(result[:components])
     # The larger half of a direction's entries points up, so that signs do not depend on the library.
     signs = np.sign((directions[:components] ** 3).sum(1))
     signs = np.where(signs == 0, 1.0, signs)
     scaled = (signs * sd)[:, None] * directions[:components]
     scores = (signs * lengths[:components] / sd) * u[:, :components]
-    return Components(name, mean, scaled, found[:rank], scores)
+    return Components(name, mean, scaled, result[:rank], scores)
 
 
 def skin_weights(
     vertices: Float[np.ndarray, 'V 3'], data: BodyModelData
 ) -> tuple[Float[np.ndarray, 'J 3'], Float[np.ndarray, 'J 3']]:
-    """Say how far a unit of each log scale and each offset moves all vertices together, to first order."""
+    """Return how far a unit of each log scale and each offset moves all vertices together, to first order."""
     skin = data.weights.to_dense()
     joints = data.joints if data.joint_regressor is None else data.joint_regressor @ vertices
     arms = vertices[:, None] - joints
@@ -376,7 +376,7 @@ class Curve:
     high: Float[np.ndarray, ' K']
 
     def times(self, factor: float) -> 'Curve':
-        """Give it in another unit."""
+        """Return it in another unit."""
         return Curve(factor * self.value, factor * self.low, factor * self.high)
 
 
@@ -421,7 +421,7 @@ def shape_curves(rows: Float[np.ndarray, 'N D'], n_vertices: int, seed: int = 0)
 
 
 def _left_out(products: Float[np.ndarray, 'N N'], most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give each specimen's squared errors by components of the others, and its squared distance from their mean."""
+    """Return each specimen's squared errors by components of the others, and its squared distance from their mean."""
     n = len(products)
     errors, distances = np.zeros((n, most)), np.zeros(n)
     for i in range(n):
@@ -434,8 +434,8 @@ def _left_out(products: Float[np.ndarray, 'N N'], most: int) -> tuple[np.ndarray
         ahead = to_it - to_it.mean() - means + means.mean()
         values, vectors = np.linalg.eigh(centred)
         values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
-        there = values > 1e-12 * max(values[0], 1e-300)
-        along = np.where(there, vectors.T @ ahead / np.sqrt(np.where(there, values, 1.0)), 0.0)
+        valid = values > 1e-12 * max(values[0], 1e-300)
+        along = np.where(valid, vectors.T @ ahead / np.sqrt(np.where(valid, values, 1.0)), 0.0)
         errors[i] = distances[i] - np.cumsum(along**2)
     return errors, distances
 
@@ -453,11 +453,12 @@ def _shares(products: np.ndarray, most: int) -> np.ndarray:
 
 
 def _compactness(products: np.ndarray, most: int) -> Curve:
-    """Give shares of the variance, with the jackknife's interval: specimens drawn twice would make spaces compact."""
+    """Return shares of the variance, with the jackknife's interval: specimens drawn twice would make spaces
+    compact."""
     n = len(products)
     value, others = _shares(products, most), ~np.eye(n, dtype=bool)
-    found = np.stack([_shares(products[np.ix_(rows, rows)], most) for rows in others])
-    error = np.sqrt((n - 1) * found.var(0))
+    result = np.stack([_shares(products[np.ix_(rows, rows)], most) for rows in others])
+    error = np.sqrt((n - 1) * result.var(0))
     half = stdtrit(n - 1, 0.5 + _SHARE / 2) * error
     return Curve(value, (value - half).clip(0), (value + half).clip(None, 1))
 
@@ -468,8 +469,8 @@ def _specificity(products: np.ndarray, most: int, rng: np.random.Generator, root
     values, vectors = values[::-1].clip(0), vectors[:, ::-1]
     scores = vectors * np.sqrt(values)
     drawn = rng.normal(size=(DRAWS, most)) * np.sqrt(values[:most] / (n - 1))
-    found = np.zeros((DRAWS, most))
+    result = np.zeros((DRAWS, most))
     for k in range(1, most + 1):
         inside = ((drawn[:, None, :k] - scores[None, :, :k]) ** 2).sum(-1)
-        found[:, k - 1] = np.sqrt((inside + (scores[:, k:] ** 2).sum(1)).min(1)) / root
-    return _mean_curve(found)
+        result[:, k - 1] = np.sqrt((inside + (scores[:, k:] ** 2).sum(1)).min(1)) / root
+    return _mean_curve(result)

@@ -43,15 +43,15 @@ def curves_figure(curves: Mapping[str, Curves], kept: Mapping[str, int], unit: s
     for i, (name, y) in enumerate(titles):
         axes = figure.add_subplot(1, 3, i + 1)
         style_axes(axes, name, 'components', y)
-        for colour, (block, found) in zip(COLOURS, curves.items()):
-            curve: Curve = getattr(found, name).times(100.0 if i == 0 else 1.0)
+        for colour, (block, result) in zip(COLOURS, curves.items()):
+            curve: Curve = getattr(result, name).times(100.0 if i == 0 else 1.0)
             count = np.arange(1, len(curve.value) + 1)
             axes.fill_between(count, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(count, curve.value, '.-', color=colour, label=block)
             axes.axvline(kept[block], color=colour, linestyle=':', linewidth=1)
         if i == 1:
-            for colour, found in zip(COLOURS, curves.values()):
-                axes.axhline(found.spread, color=colour, linestyle='--', linewidth=0.8)
+            for colour, result in zip(COLOURS, curves.values()):
+                axes.axhline(result.spread, color=colour, linestyle='--', linewidth=0.8)
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(curves) > 1:
@@ -73,12 +73,12 @@ def beta_pictures(body: SMIL, betas: Sequence[int]) -> dict[int, UInt8[np.ndarra
             for b, row in rows.items()
         }
     every = torch.cat(list(shapes.values()))
-    middle = 0.5 * (every.amin((0, 1)) + every.amax((0, 1)))
-    size = float((every - middle).norm(dim=-1).max()) * 2
+    centre = 0.5 * (every.amin((0, 1)) + every.amax((0, 1)))
+    size = float((every - centre).norm(dim=-1).max()) * 2
     right = -axes.left
     views = {
-        'side': _camera(axes.forward, -axes.up, -right, middle, size),
-        'above': _camera(axes.forward, right, -axes.up, middle, size),
+        'side': _camera(axes.forward, -axes.up, -right, centre, size),
+        'above': _camera(axes.forward, right, -axes.up, centre, size),
     }
     return {
         b: grid_of_views(

@@ -109,10 +109,10 @@ def _weights(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str,
         if key in _FITTER or (decoding and key.startswith('body_aggregator.')):
             left_out.append(key)
             continue
-        found = _MLP.fullmatch(key)
-        if found is not None:
-            kind = 'linears' if found[1] == 'fc' else 'norms'
-            key = f'trunk.{kind}.{int(found[2]) - 1}.{found[3]}'
+        result = _MLP.fullmatch(key)
+        if result is not None:
+            kind = 'linears' if result[1] == 'fc' else 'norms'
+            key = f'trunk.{kind}.{int(result[2]) - 1}.{result[3]}'
         weights[key] = value
     return weights, tuple(left_out)
 
@@ -120,7 +120,7 @@ def _weights(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str,
 def _network(
     path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], body: SMIL
 ) -> dict[str, Any]:
-    """Say what the network is: sizes from its weights, the rest from the config."""
+    """Return what the network is: sizes from its weights, the rest from the config."""
     backbone = config.get('backbone_name')
     if backbone not in BACKBONES:
         raise BadFileError(
@@ -137,15 +137,15 @@ def _network(
             'another checkpoint.'
         )
     n_cameras = _count(weights, 'camera_heads')
-    found: dict[str, Any] = {'backbone': backbone, 'n_cameras': n_cameras, 'rotation': _ROTATIONS[rotation]}
+    result: dict[str, Any] = {'backbone': backbone, 'n_cameras': n_cameras, 'rotation': _ROTATIONS[rotation]}
     per_rotation = 6 if rotation == '6d' else 3
     decoding = 'transformer_head.pose_head.weight' in weights
     if decoding:
-        found |= _decoder(weights, config)
+        result |= _decoder(weights, config)
         pose, betas = (len(weights[f'transformer_head.{n}_head.weight']) for n in ('pose', 'betas'))
         n_sizes = len(weights.get('transformer_head.scales_head.weight', ()))
     elif 'regressor.weight' in weights:
-        found |= {'head': 'mlp', 'dim': len(weights['trunk.linears.0.weight'])}
+        result |= {'head': 'mlp', 'dim': len(weights['trunk.linears.0.weight'])}
         pose, betas = per_rotation * body.n_joints, body.n_betas
         # All outputs of one layer: what is neither pose, betas, translation nor camera is scales and offsets.
         n_sizes, odd = divmod(len(weights['regressor.weight']) - pose - betas - 16, 2)
@@ -161,12 +161,12 @@ def _network(
             f'{path}: the body model must be that of the training ({config.get("smal_file")!r}; {of}); got '
             f'{body.data.name!r} with {body.n_joints} joints, {body.n_betas} betas. Give its file by --body-model.'
         )
-    found['joint_sizes'] = kinds[n_sizes]
+    result['joint_sizes'] = kinds[n_sizes]
     if n_cameras:
         heads = int(config.get('cross_attention_heads', 8))
-        found |= {'fusion_layers': _count(weights, 'view_fusion.layers'), 'fusion_heads': heads}
-        found['fusion_dropout'] = float(config.get('cross_attention_dropout', 0.1))
-    return found
+        result |= {'fusion_layers': _count(weights, 'view_fusion.layers'), 'fusion_heads': heads}
+        result['fusion_dropout'] = float(config.get('cross_attention_dropout', 0.1))
+    return result
 
 
 def _decoder(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def _decoder(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[s
 
 
 def _regressor(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Say where the network's numbers live, as SMILify's own inference decides it."""
+    """Return where the network's numbers live, as SMILify's own inference decides it."""
     single = not _count(weights, 'camera_heads')
     camera_frame = bool(config.get('fixed_camera', config.get('frame_convention') == 'camera_centric'))
     by_ten = bool(config.get('use_ue_scaling', single and not camera_frame))
@@ -197,28 +197,28 @@ def _regressor(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict
     mode = config.get('scale_trans_mode')
     separate = (config.get('scale_trans_config') or {}).get('separate') or {}
     by_weights = mode == 'separate' and bool(separate.get('use_pca_transformation', True))
-    found = {
+    result = {
         'placement': 'root_by_ten' if by_ten else 'root_scaled' if scaled else 'as_posed',
         'by_directions': mode == 'entangled_with_betas' or by_weights,
         'resolution': _resolution(config),
     }
     if single:
         own = {'frame': 'own', 'camera_use': 'predicted'}
-        return found | ({'frame': 'first_camera', 'camera_use': 'given'} if camera_frame else own)
+        return result | ({'frame': 'first_camera', 'camera_use': 'given'} if camera_frame else own)
     corrected = bool(config.get('use_gt_camera_init', True))
-    return found | {'frame': 'world', 'camera_use': 'corrected' if corrected else 'predicted'}
+    return result | {'frame': 'world', 'camera_use': 'corrected' if corrected else 'predicted'}
 
 
 def _resolution(config: Mapping[str, Any]) -> int | None:
-    """Give the side of the pictures that the network was trained on, px; None where it is not said."""
+    """Return the side of the pictures that the network was trained on, px; None where it is not said."""
     said = config.get('input_resolution')
     return 224 if config.get('backbone_name') in VITS else int(said) if said else None
 
 
 def _count(weights: Mapping[str, Tensor], prefix: str) -> int:
     start = len(prefix) + 1
-    found = {key[start:].split('.')[0] for key in weights if key.startswith(prefix + '.')}
-    return len(found)
+    result = {key[start:].split('.')[0] for key in weights if key.startswith(prefix + '.')}
+    return len(result)
 
 
 # What scales joints there also scales what hangs on them.
@@ -258,15 +258,15 @@ def convert_smilify_checkpoint(
             raise FileExistsError(f'{path}: is there already. Give --force to replace it, or another name.')
     body, reference = load_body_for(DatasetNames(), {'body_model': dict(BODY)}, body_model)
     body_file = Path(reference.absolute or reference.given)
-    found = read_smilify_checkpoint(checkpoint, body)
+    result = read_smilify_checkpoint(checkpoint, body)
     names = DatasetNames(
-        camera_names=_camera_names(checkpoint, found, options.camera_names),
+        camera_names=_camera_names(checkpoint, result, options.camera_names),
         body_model_file=str(body_file),
         body_model_hash=body.data.hash_without_landmarks(),
         body_model=reference,
     )
-    model_cfg = _model_cfg(found, names.camera_names, options.frame, options.unit)
-    state = _converted_weights(str(checkpoint), found, model_cfg, body, names)
+    model_cfg = _model_cfg(result, names.camera_names, options.frame, options.unit)
+    state = _converted_weights(str(checkpoint), result, model_cfg, body, names)
     entry = {
         'format_version': FORMAT_VERSION,
         'version': __version__,
@@ -277,16 +277,16 @@ def convert_smilify_checkpoint(
     }
     buffer = io.BytesIO()
     torch.save(
-        {'state_dict': state, 'meta': {'converted_from': 'SMILify', 'epoch': found.epoch}, ENTRY: entry},
+        {'state_dict': state, 'meta': {'converted_from': 'SMILify', 'epoch': result.epoch}, ENTRY: entry},
         buffer,
     )
     write_bytes(out, buffer.getvalue())
     write_text(config, _test_config(model_cfg, body_file))
     logger.info(
         '%s: %d weights of %s; %d take no part and were left out: %s',
-        out, len(found.weights), Path(checkpoint).name, len(found.left_out), ', '.join(found.left_out) or 'none',
+        out, len(result.weights), Path(checkpoint).name, len(result.left_out), ', '.join(result.left_out) or 'none',
     )  # fmt: skip
-    return ConvertedCheckpoint(out, config, names.camera_names, found.left_out)
+    return ConvertedCheckpoint(out, config, names.camera_names, result.left_out)
 
 
 def _camera_names(
@@ -319,7 +319,7 @@ def _model_cfg(
 def _converted_weights(
     where: str, found: SmilifyCheckpoint, model_cfg: dict[str, Any], body: SMIL, names: DatasetNames
 ) -> dict[str, torch.Tensor]:
-    """Give a whole state dict; every weight of the file must have its place."""
+    """Return a whole state dict; every weight of the file must have its place."""
     model = build_regressor(model_cfg, body, TrainingStatistics.neutral(body.n_joints, names))
     check_weights(where, model.network, found.weights)
     model.network.load_state_dict(found.weights)

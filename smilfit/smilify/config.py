@@ -42,7 +42,7 @@ class Values:
             self._values = config.get(section) or {}
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Give a value; its kind must be that of the default."""
+        """Return a value; its kind must be that of the default."""
         value = self._values.get(key)
         if value is None:
             return default
@@ -56,7 +56,7 @@ class Values:
         return value
 
     def choice(self, key: str, default: str, known: Mapping[str, str]) -> str:
-        """Give what one of some names stands for."""
+        """Return what one of some names stands for."""
         value = self.get(key, default)
         if value not in known:
             raise UnknownNameError(
@@ -65,13 +65,13 @@ class Values:
         return known[value]
 
     def epochs(self, key: str, default: Mapping[int, Any]) -> dict[int, Any]:
-        """Give values by first epoch, whose keys are texts in JSON."""
-        found = self.get(key, {})
+        """Return values by first epoch, whose keys are texts in JSON."""
+        result = self.get(key, {})
         try:
-            return {int(epoch): value for epoch, value in (found or default).items()}
+            return {int(epoch): value for epoch, value in (result or default).items()}
         except ValueError:
             raise BadFileError(
-                f'{self._where}.{key} must have epochs as keys; got {shorten(list(found))}. Correct it there.'
+                f'{self._where}.{key} must have epochs as keys; got {shorten(list(result))}. Correct it there.'
             ) from None
 
 
@@ -82,7 +82,7 @@ _JOINT_SIZES = {'ignore': 'none', 'separate': 'joints', 'entangled_with_betas': 
 def converted_model(
     where: str, config: Mapping[str, Any], single: bool, unit: float
 ) -> tuple[dict[str, Any], dict[int, dict[str, float]], list[str]]:
-    """Give the model, the schedule of its loss weights, and what is to be told.
+    """Return the model, the schedule of its loss weights, and what is to be told.
 
     Args:
         where: for messages.
@@ -104,11 +104,11 @@ def converted_model(
     with_sizes = joint_sizes != 'none'
     outlines = any(w.get('silhouette', 0) > 0 for w in every)
     triangulated = any(w.get(TRIANGULATION, 0) > 0 for w in every)
-    told = [f'loss {key}: {why}' for key, why in NOT_HERE.items() if any(w.get(key, 0) > 0 for w in every)]
+    notes = [f'loss {key}: {why}' for key, why in NOT_HERE.items() if any(w.get(key, 0) > 0 for w in every)]
     if triangulated:
-        told.append(f'loss {TRIANGULATION}: {ONE_VIEW if single else FAR_POINTS}')
+        notes.append(f'loss {TRIANGULATION}: {ONE_VIEW if single else FAR_POINTS}')
     compared = (with_sizes, outlines, triangulated and not single)
-    told.append('loss joint_rot, global_rot: squared distances of rotations here, plain ones there')
+    notes.append('loss joint_rot, global_rot: squared distances of rotations here, plain ones there')
     by_ten = single and dataset.get('use_ue_scaling', True)
     placed = 'root_scaled' if scaled and head != 'mlp' else 'as_posed'
     side = 224 if backbone in VITS else said.get('input_resolution')
@@ -139,13 +139,13 @@ def converted_model(
         epoch: converted_weights(f'{where}: loss_curriculum.curriculum_stages.{epoch}', stage, *compared)
         for epoch, stage in sorted(stages.items())
     }
-    return model, schedule, told
+    return model, schedule, notes
 
 
 def _layers(where: str, config: Mapping[str, Any], single: bool, backbone: str) -> dict[str, Any]:
-    """Give the network's sizes."""
+    """Return the network's sizes."""
     said, top = Values(where, config, 'model'), Values(where, config, '')
-    found = {
+    result = {
         'dim': head_width(backbone),
         'depth': said.get('transformer_depth', 6),
         'heads': said.get('transformer_heads', 8),
@@ -157,10 +157,10 @@ def _layers(where: str, config: Mapping[str, Any], single: bool, backbone: str) 
         'pretrained': True,
     }
     if not single:
-        found['fusion_layers'] = top.get('cross_attention_layers', 2)
-        found['fusion_heads'] = top.get('cross_attention_heads', 8)
-        found['fusion_dropout'] = top.get('cross_attention_dropout', 0.1)
-    return found
+        result['fusion_layers'] = top.get('cross_attention_layers', 2)
+        result['fusion_heads'] = top.get('cross_attention_heads', 8)
+        result['fusion_dropout'] = top.get('cross_attention_dropout', 0.1)
+    return result
 
 
 def _cameras(dataset: Values, training: Values, single: bool) -> dict[str, Any]:
@@ -181,17 +181,17 @@ def _keypoint_weights(where: str, config: Mapping[str, Any]) -> dict[str, float]
     important, ignored = (
         Values(where, config, key) for key in ('joint_importance', 'ignored_joint_locations')
     )
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     if important.get('enabled', True):
         factor = float(important.get('weight_multiplier', 10.0))
-        found |= dict.fromkeys(important.get('important_joint_names', []), factor)
+        result |= dict.fromkeys(important.get('important_joint_names', []), factor)
     if ignored.get('enabled', True):
-        found |= dict.fromkeys(ignored.get('ignored_joint_names', []), 0.0)
-    return found
+        result |= dict.fromkeys(ignored.get('ignored_joint_names', []), 0.0)
+    return result
 
 
 def frozen_parts(where: str, config: Mapping[str, Any]) -> tuple[list[str], float]:
-    """Say which part of the backbone is frozen and slower: of a UNet only its encoder."""
+    """Return which part of the backbone is frozen and slower: of a UNet only its encoder."""
     said = Values(where, config, 'model')
     backbone = said.get('backbone_name', 'vit_large_patch16_224')
     part = 'network.backbone.backbone' + ('.encoder' if backbone in UNETS else '')
@@ -235,37 +235,37 @@ def convert_smilify_config(
         raise BadFileError(
             f"{where}: mode must be 'singleview' or 'multiview'; got {shorten(config.get('mode'))}."
         )
-    values, told = _converted(where, config, options.unit)
+    values, notes = _converted(where, config, options.unit)
     header = [f'Written from {Path(source).name}, a config of SMILify: python tools/train.py {out.name}.', '']
-    header += ['Not carried over, or different:', *(f'  {line}' for line in told)] if told else []
-    return ConvertedConfig(write_text(out, config_text(values, header)), tuple(told))
+    header += ['Not carried over, or different:', *(f'  {line}' for line in notes)] if notes else []
+    return ConvertedConfig(write_text(out, config_text(values, header)), tuple(notes))
 
 
 def _converted(where: str, config: Mapping[str, Any], unit: float) -> tuple[dict[str, Any], list[str]]:
     single = config['mode'] == 'singleview'
-    told = not_carried(config)
+    notes = not_carried(config)
     for key, why in IGNORED_THERE.items():
         section, name = key.split('.')
         if (config.get(section) or {}).get(name) is not None and not single:
-            told.append(f'{key}: SMILify ignores it, {why}')
+            notes.append(f'{key}: SMILify ignores it, {why}')
     training, optimizer = Values(where, config, 'training'), Values(where, config, 'optimizer')
     dataset, output = Values(where, config, 'dataset'), Values(where, config, 'output')
     base = configs_folder() / '_base_'
     runtime = read_config(base / 'default_runtime.py').to_dict()
     loaders = read_config(base / 'datasets' / 'multiview.py').to_dict()
     model, schedule, more = converted_model(where, config, single, unit)
-    told += more
+    notes += more
     rates = optimizer.epochs('lr_schedule', LR_SCHEDULE)
     rate = optimizer.get('learning_rate', 5e-5)
     if 0 in rates and rates[0] != rate:
-        told.append(f'optimizer.learning_rate: SMILify ignores it, lr_schedule says {rates[0]} at epoch 0')
+        notes.append(f'optimizer.learning_rate: SMILify ignores it, lr_schedule says {rates[0]} at epoch 0')
     epochs = training.get('num_epochs', 1000)
     parts, multiplier = frozen_parts(where, config)
     if single:
-        told.append(
+        notes.append(
             'optimizer.gradient_clip_norm: SMILify clips at 0.1 in single-view training, whatever it says'
         )
-    told.append('splits: by stretches of time; SMILify draws frames, so that neighbours are in both')
+    notes.append('splits: by stretches of time; SMILify draws frames, so that neighbours are in both')
     rates = {0: rate, **rates}
     values = {
         **runtime,
@@ -297,21 +297,21 @@ def _converted(where: str, config: Mapping[str, Any], unit: float) -> tuple[dict
         'custom_hooks': _hooks(Values(where, config, 'model'), parts, schedule),
     }
     values['default_hooks']['checkpoint']['interval'] = output.get('save_checkpoint_every', 10)
-    return values, told
+    return values, notes
 
 
 def _hooks(
     said: Values, parts: list[str], schedule: Mapping[int, Mapping[str, float]]
 ) -> list[dict[str, Any]]:
     """Freeze the backbone's parts, for a time or for ever, and change losses, where that is asked for."""
-    found: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     unfreeze = said.get('backbone_unfreeze_epoch')
     if unfreeze is not None or said.get('freeze_backbone', True):
         start = NEVER if unfreeze is None else unfreeze
-        found.append({'type': 'StagedUnfreezeHook', 'schedule': {start: parts}})
+        result.append({'type': 'StagedUnfreezeHook', 'schedule': {start: parts}})
     if schedule:
-        found.append({'type': 'LossCurriculumHook', 'schedule': schedule})
-    return found
+        result.append({'type': 'LossCurriculumHook', 'schedule': schedule})
+    return result
 
 
 def _loaders(
@@ -347,7 +347,7 @@ def _transforms(where: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     said = Values(where, config, 'augmentation')
     if not said.get('enabled', False):
         return []
-    found: list[dict[str, Any]] = [
+    result: list[dict[str, Any]] = [
         {
             'type': 'PhotometricJitter',
             'brightness': said.get('color_jitter_brightness', 0.2),
@@ -358,8 +358,8 @@ def _transforms(where: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     if said.get('geometric_enabled', False):
         low, high = said.get('scale_jitter_range', [0.9, 1.1])
         scale, shift = max(1 - low, high - 1), said.get('crop_jitter_fraction', 0.0)
-        found.append({'type': 'CropJitter', 'shift': shift, 'scale': round(scale, 6), 'rotation_deg': 0.0})
-    return found
+        result.append({'type': 'CropJitter', 'shift': shift, 'scale': round(scale, 6), 'rotation_deg': 0.0})
+    return result
 
 
 def _rates(rates: Mapping[int, float], epochs: int) -> list[dict[str, Any]]:

@@ -151,13 +151,13 @@ def check_keys(where: str, config: Mapping[str, Any]) -> None:
 
 def not_carried(config: Mapping[str, Any]) -> list[str]:
     """List the keys of a config that mean nothing here, each with why."""
-    told = []
+    notes = []
     for section, keys in KEYS.items():
         values = config if not section else config.get(section) or {}
         for key, why in keys.items():
             if why is not None and values.get(key) is not None:
-                told.append(f'{section}.{key}'.lstrip('.') + f': {why}')
-    return told
+                notes.append(f'{section}.{key}'.lstrip('.') + f': {why}')
+    return notes
 
 
 # First epoch: learning rate.
@@ -193,7 +193,7 @@ CURRICULUM = {
 
 
 def head_width(backbone: str) -> int:
-    """Give the channels of the head, which SMILify takes from the backbone's name."""
+    """Return the channels of the head, which SMILify takes from the backbone's name."""
     if backbone.startswith('vit'):
         return 768 if 'base' in backbone else 1024
     if backbone.startswith('resnet'):
@@ -256,26 +256,26 @@ def converted_weights(
         UnknownNameError: a loss that SMILify does not have.
     """
     reject_unknown(where, 'loss', weights, (*FACTORS, *NOT_HERE))
-    there = {'silhouette': with_silhouette, TRIANGULATION: with_triangulation}
-    found = {}
+    valid = {'silhouette': with_silhouette, TRIANGULATION: with_triangulation}
+    result = {}
     for key, weight in weights.items():
-        left_out = (key.startswith('limb_') and not with_sizes) or not there.get(key, True)
+        left_out = (key.startswith('limb_') and not with_sizes) or not valid.get(key, True)
         if key in FACTORS and not left_out:
             name, factor = FACTORS[key]
-            found[name] = float(f'{weight * factor:.6g}')
-    return found
+            result[name] = float(f'{weight * factor:.6g}')
+    return result
 
 
 def handlers(with_sizes: bool, with_silhouette: bool, with_triangulation: bool) -> list[dict[str, Any]]:
-    """Give the handlers whose losses have these keys."""
+    """Return the handlers whose losses have these keys."""
     plain = {'type': 'KeypointMSELoss', 'sigma': None}
-    found = [
+    result = [
         {'type': 'Keypoint2dHandler', 'handler_key': 'keypoints2d', 'mse_loss': dict(plain)},
         {'type': 'Keypoint3dHandler', 'handler_key': 'keypoints3d', 'mse_loss': dict(plain)},
         _prior('BodyPosePriorHandler', 'joint_angles', 'PoseRegLoss'),
     ]
     if with_sizes:
-        found += [
+        result += [
             _prior('JointScalePriorHandler', 'limb_scales', 'JointScalePriorLoss'),
             {
                 **_prior('JointOffsetPriorHandler', 'limb_offsets', 'JointOffsetPriorLoss'),
@@ -284,10 +284,10 @@ def handlers(with_sizes: bool, with_silhouette: bool, with_triangulation: bool) 
         ]
     if with_silhouette:
         loss = {'type': 'SilhouetteL1Loss'}
-        found.append({'type': 'SilhouetteHandler', 'handler_key': 'silhouette', 'loss': loss})
+        result.append({'type': 'SilhouetteHandler', 'handler_key': 'silhouette', 'loss': loss})
     if with_triangulation:
-        found.append({'type': 'TriangulationConsistencyHandler', 'handler_key': TRIANGULATION})
-    return found
+        result.append({'type': 'TriangulationConsistencyHandler', 'handler_key': TRIANGULATION})
+    return result
 
 
 def _prior(kind: str, key: str, loss: str) -> dict[str, Any]:

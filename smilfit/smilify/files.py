@@ -43,7 +43,7 @@ SMALLEST_MM, LARGEST_MM = 1.0, 5000.0
 
 
 def animal_extent(xyz: Float[np.ndarray, 'n P 3'], known: Bool[np.ndarray, 'n P']) -> float | None:
-    """Give the median over samples of the largest side of the box round the known points."""
+    """Return the median over samples of the largest side of the box round the known points."""
     rows = known.sum(1) >= 3
     if not rows.any():
         return None
@@ -94,8 +94,8 @@ class SmilifyFile:
     @property
     def extent(self) -> float | None:
         """How large the animals are in the file's unit; None without 3D points."""
-        found = [animal_extent(t.points, t.has_point) for t in self.samples.values()]
-        known = [value for value in found if value is not None]
+        result = [animal_extent(t.points, t.has_point) for t in self.samples.values()]
+        known = [value for value in result if value is not None]
         return float(np.median(known)) if known else None
 
     @property
@@ -144,7 +144,7 @@ def sessions_of(
     focal_px: float | None = None,
     body: BodyModelData | None = None,
 ) -> list[StoredSession]:
-    """Give a file's sessions.
+    """Return a file's sessions.
 
     Args:
         file: what was read of it.
@@ -237,12 +237,12 @@ def read_betas(file: h5py.File, path: Path, facts: SmilifyFacts) -> dict[str, np
     known = whole_table(file['auxiliary'], 'has_ground_truth_betas', path)
     betas = whole_table(file[PARAMETERS], 'betas', path).astype(np.float64)
     check_finite(betas[known], f'{PARAMETERS}/betas', path)
-    sessions, found = np.array(facts.sessions, dtype=object), {}
+    sessions, result = np.array(facts.sessions, dtype=object), {}
     for name in dict.fromkeys(facts.sessions):
         rows = betas[known & (sessions == name)]
         if len(rows) and np.abs(rows - rows[0]).max(initial=0.0) < 1e-6:
-            found[name] = rows[0]
-    return found
+            result[name] = rows[0]
+    return result
 
 
 def common_unit(files: Sequence[SmilifyFile], unit: str | None) -> tuple[str | None, dict[Path, float]]:
@@ -321,7 +321,7 @@ def read_files(
     sessions: list[StoredSession] = []
     betas: dict[str, np.ndarray] = {}
     for file in files:
-        found = sessions_of(
+        result = sessions_of(
             file,
             made_with.joint_names,
             lookup,
@@ -332,17 +332,17 @@ def read_files(
             body if made_with is body else None,
         )
         if not source.allow_other_joints:
-            for session in found:
+            for session in result:
                 _check_joints(file, session, body)
         taken = {session.name for session in sessions}
-        for session in found:
+        for session in result:
             own = session.name
             if own in taken:
                 # Files of one recording, made with other options, name their sessions alike.
                 session.name = f'{file.path.stem}/{own}'
             if own in file.betas and len(file.betas[own]) == body.n_betas:
                 betas[session.name] = file.betas[own]
-        sessions += found
+        sessions += result
         _tell_betas(file, body)
     chosen = dict(options or {})
     single = files[0].single is not None
@@ -393,15 +393,15 @@ def _check_joints(file: SmilifyFile, session: StoredSession, body: BodyModelData
         return
     seen = seen.select(names)
     rest = np.asarray(body.joints)[[body.joint_names.index(name) for name in names]]
-    found = shape_agreement(seen.xyz.numpy(), seen.visible.numpy(), rest)
-    if found is None:
+    result = shape_agreement(seen.xyz.numpy(), seen.visible.numpy(), rest)
+    if result is None:
         return
-    session.report['shape_agreement'] = round(found.correlation, 3)
-    if found.is_chance:
+    session.report['shape_agreement'] = round(result.correlation, 3)
+    if result.is_chance:
         raise ValueError(
             f'{file.path}: labels of session {session.name} must lie on the joints that they are named after; '
-            f'distances between its 3D points correlate with those of {body.name} by {found.correlation:.2f}, and '
-            f'joints drawn at random reach {found.chance:.2f}. Files that SMILify made before March 2026 have '
+            f'distances between its 3D points correlate with those of {body.name} by {result.correlation:.2f}, and '
+            f'joints drawn at random reach {result.chance:.2f}. Files that SMILify made before March 2026 have '
             'labels on other joints (it mixed up the orders of SLEAP nodes): give the .slp of camera '
             f'{file.first_camera} with --slp and the lookup that the file was made with (columns model,data: joint, '
             'SLEAP node) with --keypoint-map. Is it another body model instead, give that. To import the labels as '

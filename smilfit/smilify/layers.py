@@ -238,12 +238,12 @@ class SmilifyDecoder(nn.Module):
     def forward(
         self, n_batch: int, context: Float[Tensor, 'B L D'] | None, mask: Bool[Tensor, 'B L'] | None
     ) -> list[dict[str, Tensor]]:
-        """Give the estimate after each step, by name; a token outside the mask is not read."""
+        """Return the estimate after each step, by name; a token outside the mask is not read."""
         state = {n: getattr(self, f'init_{n}').float().expand(n_batch, -1) for n in self.sizes.decoder}
         steps = []
         for _ in range(self.n_iters):
-            told = self.param_norm(torch.cat([state[name] for name in self.fed_back], 1))
-            query = self.token_embedding(told).unsqueeze(1) + self.pos_embedding
+            notes = self.param_norm(torch.cat([state[name] for name in self.fed_back], 1))
+            query = self.token_embedding(notes).unsqueeze(1) + self.pos_embedding
             for layer in self.layers:
                 query = layer(query, context, mask)
             answer = query.squeeze(1)

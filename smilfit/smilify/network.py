@@ -91,12 +91,12 @@ class SmilifyCameraHead(nn.Module):
 
     def forward(self, features: Float[Tensor, '*b D'], given: ViewCameras | None = None) -> ViewCameras:
         """Predict a camera; with a given one, how it differs from that."""
-        fov, turn, shift = self.layers(features).float().split((1, 6, 3), -1)
+        fov, rotation, shift = self.layers(features).float().split((1, 6, 3), -1)
         fov, low, high = fov.squeeze(-1), *FOV_RANGE
         if given is None:
-            R = rot6d_to_rotmat(turn + self.identity_6d)
+            R = rot6d_to_rotmat(rotation + self.identity_6d)
             return ViewCameras(low + fov.sigmoid() * (high - low), R, _TRANS_SCALE * shift.tanh())
-        R = rot6d_to_rotmat(_TURN_DELTA * turn + self.identity_6d) @ given.R
+        R = rot6d_to_rotmat(_TURN_DELTA * rotation + self.identity_6d) @ given.R
         fov = (given.fov + _FOV_DELTA * fov.tanh()).clamp(low, high)
         return ViewCameras(fov, R, given.T + _TRANS_DELTA * shift.tanh())
 
@@ -257,8 +257,12 @@ class SmilifyNetwork(nn.Module):
             return [self._output(step) for step in self.transformer_head(len(vector), context, mask)]
 
     def _output(self, values: dict[str, Tensor]) -> SmilifyOutput:
-        turn = values['cam_rot']
-        R = rot6d_to_rotmat(turn).mT if turn.shape[1] == 6 else _nearest_rotation(turn.unflatten(1, (3, 3)))
+        rotation = values['cam_rot']
+        R = (
+            rot6d_to_rotmat(rotation).mT
+            if rotation.shape[1] == 6
+            else _nearest_rotation(rotation.unflatten(1, (3, 3)))
+        )
         pose = values['pose'].unflatten(1, (self.sizes.n_joints, -1))
         log_scale = values.get('mesh_scale')
         return SmilifyOutput(
@@ -268,7 +272,7 @@ class SmilifyNetwork(nn.Module):
             betas=values['betas'],
             trans=values['trans'],
             camera=ViewCameras(values['fov'].squeeze(1), R, values['cam_trans']),
-            raw_cam_rot=turn,
+            raw_cam_rot=rotation,
             scales=values.get('scales'),
             offsets=values.get('joint_trans'),
             log_mesh_scale=None if log_scale is None else log_scale.squeeze(1),

@@ -120,7 +120,8 @@ def _without_root(values: Float[Tensor, 'B J 3']) -> Float[Tensor, 'B J 3']:
 
 
 def _root(body: SMIL, params: BodyParams) -> Float[Tensor, 'B 3']:
-    """Give where SMILify sees the posed root, model unit: a joint that has a regressor is read off the posed skin."""
+    """Return where SMILify sees the posed root, model unit: a joint that has a regressor is read off the posed
+    skin."""
     at_origin = params.replace(transl=torch.zeros_like(params.transl), scale=torch.ones_like(params.scale))
     if body.data.joint_regressor is None:
         return body(at_origin, need=('joints',)).joints[:, 0]
@@ -145,7 +146,7 @@ def _moved(params: BodyParams, body: SMIL, motion: RigidMotion) -> BodyParams:
 
 
 def to_view_cameras(cameras: Cameras, motion: RigidMotion) -> ViewCameras:
-    """Give our cameras as PyTorch3D's, in the network's frame; what is beside the middle of the picture is lost."""
+    """Return our cameras as PyTorch3D's, in the network's frame; what is beside the middle of the picture is lost."""
     R, t = cameras.R @ motion.A.unsqueeze(1), cameras.t + (cameras.R @ motion.b[:, None, :, None]).squeeze(-1)
     fov = 2 * torch.atan2(cameras.size[..., 1], 2 * cameras.K[..., 1, 1])
     flip = _flip(R)
@@ -155,7 +156,7 @@ def to_view_cameras(cameras: Cameras, motion: RigidMotion) -> ViewCameras:
 def from_view_cameras(
     predicted: ViewCameras, given: Cameras, motion: RigidMotion, keep_lens: bool
 ) -> Cameras:
-    """Give PyTorch3D's cameras of the network's frame as ours, in the world.
+    """Return PyTorch3D's cameras of the network's frame as ours, in the world.
 
     Args:
         predicted: the cameras.
@@ -171,7 +172,7 @@ def from_view_cameras(
 
 
 def lens_of(fov: Float[Tensor, 'B C'], given: Cameras, keep_lens: bool) -> Cameras:
-    """Give cameras of these vertical fields of view (deg); see `from_view_cameras`."""
+    """Return cameras of these vertical fields of view (deg); see `from_view_cameras`."""
     # An angle that no camera has must not make a camera that no number describes.
     centred = centred_lens(fov.clamp(0.1, 179.0).deg2rad(), given)
     if not keep_lens:
@@ -303,7 +304,7 @@ class SmilifyRegressor(BodyRegressor):
         return self.cameras.known or None
 
     def use_cameras(self, names: Sequence[str]) -> None:
-        """Say which cameras the views of samples are, in order; at first those of the dataset.
+        """Return which cameras the views of samples are, in order; at first those of the dataset.
 
         Raises:
             UnknownNameError: one that the network does not know, with the near ones.
@@ -332,14 +333,14 @@ class SmilifyRegressor(BodyRegressor):
                 for body in bodies
             )
             if predicted is None:
-                found = self._single_view_cameras(bodies[-1], near, view_mask)
+                result = self._single_view_cameras(bodies[-1], near, view_mask)
             elif self.camera_use == 'given':
-                found = near
+                result = near
             else:
-                found = from_view_cameras(predicted, near, motion, self.camera_use == 'corrected')
-        found = replace(found, t=found.t * self.unit)
+                result = from_view_cameras(predicted, near, motion, self.camera_use == 'corrected')
+        result = replace(result, t=result.t * self.unit)
         frame = SceneFrame(torch.zeros_like(near.t[:, 0]), self.unit)
-        return Prediction(steps, found, frame, None)
+        return Prediction(steps, result, frame, None)
 
     def _resized(self, images: Float[Tensor, 'B C 3 H W']) -> Float[Tensor, 'B C 3 h w']:
         """Bring pictures to the network's size without smoothing, as SMILify does."""
@@ -360,7 +361,7 @@ class SmilifyRegressor(BodyRegressor):
     def _single_view_cameras(
         self, output: SmilifyOutput, given: Cameras, view_mask: Bool[Tensor, 'B C']
     ) -> Cameras:
-        """Give the cameras, that of the view that was looked at with the predicted field of view if asked for."""
+        """Return the cameras, that of the view that was looked at with the predicted field of view if asked for."""
         if self.camera_use == 'given':
             return given
         lens = lens_of(output.camera.fov.unsqueeze(1).expand(view_mask.shape), given, keep_lens=False)

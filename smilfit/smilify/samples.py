@@ -39,12 +39,12 @@ class WorldMaps:
 
     @classmethod
     def none(cls, count: int) -> 'WorldMaps':
-        """Give the maps of samples that have the session's world."""
+        """Return the maps of samples that have the session's world."""
         return cls(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)))
 
     @classmethod
     def from_canonical(cls, R: Float[np.ndarray, 'n 3 3'], t: Float[np.ndarray, 'n 3']) -> 'WorldMaps':
-        """Give the maps that `canonical_to_world_R`, `_t` state: x = diag(-1, -1, 1) (R y + t)."""
+        """Return the maps that `canonical_to_world_R`, `_t` state: x = diag(-1, -1, 1) (R y + t)."""
         return cls(TURN @ R, t @ TURN)
 
     def points(self, xyz: Float[np.ndarray, 'n P 3']) -> Float[np.ndarray, 'n P 3']:
@@ -61,7 +61,7 @@ class WorldMaps:
 def spread_of_cameras(
     R: Float[np.ndarray, 'n C 3 3'], t: Float[np.ndarray, 'n C 3'], mask: Bool[np.ndarray, 'n C']
 ) -> tuple[float, float]:
-    """Say how far cameras that should stand still move over a session: rad, and in shares of the rig's size."""
+    """Return how far cameras that should stand still move over a session: rad, and in shares of the rig's size."""
     turns, shifts = [0.0], [0.0]
     centres = -np.einsum('ncji,ncj->nci', R, t)
     size = max(float(np.abs(t[mask]).max(initial=0.0)), 1e-12)
@@ -110,12 +110,12 @@ class SampleTables:
     posed: Bool[np.ndarray, ' n']
 
     def labels_px(self, cameras: np.ndarray) -> Float[np.ndarray, 'n c J 2']:
-        """Give labels of some cameras in stored px as the file counts them, (x, y); 0 where not visible."""
+        """Return labels of some cameras in stored px as the file counts them, (x, y); 0 where not visible."""
         pixels = self.keypoints[:, cameras][..., ::-1] * self.side
         return np.where(self.visible(cameras)[..., None] > 0, pixels, 0.0)
 
     def visible(self, cameras: np.ndarray) -> Float[np.ndarray, 'n c J']:
-        """Give how sure the file is of labels of some cameras, 0 to 1."""
+        """Return how sure the file is of labels of some cameras, 0 to 1."""
         return np.clip(self.visibility[:, cameras], 0.0, 1.0)
 
 
@@ -135,12 +135,12 @@ def read_samples(file: h5py.File, path: Path, facts: SmilifyFacts) -> dict[str, 
         check_finite(t, 'auxiliary/canonical_to_world_t', path)
         maps = WorldMaps.from_canonical(R, t)
     sessions = np.array(facts.sessions, dtype=object)
-    found = {}
+    result = {}
     for name in dict.fromkeys(facts.sessions):
         rows = np.flatnonzero(sessions == name)
         rows = rows[np.argsort(facts.frames[rows], kind='stable')]
-        found[name] = _session_tables(path, facts, arrays, rows, maps)
-    return found
+        result[name] = _session_tables(path, facts, arrays, rows, maps)
+    return result
 
 
 def _read_arrays(file: h5py.File, path: Path, facts: SmilifyFacts) -> dict[str, np.ndarray]:
@@ -228,7 +228,7 @@ LEAST_POINTS = 4
 
 
 def known_poses(tables: SampleTables, body: BodyModelData | None, length_factor: float) -> KnownParams | None:
-    """Give the parameters of a session's samples; None where the file states none.
+    """Return the parameters of a session's samples; None where the file states none.
 
     Args:
         tables: the samples.
@@ -243,10 +243,10 @@ def known_poses(tables: SampleTables, body: BodyModelData | None, length_factor:
         return KnownParams({}, np.zeros(len(tables.rows), np.bool_), len(posed))
     sizes = {'J': body.n_joints, 'S': body.n_betas}
     values = {name: np.zeros((len(tables.rows), *PARAMETERS[name].row(sizes))) for name in PARAM_NAMES}
-    found, miss = _placed(tables, tables.poses[posed], SMIL(body).double(), posed, length_factor)
+    result, miss = _placed(tables, tables.poses[posed], SMIL(body).double(), posed, length_factor)
     known, good = np.zeros(len(tables.rows), np.bool_), miss <= MOST_MISS
     known[posed] = good
-    for name, value in found.items():
+    for name, value in result.items():
         values[name][posed[good]] = value[good]
     return KnownParams(values, known, int((~good).sum()))
 
@@ -269,18 +269,18 @@ def _placed(
     laid = procrustes(joints, points, weight)
     turned = torch.einsum('nij,nkj->nki', laid.rotation, joints)
     left = laid.scale[:, None, None] * turned + laid.translation[:, None] - points
-    middle = (weight.unsqueeze(-1) * points).sum(1, keepdim=True) / weight.sum(1)[:, None, None].clamp_min(1)
-    away, extent = ((weight * x.square().sum(-1)).sum(1) for x in (left, points - middle))
+    centre = (weight.unsqueeze(-1) * points).sum(1, keepdim=True) / weight.sum(1)[:, None, None].clamp_min(1)
+    away, extent = ((weight * x.square().sum(-1)).sum(1) for x in (left, points - centre))
     miss = (away / extent.clamp_min(1e-300)).sqrt()
     usable = laid.determined & (weight.sum(1) >= LEAST_POINTS)
     # The root turns about its own joint.
     root = joints[:, 0]
     turn_about = root - torch.einsum('nij,nj->ni', laid.rotation, root)
-    found = {
+    result = {
         'global_orient': rotmat_to_axis_angle(laid.rotation),
         'body_pose': pose,
         'betas': shape,
         'transl': laid.translation - laid.scale[:, None] * turn_about,
         'scale': laid.scale,
     }
-    return {n: v.numpy() for n, v in found.items()}, torch.where(usable, miss, torch.inf).numpy()
+    return {n: v.numpy() for n, v in result.items()}, torch.where(usable, miss, torch.inf).numpy()

@@ -60,19 +60,19 @@ CANONICAL = {
 
 
 def is_smilify(file: h5py.File, path: str | Path = '') -> bool:
-    """Say whether an open HDF5 file is one of SMILify's datasets, multi-view or single-view."""
+    """Check whether an open HDF5 file is one of SMILify's datasets, multi-view or single-view."""
     return is_multi_view(file, path) or is_single_view(file, path)
 
 
 def is_multi_view(file: h5py.File, path: str | Path = '') -> bool:
-    """Say whether an open HDF5 file is a SMILify multi-view dataset."""
+    """Check whether an open HDF5 file is a SMILify multi-view dataset."""
     with reading(path or file.filename, 'metadata'):
         stated = file['metadata'].attrs.get('is_multiview', False) if 'metadata' in file else False
     return isinstance(stated, (bool, np.bool_, int, np.integer)) and bool(stated) and KEYPOINTS in file
 
 
 def is_single_view(file: h5py.File, path: str | Path = '') -> bool:
-    """Say whether an open HDF5 file is a SMILify dataset of single images."""
+    """Check whether an open HDF5 file is a SMILify dataset of single images."""
     with reading(path or file.filename, 'images'):
         images = file.get('images')
         named = isinstance(images, h5py.Group) and ('image_jpeg' in images or 'rgb_jpeg' in images)
@@ -293,10 +293,10 @@ def read_single_views(file: h5py.File, path: Path) -> SingleViewTables:
     check_table(keypoints, 'keypoints_2d', Table('f', (None, None, 2)), {}, path)
     counts = dict(zip('NJ', keypoints['keypoints_2d'].shape))
     check_tables(keypoints, LABEL_TABLES, counts, path)
-    found = [name for name in IMAGE_TABLES if name in images]
-    if not found:
+    result = [name for name in IMAGE_TABLES if name in images]
+    if not result:
         refuse(path, 'images', f'hold one of {IMAGE_TABLES}', sorted(images))
-    check_table(images, found[0], Table('v', ('N',)), counts, path)
+    check_table(images, result[0], Table('v', ('N',)), counts, path)
     check_tables(auxiliary, {name: Table('t', ('N',), optional=True) for name in TEXTS}, counts, path)
     numbered = check_table(auxiliary, 'frame_idx', Table('i', ('N',), optional=True), counts, path)
     n = counts['N']
@@ -311,7 +311,7 @@ def read_single_views(file: h5py.File, path: Path) -> SingleViewTables:
         path=path,
         side=side,
         crop_mode=meta.text('crop_mode') if 'crop_mode' in meta else '',
-        image_table=f'images/{found[0]}',
+        image_table=f'images/{result[0]}',
         keypoints=np.where(visibility[..., None] > 0, xy[..., ::-1] * side, 0.0),
         visibility=visibility,
         sessions=texts.get('session_name', (path.stem,) * n),

@@ -45,10 +45,10 @@ def side_of_centred_axis(principal: float, side: int) -> int | None:
     s = side - 2 * principal
     if not 0 < s <= 4:
         return None
-    found = side / s
-    rounding = float(np.spacing(np.float32(principal))) / s * found
-    whole = round(found)
-    fits = abs(found - whole) < max(_WHOLE, rounding) and rounding < 0.25
+    result = side / s
+    rounding = float(np.spacing(np.float32(principal))) / s * result
+    whole = round(result)
+    fits = abs(result - whole) < max(_WHOLE, rounding) and rounding < 0.25
     return whole if fits and whole <= LARGEST_SIDE else None
 
 
@@ -210,7 +210,7 @@ class ImageReader:
         self._tables, self._handle = tuple(tables), Hdf5Handle(path)
 
     def read(self, row: int, slot: int) -> tuple[UInt8[np.ndarray, ' n'], UInt8[np.ndarray, 'H W 3']]:
-        """Give an image's bytes, and what they decode to (RGB).
+        """Return an image's bytes, and what they decode to (RGB).
 
         Raises:
             BadFileError: no image, one that is cut short, or of another size.
@@ -304,14 +304,14 @@ class SmilifySession(StoredSession):
         self.scales_unknown = tuple(n for n, v in zip(names, views) if not v.scale_known)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give labels of all samples, source px."""
+        """Return labels of all samples, source px."""
         seen = Keypoints2d(
             torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
         )
         return seen if names is None else seen.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
-        """Give 3D points of all samples in the session's world; None where there is none."""
+        """Return 3D points of all samples in the session's world; None where there is none."""
         if not self._confidence3d.any():
             return None
         seen = Keypoints3d(
@@ -320,11 +320,11 @@ class SmilifySession(StoredSession):
         return seen if names is None else seen.select(names)
 
     def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
-        """Give the parameters that the file knows; None where it knows none."""
+        """Return the parameters that the file knows; None where it knows none."""
         return self.poses
 
     def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
-        """Give the bytes of an image, looked through."""
+        """Return the bytes of an image, looked through."""
         data, _ = self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))
         return data
 
@@ -344,10 +344,10 @@ class SmilifySession(StoredSession):
 
     def _rig(self, tables: SampleTables, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         R, t = tables.R[:, used], tables.t[:, used]
-        turn, shift = spread_of_cameras(R, t, self.has_view)
-        if turn > STILL_RAD or shift > STILL_SHARE:
+        rotation, shift = spread_of_cameras(R, t, self.has_view)
+        if rotation > STILL_RAD or shift > STILL_SHARE:
             raise BadFileError(
-                f'{tables.path}: cameras of session {self.name} must stand still; they turn by {turn:.2g} rad and '
+                f'{tables.path}: cameras of session {self.name} must not move; they turn by {rotation:.2g} rad and '
                 f"move by {100 * shift:.2g} % of the rig's size. Were samples put into worlds of their own, without "
                 'canonical_to_world_R and _t? Make the file anew from the recording.'
             )
@@ -368,11 +368,11 @@ class SmilifySession(StoredSession):
 
 
 def _seen_columns(tables: SampleTables, lookup: dict[str, str], joint_names: Sequence[str]) -> dict[str, int]:
-    """Give the keypoints that the session has at all: model keypoint -> column; others were never labelled."""
+    """Return the keypoints that the session has at all: model keypoint -> column; others were never labelled."""
     seen = (tables.visible(np.arange(tables.slots.shape[1])) > 0).any((0, 1)) | tables.has_point.any(0)
-    found = dict(zip(joint_names, np.atleast_1d(seen).tolist()))
+    result = dict(zip(joint_names, np.atleast_1d(seen).tolist()))
     place = {name: j for j, name in enumerate(joint_names)}
-    return {model: place[joint] for model, joint in lookup.items() if found[joint]}
+    return {model: place[joint] for model, joint in lookup.items() if result[joint]}
 
 
 class SmilifyImages(StoredSession):
@@ -418,8 +418,8 @@ class SmilifyImages(StoredSession):
         self.confidence_thresholds = {CAMERA: 0.5}
         self._focal_known = focal_px is not None
         focal = FOCAL_PER_SIDE * side if focal_px is None else focal_px
-        middle = (side - 1) / 2
-        K = torch.tensor([[focal, 0, middle], [0, focal, middle], [0, 0, 1]], dtype=torch.float64)
+        centre = (side - 1) / 2
+        K = torch.tensor([[focal, 0, centre], [0, focal, centre], [0, 0, 1]], dtype=torch.float64)
         self.cameras = Cameras(
             (CAMERA,),
             K.expand(n, 1, 3, 3).contiguous(),
@@ -432,17 +432,17 @@ class SmilifyImages(StoredSession):
         self._entries = tuple(f'{tables.path.name}, image {i}' for i in rows)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give labels, stored px."""
+        """Return labels, stored px."""
         seen = Keypoints2d(
             torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
         )
         return seen if names is None else seen.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> None:
-        """Say that there are none."""
+        """Report that there are none."""
 
     def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
-        """Give the bytes of an image, looked through."""
+        """Return the bytes of an image, looked through."""
         return self._images.read(int(self._rows[sample]), 0)[0]
 
     def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:

@@ -53,33 +53,33 @@ class ChainCovariance:
         self.launch = Launch(problem, problem.n_frames, free_roles(problem))
         scalar = self.launch.types.scalar
         self.kernels, self.struct = spread_kernels(scalar), spread_struct(scalar)
-        chain, turn = self.launch.chain, hessian.turn.contiguous()
+        chain, rotation = self.launch.chain, hessian.turn.contiguous()
         chain.has_turns = 1
         chain.turn_gradient = self.launch.elements(torch.zeros_like(places), self.launch.types.vec3)
-        chain.turn_hessian = self.launch.elements(turn, self.launch.types.mat33)
+        chain.turn_hessian = self.launch.elements(rotation, self.launch.types.mat33)
         self._run(self.kernels.factorise, self._view(hessian, places)[0])
         self.spread = self._spread(places)
 
     def _spread(self, places: Tensor) -> TreeMatrices:
-        """Give the inverse's parts."""
+        """Return the inverse's parts."""
         b, j = places.shape[:2]
         shapes = (b, j, 6, 6), (b, j, 3, 3), (b, 3, 3)
-        found = TreeMatrices(*(places.new_empty(shape) for shape in shapes))
-        self._values, found = self._view(found, places)
+        result = TreeMatrices(*(places.new_empty(shape) for shape in shapes))
+        self._values, result = self._view(result, places)
         self._run(self.kernels.spread, self._values)
-        return found
+        return result
 
     def between(self, matrices: TreeMatrices) -> TreeMatrices:
-        """Give the parts of `H^-1 G H^-1`, G the matrices."""
+        """Return the parts of `H^-1 G H^-1`, G the matrices."""
         copies = TreeMatrices(
             *(x.clone(memory_format=torch.contiguous_format) for x in vars(matrices).values())
         )
-        view, found = self._view(copies)
+        view, result = self._view(copies)
         self._run(self.kernels.change, self._values, view)
-        return found
+        return result
 
     def follow(self, loads: Float[Tensor, 'B J 6 q']) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the motion that gives way to loads on twists about the root's place, column by column.
+        """Return the motion that gives way to loads on twists about the root's place, column by column.
 
         Returns:
             Twists (B, J, 6, q), turns (B, J, 3, q) and the place's (B, 3, q).

@@ -68,7 +68,7 @@ class ChainLeastSquares:
         return self.steps.follow(at.point, step.motion)
 
     def take(self, index: Int[Tensor, ' n']) -> 'ChainLeastSquares':
-        """Give the problem of some frames alone."""
+        """Return the problem of some frames alone."""
         return ChainLeastSquares(self.problem.take(index), self.coupled, self.processes)
 
     def total(self, values: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def _same_border(one: ChainLeastSquares, state: ChainState) -> ChainState:
 
 
 def _seen(problem: ChainProblem) -> Bool[Tensor, ' B']:
-    """Say in which frames something has a weight."""
+    """Report in which frames something has a weight."""
     weights = [w.flatten(1) for w in (problem.weights3d, problem.weights2d) if w is not None]
     return (torch.cat(weights, 1) > 0).any(1)
 

@@ -41,22 +41,22 @@ class ChainMotion(_Rows):
 
     @property
     def velocity(self) -> Float[Tensor, 'B J 3']:
-        """Give the velocity of the joints' places."""
+        """Return the velocity of the joints' places."""
         return self._kind(0)
 
     @property
     def angular(self) -> Float[Tensor, 'B J 3']:
-        """Give the angular velocity of the joints' frames, the sum of the turns from the root."""
+        """Return the angular velocity of the joints' frames, the sum of the turns from the root."""
         return self._kind(1)
 
     @property
     def turns(self) -> Float[Tensor, 'B J 3']:
-        """Give the turns of every joint against its parent, rad."""
+        """Return the turns of every joint against its parent, rad."""
         return self._kind(2)
 
     @property
     def transl(self) -> Float[Tensor, 'B 3']:
-        """Give the root's translation."""
+        """Return the root's translation."""
         return self.rows[:, -1]
 
     def no_turn_beyond(self, longest: float) -> 'ChainMotion':
@@ -72,39 +72,39 @@ class ChainLoads(_Rows):
 
     @property
     def force(self) -> Float[Tensor, 'B J 3']:
-        """Give the forces on the joints' places."""
+        """Return the forces on the joints' places."""
         return self._kind(0)
 
     @property
     def moment(self) -> Float[Tensor, 'B J 3']:
-        """Give the moments on the joints' frames."""
+        """Return the moments on the joints' frames."""
         return self._kind(1)
 
     @property
     def torque(self) -> Float[Tensor, 'B J 3']:
-        """Give the torques on the joints' own turns."""
+        """Return the torques on the joints' own turns."""
         return self._kind(2)
 
     @property
     def transl(self) -> Float[Tensor, 'B 3']:
-        """Give the load on the root's translation alone."""
+        """Return the load on the root's translation alone."""
         return self.rows[:, -1]
 
     def with_force(self, force: Float[Tensor, 'B J 3']) -> 'ChainLoads':
         """Add forces on the joints."""
-        found = ChainLoads(self.rows.clone(), self.border)
-        found.force.add_(force)
-        return found
+        result = ChainLoads(self.rows.clone(), self.border)
+        result.force.add_(force)
+        return result
 
     def power(self, motion: ChainMotion) -> Float[Tensor, ' B']:
-        """Give the power of every frame but that of a shared border, in float64."""
+        """Return the power of every frame but that of a shared border, in float64."""
         own = (self.rows * motion.rows).sum((1, 2), dtype=torch.float64)
         if motion.border.ndim == 1:
             return own
         return own + (self.border * motion.border).sum(1, dtype=torch.float64)
 
     def border_power(self, motion: ChainMotion) -> Float[Tensor, '']:
-        """Give the power of a border that all frames share."""
+        """Return the power of a border that all frames share."""
         return (self.border * motion.border).sum(dtype=torch.float64)
 
 

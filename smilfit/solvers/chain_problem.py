@@ -33,7 +33,7 @@ class ChainState:
     coefficients: Float[Tensor, 'B S']
 
     def take(self, index: Int[Tensor, ' n']) -> 'ChainState':
-        """Give some frames."""
+        """Return some frames."""
         return ChainState(*(v.index_select(0, index) for v in vars(self).values()))
 
     def put(self, index: Int[Tensor, ' n'], part: 'ChainState') -> 'ChainState':
@@ -167,24 +167,24 @@ class ChainProblem:
         return 0 if self.xy is None else self.xy.shape[1]
 
     def take(self, index: Int[Tensor, ' n']) -> 'ChainProblem':
-        """Give the problem of some frames alone."""
-        found = {name: getattr(self, name) for name in _BY_FRAME}
+        """Return the problem of some frames alone."""
+        result = {name: getattr(self, name) for name in _BY_FRAME}
         several = {
             name: v.index_select(0, index)
-            for name, v in found.items()
+            for name, v in result.items()
             if v is not None
             and (v.shape[0] == self.n_frames and (name in _ALWAYS_BY_FRAME or self.n_frames > 1))
         }
         return replace(self, start=self.start.take(index), **several)
 
     def floats(self) -> dict[str, Tensor]:
-        """Give all float tensors by name."""
-        found = {f'start.{f.name}': getattr(self.start, f.name) for f in fields(self.start)}
+        """Return all float tensors by name."""
+        result = {f'start.{f.name}': getattr(self.start, f.name) for f in fields(self.start)}
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, Tensor) and f.name not in _NOT_FLOATS:
-                found[f.name] = value
-        return found
+                result[f.name] = value
+        return result
 
     def _check_groups(self) -> None:
         for group in (_SEEN_3D, _SEEN_2D):

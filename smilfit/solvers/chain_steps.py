@@ -111,7 +111,7 @@ class ChainSteps:
         return ChainFactor(self, energy)
 
     def follow(self, state: ChainState, motion: ChainMotion) -> ChainState:
-        """Give the state after a motion: `R_j <- exp(G_parent^T turn_j) R_j`, the rest is added."""
+        """Return the state after a motion: `R_j <- exp(G_parent^T turn_j) R_j`, the rest is added."""
         from smilfit.solvers.warp_launch import own_state
 
         self.buffers['answer'].copy_(motion.rows)
@@ -179,7 +179,7 @@ class ChainFactor:
             self._factorise_shared()
 
     def gradient(self) -> ChainLoads:
-        """Give the energy's gradient; of a shared border its sum over all frames."""
+        """Return the energy's gradient; of a shared border its sum over all frames."""
         s = self.steps
         border = s.buffers['gradient_border'][:, : s.launch.n_border]
         if s.shared:
@@ -187,20 +187,20 @@ class ChainFactor:
         return ChainLoads(s.buffers['gradient'].clone(), border.clone())
 
     def solve(self, loads: ChainLoads) -> ChainMotion:
-        """Give the motion that answers loads."""
+        """Return the motion that answers loads."""
         if not self.steps.shared:
             return self._solve(loads.rows, loads.border, 0.0, float('inf'))
         return self._solve(loads.rows, 0.0, loads.border.double(), float('inf'))
 
     def step(self) -> ChainStep:
-        """Give the damped Newton step; joints turn by `LONGEST_TURN` at most."""
+        """Return the damped Newton step; joints turn by `LONGEST_TURN` at most."""
         s = self.steps
         border = s.buffers['gradient_border'][:, : s.launch.n_border]
         motion = self._solve(-s.buffers['gradient'], -border, 0.0, LONGEST_TURN)
         return ChainStep(motion, s.buffers['predicted'].clone())
 
     def predicted_reduction(self, loads: ChainLoads, motion: ChainMotion) -> Float[Tensor, ' B']:
-        """Give the quadratic model's reduction by a motion that answers loads, the negative gradient.
+        """Return the quadratic model's reduction by a motion that answers loads, the negative gradient.
 
         It is `loads . m / 2 + m . D m` with the damping D, also where couplings between frames are in the
         system. Of a shared border's part every frame has the same share.
@@ -209,11 +209,11 @@ class ChainFactor:
         s.buffers['answer'].copy_(motion.rows)
         s.fill_border(motion.border)
         s.solve(DAMPING, 0.0)
-        found = 0.5 * loads.power(motion) + s.buffers['predicted']
+        result = 0.5 * loads.power(motion) + s.buffers['predicted']
         if s.shared:
             damping = (self._border_damping * motion.border.square()).sum()
-            found = found + (0.5 * loads.border_power(motion) + damping) / self._n_frames
-        return found.to(motion.rows)
+            result = result + (0.5 * loads.border_power(motion) + damping) / self._n_frames
+        return result.to(motion.rows)
 
     def _solve(self, rows: Tensor, border: Any, together: Any, longest: float) -> ChainMotion:
         """Answer loads, those on the border by frame and on a shared one together."""

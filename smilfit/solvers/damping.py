@@ -42,7 +42,7 @@ class DampingPolicy:
     loosest: float = 1.9
 
     def rounding(self, dtype: torch.dtype) -> float:
-        """Give the share of an energy below which a predicted reduction is rounding."""
+        """Return the share of an energy below which a predicted reduction is rounding."""
         return self.digits * torch.finfo(dtype).eps
 
 
@@ -54,7 +54,7 @@ LONGEST_TURN = 1.5
 def accepted(
     actual_reduction: Float[Tensor, ' B'], energy: Float[Tensor, ' B'], active: Bool[Tensor, ' B']
 ) -> Bool[Tensor, ' B']:
-    """Say which frames take their step: those whose energy is finite and did not rise."""
+    """Return which frames take their step: those whose energy is finite and did not rise."""
     return (actual_reduction >= 0) & energy.isfinite() & active
 
 
@@ -65,14 +65,14 @@ def next_damping(
     accept: Bool[Tensor, ' B'],
     quality: Float[Tensor, ' B'],
 ) -> tuple[Float[Tensor, ' B'], Float[Tensor, ' B']]:
-    """Give the damping of the next step, and the factor after its rejection.
+    """Return the damping of the next step, and the factor after its rejection.
 
     `quality` is the actual over the predicted reduction.
     """
     easier = damping * (1 - (2 * quality.clamp(0, 1) - 1) ** 3).clamp_min(policy.best)
     harder = damping.clamp_min(policy.least_rejected) * growth
-    found = torch.where(accept, easier, harder).clamp(policy.least, policy.most)
-    return found, torch.where(accept, torch.full_like(growth, policy.rejected), 2 * growth)
+    result = torch.where(accept, easier, harder).clamp(policy.least, policy.most)
+    return result, torch.where(accept, torch.full_like(growth, policy.rejected), 2 * growth)
 
 
 def remaining_reduction(
@@ -98,7 +98,7 @@ def ended(
     predicted_reduction: Float[Tensor, ' B'],
     ftol: float,
 ) -> tuple[Bool[Tensor, ' B'], Bool[Tensor, ' B']]:
-    """Say which frames have converged, and which have stalled.
+    """Return which frames have converged, and which have stalled.
 
     Converged: a step that was hardly damped gained little and left little, or a rejected one could gain no more than
     rounding.

@@ -36,7 +36,7 @@ class _Losses:
         self._known: Tensor | None = None
 
     def closure(self) -> Tensor:
-        """Give torch's optimiser the loss, in units of the start, with gradients."""
+        """Return torch's optimiser the loss, in units of the start, with gradients."""
         loss = self._evaluate(True) if self._known is None else self._known
         self._known = None
         return self.unit * loss

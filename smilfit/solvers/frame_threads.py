@@ -39,7 +39,7 @@ class FrameThreads:
 
 
 def threads_for(n_frames: int, threads: int | None = None) -> int:
-    """Say on how many threads so many frames are worked on: at most as many as torch has, unless it is said."""
+    """Report on how many threads so many frames are worked on: at most as many as torch has, unless it is said."""
     if threads is not None:
         return max(1, min(threads, n_frames))
     return max(1, min(torch.get_num_threads(), n_frames // FRAMES_A_THREAD))

@@ -27,19 +27,19 @@ class LeastSquares(Protocol):
     processes: Processes
 
     def evaluate(self, point: Any, robust_scale: float = 1.0) -> Any:
-        """Give an evaluation with `point` and `energy` (B,)."""
+        """Return an evaluation with `point` and `energy` (B,)."""
 
     def step(self, at: Any, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Any:
-        """Give a step with `predicted_reduction` (B,) of the energy by the quadratic model.
+        """Return a step with `predicted_reduction` (B,) of the energy by the quadratic model.
 
         `n_together` says how many frames all processes still work on.
         """
 
     def moved(self, at: Any, step: Any) -> Any:
-        """Give the point after a step."""
+        """Return the point after a step."""
 
     def take(self, index: Int[Tensor, ' n']) -> 'LeastSquares':
-        """Give the problem of some frames alone; only asked of one that is not coupled."""
+        """Return the problem of some frames alone; only asked of one that is not coupled."""
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over the frames that hang together: those of all processes, or of this one."""

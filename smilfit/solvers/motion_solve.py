@@ -42,7 +42,7 @@ class CarriedPoints:
     arm: Float[Tensor, 'B M 3']
 
     def velocity(self, motion: ChainMotion) -> Float[Tensor, 'B N 3']:
-        """Give the points' velocity."""
+        """Return the points' velocity."""
         turned = torch.linalg.cross(motion.angular.index_select(1, self.joint), self.arm)
         rows = self.share.unsqueeze(-1) * (turned + motion.velocity.index_select(1, self.joint))
         return torch.zeros_like(self.places).index_add_(1, self.point, rows)
@@ -68,9 +68,9 @@ class CarriedPoints:
         gradient.index_add_(1, self.joint, torch.cat((torch.linalg.cross(self.arm, rows), rows), -1))
         weight = (self.share * curvature.index_select(1, self.point))[..., None, None]
         # v = v_j + o x arm = [-[arm]x, 1] (o, v_j)
-        turn = -skew(self.arm)
-        eye = torch.eye(3, dtype=turn.dtype, device=turn.device)
-        slope = torch.cat((turn, eye.expand_as(turn)), -1)
+        rotation = -skew(self.arm)
+        eye = torch.eye(3, dtype=rotation.dtype, device=rotation.device)
+        slope = torch.cat((rotation, eye.expand_as(rotation)), -1)
         hessian.index_add_(1, self.joint, weight * (slope.transpose(-1, -2) @ slope))
 
 
@@ -96,30 +96,30 @@ class MotionCoupling:
             raise ValueError(f'MotionCoupling: order must be 1 or 2; got {self.order}.')
 
     def differences(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
-        """Give the backward differences; 0 in the first frames."""
+        """Return the backward differences; 0 in the first frames."""
         return sum(c * _later(places, k) for k, c in enumerate(DIFFERENCES[self.order])) * self._there(places)
 
     def energy(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, ' B']:
-        """Give the energy of every difference at its last frame."""
+        """Return the energy of every difference at its last frame."""
         return (self.weight * self.differences(places).square().sum(-1)).sum(1)
 
     def gradient(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
-        """Give the energy's derivative by the places, `2 D' W D x`."""
+        """Return the energy's derivative by the places, `2 D' W D x`."""
         weighted = 2 * self.weight.unsqueeze(-1) * self.differences(places)
         return sum(c * _earlier(weighted, k) for k, c in enumerate(DIFFERENCES[self.order]))
 
     def band(self, distance: int) -> Float[Tensor, 'B N']:
-        """Give the hessian of a frame's places with those so many frames later, the same for all axes."""
+        """Return the hessian of a frame's places with those so many frames later, the same for all axes."""
         weight, c = 2 * self.weight * self._there(self.weight), DIFFERENCES[self.order]
         return sum(c[k] * c[k - distance] * _earlier(weight, k) for k in range(distance, self.order + 1))
 
     def _there(self, like: Tensor) -> Tensor:
-        there = torch.arange(len(like), device=like.device) >= self.order
-        return there.to(like).view(-1, *[1] * (like.ndim - 1))
+        valid = torch.arange(len(like), device=like.device) >= self.order
+        return valid.to(like).view(-1, *[1] * (like.ndim - 1))
 
 
 def motion_quadratic(couplings: Sequence[MotionCoupling], places: Float[Tensor, 'B J 3']) -> ChainQuadratic:
-    """Give the gradient of the couplings and their curvature's part that is diagonal in time, for `factorise`.
+    """Return the gradient of the couplings and their curvature's part that is diagonal in time, for `factorise`.
 
     Args:
         couplings: the terms.
@@ -158,20 +158,20 @@ def solve_motion(
     """
     bands = [(points, _bands_between(some)) for points, some in _by_points(couplings)]
     direction = factor.solve(loads)
-    found, residual, applied = direction.plus(direction, -1.0), loads, loads
+    result, residual, applied = direction.plus(direction, -1.0), loads, loads
     start = square = _power(factor, residual, direction)
     for i in range(n_iter):
         if square <= tolerance**2 * start:
-            return found, i
+            return result, i
         product = _with_bands(applied, bands, direction)
         length = square / _power(factor, product, direction)
-        found = found.plus(direction, length)
+        result = result.plus(direction, length)
         residual = residual.plus(product, -length)
         answer = factor.solve(residual)
         before, square = square, _power(factor, residual, answer)
         direction = answer.plus(direction, square / before)
         applied = residual.plus(applied, square / before)
-    return found, n_iter
+    return result, n_iter
 
 
 def _by_points(
@@ -179,8 +179,8 @@ def _by_points(
 ) -> list[tuple[CarriedPoints | None, list[MotionCoupling]]]:
     """Gather the couplings of the same places."""
     joints = [c for c in couplings if c.points is None]
-    found: list[tuple[CarriedPoints | None, list[MotionCoupling]]] = [(None, joints)] if joints else []
-    return found + [(c.points, [c]) for c in couplings if c.points is not None]
+    result: list[tuple[CarriedPoints | None, list[MotionCoupling]]] = [(None, joints)] if joints else []
+    return result + [(c.points, [c]) for c in couplings if c.points is not None]
 
 
 def _bands_between(couplings: Sequence[MotionCoupling]) -> list[Float[Tensor, 'B N 1']]:
@@ -193,16 +193,16 @@ def _with_bands(
     loads: ChainLoads, bands: Sequence[tuple[CarriedPoints | None, Sequence[Tensor]]], motion: ChainMotion
 ) -> ChainLoads:
     """Add the product of what lies between frames and a motion."""
-    found = ChainLoads(loads.rows.clone(), loads.border)
+    result = ChainLoads(loads.rows.clone(), loads.border)
     for points, between in bands:
         if points is None:
-            _add_bands(found.force, between, motion.velocity)
+            _add_bands(result.force, between, motion.velocity)
         else:
             velocity = points.velocity(motion)
             force = torch.zeros_like(velocity)
             _add_bands(force, between, velocity)
-            points.add_loads(found, force)
-    return found
+            points.add_loads(result, force)
+    return result
 
 
 def _add_bands(force: Tensor, bands: Sequence[Tensor], velocity: Tensor) -> None:

@@ -63,11 +63,11 @@ class Heartbeat:
             thread.join(self.interval_s)
 
     def silent(self) -> list[int]:
-        """Give the ranks that miss their beats, waiting for a few where all were heard just now."""
+        """Return the ranks that miss their beats, waiting for a few where all were heard just now."""
         for _ in range(3 * SUSPECTED):
-            found = self._silent_for(SUSPECTED)
-            if found:
-                return found
+            result = self._silent_for(SUSPECTED)
+            if result:
+                return result
             self._stopped.wait(self.interval_s)
         return self._silent_for(SUSPECTED)
 
@@ -107,7 +107,7 @@ class Heartbeat:
 
 
 def gone_sentence(ranks: Sequence[int], how: str) -> str:
-    """Say that processes are gone, and what to do."""
+    """Report that processes are gone, and what to do."""
     who = f'rank {", ".join(map(str, ranks))}' if ranks else 'rank unknown'
     return (
         f'Processes: a process of this run is gone ({who}): {how}. Look at its messages and its machine, and give '
@@ -145,10 +145,10 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
                 f'--launcher {launcher}: {source} must be set in the environment; it is not. '
                 f'Start the processes with {start}.'
             )
-    found = {name: environment[source] for name, source in names.items()}
-    found['MASTER_PORT'] = environment.get('MASTER_PORT', _DEFAULT_PORT)
+    result = {name: environment[source] for name, source in names.items()}
+    result['MASTER_PORT'] = environment.get('MASTER_PORT', _DEFAULT_PORT)
     if 'MASTER_ADDR' in environment:
-        found['MASTER_ADDR'] = environment['MASTER_ADDR']
+        result['MASTER_ADDR'] = environment['MASTER_ADDR']
     elif launcher == 'slurm' and 'SLURM_NODELIST' in environment:
         hosts = subprocess.run(
             ['scontrol', 'show', 'hostnames', environment['SLURM_NODELIST']],
@@ -156,10 +156,10 @@ def rank_environment(launcher: str, environment: Mapping[str, str]) -> dict[str,
             capture_output=True,
             text=True,
         )
-        found['MASTER_ADDR'] = hosts.stdout.split()[0]
+        result['MASTER_ADDR'] = hosts.stdout.split()[0]
     else:
-        found['MASTER_ADDR'] = '127.0.0.1'
-    return found
+        result['MASTER_ADDR'] = '127.0.0.1'
+    return result
 
 
 @contextmanager
@@ -210,7 +210,7 @@ def process_group(
 
 
 def _of_connections(error: Exception) -> bool:
-    """Say whether an error is of talking with other processes."""
+    """Check whether an error is of talking with other processes."""
     words = ('peer', 'gloo', 'onnection', 'NCCL', 'imed out', 'roken pipe')
     return isinstance(error, (ConnectionError, dist.DistError)) or any(w in str(error) for w in words)
 

@@ -27,7 +27,7 @@ class Processes:
         return items
 
     def share(self, n: int) -> slice:
-        """Give this process's part of n rows: contiguous, and as equal as can be."""
+        """Return this process's part of n rows: contiguous, and as equal as can be."""
         return slice(self.rank * n // self.count, (self.rank + 1) * n // self.count)
 
 
@@ -71,7 +71,7 @@ class DistributedProcesses(Processes):
 
 @contextmanager
 def _all_there() -> Iterator[None]:
-    """Say in words that another process does not take part any more."""
+    """Describe in words that another process does not take part any more."""
     try:
         yield
     except RuntimeError as error:

@@ -151,12 +151,12 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
         square = square_row() + last
         w.thin[slot, square, last] = w.thin[slot, square, last] + wp.dot(arm, p)
     else:
-        turn = w.mats[slot, world_row(c, side) + j] * wp.exp(w.nums[slot, scale_row(c, side)])
+        rotation = w.mats[slot, world_row(c, side) + j] * wp.exp(w.nums[slot, scale_row(c, side)])
         for m in range(first, end):
             i = c.chunk[m]
             mask = c.scale_mask[i]
             ex, ey, ez = times(
-                turn, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i]
+                rotation, c.part_columns[n, 0, i], c.part_columns[n, 1, i], c.part_columns[n, 2, i]
             )
             ex, ey, ez = ex + arm[0] * mask, ey + arm[1] * mask, ez + arm[2] * mask
             px, py, pz = times(curvature, ex, ey, ez)

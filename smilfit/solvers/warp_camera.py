@@ -42,7 +42,7 @@ def through_lens(seen: Any, frame: int, camera: int, place: Any, by_u: Any, by_v
 @no_type_check
 @wp.func
 def project(c: Any, seen: Any, frame: int, camera: int, x: Any):
-    """Give the image of a world point in px and the rows of its derivative."""
+    """Return the image of a world point in px and the rows of its derivative."""
     # One row of cameras serves all frames.
     rotation = seen.rotation[wp.min(frame, seen.rotation.shape[0] - 1), camera]
     p = rotation * x + seen.translation[wp.min(frame, seen.translation.shape[0] - 1), camera]

@@ -14,7 +14,7 @@ from smilfit.solvers.damping import DAMPING, DampingPolicy
 
 
 def warp_available() -> bool:
-    """Tell whether warp is installed."""
+    """Check whether warp is installed."""
     return find_spec('warp') is not None
 
 

@@ -56,7 +56,7 @@ def at_place(d: Any, a: Any, b: Any, c: Any):
 @no_type_check
 @wp.func
 def arm_of(c: Any, w: Any, slot: int, j: int):
-    """Give a joint's place from its parent's; of the root nothing."""
+    """Return a joint's place from its parent's; of the root nothing."""
     place = place_row(c, 0)
     if j == 0:
         return w.vecs[slot, place] * type(c.ftol)(0.0)
@@ -66,7 +66,7 @@ def arm_of(c: Any, w: Any, slot: int, j: int):
 @no_type_check
 @wp.func
 def from_above(c: Any, s: Any, w: Any, frame: int, j: int):
-    """Give the covariance of a joint's twist, or its change, before the joint turns."""
+    """Return the covariance of a joint's twist, or its change, before the joint turns."""
     if j == 0:
         zero = scaled_identity(type(c.ftol)(0.0))
         return zero, zero, type(c.ftol)(1.0) * s.place[frame]
@@ -100,7 +100,7 @@ def factorise_hessian(c: Any, h: Any, w: Any, frame: int):
 @no_type_check
 @wp.func
 def spread_frame(c: Any, s: Any, w: Any, frame: int):
-    """Give the covariances, from the root on."""
+    """Return the covariances, from the root on."""
     half, jn = type(c.ftol)(0.5), c.n_joints
     root = w.vecs[frame, place_row(c, 0)]
     one = scaled_identity(type(c.ftol)(1.0))
@@ -243,11 +243,11 @@ def answer_columns(c: Any, rows: Any, turns: Any, places: Any, w: Any, frame: in
         for j in range(jn):
             omega = w.vecs[frame, 3 * jn + j]
             v = w.vecs[frame, 4 * jn + j] + wp.cross(omega, root - w.vecs[frame, place + j])
-            turn = w.vecs[frame, j]
+            rotation = w.vecs[frame, j]
             for k in range(3):
                 rows[frame, j, k, i] = omega[k]
                 rows[frame, j, 3 + k, i] = v[k]
-                turns[frame, j, k, i] = turn[k]
+                turns[frame, j, k, i] = rotation[k]
         shift = w.vecs[frame, transl_row(c, 2)]
         for k in range(3):
             places[frame, k, i] = shift[k]

@@ -121,7 +121,7 @@ def gather(c: Any, w: Any, slot: int, side: int):
 @no_type_check
 @wp.func
 def parent_turn(c: Any, w: Any, slot: int, side: int, j: int):
-    """Give the world rotation of a joint's parent."""
+    """Return the world rotation of a joint's parent."""
     if j == 0:
         return scaled_identity(type(c.ftol)(1.0))
     return w.mats[slot, world_row(c, side) + c.parents[j]]
@@ -137,14 +137,14 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
     if c.has_priors == 1:
         weight = c.pose_weight[j]
         if c.has_limits == 1 or weight > zero:
-            turn = parent_turn(c, w, slot, side, j)
+            rotation = parent_turn(c, w, slot, side, j)
             theta = w.vecs[slot, angle_row(c, side) + j]
-            gradient = weight * (turn * theta)
-            hold = weight * angle_curvature(turn * theta)
+            gradient = weight * (rotation * theta)
+            hold = weight * angle_curvature(rotation * theta)
             if c.has_limits == 1:
                 over = beyond_angles(c, theta, j)
                 if wp.dot(over, over) > zero:
-                    axes = limit_axes(c, theta, over, turn, j)
+                    axes = limit_axes(c, theta, over, rotation, j)
                     hold = hold + c.limit_weight * (wp.transpose(axes) * axes)
                     gradient = gradient + c.limit_weight * (wp.transpose(axes) * over)
     if c.has_turns == 1:
@@ -179,14 +179,14 @@ def pass_border(
     up = wp.int32(0)
     if j > 0:
         up = c.chunk_start[c.parents[j]]
-    turn = parent_turn(c, w, slot, side, j) * size
+    rotation = parent_turn(c, w, slot, side, j) * size
     first = c.chunk_start[j]
     for n in range(first, c.chunk_start[j + 1]):
         i = c.chunk[n]
         mask = c.scale_mask[i]
         ex, ey, ez = d[0] * mask, d[1] * mask, d[2] * mask
         if c.has_columns == 1:
-            bx, by, bz = times(turn, c.columns[j, 0, i], c.columns[j, 1, i], c.columns[j, 2, i])
+            bx, by, bz = times(rotation, c.columns[j, 0, i], c.columns[j, 1, i], c.columns[j, 2, i])
             ex, ey, ez = ex + bx, ey + by, ez + bz
         write_rows(w, slot, wide_row(3, n), ex, ey, ez)
         tx, ty, tz = read_rows(w, slot, wide_row(0, n))
@@ -256,7 +256,7 @@ def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
     size = wp.exp(w.nums[slot, scale_row(c, side)])
     for up in range(jn):
         j = jn - 1 - up
-        turn = w.mats[slot, j]
+        rotation = w.mats[slot, j]
         mixed = w.mats[slot, jn + j]
         shift = w.mats[slot, 2 * jn + j]
         mixed_before = mixed
@@ -268,15 +268,15 @@ def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
             w.nums[slot, 2 * jn + j] = stiff
             hold = held + scaled_identity(stiff)
             if c.roles[j] == MOVES:
-                inverse = inverse_spd(turn + hold)
-                keep, keep_mixed = inverse * turn, inverse * mixed
+                inverse = inverse_spd(rotation + hold)
+                keep, keep_mixed = inverse * rotation, inverse * mixed
                 w.mats[slot, j] = keep
                 w.mats[slot, jn + j] = keep_mixed
                 w.mats[slot, 2 * jn + j] = inverse
                 shift = shift - wp.transpose(mixed) * keep_mixed
                 left = hold * keep
                 # The exact one is symmetric; rounding is not.
-                turn = half * (left + wp.transpose(left))
+                rotation = half * (left + wp.transpose(left))
                 mixed = hold * keep_mixed
             else:
                 w.mats[slot, 2 * jn + j] = inverse_spd(hold)
@@ -287,6 +287,6 @@ def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
         if c.n_border > 0:
             pass_border(c, w, slot, side, j, d, size, mixed_before, mixed, shift, hold)
         if j > 0:
-            hand_on(c, w, slot, j, c.parents[j], d, turn, mixed, shift)
+            hand_on(c, w, slot, j, c.parents[j], d, rotation, mixed, shift)
         else:
             eliminate_root(c, w, slot, mu, shift)

@@ -19,7 +19,7 @@ MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
 @no_type_check
 @wp.func
 def widening(c: Any, iteration: int):
-    """Give the factor on robust sigmas in an iteration."""
+    """Return the factor on robust sigmas in an iteration."""
     if iteration < c.n_graduation:
         return c.graduation[iteration]
     return type(c.ftol)(1.0)
@@ -47,19 +47,19 @@ def propose(c: Any, w: Any, slot: int, side: int, mu: Any):
 @no_type_check
 @wp.func
 def next_damping(c: Any, accept: bool, mu: Any, growth: Any, quality: Any):
-    """Give the next step's damping; `damping.next_damping` is its twin."""
+    """Return the next step's damping; `damping.next_damping` is its twin."""
     one, two = type(mu)(1.0), type(mu)(2.0)
-    found = wp.max(mu, c.policy.least_rejected) * growth
+    result = wp.max(mu, c.policy.least_rejected) * growth
     if accept:
         q = two * wp.clamp(quality, type(mu)(0.0), one) - one
-        found = mu * wp.max(one - q * q * q, c.policy.best)
-    return wp.clamp(found, c.policy.least, c.policy.most)
+        result = mu * wp.max(one - q * q * q, c.policy.best)
+    return wp.clamp(result, c.policy.least, c.policy.most)
 
 
 @no_type_check
 @wp.func
 def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, predicted: Any) -> bool:
-    """Say whether a frame has converged; `damping.ended` is its twin."""
+    """Check whether a frame has converged; `damping.ended` is its twin."""
     if accept:
         one = type(mu)(1.0)
         quality = wp.clamp(reduction / wp.max(predicted, type(mu)(1e-30)), one, c.policy.loosest)

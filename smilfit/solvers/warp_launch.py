@@ -213,15 +213,15 @@ class Launch:
             below = [{(self.n_border - 1) // LANES} if p.fit_scale else set() for _ in whole]
             if c.has_dirs == 1:
                 c.dirs_start, c.dirs_chunk = self._lists(_touched(p.bone_dirs))
-                for found, own in zip(below, _touched(p.bone_dirs[..., p.fit_coefficients])):
-                    found.update(own)
+                for result, own in zip(below, _touched(p.bone_dirs[..., p.fit_coefficients])):
+                    result.update(own)
             if c.has_part_columns == 1:
                 parts = _touched(p.point_dirs.flatten(0, 1)[..., p.fit_coefficients])
                 for j, own in zip(p.point_joint.flatten().tolist(), parts):
                     below[j].update(own)
             for j, parent in reversed(list(enumerate(p.parents.tolist()))[1:]):
                 below[parent] |= below[j]
-            self._below = self._lists([sorted(found) for found in below])
+            self._below = self._lists([sorted(result) for result in below])
         self.use_chunks(False)
 
     def _lists(self, lists: Sequence[Sequence[int]]) -> tuple[wp.array, wp.array]:
@@ -259,13 +259,13 @@ class Launch:
 
     def _border_precision(self) -> Tensor:
         p, fitted = self.problem, self.problem.fit_coefficients
-        found = torch.zeros(self.n_border, self.n_border, dtype=self.dtype, device=self.torch_device)
+        result = torch.zeros(self.n_border, self.n_border, dtype=self.dtype, device=self.torch_device)
         if p.coefficient_precision is not None:
             n = self.n_border - int(p.fit_scale)
-            found[:n, :n] = p.coefficient_precision.detach()[fitted][:, fitted]
+            result[:n, :n] = p.coefficient_precision.detach()[fitted][:, fitted]
         if p.fit_scale:
-            found[-1, -1] = p.log_scale_weight
-        return found
+            result[-1, -1] = p.log_scale_weight
+        return result
 
     def _seen(self) -> object:
         p, t = self.problem, self.types
@@ -332,7 +332,7 @@ def free_roles(problem: ChainProblem) -> Tensor:
 
 
 def joint_roles(problem: ChainProblem) -> Tensor:
-    """Say of every joint whether it is fixed, moves points by turning, or turns without moving any."""
+    """Report on every joint whether it is fixed, moves points by turning, or turns without moving any."""
     parents, free = problem.parents.tolist(), problem.free_joints.tolist()
     carries, turns = [False] * len(parents), [False] * len(parents)
     apart = (problem.point_offset.detach() != 0).any(-1).any(0)
@@ -345,13 +345,13 @@ def joint_roles(problem: ChainProblem) -> Tensor:
     for j in range(len(parents) - 1, 0, -1):
         if carries[j]:
             carries[parents[j]] = turns[parents[j]] = True
-    roles = [(MOVES if turn else TURNS_NOTHING) if f else FIXED for f, turn in zip(free, turns)]
+    roles = [(MOVES if rotation else TURNS_NOTHING) if f else FIXED for f, rotation in zip(free, turns)]
     return torch.tensor(roles, dtype=torch.int32)
 
 
 def _touched(dirs: Tensor) -> list[list[int]]:
-    """Give of every row (N, 3, S) the chunks of columns that are not all zero."""
-    found = [set() for _ in dirs]
+    """Return of every row (N, 3, S) the chunks of columns that are not all zero."""
+    result = [set() for _ in dirs]
     for row, column in (dirs.detach() != 0).any(1).nonzero().tolist():
-        found[row].add(column // LANES)
-    return [sorted(x) for x in found]
+        result[row].add(column // LANES)
+    return [sorted(x) for x in result]

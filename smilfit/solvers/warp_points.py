@@ -65,7 +65,7 @@ def see_in_space(c: Any, seen: Any, frame: int, k: int, x: Any, narrow: Any):
 @no_type_check
 @wp.func
 def see_in_image(c: Any, seen: Any, frame: int, camera: int, k: int, x: Any, weight: Any, narrow: Any):
-    """Give what one camera saw of a point: energy, gradient, diagonal and mixed (xy, xz, yz) curvature."""
+    """Return what one camera saw of a point: energy, gradient, diagonal and mixed (xy, xz, yz) curvature."""
     zero = type(narrow)(0.0)
     place, u, v = project(c, seen, frame, camera, x)
     r = place - seen.xy[frame, camera, k]
@@ -95,7 +95,7 @@ def see_in_image(c: Any, seen: Any, frame: int, camera: int, k: int, x: Any, wei
 @no_type_check
 @wp.func
 def part_place(c: Any, w: Any, slot: int, frame: int, side: int, n: int, size: Any):
-    """Give the world place of a rigid point; keep its arm from its joint."""
+    """Return the world place of a rigid point; keep its arm from its joint."""
     j = c.part_joint[n]
     x = w.vecs[slot, place_row(c, side) + j]
     if c.has_arms == 1:
@@ -119,7 +119,7 @@ def part_place(c: Any, w: Any, slot: int, frame: int, side: int, n: int, size: A
 @no_type_check
 @wp.func
 def point_place(c: Any, w: Any, slot: int, frame: int, side: int, k: int, size: Any):
-    """Give the world place of a point, the mean of its rigid points; keep their arms."""
+    """Return the world place of a point, the mean of its rigid points; keep their arms."""
     first = c.part_start[k]
     x = part_place(c, w, slot, frame, side, first, size)
     if c.part_start[k + 1] > first + 1:

@@ -95,7 +95,7 @@ def rotation_vector(q: Any):
 @no_type_check
 @wp.func
 def angle_curvature(theta: Any):
-    """Give half the second derivative of |theta|^2 by a turn: 1 along theta, a/2 cot(a/2) across it."""
+    """Return half the second derivative of |theta|^2 by a turn: 1 along theta, a/2 cot(a/2) across it."""
     square = wp.dot(theta, theta)
     factor = cotangent_rest(square)
     return factor * wp.outer(theta, theta) + scaled_identity(theta.dtype(1.0) - factor * square)
@@ -104,7 +104,7 @@ def angle_curvature(theta: Any):
 @no_type_check
 @wp.func
 def violation(theta: Any, low: Any, high: Any):
-    """Say by how much an angle is out of its limits."""
+    """Report by how much an angle is out of its limits."""
     zero = type(theta)(0.0)
     return wp.min(theta - low, zero) + wp.max(theta - high, zero)
 
@@ -112,7 +112,7 @@ def violation(theta: Any, low: Any, high: Any):
 @no_type_check
 @wp.func
 def beyond_angles(c: Any, theta: Any, j: int):
-    """Say by how much each of the numbers that a joint's map makes of its rotation vector is out of its limits."""
+    """Report by how much each of the numbers that a joint's map makes of its rotation vector is out of its limits."""
     own = c.limit_maps[j] * theta
     return wp.vector(
         violation(own[0], c.limits[j, 0][0], c.limits[j, 0][1]),
@@ -124,7 +124,7 @@ def beyond_angles(c: Any, theta: Any, j: int):
 @no_type_check
 @wp.func
 def limit_axes(c: Any, theta: Any, over: Any, turn: Any, j: int):
-    """Give the derivative of the violated angles by w, row by row: map J_l^-1(theta) G_parent^T, others 0."""
+    """Return the derivative of the violated angles by w, row by row: map J_l^-1(theta) G_parent^T, others 0."""
     factor = cotangent_rest(wp.dot(theta, theta))
     skew = wp.skew(theta)
     axes = scaled_identity(theta.dtype(1.0)) - theta.dtype(0.5) * skew + factor * (skew * skew)

@@ -40,7 +40,7 @@ def add_joint_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
         w.vecs[slot, jn + j] = w.vecs[slot, jn + j] + half * wp.vector(
             g[frame, j, 3], g[frame, j, 4], g[frame, j, 5]
         )
-        turn = w.mats[slot, j]
+        rotation = w.mats[slot, j]
         mixed = w.mats[slot, jn + j]
         shift = w.mats[slot, 2 * jn + j]
         zero = half * type(c.ftol)(0.0)
@@ -50,10 +50,10 @@ def add_joint_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
             second += half * half * e.joint_hessian[frame, j, a, a]
             mass += half * e.joint_hessian[frame, j, 3 + a, 3 + a] / type(c.ftol)(3.0)
             for b in range(3):
-                turn[a, b] = turn[a, b] + half * e.joint_hessian[frame, j, a, b]
+                rotation[a, b] = rotation[a, b] + half * e.joint_hessian[frame, j, a, b]
                 mixed[a, b] = mixed[a, b] + half * e.joint_hessian[frame, j, a, 3 + b]
                 shift[a, b] = shift[a, b] + half * e.joint_hessian[frame, j, 3 + a, 3 + b]
-        w.mats[slot, j] = turn
+        w.mats[slot, j] = rotation
         w.mats[slot, jn + j] = mixed
         w.mats[slot, 2 * jn + j] = shift
         w.nums[slot, j] = w.nums[slot, j] + wp.max(mass, zero)
@@ -83,7 +83,7 @@ def add_border_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
 @no_type_check
 @wp.func
 def write_gradient(c: Any, w: Any, slot: int, frame: int, f: Any):
-    """Give the gradient as loads; that of the joints' own turns is known after the elimination."""
+    """Return the gradient as loads; that of the joints' own turns is known after the elimination."""
     two = type(c.ftol)(2.0)
     for j in range(c.n_joints):
         f.moment[frame, j] = two * w.vecs[slot, j]
@@ -171,8 +171,8 @@ def damping_power(c: Any, f: Any, w: Any, frame: int):
     taken = f.mu[frame] * w.nums[frame, 0] * wp.dot(f.shift[frame], f.shift[frame])
     for j in range(c.n_joints):
         if c.roles[j] != FIXED:
-            turn = f.turns[frame, j]
-            taken += w.nums[frame, 2 * c.n_joints + j] * wp.dot(turn, turn)
+            rotation = f.turns[frame, j]
+            taken += w.nums[frame, 2 * c.n_joints + j] * wp.dot(rotation, rotation)
     for k in range(c.n_chunks):
         if c.n_border > 0:
             z = f.border[frame, k]

@@ -76,19 +76,19 @@ def back(c: Any, w: Any, slot: int, side: int, mu: Any, longest: Any):
             v = w.vecs[slot, 4 * jn + p] + wp.cross(omega, w.vecs[slot, place + j] - w.vecs[slot, place + p])
         if c.n_border > 0:
             v = v + by_step(c, w, slot, j, 3)
-        turn = wp.vector(zero, zero, zero)
+        rotation = wp.vector(zero, zero, zero)
         if c.roles[j] != FIXED:
-            turn = -w.vecs[slot, j]
+            rotation = -w.vecs[slot, j]
             if c.roles[j] == MOVES:
-                turn = turn - w.mats[slot, j] * omega - w.mats[slot, jn + j] * v
+                rotation = rotation - w.mats[slot, j] * omega - w.mats[slot, jn + j] * v
                 if c.n_border > 0:
-                    turn = turn - by_step(c, w, slot, j, 2)
-            length = wp.length(turn)
+                    rotation = rotation - by_step(c, w, slot, j, 2)
+            length = wp.length(rotation)
             if length > longest:
-                turn = turn * (longest / length)
-            taken += w.nums[slot, 2 * jn + j] * wp.dot(turn, turn)
-        w.vecs[slot, j] = turn
-        w.vecs[slot, 3 * jn + j] = omega + turn
+                rotation = rotation * (longest / length)
+            taken += w.nums[slot, 2 * jn + j] * wp.dot(rotation, rotation)
+        w.vecs[slot, j] = rotation
+        w.vecs[slot, 3 * jn + j] = omega + rotation
         w.vecs[slot, 4 * jn + j] = v
     return taken
 

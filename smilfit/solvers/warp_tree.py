@@ -21,7 +21,7 @@ CHUNK = wp.constant(LANES)
 @no_type_check
 @wp.func
 def bone(c: Any, w: Any, slot: int, frame: int, side: int, j: int):
-    """Give a joint's offset from its parent, model unit."""
+    """Return a joint's offset from its parent, model unit."""
     v = c.bones[wp.min(frame, c.bones.shape[0] - 1), j]
     if c.has_dirs == 1:
         for n in range(c.dirs_start[j], c.dirs_start[j + 1]):
@@ -38,15 +38,15 @@ def bone(c: Any, w: Any, slot: int, frame: int, side: int, j: int):
 def pose(c: Any, w: Any, slot: int, frame: int, side: int):
     """Compute the world rotations and places of all joints of a state."""
     size = wp.exp(w.nums[slot, scale_row(c, side)])
-    turn, place = world_row(c, side), place_row(c, side)
+    rotation, place = world_row(c, side), place_row(c, side)
     w.vecs[slot, place] = size * bone(c, w, slot, frame, side, 0) + w.vecs[slot, transl_row(c, side)]
-    w.mats[slot, turn] = wp.quat_to_matrix(w.quats[slot, side * c.n_joints])
+    w.mats[slot, rotation] = wp.quat_to_matrix(w.quats[slot, side * c.n_joints])
     for j in range(1, c.n_joints):
         p = c.parents[j]
-        parent_turn = w.mats[slot, turn + p]
+        parent_turn = w.mats[slot, rotation + p]
         arm = size * (parent_turn * bone(c, w, slot, frame, side, j))
         w.vecs[slot, place + j] = w.vecs[slot, place + p] + arm
-        w.mats[slot, turn + j] = parent_turn * wp.quat_to_matrix(w.quats[slot, side * c.n_joints + j])
+        w.mats[slot, rotation + j] = parent_turn * wp.quat_to_matrix(w.quats[slot, side * c.n_joints + j])
 
 
 @no_type_check
@@ -80,7 +80,7 @@ def prior_slope(c: Any, w: Any, slot: int, side: int, i: int):
 @no_type_check
 @wp.func
 def beyond_limits(c: Any, w: Any, slot: int, side: int, i: int):
-    """Say by how much the i-th coefficient is out of its limits."""
+    """Report by how much the i-th coefficient is out of its limits."""
     limits = c.coefficient_limits[i]
     return violation(w.thin[slot, coefficient_row(side), i], limits[0], limits[1])
 

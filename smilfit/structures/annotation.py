@@ -128,8 +128,8 @@ class AnimalCentres:
         A view is complete if as many animals are labelled in it as there are: `n_animals`, or those that are given.
         """
         xy = np.stack(points, 2)
-        there = np.isfinite(xy).all(-1)
-        count = there.sum(-1, keepdims=True)
-        mean = np.where(there[..., None], xy, 0.0).sum(-2) / np.maximum(count, 1)
+        valid = np.isfinite(xy).all(-1)
+        count = valid.sum(-1, keepdims=True)
+        mean = np.where(valid[..., None], xy, 0.0).sum(-2) / np.maximum(count, 1)
         known = count[..., 0] > 0
         return cls(mean, known, known.sum(-1) >= (n_animals or len(points)))

@@ -48,7 +48,7 @@ class BodyParams:
                 )
 
     def __getattr__(self, name: str) -> Tensor | None:
-        """Give a further parameter; None where it is absent."""
+        """Return a further parameter; None where it is absent."""
         if name in PARAMETERS and PARAMETERS[name].of == 'body':
             return self.further.get(name)
         raise AttributeError(f'BodyParams has no {name!r}. {did_you_mean(name, parameter_names(of="body"))}')
@@ -77,7 +77,7 @@ class BodyParams:
         return self.body_pose.shape[1] + 1
 
     def rotations(self) -> Float[Tensor, 'B J 3 3']:
-        """Give every joint's rotation in its parent's frame as a matrix, the root's first."""
+        """Return every joint's rotation in its parent's frame as a matrix, the root's first."""
         stacked = self.stacked_axis_angle()
         if stacked is not None:
             return axis_angle_to_rotmat(stacked)
@@ -87,26 +87,27 @@ class BodyParams:
         return torch.cat((root.unsqueeze(1), rest), 1)
 
     def stacked_axis_angle(self) -> Float[Tensor, 'B J 3'] | None:
-        """Give every joint's axis-angle, the root's first; None where one is a matrix."""
+        """Return every joint's axis-angle, the root's first; None where one is a matrix."""
         if self.global_orient.ndim != 2 or self.body_pose.ndim != 3:
             return None
         return torch.cat((self.global_orient.unsqueeze(1), self.body_pose), 1)
 
     def as_axis_angle(self) -> 'BodyParams':
-        """Give the same parameters with rotations as axis-angle; unchanged where they are already."""
+        """Return the same parameters with rotations as axis-angle; unchanged where they are already."""
         return BodyParams.of({n: PARAMETERS[n].as_axis_angle(v) for n, v in self.as_dict().items()})
 
     def as_dict(self) -> dict[str, Tensor]:
-        """Give the parameters that are present, by name."""
+        """Return the parameters that are present, by name."""
         named = {n: getattr(self, n) for n in self.__dataclass_fields__ if n != 'further'}
         return {n: v for n, v in {**named, **self.further}.items() if v is not None}
 
     def replace(self, **changes: Tensor | None) -> 'BodyParams':
-        """Give a copy with some parameters exchanged."""
+        """Return a copy with some parameters exchanged."""
         return BodyParams.of(self.as_dict() | changes)
 
     def with_rest(self, names: Collection[str], sizes: Mapping[str, int]) -> 'BodyParams':
-        """Give a copy in which named parameters that are absent are at rest, where a body of these sizes has any."""
+        """Return a copy in which named parameters that are absent are at rest, where a body of these sizes has
+        any."""
         absent = [n for n in parameter_names(of='body') if n in names and getattr(self, n) is None]
         rows = {n: PARAMETERS[n].row(sizes) for n in absent}
         like, batch = self.transl, self.batch_size
@@ -143,7 +144,7 @@ class BodyParams:
         return BodyParams.of({name: joined_rows([rows(p, name) for p in params]) for name in every})
 
     def kept_once(self) -> 'BodyParams':
-        """Give the same, with one row in memory of what frames may share and all of these have alike."""
+        """Return the same, with one row in memory of what frames may share and all of these have alike."""
         return BodyParams.of(
             {n: _one_row(v) if PARAMETERS[n].shared else v for n, v in self.as_dict().items()}
         )

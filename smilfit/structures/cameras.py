@@ -71,7 +71,7 @@ class Cameras:
 
     @classmethod
     def none(cls, unit: str | None = None) -> 'Cameras':
-        """Give a rig without a camera, float64: that of points in space."""
+        """Return a rig without a camera, float64: that of points in space."""
         shapes = {'K': (3, 3), 'R': (3, 3), 't': (3,), 'size': (2,)}
         return cls((), **{n: torch.zeros(0, *s, dtype=torch.float64) for n, s in shapes.items()}, unit=unit)
 
@@ -93,7 +93,7 @@ class Cameras:
     def locate(
         self, points: Float[Tensor, '*#b P 3']
     ) -> tuple[Float[Tensor, '*b C P 2'], Float[Tensor, '*b C P 2 3'], Bool[Tensor, '*b C P']]:
-        """Give what `linearise` gives, and whether each point has an image."""
+        """Return what `linearise` gives, and whether each point has an image."""
         return locate_points(points, self.K, self.R, self.t, self.dist, self.fold)
 
     def undistort(
@@ -124,7 +124,7 @@ class Cameras:
     def rays(
         self, pixels: Float[Tensor, '*b C P 2']
     ) -> tuple[Float[Tensor, '*b C P 3'], Bool[Tensor, '*b C P']]:
-        """Give the unit direction, in the world, in which each pixel looks; False beyond the lens's fold.
+        """Return the unit direction, in the world, in which each pixel looks; False beyond the lens's fold.
 
         Gradients flow to the pixels, K and R.
         """
@@ -138,11 +138,11 @@ class Cameras:
         return points @ self.K[..., :2, :2].transpose(-1, -2) + self.K[..., :2, 2].unsqueeze(-2)
 
     def ideal(self) -> 'Cameras':
-        """Give the same cameras without distortion (of undistorted images)."""
+        """Return the same cameras without distortion (of undistorted images)."""
         return replace(self, dist=None, fold=None)
 
     def transformed(self, affine: Float[Tensor, '*b C 2 3'], size: Float[Tensor, '*#b C 2']) -> 'Cameras':
-        """Give the cameras of cropped and resized images: `u' = A u + b` changes K to [A b; 0 1] K.
+        """Return the cameras of cropped and resized images: `u' = A u + b` changes K to [A b; 0 1] K.
 
         Exact for any affine map and any lens, because distortion acts before K.
         """
@@ -161,9 +161,9 @@ class Cameras:
 
     def shifted(self, shift: Float[Tensor, 'C 6']) -> 'Cameras':
         """Correct the cameras: `x_cam' = exp(w) x_cam + s`, with (w, s) in rad and the world unit."""
-        turn = axis_angle_to_rotmat(shift[:, :3]).to(self.R)
-        moved = (turn @ self.t.unsqueeze(-1)).squeeze(-1) + shift[:, 3:].to(self.t)
-        return replace(self, R=turn @ self.R, t=moved)
+        rotation = axis_angle_to_rotmat(shift[:, :3]).to(self.R)
+        moved = (rotation @ self.t.unsqueeze(-1)).squeeze(-1) + shift[:, 3:].to(self.t)
+        return replace(self, R=rotation @ self.R, t=moved)
 
     def refocused(self, log_focal: Float[Tensor, ' n']) -> 'Cameras':
         """Multiply focal lengths by `exp(log_focal)`: one factor for all frames, or one a frame.
@@ -206,7 +206,7 @@ class Cameras:
             )
 
     def centres(self) -> Float[Tensor, '*b C 3']:
-        """Give the cameras' positions in the world."""
+        """Return the cameras' positions in the world."""
         return -(self.R.transpose(-1, -2) @ self.t.unsqueeze(-1)).squeeze(-1)
 
     def select(self, names: Sequence[str]) -> 'Cameras':

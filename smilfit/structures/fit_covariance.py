@@ -31,7 +31,7 @@ class SharedDoubt:
     unknown: Bool[Tensor, ' q']
 
     def to(self, like: Tensor) -> 'SharedDoubt':
-        """Give it on another tensor's device."""
+        """Return it on another tensor's device."""
         return replace(self, **{name: getattr(self, name).to(like.device) for name in SHARED_DOUBT})
 
 
@@ -75,11 +75,11 @@ class FitCovariance:
 
     @cached_property
     def parameters(self) -> Float[Tensor, 'B P P'] | None:
-        """Give the covariances of all unknowns, computed now if need be; None where they are not kept."""
+        """Return the covariances of all unknowns, computed now if need be; None where they are not kept."""
         return self.whole() if callable(self.whole) else self.whole
 
     def keypoint_sd(self) -> Float[Tensor, 'B K 3']:
-        """Give the standard deviation of every coordinate, world unit."""
+        """Return the standard deviation of every coordinate, world unit."""
         return self.keypoints.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
 
     def in_cameras(self, points: Float[Tensor, 'B N 3'], cameras: Cameras) -> Float[Tensor, 'B C N 2 2']:
@@ -96,9 +96,9 @@ class FitCovariance:
         _, slope = cameras.to(self.keypoints).linearise(points.to(self.keypoints))
         unknown = ~self.keypoints.isfinite().all(-1).all(-1)
         known = self.keypoints.masked_fill(unknown[..., None, None], 0.0).unsqueeze(-4)
-        found = slope @ known @ slope.mT
-        eye = torch.eye(2, dtype=torch.bool, device=found.device)
-        return torch.where(unknown[:, None, :, None, None], torch.where(eye, torch.inf, 0.0), found)
+        result = slope @ known @ slope.mT
+        eye = torch.eye(2, dtype=torch.bool, device=result.device)
+        return torch.where(unknown[:, None, :, None, None], torch.where(eye, torch.inf, 0.0), result)
 
     def select(self, names: Sequence[str]) -> 'FitCovariance':
         """Pick keypoints by name, in the order given.
@@ -115,7 +115,7 @@ class FitCovariance:
         return replace(self, keypoints=self.keypoints[:, rows], keypoint_names=tuple(names))
 
     def parameter_sd(self) -> Float[Tensor, 'B P']:
-        """Give the standard deviation of every unknown."""
+        """Return the standard deviation of every unknown."""
         if self.sd is not None:
             return self.sd
         whole = self.parameters

@@ -55,7 +55,7 @@ class FittedModel:
         return cls(data.name, data.hash_without_landmarks(), data.unit, data.landmark_records())
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON has it."""
+        """Return it as JSON has it."""
         return asdict(self)
 
 
@@ -66,16 +66,16 @@ def contents(arrays: Mapping[str, np.ndarray], units: Mapping[str, str]) -> dict
         arrays: by name.
         units: parameters' units by name.
     """
-    found = {}
+    result = {}
     for name, array in arrays.items():
         meaning = next((text for start, text in _MEANINGS.items() if name.startswith(start)), None)
         about = {'unit': units[name]} if name in units else {'meaning': meaning or 'given by the caller'}
-        found[name] = {'shape': list(np.shape(array)), 'dtype': str(np.asarray(array).dtype), **about}
-    return found
+        result[name] = {'shape': list(np.shape(array)), 'dtype': str(np.asarray(array).dtype), **about}
+    return result
 
 
 def camera_arrays(cameras: Cameras | None, prefix: str = 'camera') -> dict[str, np.ndarray]:
-    """Give cameras as arrays; none where there are none."""
+    """Return cameras as arrays; none where there are none."""
     if cameras is None:
         return {}
     tensors = {n: getattr(cameras, n) for n in _CAMERA_TENSORS}
@@ -98,7 +98,7 @@ def cameras_of_arrays(arrays: Mapping[str, np.ndarray], prefix: str = 'camera') 
 
 
 def keypoint_arrays(points: Keypoints3d | None) -> dict[str, np.ndarray]:
-    """Give 3D keypoints as arrays; none where there are none."""
+    """Return 3D keypoints as arrays; none where there are none."""
     if points is None:
         return {}
     return {
@@ -147,17 +147,17 @@ class ModelReference:
             TypeError: a value that is no text.
         """
         names = ('given', 'content_hash', 'absolute', 'relative')
-        found = {name: record[name] for name in names if record.get(name) is not None}
-        for name, value in found.items():
+        result = {name: record[name] for name in names if record.get(name) is not None}
+        for name, value in result.items():
             if not isinstance(value, str):
                 raise TypeError(f'{name} of a body model must be text; got {type(value).__name__}')
-        return cls(**found, packed=packed)
+        return cls(**result, packed=packed)
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON has it, without the model itself."""
-        found = asdict(replace(self, packed=None))
-        del found['packed']
-        return found
+        """Return it as JSON has it, without the model itself."""
+        result = asdict(replace(self, packed=None))
+        del result['packed']
+        return result
 
     def seen_from(self, folder: str | Path) -> 'ModelReference':
         """Name the model for a file in another folder."""
@@ -256,9 +256,9 @@ class FitOrigin:
         return cls(**known | {'labels': tuple(known.get('labels', ()))})
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON has it; without the body model itself."""
-        found = asdict(replace(self, body_model=None))
-        return found | {'body_model': None if self.body_model is None else self.body_model.record()}
+        """Return it as JSON has it; without the body model itself."""
+        result = asdict(replace(self, body_model=None))
+        return result | {'body_model': None if self.body_model is None else self.body_model.record()}
 
 
 @dataclass(frozen=True)
@@ -286,5 +286,5 @@ def verdict_beside(path: Path, n_frames: int) -> FitVerdict | None:
         words, reasons = (tuple(str(frame[k]) for frame in frames) for k in ('word', 'reason'))
         keypoints = tuple(tuple(map(str, frame.get('keypoints', ()))) for frame in frames)
         own = keypoints if any(keypoints) else ()
-        found = FitVerdict(str(document['word']), tuple(map(str, document['reasons'])), words, reasons, own)
-    return found if len(words) == n_frames else None
+        result = FitVerdict(str(document['word']), tuple(map(str, document['reasons'])), words, reasons, own)
+    return result if len(words) == n_frames else None

@@ -283,10 +283,10 @@ def _check_model(path: Path, model: FittedModel | None, body: Any, allow: bool) 
         return
     if model is None:
         logger.info('%s: the file does not state its body model; %s is taken for it.', path, data.name)
-    elif (found := FittedModel.of(data)).content_hash != model.content_hash:
+    elif (result := FittedModel.of(data)).content_hash != model.content_hash:
         text = (
             f'{path}: the body model must be the one of the fit, {model.name} ({model.content_hash}); got '
-            f'{found.name} ({found.content_hash}).'
+            f'{result.name} ({result.content_hash}).'
         )
         if not allow:
             raise ValueError(f'{text} Load that one, or insist with allow_other_model=True.')
@@ -294,7 +294,7 @@ def _check_model(path: Path, model: FittedModel | None, body: Any, allow: bool) 
 
 
 def _with_landmarks(path: Path, model: FittedModel | None, body: Any) -> Any:
-    """Give a body the landmarks of a fit, of which some offsets are among the parameters."""
+    """Return a body the landmarks of a fit, of which some offsets are among the parameters."""
     if model is None or not model.landmarks or not hasattr(body, 'with_recorded_landmarks'):
         return body
     return body.with_recorded_landmarks(model.landmarks, path.with_suffix('.json'))
@@ -377,8 +377,8 @@ def _doubt_arrays(doubt: SharedDoubt | None) -> dict[str, np.ndarray]:
     if doubt is None:
         return {}
     names, sizes = zip(*doubt.names)
-    found = {f'shared_{name}': getattr(doubt, name).cpu().numpy() for name in SHARED_DOUBT}
-    return found | {'shared_names': np.array(names, dtype=np.str_), 'shared_sizes': np.array(sizes)}
+    result = {f'shared_{name}': getattr(doubt, name).cpu().numpy() for name in SHARED_DOUBT}
+    return result | {'shared_names': np.array(names, dtype=np.str_), 'shared_sizes': np.array(sizes)}
 
 
 def _doubt(arrays: Mapping[str, np.ndarray]) -> SharedDoubt | None:

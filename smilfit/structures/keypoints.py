@@ -32,7 +32,7 @@ class CameraReport:
     unit_factor: float | None = None
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON has it: what is not known is None."""
+        """Return it as JSON has it: what is not known is None."""
         known = {name: getattr(self, name) for name in ('n_points', 'ambiguous', 'judged_by', 'unit_factor')}
         px = {
             name: {camera: None if math.isnan(x) else x for camera, x in getattr(self, name).items()}
@@ -53,7 +53,7 @@ class CameraReport:
             ValueError: it is of other cameras, or holds what is no number or name.
         """
         try:
-            found = cls(
+            result = cls(
                 median_px={name: _px(record['median_px'][name]) for name in names},
                 limit_px={name: _px(record['limit_px'][name]) for name in names},
                 n_points={name: int(record['n_points'][name]) for name in names},
@@ -67,11 +67,11 @@ class CameraReport:
             raise ValueError(
                 f'CameraReport: a record must give the figures of {", ".join(names)}; got {error!r}.'
             ) from None
-        if not {*found.contradicting, *itertools.chain(*found.same_place)} <= set(names):
+        if not {*result.contradicting, *itertools.chain(*result.same_place)} <= set(names):
             raise ValueError(
                 f'CameraReport: a record must name cameras among {", ".join(names)}; it names others.'
             )
-        return found
+        return result
 
     @property
     def ok(self) -> bool:
@@ -79,7 +79,7 @@ class CameraReport:
         return not (self.contradicting or self.ambiguous or self.unit_factor is not None)
 
     def message(self) -> str:
-        """Say in words what was found, with each camera's figure."""
+        """Describe in words what was found, with each camera's figure."""
         if self.unit_factor is not None:
             return (
                 f'the given 3D points are {self.unit_factor:.4g} times as large as those that the cameras place, '
@@ -101,7 +101,7 @@ class CameraReport:
         return ' '.join(parts)
 
     def advice(self) -> str:
-        """Say what to do about it."""
+        """Return what to do about it."""
         if self.contradicting:
             names, it = list(self.contradicting), 'it' if len(self.contradicting) == 1 else 'each'
             return (

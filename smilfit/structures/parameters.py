@@ -64,7 +64,7 @@ class ParameterSpec:
             )
 
     def row(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """Give the shape of one body's row, of a body of these sizes.
+        """Return the shape of one body's row, of a body of these sizes.
 
         Raises:
             ValueError: a letter that is no size of the body.
@@ -87,12 +87,12 @@ class ParameterSpec:
         return (plain, plain + 1) if self.kind == 'rotation' else (plain,)
 
     def rest(self, row: tuple[int, ...], batch: int, like: Tensor) -> Tensor:
-        """Give the value at rest (batch, *row): 1 of a scale, the identity of a matrix, else 0."""
+        """Return the value at rest (batch, *row): 1 of a scale, the identity of a matrix, else 0."""
         value = like.new_full((batch, *row), float(self.kind == 'scale'))
         return value + torch.eye(3).to(value) if self.is_matrix(value) else value
 
     def free(self, value: Tensor) -> Tensor:
-        """Give what a solver moves and what is averaged: any numbers are allowed."""
+        """Return what a solver moves and what is averaged: any numbers are allowed."""
         return value.log() if self.kind == 'scale' else value
 
     def from_free(self, value: Tensor) -> Tensor:
@@ -100,15 +100,15 @@ class ParameterSpec:
         return value.exp() if self.kind == 'scale' else value
 
     def is_matrix(self, value: Tensor) -> bool:
-        """Say whether a batch of rotations holds matrices."""
+        """Check whether a batch of rotations holds matrices."""
         return value.ndim == self.ranks[0] + 1 and self.kind == 'rotation'
 
     def as_axis_angle(self, value: Tensor) -> Tensor:
-        """Give a rotation as axis-angle; anything else is unchanged."""
+        """Return a rotation as axis-angle; anything else is unchanged."""
         return rotmat_to_axis_angle(value) if self.is_matrix(value) else value
 
     def as_matrix(self, value: Tensor) -> Tensor:
-        """Give a rotation as a matrix; anything else is unchanged."""
+        """Return a rotation as a matrix; anything else is unchanged."""
         return value if self.kind != 'rotation' or self.is_matrix(value) else axis_angle_to_rotmat(value)
 
     def check(self, where: str, value: Tensor, sizes: Mapping[str, int], batch: int, advice: str) -> None:

@@ -39,15 +39,15 @@ class RecordedData(Protocol):
         ...
 
     def session_index(self, session: str | SupportsIndex) -> int:
-        """Give a session's number."""
+        """Return a session's number."""
         ...
 
     def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
-        """Give the numbers of a session's samples in the file."""
+        """Return the numbers of a session's samples in the file."""
         ...
 
     def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
-        """Give the numbers of a session's frames in the recording."""
+        """Return the numbers of a session's frames in the recording."""
         ...
 
     def labels(self, session: str | SupportsIndex) -> tuple[str, ...]:
@@ -55,55 +55,55 @@ class RecordedData(Protocol):
         ...
 
     def temporal(self, session: str | SupportsIndex) -> bool:
-        """Say whether samples follow one another in time."""
+        """Check whether samples follow one another in time."""
         ...
 
     def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, ' n']:
-        """Say of which samples the focal length is known."""
+        """Report on which samples the focal length is known."""
         ...
 
     def has_own_cameras(self, session: str | SupportsIndex) -> bool:
-        """Say whether every sample has a camera of its own."""
+        """Check whether every sample has a camera of its own."""
         ...
 
     def cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give the cameras of the original images."""
+        """Return the cameras of the original images."""
         ...
 
     def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give the cameras of the stored crops."""
+        """Return the cameras of the stored crops."""
         ...
 
     def keypoints2d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
     ) -> Keypoints2d:
-        """Give keypoints in the original images, or in the stored crops, px."""
+        """Return keypoints in the original images, or in the stored crops, px."""
         ...
 
     def annotated_cameras(self, session: str | SupportsIndex) -> Cameras:
-        """Give the cameras of the images that were annotated, with their lenses."""
+        """Return the cameras of the images that were annotated, with their lenses."""
         ...
 
     def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
-        """Give keypoints in px of the images that were annotated, with cameras that bend as their lenses do."""
+        """Return keypoints in px of the images that were annotated, with cameras that bend as their lenses do."""
         ...
 
     def keypoints3d(
         self, session: str | SupportsIndex, names: Sequence[str] | None = None
     ) -> Keypoints3d | None:
-        """Give 3D keypoints, world unit; None without."""
+        """Return 3D keypoints, world unit; None without."""
         ...
 
     def masks(
         self, session: str | SupportsIndex
     ) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
-        """Give masks in the stored crops (0 or 255) and the views' weights, 0 where there is none."""
+        """Return masks in the stored crops (0 or 255) and the views' weights, 0 where there is none."""
         ...
 
     def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
-        """Give known parameters; None without."""
+        """Return known parameters; None without."""
         ...
 
     def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, ' S'] | None:
-        """Give a known shape; None without."""
+        """Return a known shape; None without."""
         ...

@@ -38,7 +38,7 @@ class ClipFrames:
 
     @staticmethod
     def joined(parts: Sequence['ClipFrames']) -> 'ClipFrames':
-        """Give frames one after another."""
+        """Return frames one after another."""
         names = ('turns', 'places', 'scale', 'betas')
         return ClipFrames(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
@@ -84,7 +84,7 @@ class ClipMotion:
         return every[torch.randint(len(every), (n,), generator=generator)]
 
     def with_morphs(self, betas: Float[Tensor, 'T S'], frames: ClipFrames) -> Float[Tensor, 'T S']:
-        """Give betas in which those that any clip moves are the clips', and the others stay."""
+        """Return betas in which those that any clip moves are the clips', and the others stay."""
         moves = torch.stack([(clip.betas != 0).any(0) for clip in self.clips]).any(0)
         return torch.where(moves, frames.betas.to(betas), betas)
 
@@ -113,7 +113,7 @@ class ClipMotion:
 
 
 def resampled(times_s: Float[np.ndarray, ' T'], frames: ClipFrames, fps: float) -> ClipFrames:
-    """Give a clip at even frames; between two keys all goes at even speed, joints on the shorter way."""
+    """Return a clip at even frames; between two keys all goes at even speed, joints on the shorter way."""
     count = int((times_s[-1] - times_s[0]) * fps) + 1
     when = times_s[0] + np.arange(count) / fps
     before = np.clip(np.searchsorted(times_s, when, 'right') - 1, 0, len(times_s) - 1)
@@ -135,7 +135,7 @@ _MOVED, _STRETCHED = 1e-3, 1e-2
 
 
 def clip_frames(clip: ClipPoses, data: BodyModelData) -> ClipFrames:
-    """Give what sessions take of a clip: turns, the root's way, the size of the whole, morph targets."""
+    """Return what sessions take of a clip: turns, the root's way, the size of the whole, morph targets."""
     arrays = {name: torch.as_tensor(np.asarray(value, float)) for name, value in clip.arrays.items()}
     turns = torch.cat((arrays['global_orient'][:, None], arrays['body_pose']), 1)
     root = torch.as_tensor(data.joints[0]).double()
@@ -145,7 +145,7 @@ def clip_frames(clip: ClipPoses, data: BodyModelData) -> ClipFrames:
 
 
 def clips_without_place(clips: Collection[ClipPoses], data: BodyModelData) -> tuple[str, ...]:
-    """Say in words what clips do to bones beside turning them: parameters of datasets have no place for it.
+    """Describe in words what clips do to bones beside turning them: parameters of datasets have no place for it.
 
     Joints that carry no skin, nor any below, are not looked at.
     """
@@ -159,18 +159,18 @@ def clips_without_place(clips: Collection[ClipPoses], data: BodyModelData) -> tu
         shifts[clip.name] = np.linalg.norm(clip.arrays['joint_offsets'][:, kept], axis=-1).max() / size
         logs = clip.arrays.get('log_joint_scales')
         stretches[clip.name] = 0.0 if logs is None else np.abs(np.expm1(logs[:, kept])).max()
-    told = []
-    for what, found, least in (
+    notes = []
+    for what, result, least in (
         ('shift bones by up to {:.1%} of the size', shifts, _MOVED),
         ('scale bones by up to {:.0%}', stretches, _STRETCHED),
     ):
-        over = {name: value for name, value in found.items() if value > least}
+        over = {name: value for name, value in result.items() if value > least}
         if over:
             worst = max(over, key=lambda name: over[name])
-            told.append(
+            notes.append(
                 f'{len(over)} of {len(clips)} {what.format(over[worst])} ({worst}): left out, here bones only turn'
             )
-    return tuple(told)
+    return tuple(notes)
 
 
 # Clips that go less far along the ground, in lengths of the body, step on the spot.
@@ -213,7 +213,7 @@ def clip_way(
     extent: float,
     alone: bool,
 ) -> Float[np.ndarray, 'T 3']:
-    """Give where an animal's middle goes: as its clips have it, where cameras can follow.
+    """Return where an animal's middle goes: as its clips have it, where cameras can follow.
 
     A motion that travels and fits into the volume that all cameras see stays whole, about the volume's middle. One
     that does not fit, or whose animal has others to keep clear of, keeps what is fast (strides, jumps) about a drawn

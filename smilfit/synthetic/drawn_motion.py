@@ -112,18 +112,18 @@ def draw_animals(
     Arguments are those of `draw_params`.
     """
     apart = APART * scale * float(np.ptp(body.data.v_template, axis=0).max())
-    found, taken = [], []
+    result, taken = [], []
     for i in range(n_animals):
         # The first one's chance is that of an animal alone.
         way = separate_way(volume, n_frames, rng, memory, taken, apart) if i else None
-        found.append(draw_params(body, n_frames, rng, volume, scale, memory, poses, way))
-        if len(found) < n_animals:
-            taken.append(_middles(body, found[-1]).numpy())
-    return found
+        result.append(draw_params(body, n_frames, rng, volume, scale, memory, poses, way))
+        if len(result) < n_animals:
+            taken.append(_middles(body, result[-1]).numpy())
+    return result
 
 
 def _between(poses: PoseSource, n_frames: int, generator: Generator, memory: float) -> Tensor:
-    """Give poses by themselves, or key poses with smooth ways between them."""
+    """Return poses by themselves, or key poses with smooth ways between them."""
     if memory <= 0:
         return poses(n_frames, generator)
     step = _MEMORIES_A_POSE * memory
@@ -148,13 +148,13 @@ def _orientations(
     else:
         heading = rng.uniform(0, 2 * np.pi, n_frames)
     lean = LEAN_RAD * smooth_noise(n_frames, (3,), rng, memory)
-    turn = np.stack((0 * heading, 0 * heading, heading), 1)
-    turned = axis_angle_to_rotmat(torch.from_numpy(turn)) @ axis_angle_to_rotmat(torch.from_numpy(lean))
+    rotation = np.stack((0 * heading, 0 * heading, heading), 1)
+    turned = axis_angle_to_rotmat(torch.from_numpy(rotation)) @ axis_angle_to_rotmat(torch.from_numpy(lean))
     return _world_of(volume.up) @ turned.numpy() @ upright
 
 
 def _world_of(up: Float[np.ndarray, '3']) -> Float[np.ndarray, '3 3']:
-    """Give a rotation that takes +z to a direction."""
+    """Return a rotation that takes +z to a direction."""
     side = np.eye(3)[int(np.abs(up).argmin())]
     x = np.cross(side, up)
     x /= np.linalg.norm(x)

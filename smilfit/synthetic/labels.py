@@ -54,7 +54,7 @@ def keypoint_depths(body: SMIL, names: list[str]) -> np.ndarray:
 
 
 def hidden_margin(body: SMIL, params: BodyParams, names: list[str]) -> Float[Tensor, 'K']:
-    """Give how far the skin may lie before a keypoint that is seen, world unit."""
+    """Return how far the skin may lie before a keypoint that is seen, world unit."""
     depths = torch.from_numpy(keypoint_depths(body, names))
     size = float(np.ptp(body.data.v_template, axis=0).max())
     return (_HIDDEN_DEPTHS * depths + _HIDDEN_SIZE * size) * params.scale.mean()
@@ -66,7 +66,7 @@ def hidden_keypoints(
     depth: Float[Tensor, 'N K'],
     margin: Float[Tensor, 'K'],
 ) -> Bool[Tensor, 'N K']:
-    """Say which keypoints the animal itself hides: the mesh at their pixel is nearer by more than a margin.
+    """Return which keypoints the animal itself hides: the mesh at their pixel is nearer by more than a margin.
 
     Args:
         render: of the same N images.
@@ -82,7 +82,7 @@ def hidden_keypoints(
 
 
 def in_image(pixels: Float[Tensor, '*n 2'], size: Float[Tensor, '2']) -> Bool[Tensor, '*n']:
-    """Say which pixels are inside the image; its first pixel's centre is 0."""
+    """Return which pixels are inside the image; its first pixel's centre is 0."""
     return ((pixels >= -0.5) & (pixels < size - 0.5)).all(-1)
 
 
@@ -203,7 +203,7 @@ def make_rig(
 
 
 def _look_at(eye: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Give the world-to-camera rotation of a camera at `eye` that sees +z of the world upwards."""
+    """Return the world-to-camera rotation of a camera at `eye` that sees +z of the world upwards."""
     forward = target - eye
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, [0.0, 0.0, 1.0])

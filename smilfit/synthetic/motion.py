@@ -60,8 +60,8 @@ def random_motion(
     size = scale * np.ptp(data.v_template, axis=0).max()
     place, heading = _walk(n_frames, rng, arena_radius, lengths_per_second * size / fps, fps)
     tilt = 0.12 * _sway(n_frames, (3,), rng, fps)
-    turn = axis_angle_to_rotmat(torch.from_numpy(np.stack((0 * heading, 0 * heading, heading), 1)))
-    orient = turn @ axis_angle_to_rotmat(torch.from_numpy(tilt)) @ torch.from_numpy(upright(data))
+    rotation = axis_angle_to_rotmat(torch.from_numpy(np.stack((0 * heading, 0 * heading, heading), 1)))
+    orient = rotation @ axis_angle_to_rotmat(torch.from_numpy(tilt)) @ torch.from_numpy(upright(data))
     params = BodyParams(
         global_orient=rotmat_to_axis_angle(orient),
         body_pose=torch.from_numpy(pose),
@@ -87,7 +87,7 @@ def draw_betas(data: BodyModelData, rng: np.random.Generator, most: float = 2.0)
 
 
 def upright(data: BodyModelData) -> np.ndarray:
-    """Give the rotation that takes a model's forward axis to +x and its up axis to +z.
+    """Return the rotation that takes a model's forward axis to +x and its up axis to +z.
 
     Raises:
         ValueError: the model does not say which axes these are.
@@ -149,7 +149,7 @@ def _walk(
     n_frames: int, rng: np.random.Generator, radius: float, step: float, fps: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Walk at a steady pace, turning at random and back to the middle near the edge: (x, y) and heading."""
-    turn = 2.5 / fps * _sway(n_frames, (1,), rng, fps)[:, 0]
+    rotation = 2.5 / fps * _sway(n_frames, (1,), rng, fps)[:, 0]
     angle, start = rng.random(2) * 2 * np.pi
     place = 0.4 * radius * np.array([np.cos(start), np.sin(start)])
     places, headings = np.empty((n_frames, 2)), np.empty(n_frames)
@@ -158,7 +158,7 @@ def _walk(
         home = np.arctan2(-place[1], -place[0])
         away = np.angle(np.exp(1j * (home - angle)))
         edge = np.clip(np.linalg.norm(place) / radius - 0.4, 0, 0.6) / 0.6
-        angle = angle + turn[t] + 6.0 / fps * edge * np.sin(away / 2)
+        angle = angle + rotation[t] + 6.0 / fps * edge * np.sin(away / 2)
         place = place + step * np.array([np.cos(angle), np.sin(angle)])
         distance = np.linalg.norm(place)
         if distance > radius:
@@ -199,12 +199,12 @@ class SharedVolume:
 
     @property
     def centre(self) -> Float[np.ndarray, '3']:
-        """Give the middle."""
+        """Return the middle."""
         return self.places.mean(0)
 
     @property
     def radius(self) -> float:
-        """Give how far places are from the middle, world unit: nine of ten are nearer."""
+        """Return how far places are from the middle, world unit: nine of ten are nearer."""
         return float(np.quantile(np.linalg.norm(self.places - self.centre, axis=1), 0.9))
 
 
@@ -222,10 +222,10 @@ def shared_volume(
         ValueError: there is no place that all cameras see.
     """
     cameras = cameras.to('cpu', torch.float64)
-    middle, distance = _meeting_point(cameras)
+    centre, distance = _meeting_point(cameras)
     ball = rng.standard_normal((_TRIED, 3))
     ball *= (rng.random((_TRIED, 1)) ** (1 / 3)) / np.linalg.norm(ball, axis=1, keepdims=True)
-    places = middle + _REACH * distance * ball
+    places = centre + _REACH * distance * ball
     pixels, depth, valid = (x.numpy() for x in cameras.project(torch.from_numpy(places)))
     size = cameras.size[:, None].numpy()
     rim = RIM * size.min(-1, keepdims=True)
@@ -273,7 +273,7 @@ def smooth_noise(
 def ways(
     volume: SharedVolume, n_frames: int, rng: np.random.Generator, memory: float
 ) -> Float[np.ndarray, 'T 3']:
-    """Give a way through the volume: between a few of its places, and so never outside, as it is convex.
+    """Return a way through the volume: between a few of its places, and so never outside, as it is convex.
 
     Args:
         volume: where.
@@ -296,7 +296,7 @@ def separate_way(
     others: Sequence[Float[np.ndarray, 'T 3']],
     apart: float,
 ) -> Float[np.ndarray, 'T 3']:
-    """Give a way that keeps clear of others: the first of a few that does, else the one that comes near least.
+    """Return a way that keeps clear of others: the first of a few that does, else the one that comes near least.
 
     Args:
         volume: where.
@@ -324,7 +324,7 @@ def separate_way(
 
 
 def px_per_unit(cameras: Cameras, place: Float[np.ndarray, '3']) -> Float[np.ndarray, 'C']:
-    """Give how many px a unit of the world is long at a place, in each camera."""
+    """Return how many px a unit of the world is long at a place, in each camera."""
     depth = cameras.project(torch.from_numpy(place)[None])[1][:, 0].numpy()
     return cameras.K[:, 0, 0].numpy() / depth
 

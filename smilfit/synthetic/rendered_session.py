@@ -93,7 +93,7 @@ class RenderedSession:
         return self._all_visible[self.animal]
 
     def each_animal(self, visible: bool = True) -> dict[str | None, 'RenderedSession']:
-        """Give the session as one of each animal, by its track: all have the same images. None names one alone.
+        """Return the session as one of each animal, by its track: all have the same images. None names one alone.
 
         `visible` finds what is seen now, once for all of them.
         """
@@ -104,15 +104,15 @@ class RenderedSession:
         return {f'animal_{i}': self._of_animal(i) for i in range(len(self.animals))}
 
     def _of_animal(self, animal: int) -> 'RenderedSession':
-        found = copy(self)
-        found.name = sequence_name(self.name, f'animal_{animal}')
-        found.animal, found.true_params = animal, self.animals[animal]
+        result = copy(self)
+        result.name = sequence_name(self.name, f'animal_{animal}')
+        result.animal, result.true_params = animal, self.animals[animal]
         # Of another animal they are found anew.
-        found.__dict__.pop('points', None)
-        return found
+        result.__dict__.pop('points', None)
+        return result
 
     def centres2d(self) -> AnimalCentres | None:
-        """Give all animals' centres, means of their keypoints whether seen or not; None of an animal alone."""
+        """Return all animals' centres, means of their keypoints whether seen or not; None of an animal alone."""
         if len(self.animals) == 1:
             return None
         pixels = np.stack([pixels for pixels, _ in self._all_visible], 2)
@@ -130,24 +130,24 @@ class RenderedSession:
     @cached_property
     def _all_visible(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """What `visible` gives, of each animal; every image is rendered once for all of them."""
-        found = []
+        result = []
         for i, params in enumerate(self.animals):
             points = torch.from_numpy(self.points[1] if i == self.animal else self._points_of(i)[1])
             margin = hidden_margin(self.body, params, list(self.keypoint_names)).float()
-            found.append((*project_keypoints(points, self.cameras), margin))
+            result.append((*project_keypoints(points, self.cameras), margin))
         look = self.look()
         for c, camera in enumerate(self.cameras.names):
             painter = self._painter(look, camera)
             for chosen, render in self._renders(camera, range(self.n_frames)):
-                for pixels, depth, seen, margin in found:
+                for pixels, depth, seen, margin in result:
                     at = torch.from_numpy(pixels[chosen, c]).float()
                     deep = torch.from_numpy(depth[chosen, c]).float()
                     hidden = hidden_keypoints(render, at, deep, margin).numpy()
                     seen[chosen, c] &= ~(hidden | painter.hides(at, deep))
-        return [(pixels, seen) for pixels, _, seen, _ in found]
+        return [(pixels, seen) for pixels, _, seen, _ in result]
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give the labels of all frames, px."""
+        """Return the labels of all frames, px."""
         pixels, seen = self.visible
         labels = Keypoints2d(
             torch.from_numpy(np.where(seen[..., None], pixels, 0.0)),
@@ -158,7 +158,7 @@ class RenderedSession:
         return labels if names is None else labels.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d:
-        """Give all true points, world unit."""
+        """Return all true points, world unit."""
         xyz = torch.from_numpy(self.points[1])
         points = Keypoints3d(xyz, torch.ones(xyz.shape[:2]).double(), self.keypoint_names, self.unit)
         return points if names is None else points.select(names)

@@ -94,7 +94,7 @@ class ScenePainter:
         return scene * np.where(self.free, dark, 1)[..., None]
 
     def hides(self, pixels: Float[Tensor, 'N K 2'], depth: Float[Tensor, 'N K']) -> np.ndarray:
-        """Say which points (N, K) something in the way hides.
+        """Return which points (N, K) something in the way hides.
 
         Args:
             pixels: of the points.
@@ -163,7 +163,7 @@ class ShiftedNoise:
         self._size = (width, height)
 
     def draw(self) -> Float[np.ndarray, 'H W 3']:
-        """Give one image of noise."""
+        """Return one image of noise."""
         width, height = self._size
         which = self._rng.integers(len(self._images))
         y, x = self._rng.integers(height), self._rng.integers(width)
@@ -175,8 +175,8 @@ def compose(
 ) -> UInt8[np.ndarray, 'H W 3']:
     """Put one rendered animal before the wall and add noise; RGB."""
     image = wall + noise
-    there = render.face_id[index].numpy() >= 0
-    image[there] = 255.0 * render.shading[index].numpy()[there] + noise[there]
+    valid = render.face_id[index].numpy() >= 0
+    image[valid] = 255.0 * render.shading[index].numpy()[valid] + noise[valid]
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -205,8 +205,8 @@ def read_photos(places: list[Path], camera_names: tuple[str, ...] = ()) -> Photo
     """
     files = [file for place in places for file in _files(place)]
     if not files:
-        found = ', '.join(map(str, places))
-        raise ValueError(f'--backgrounds: must name images or videos; {found} has none. Check the path.')
+        result = ', '.join(map(str, places))
+        raise ValueError(f'--backgrounds: must name images or videos; {result} has none. Check the path.')
     of_camera: dict[str, np.ndarray] = {}
     anywhere = []
     for file in files:
@@ -239,7 +239,7 @@ def _image(file: Path) -> UInt8[np.ndarray, 'H W 3']:
 
 
 def _median(file: Path) -> UInt8[np.ndarray, 'H W 3']:
-    """Give a video's empty place: the median over time without the hulls of the animal's labels.
+    """Return a video's empty place: the median over time without the hulls of the animal's labels.
 
     Where an animal never goes away, the place is painted over from around. Of a video without labels what stays in
     its place stays in the image; the log says so.
@@ -249,20 +249,20 @@ def _median(file: Path) -> UInt8[np.ndarray, 'H W 3']:
     n = probe_video(file).n_frames
     indices = np.unique(np.linspace(0, n - 1, min(n, MEDIAN_FRAMES)).round().astype(int)).tolist()
     frames = np.stack([images['video'] for _, images in iterate_videos({'video': file}, indices)])
-    there = _animal(file, indices, frames.shape[1:3])
-    if there is None:
+    valid = _animal(file, indices, frames.shape[1:3])
+    if valid is None:
         logger.info('%s: has no labels beside it; what does not move in it stays in the background.', file)
         return np.median(frames, 0).astype(np.uint8)
     image = np.median(frames, 0).astype(np.uint8)
-    visited, always = there.any(0), there.all(0)
-    free = np.where(there[:, visited, None], np.nan, frames[:, visited].astype(np.float32))
+    visited, always = valid.any(0), valid.all(0)
+    free = np.where(valid[:, visited, None], np.nan, frames[:, visited].astype(np.float32))
     free[:, always[visited]] = 0
     image[visited] = np.nanmedian(free, 0).astype(np.uint8)
     return cv2.inpaint(image, always.astype(np.uint8), _INPAINT_PX, cv2.INPAINT_TELEA)
 
 
 def _animal(file: Path, indices: list[int], shape: tuple[int, int]) -> Bool[np.ndarray, 'n H W'] | None:
-    """Say where the animal is by the labels beside a video; None without labels.
+    """Return where the animal is by the labels beside a video; None without labels.
 
     A frame without labels takes those of the last one that has any, else of the first.
     """
@@ -274,7 +274,7 @@ def _animal(file: Path, indices: list[int], shape: tuple[int, int]) -> Bool[np.n
     labelled = np.flatnonzero(np.isfinite(xy).all(-1).any(1))
     if not len(labelled):
         return None
-    there = np.zeros((len(indices), *shape), bool)
+    valid = np.zeros((len(indices), *shape), bool)
     for row, index in enumerate(indices):
         frame = labelled[max(np.searchsorted(labelled, index, side='right') - 1, 0)]
         points = xy[frame][np.isfinite(xy[frame]).all(-1)]
@@ -283,5 +283,5 @@ def _animal(file: Path, indices: list[int], shape: tuple[int, int]) -> Bool[np.n
         mask = cv2.fillConvexPoly(np.zeros(shape, np.uint8), hull, 1)
         reach = 2 * int(_BEYOND_LABELS * size) + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-        there[row] = cv2.dilate(mask, disc) > 0
-    return there
+        valid[row] = cv2.dilate(mask, disc) > 0
+    return valid

@@ -110,7 +110,7 @@ class SessionSet:
         return self.options.n_sessions
 
     def session_name(self, index: int) -> str:
-        """Give a session's name."""
+        """Return a session's name."""
         return f'session_{index:03d}'
 
     def __getitem__(self, index: int) -> RenderedSession:
@@ -164,7 +164,7 @@ class SessionSet:
         return MILLIMETRES[str(own)] / MILLIMETRES[str(unit)] if known else None
 
     def _scale(self, cameras: Cameras, volume: SharedVolume) -> float:
-        """Give model unit to world unit: as told, as the units say, or as much as fills the images."""
+        """Return model unit to world unit: as told, as the units say, or as much as fills the images."""
         stated = self.options.scale or self._scale_of_units(cameras.unit)
         if stated is not None:
             return stated
@@ -173,7 +173,7 @@ class SessionSet:
 
 
 def resized(cameras: Cameras, factor: float) -> Cameras:
-    """Give the cameras of images that are smaller by a factor: whole px, and K to fit exactly.
+    """Return the cameras of images that are smaller by a factor: whole px, and K to fit exactly.
 
     Raises:
         ValueError: a factor below 1.

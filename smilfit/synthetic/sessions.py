@@ -31,7 +31,7 @@ from smilfit.synthetic.scene_painter import ImageOptions, animal_colours
 
 
 def annotator_name(name: str) -> str:
-    """Give the name that an annotator gives a keypoint of the model: sides in words."""
+    """Return the name that an annotator gives a keypoint of the model: sides in words."""
     return name.replace('_L', '_left').replace('_R', '_right')
 
 

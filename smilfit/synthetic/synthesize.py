@@ -135,9 +135,9 @@ def _write_store(
     rendered = []
     with steps('placing labels', len(sessions), report) as step:
         for index in range(len(sessions)):
-            found = list(sessions[index].each_animal().values())
-            _ = found[0].visible
-            rendered += found
+            result = list(sessions[index].each_animal().values())
+            _ = result[0].visible
+            rendered += result
             step()
     write_dataset(
         rendered,
@@ -152,7 +152,7 @@ def _write_store(
 
 
 def _refuse_other(marker: Path, made_of: MadeOf, overwrite: bool) -> bool:
-    """Say whether a file was made, or begun, of other things.
+    """Check whether a file was made, or begun, of other things.
 
     Raises:
         FileExistsError: it was, and must not be replaced.
@@ -223,7 +223,7 @@ def _write_session(
 
 
 def _keypoints(data: BodyModelData, inputs: SynthesisInputs) -> tuple[BodyModelData, dict[str, str]]:
-    """Give the model with the landmarks of the lookup, and what is labelled: model keypoint -> annotated name."""
+    """Return the model with the landmarks of the lookup, and what is labelled: model keypoint -> annotated name."""
     if inputs.joint_lookup is not None:
         if inputs.keypoint_set is not None:
             raise ValueError('synthesize: one of --joint-lookup and --keypoint-set must be given; got both.')

@@ -170,7 +170,7 @@ def outline(patch: tuple[int, int, int, int]) -> list[tuple[int, int]]:
 
 
 def first_joint(trunk: Trunk, limb: Limb) -> np.ndarray:
-    """Give the place of a limb's first joint: between its outline's centre and the trunk's."""
+    """Return the place of a limb's first joint: between its outline's centre and the trunk's."""
     n_sides = trunk.rings.shape[1]
     rim = np.mean([trunk.rings[r, c % n_sides] for r, c in outline(limb.patch)], axis=0)
     inside = trunk.rings[list(limb.patch[:2])].mean((0, 1))

@@ -54,9 +54,9 @@ def _infer(checkpoint, source, out, **changes):
 
 def test_a_session_is_predicted_as_its_network_says(checkpoint, session, tmp_path):
     run = _infer(checkpoint, session, tmp_path / 'out')
-    found = run.predictions
-    assert found.valid.all()
-    assert found.frames.tolist() == list(range(10))
+    result = run.predictions
+    assert result.valid.all()
+    assert result.frames.tolist() == list(range(10))
     trained = load_trained_regressor(checkpoint)
     # The same images by hand: whole frames of 64 px are stored as they are.
     captures = [cv2.VideoCapture(str(session / name / f'{name}.mp4')) for name in CAMERAS]
@@ -68,17 +68,17 @@ def test_a_session_is_predicted_as_its_network_says(checkpoint, session, tmp_pat
     }
     (wanted,) = trained.model.test_step({'inputs': default_collate([sample]), 'data_samples': {}})
     torch.testing.assert_close(
-        torch.from_numpy(found.keypoints3d[0]).float(), wanted['keypoints3d'], atol=1e-4, rtol=1e-4
+        torch.from_numpy(result.keypoints3d[0]).float(), wanted['keypoints3d'], atol=1e-4, rtol=1e-4
     )
     torch.testing.assert_close(
-        torch.from_numpy(found.keypoints2d[0]).float(), wanted['keypoints2d'], atol=1e-2, rtol=1e-4
+        torch.from_numpy(result.keypoints2d[0]).float(), wanted['keypoints2d'], atol=1e-2, rtol=1e-4
     )
     # The file is a fit's, from which a fit may start.
     fit = FitResult.load(run.file, body=trained.body)
     torch.testing.assert_close(fit.params.transl[0], wanted['params']['transl'], atol=1e-4, rtol=1e-4)
     assert fit.recorded_cameras.names == CAMERAS
     again, _ = read_predictions(run.file)
-    for name, value in found.arrays().items():
+    for name, value in result.arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], value)
     assert len((tmp_path / 'out' / 'joint_angles.csv').read_text().splitlines()) == 11
 
@@ -141,13 +141,13 @@ def test_a_killed_run_goes_on_after_its_last_whole_block(checkpoint, session, tm
     assert not (out / 'predictions.npz').exists()
     first = (out / 'blocks' / '000000.npz').stat().st_mtime_ns
     (out / 'blocks' / '000000.npz').touch()
-    told = []
+    notes = []
     with caplog.at_level('INFO', 'smilfit'):
-        run = _infer(checkpoint, session, out, progress=told.append)
+        run = _infer(checkpoint, session, out, progress=notes.append)
     assert first
     assert '4 of 10 frames are predicted already' in caplog.text
-    assert told[0].done == 4
-    assert told[-1].done == told[-1].total == 10
+    assert notes[0].done == 4
+    assert notes[-1].done == notes[-1].total == 10
     assert not (out / 'blocks').exists()
     whole = _infer(checkpoint, session, tmp_path / 'whole').predictions
     np.testing.assert_array_equal(run.predictions.keypoints3d, whole.keypoints3d)
@@ -156,10 +156,10 @@ def test_a_killed_run_goes_on_after_its_last_whole_block(checkpoint, session, tm
 def test_blocks_of_another_run_are_not_believed(checkpoint, session, tmp_path):
     out = tmp_path / 'out'
     _killed_in_the_middle(checkpoint, session, out)
-    told = []
+    notes = []
     other = SourceOptions(side=32)
-    _infer(checkpoint, session, out, sources=other, progress=told.append)
-    assert told[0].done == 0
+    _infer(checkpoint, session, out, sources=other, progress=notes.append)
+    assert notes[0].done == 0
 
 
 def test_a_damaged_frame_is_told_and_its_moment_keeps_its_place(checkpoint, tmp_path):
@@ -172,15 +172,15 @@ def test_a_damaged_frame_is_told_and_its_moment_keeps_its_place(checkpoint, tmp_
         data[at : at + 800] = np.random.default_rng(0).integers(0, 256, 800, np.uint8).tobytes()
         path.write_bytes(data)
     run = _infer(checkpoint, folder, tmp_path / 'out')
-    found = run.predictions
-    lost = np.flatnonzero(~found.valid)
+    result = run.predictions
+    lost = np.flatnonzero(~result.valid)
     assert 0 < len(lost) < 30
-    assert found.valid[[0, 39]].all()
+    assert result.valid[[0, 39]].all()
     assert run.report['frames_not_predicted'] == {'no view has an image (the frame is damaged)': len(lost)}
-    assert all(np.isfinite(value).all() for value in found.arrays().values() if value.dtype.kind == 'f')
-    assert (found.confidence3d[lost] == 0).all()
-    assert (found.confidence2d[lost] == 0).all()
-    assert FitResult.load(run.file).converged.tolist() == found.valid.tolist()
+    assert all(np.isfinite(value).all() for value in result.arrays().values() if value.dtype.kind == 'f')
+    assert (result.confidence3d[lost] == 0).all()
+    assert (result.confidence2d[lost] == 0).all()
+    assert FitResult.load(run.file).converged.tolist() == result.valid.tolist()
 
 
 def test_a_camera_that_the_recording_does_not_have_is_named_with_near_ones(

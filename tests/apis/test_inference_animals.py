@@ -74,9 +74,9 @@ def test_each_animal_has_a_folder_and_what_shows_all_lies_above(checkpoint, sess
         for file in ('joint_angles.csv', 'animation.glb'):
             assert (out / name / file).is_file()
         assert not (out / name / 'labels').exists()
-    told = json.loads((out / 'animals.json').read_text())
-    assert told['asked'] == 2
-    assert len(told['animals']) == len(runs)
+    notes = json.loads((out / 'animals.json').read_text())
+    assert notes['asked'] == 2
+    assert len(notes['animals']) == len(runs)
     assert read_track_names(out / 'labels' / f'{CAMERAS[0]}.slp') == tuple(names)
     assert (out / 'overlay.mp4').is_file()
     times = [run.file.stat().st_mtime_ns for run in runs]
@@ -162,12 +162,12 @@ def test_rows_become_animals_and_a_frame_without_one_says_so():
     paths = np.stack(
         (np.concatenate((50 * t, 0 * t + 4, 0 * t), 1), np.concatenate((-50 * t, 0 * t, 0 * t), 1)), 1
     )
-    there = np.ones((20, 2), bool)
-    there[15:, 1] = False
+    valid = np.ones((20, 2), bool)
+    valid[15:, 1] = False
     # Slots say nothing of who is who.
-    paths[1::2], there[1::2] = paths[1::2, ::-1].copy(), there[1::2, ::-1].copy()
-    found = parted(_rows(paths, there), 2, AnimalCount(2), extent=20.0, fps=30.0, in_space=True)
-    one, other = found.predictions
+    paths[1::2], valid[1::2] = paths[1::2, ::-1].copy(), valid[1::2, ::-1].copy()
+    result = parted(_rows(paths, valid), 2, AnimalCount(2), extent=20.0, fps=30.0, in_space=True)
+    one, other = result.predictions
     for animal in (one, other):
         steps = np.diff(animal.keypoints3d[animal.valid, 0, 0])
         assert (steps > 0).all() or (steps < 0).all()
@@ -175,8 +175,8 @@ def test_rows_become_animals_and_a_frame_without_one_says_so():
     assert gone.valid.sum() == 15
     assert set(gone.reasons) == {'', 'the animal was not found'}
     assert not gone.confidence2d[~gone.valid].any()
-    assert sorted(a['lost'] for a in found.report['animals']) == [0, 5]
-    assert found.report['frames_of_fewer_animals'] == 5
+    assert sorted(a['lost'] for a in result.report['animals']) == [0, 5]
+    assert result.report['frames_of_fewer_animals'] == 5
 
 
 def test_nothing_found_is_an_error():

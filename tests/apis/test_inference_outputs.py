@@ -42,27 +42,27 @@ def _infer(made, **outputs):
 
 def _frames(path):
     capture, images = cv2.VideoCapture(str(path)), []
-    while (found := capture.read())[0]:
-        images.append(found[1])
+    while (result := capture.read())[0]:
+        images.append(result[1])
     return images, capture.get(cv2.CAP_PROP_FPS)
 
 
 def test_labels_angles_meshes_and_animation(made):
     checkpoint, _, out = made
     run = _infer(made, meshes='glb', mesh_every=2)
-    found, body = run.predictions, load_trained_regressor(checkpoint).body
+    result, body = run.predictions, load_trained_regressor(checkpoint).body
     for c, name in enumerate(CAMERAS):
         labels = read_labels(out / 'labels' / f'{name}.slp')
-        np.testing.assert_allclose(labels.xy[found.frames], found.keypoints2d[:, c], atol=1e-3)
+        np.testing.assert_allclose(labels.xy[result.frames], result.keypoints2d[:, c], atol=1e-3)
         assert labels.labelled.tolist() == [True, False, True, False, True]
     rows = list(csv.DictReader((out / 'joint_angles.csv').open()))
     assert [row['frame'] for row in rows] == ['0', '2', '4']
     assert float(rows[1]['time_s']) == pytest.approx(2 / 25)
-    wanted = np.degrees(found.params['body_pose'][1, 0, 0])
+    wanted = np.degrees(result.params['body_pose'][1, 0, 0])
     assert float(rows[1][f'{body.joint_names[1]}_x_deg']) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
     assert sorted(path.name for path in (out / 'meshes').iterdir()) == ['000000.glb', '000004.glb']
     with torch.no_grad():
-        vertices = body(found.body_params, ('vertices',)).vertices.numpy()
+        vertices = body(result.body_params, ('vertices',)).vertices.numpy()
     mesh = trimesh.load(out / 'meshes' / '000004.glb', force='mesh', process=False)
     np.testing.assert_allclose(mesh.vertices, vertices[2], atol=1e-4)
     # The same from the files, by the command that takes fits too.
@@ -72,7 +72,7 @@ def test_labels_angles_meshes_and_animation(made):
         out / 'joint_angles.csv'
     ).read_text()
     pixels = read_reprojections(out.parent / 'exported' / 'reprojections.h5', CAMERAS, body.joint_names)
-    np.testing.assert_allclose(pixels[found.frames], found.keypoints2d, atol=1e-3)
+    np.testing.assert_allclose(pixels[result.frames], result.keypoints2d, atol=1e-3)
     scene = trimesh.load(out / 'animation.glb')
     assert next(iter(scene.geometry.values())).vertices.shape == vertices[0].shape
 

@@ -54,8 +54,8 @@ def test_a_multi_view_network_takes_any_batch_and_number_of_views(multiview, tmp
         port['name']: np.ones([lengths.get(n, n) for n in port['shape']], port['dtype'])
         for port in about['inputs']
     }
-    for port, found in zip(about['outputs'], session.run(None, given)):
-        assert found.shape == tuple(lengths.get(n, n) for n in port['shape'])
+    for port, result in zip(about['outputs'], session.run(None, given)):
+        assert result.shape == tuple(lengths.get(n, n) for n in port['shape'])
 
 
 @needs_onnx
@@ -67,8 +67,8 @@ def test_a_file_takes_the_networks_place(keypoints, tmp_path):
     torch.nn.init.zeros_(other.model.vision.head.out.weight)
     use_exported(other, out)
     with torch.no_grad():
-        found, expected = (one.model.vision.logits(images) for one in (other, own))
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        result, expected = (one.model.vision.logits(images) for one in (other, own))
+    torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-4)
     about = out.with_suffix('.json')
     about.write_text(about.read_text().replace('"side_px": 32', '"side_px": 64'))
     with pytest.raises(ValueError, match='for images of 32 px'):
@@ -121,13 +121,13 @@ def test_outputs_that_are_in_the_way(tmp_path):
 def test_a_peak_elsewhere_counts_unless_it_is_a_tie():
     port = Port('logits', ('batch', 1, 1, 3), 'maps', maps=True)
     right = torch.tensor([[[[1.0, 3.0, 2.9999]]], [[[0.0, 5.0, 1.0]]]])
-    found = torch.tensor([[[[1.0, 2.9999, 3.0]]], [[[5.0, 5.0, 1.0]]]])
-    tie, wrong = (compared(port, 'random', {'batch': 1}, right[i : i + 1], found[i : i + 1]) for i in (0, 1))
+    result = torch.tensor([[[[1.0, 2.9999, 3.0]]], [[[5.0, 5.0, 1.0]]]])
+    tie, wrong = (compared(port, 'random', {'batch': 1}, right[i : i + 1], result[i : i + 1]) for i in (0, 1))
     assert (tie.n_maps, tie.n_equal, tie.within(1e-3)) == (1, 0, True)
     assert (wrong.lost, wrong.within(10.0), wrong.within(1.0)) == (5.0, True, False)
     assert not compared(port, 'random', {}, right[:1], torch.full((1, 1, 1, 3), torch.nan)).within(1.0)
     with pytest.raises(ValueError, match='must have the shape'):
-        compared(port, 'random', {'batch': 1}, right, found[:1])
+        compared(port, 'random', {'batch': 1}, right, result[:1])
 
 
 def _computing(*nodes):

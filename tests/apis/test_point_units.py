@@ -25,8 +25,8 @@ def points(length):
 )
 def test_points_are_as_long_as_the_model_in_their_unit(length, unit):
     """The model's joints span 8 mm; 40 mm is no size of it, nor 4 mm of one in cm."""
-    found = likely_unit([points(length)], CLEAN)
-    assert (found and found.unit) == unit
+    result = likely_unit([points(length)], CLEAN)
+    assert (result and result.unit) == unit
 
 
 def test_a_model_without_a_unit_tells_nothing():

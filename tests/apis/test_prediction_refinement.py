@@ -89,7 +89,7 @@ def test_the_truth_is_found_from_what_was_seen_and_judged(made):
 
 
 def changed(made, **params):
-    """Give a recording with other predicted parameters."""
+    """Return a recording with other predicted parameters."""
     return replace(made, predictions=replace(made.predictions, params={**made.predictions.params, **params}))
 
 
@@ -99,13 +99,13 @@ def test_bad_predictions_are_refined_from_what_was_seen(made, factors):
     ((name, factor),) = factors.items()
     start = made.predictions.params[name]
     bad = changed(made, **{name: (factor * start).astype(start.dtype)})
-    found = refined(bad, 'fit/multiview_keypoints_lm.py', ignore)
-    assert found.verdict is not None
-    points = found.made.predictions.keypoints3d
+    result = refined(bad, 'fit/multiview_keypoints_lm.py', ignore)
+    assert result.verdict is not None
+    points = result.made.predictions.keypoints3d
     assert np.isfinite(points).all()
     far = np.linalg.norm(points - truth, axis=-1)[np.arange(T) != 2].max() > 1
     # What is not brought back is not believed.
-    assert found.verdict.word == NOT_BELIEVABLE or not far
+    assert result.verdict.word == NOT_BELIEVABLE or not far
 
 
 class NoFrame(TermHandler):
@@ -124,11 +124,11 @@ def test_predictions_of_which_none_can_be_refined_stay_and_are_not_believable(ma
     config = tmp_path / 'sick.py'
     handlers = [{'type': 'Keypoint2dHandler'}, {'type': 'NoFrame'}]
     config.write_text(f"type = 'SMPLify'\nhandlers = {handlers}\nstages = [{stage}]\n")
-    found = refined(made, config, ignore)
-    assert found.verdict.word == NOT_BELIEVABLE
-    assert 'could not be fitted: 5 (frame 0: the term sick cannot be computed' in found.verdict.reasons[0]
-    assert found.verdict.frame_words[2] == NOT_FITTED
-    assert found.made is made
+    result = refined(made, config, ignore)
+    assert result.verdict.word == NOT_BELIEVABLE
+    assert 'could not be fitted: 5 (frame 0: the term sick cannot be computed' in result.verdict.reasons[0]
+    assert result.verdict.frame_words[2] == NOT_FITTED
+    assert result.made is made
 
 
 def test_a_fit_to_the_bodys_own_projections_is_not_judged(made):

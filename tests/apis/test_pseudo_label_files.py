@@ -112,8 +112,8 @@ def write(folder, made, verdict):
 
 def test_good_frames_of_a_refined_recording_are_taken(body, tmp_path):
     made, truth = predicted(body)
-    found = refined(made, 'fit/multiview_keypoints_lm.py', ignore)
-    source = read_pseudo_labels([write(tmp_path, found.made, found.verdict)])
+    result = refined(made, 'fit/multiview_keypoints_lm.py', ignore)
+    source = read_pseudo_labels([write(tmp_path, result.made, result.verdict)])
     assert source.labels.frame.tolist() == [0, 10]
     assert source.labels.sessions == ('wild',)
     assert source.labels.body_model_hash == body.data.hash_without_landmarks()
@@ -128,9 +128,9 @@ def test_a_wrong_map_or_a_mirrored_animal_is_refused(body, tmp_path, wrong):
     swapped = mirrored_order(body.joint_names, body.data)
     order = swapped if wrong == 'mirrored' else np.random.default_rng(1).permutation(len(swapped))
     made, _ = predicted(body, list(order))
-    found = refined(made, 'fit/multiview_keypoints_lm.py', ignore)
-    assert found.verdict.word == NOT_BELIEVABLE
-    source = read_pseudo_labels([write(tmp_path, found.made, found.verdict)])
+    result = refined(made, 'fit/multiview_keypoints_lm.py', ignore)
+    assert result.verdict.word == NOT_BELIEVABLE
+    source = read_pseudo_labels([write(tmp_path, result.made, result.verdict)])
     assert source.labels is None
     assert sum(source.refused.values()) == T
     assert all('the whole fit is not believable' in reason for reason in source.refused)
@@ -234,12 +234,12 @@ def test_a_training_learns_where_the_found_keypoints_appear(store, tmp_path):
     rows = [i for i in range(len(dataset)) if int(dataset[i]['data_samples']['frame']) == 1]
     assert len(rows) == 3
     batch = default_collate([dataset[i] for i in rows])
-    found = batch['data_samples']
-    assert torch.equal(found['keypoints3d'][0, 1:], points[0].flip(0))
-    torch.testing.assert_close(found['confidence3d'][0], torch.tensor([0.0, 0.4, 0.4, 0.4, 0.4]))
-    assert found['params_weight'].tolist() == pytest.approx([0.4] * 3)
-    assert found['has_params'].all()
-    targets = PictureTargets.of_batch(batch['inputs'], found)
+    result = batch['data_samples']
+    assert torch.equal(result['keypoints3d'][0, 1:], points[0].flip(0))
+    torch.testing.assert_close(result['confidence3d'][0], torch.tensor([0.0, 0.4, 0.4, 0.4, 0.4]))
+    assert result['params_weight'].tolist() == pytest.approx([0.4] * 3)
+    assert result['has_params'].all()
+    targets = PictureTargets.of_batch(batch['inputs'], result)
     assert targets.weight.max() <= 0.2 + 1e-6
     # Labelled frames stay as they are.
     first = dataset[0]['data_samples']

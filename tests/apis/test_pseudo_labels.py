@@ -80,10 +80,10 @@ class Predictor(nn.Module):
 
 @pytest.fixture(scope='module')
 def recorded(body):
-    found = Recorded(body)
+    result = Recorded(body)
     # The stand-in finds a frame by its cameras.
-    found.cameras.t.add_(1e-4 * torch.arange(N)[:, None, None])
-    return found
+    result.cameras.t.add_(1e-4 * torch.arange(N)[:, None, None])
+    return result
 
 
 @pytest.mark.parametrize('refined', [True, False])

@@ -112,8 +112,8 @@ def test_a_template_without_a_skeleton_is_kept_for_measuring(tmp_path):
     ]  # fmt: skip
     assert main(arguments) == 0
     record = json.loads((tmp_path / 'out' / 'scan' / 'registration.json').read_text())
-    assert any('inside out' in told for told in record['warnings'])
-    assert any('landmarks far from its surface were left out: 0' in told for told in record['warnings'])
+    assert any('inside out' in notes for notes in record['warnings'])
+    assert any('landmarks far from its surface were left out: 0' in notes for notes in record['warnings'])
     # Wherever the folder is moved.
     (tmp_path / 'out').rename(tmp_path / 'moved')
     table = tmp_path / 'm.csv'
@@ -127,7 +127,7 @@ def test_a_template_without_a_skeleton_is_kept_for_measuring(tmp_path):
 
 
 def egg():
-    """Give an egg's surface, triangles outwards."""
+    """Return an egg's surface, triangles outwards."""
     rng = np.random.default_rng(0)
     points = rng.normal(size=(250, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)

@@ -76,35 +76,35 @@ def test_a_fit_finds_them_and_the_next_one_expects_them_there(inputs, tmp_path):
     cfg, data = config(inputs), inputs / 'marked.h5'
     apis.fit(cfg, data, tmp_path / 'first', window_px=48, video=False)
     file = tmp_path / 'first' / SESSION / 'landmarks.json'
-    found = read_landmark_file(file)
-    assert found.expected == open_dataset(data).landmarks
+    result = read_landmark_file(file)
+    assert result.expected == open_dataset(data).landmarks
     size = load_body_model_data(inputs / 'animal.smil.json').rest_size
     # The truth is no offset at all; two cameras and eight frames do not tell all of it.
-    assert np.linalg.norm(found.landmarks['nape'].offset) < 0.5 * np.linalg.norm(WRONG * size)
-    assert found.landmarks['nape'].sd <= found.expected['nape'].sd
+    assert np.linalg.norm(result.landmarks['nape'].offset) < 0.5 * np.linalg.norm(WRONG * size)
+    assert result.landmarks['nape'].sd <= result.expected['nape'].sd
     # The plain model's file is enough to go on with: the fit brings its session's landmarks.
     plain = load_body_model(inputs / 'animal.smil.json')
     loaded = FitResult.load(file.with_name('fit.npz'), plain)
-    assert loaded.body.data.landmarks == found.expected
+    assert loaded.body.data.landmarks == result.expected
     names = loaded.keypoints3d.names
     assert 'nape' in names
     points = loaded.body(loaded.params, names).select(names)
     torch.testing.assert_close(points, loaded.keypoints3d.xyz)
     # Where the nape was found, and not where its joint is.
     moved = points[:, names.index('nape')] - loaded.body(loaded.params, ('neck',)).select(('neck',))[:, 0]
-    offset = torch.tensor(found.landmarks['nape'].offset)
+    offset = torch.tensor(result.landmarks['nape'].offset)
     torch.testing.assert_close(moved.norm(dim=1), loaded.params.scale * offset.norm(), rtol=1e-3, atol=0)
     again = apis.fit(cfg, data, tmp_path / 'next', window_px=48, video=False, landmarks=file)
     assert set(again.results) == {SESSION}
     following = read_landmark_file(tmp_path / 'next' / SESSION / 'landmarks.json')
-    assert following.expected == found.landmarks
+    assert following.expected == result.landmarks
 
 
 def test_without_a_stage_that_finds_them_the_lookup_is_believed_and_told(inputs, tmp_path, caplog):
     apis.fit(inputs / 'fit.py', inputs / 'marked.h5', tmp_path, window_px=48, video=False)
     assert 'no stage finds the offsets of nape (fit_landmark_offsets)' in caplog.text
-    found = read_landmark_file(tmp_path / SESSION / 'landmarks.json')
-    assert found.landmarks == found.expected
+    result = read_landmark_file(tmp_path / SESSION / 'landmarks.json')
+    assert result.landmarks == result.expected
     with pytest.raises(ValueError, match='--landmarks: the dataset must have landmarks'):
         file = tmp_path / SESSION / 'landmarks.json'
         apis.fit(inputs / 'fit.py', inputs / 'small.h5', tmp_path / 'plain', landmarks=file)

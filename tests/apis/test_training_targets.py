@@ -61,10 +61,10 @@ def write(folder, fit, word='doubtful'):
 
 def test_believable_frames_are_taken_by_how_well_they_are_known(made, caplog):
     folder, fit = made
-    found = read_targets(folder / 'fit', [folder / 'small.h5'])
-    assert found.frame.tolist() == [0, 1, 4, 5, 6, 7]
-    np.testing.assert_allclose(found.weight, [1, 0.25, 1, 1, 1, 1], rtol=1e-5)
-    np.testing.assert_allclose(found.params['transl'], fit.params.transl[found.frame])
+    result = read_targets(folder / 'fit', [folder / 'small.h5'])
+    assert result.frame.tolist() == [0, 1, 4, 5, 6, 7]
+    np.testing.assert_allclose(result.weight, [1, 0.25, 1, 1, 1, 1], rtol=1e-5)
+    np.testing.assert_allclose(result.params['transl'], fit.params.transl[result.frame])
 
 
 def losses(made, name, targets):

@@ -76,7 +76,7 @@ def exported(name, **options):
 
 
 def failed(call, **options):
-    """Give what a button says that does not work."""
+    """Return what a button says that does not work."""
     try:
         call(**options)
     except RuntimeError as error:
@@ -86,13 +86,13 @@ def failed(call, **options):
 
 def points(data):
     """Read places of vertices."""
-    found = np.empty(3 * len(data), np.float32)
-    data.foreach_get('co', found)
-    return found.reshape(-1, 3)
+    result = np.empty(3 * len(data), np.float32)
+    data.foreach_get('co', result)
+    return result.reshape(-1, 3)
 
 
 def shown(one):
-    """Give the vertices that Blender shows, in the scene."""
+    """Return the vertices that Blender shows, in the scene."""
     evaluated = one.evaluated_get(bpy.context.evaluated_depsgraph_get())
     matrix = np.array(evaluated.matrix_world)
     return points(evaluated.to_mesh().vertices) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -125,13 +125,13 @@ def round_trip():
     exported('untouched.smil.json')
     # A pose of the joints' own axes is the model's: looked at with all joints turned.
     turns = np.array(JOB['turns'])
-    for bone, turn in zip(
+    for bone, rotation in zip(
         (armature.pose.bones[b.name] for b in bones),
         turns[np.array([JOB['names'].index(b['smilfit_joint']) for b in bones])],
     ):
         bone.rotation_mode = 'AXIS_ANGLE'
-        angle = float(np.linalg.norm(turn))
-        bone.rotation_axis_angle = (angle, *(turn / angle))
+        angle = float(np.linalg.norm(rotation))
+        bone.rotation_axis_angle = (angle, *(rotation / angle))
         for constraint in bone.constraints:
             constraint.mute = True
     armature.matrix_world.identity()
@@ -249,7 +249,7 @@ def mending():
 
 
 def _checked():
-    """Give what the button writes down."""
+    """Return what the button writes down."""
     before = set(bpy.data.texts)
     bpy.ops.smilfit.check_model()
     (text,) = set(bpy.data.texts) - before

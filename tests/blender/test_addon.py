@@ -32,7 +32,7 @@ CUT = [100, 101, 102]
 
 
 def made_model():
-    """Give a model with all that Blender has no place for."""
+    """Return a model with all that Blender has no place for."""
     data = load_body_model_data('quadruped')
     rng = np.random.default_rng(0)
     axes = np.tile(np.eye(3), (data.n_joints, 1, 1))
@@ -120,7 +120,7 @@ def done(job):
 
 
 def unneeded_vertex(data):
-    """Give a vertex that neither joints, keypoints nor landmarks need."""
+    """Return a vertex that neither joints, keypoints nor landmarks need."""
     needed = set(data.joint_regressor.cols.tolist())
     held = [d for points in data.keypoint_sets.values() for d in points.values()]
     held += [mark.anchor for mark in data.landmarks.values()]
@@ -137,11 +137,11 @@ def difference(a, b):
 
 
 def test_the_archive_is_an_extension_that_blender_installs_and_takes_back(done, job):
-    found, _ = done
-    assert found['installed'] == ['FINISHED']
-    assert found['enabled']
-    assert '.'.join(map(str, found['version'])) == __version__
-    assert found['left'] == []
+    result, _ = done
+    assert result['installed'] == ['FINISHED']
+    assert result['enabled']
+    assert '.'.join(map(str, result['version'])) == __version__
+    assert result['left'] == []
     with zipfile.ZipFile(job['zip']) as archive:
         assert f'version = "{__version__}"' in archive.read('blender_manifest.toml').decode()
         assert 'LICENSE' in archive.namelist()
@@ -154,7 +154,7 @@ def test_a_model_that_nobody_touched_comes_back_digit_by_digit(done, job):
 
 
 def test_bones_stand_at_joints_and_have_their_axes(done, job):
-    found, out = done
+    result, out = done
     data, shown = load_body_model_data(job['model']), np.load(out / 'imported.npz')
     order = [data.joint_names.index(name) for name in shown['names']]
     np.testing.assert_allclose(shown['heads'], data.joints[order], atol=1e-6)
@@ -162,18 +162,18 @@ def test_bones_stand_at_joints_and_have_their_axes(done, job):
     np.testing.assert_allclose(shown['basis'], data.v_template, atol=1e-6)
     # Centimetres, and y up, in metres and z up.
     np.testing.assert_allclose(shown['matrix'][:3, 1], [0, 0, 0.01], atol=1e-9)
-    assert found['scene_size'] == pytest.approx(0.01 * np.ptp(data.v_template, axis=0).max(), rel=1e-5)
-    assert all(len(name.encode()) <= 63 for name in found['bones'])
+    assert result['scene_size'] == pytest.approx(0.01 * np.ptp(data.v_template, axis=0).max(), rel=1e-5)
+    assert all(len(name.encode()) <= 63 for name in result['bones'])
     sds = np.sqrt(np.diag(data.shape_cov))
     for s, sd in enumerate(sds):
         unit = 1.0 if abs(data.shape_mean[s] if data.shape_mean is not None else 0) + 3 * sd <= 10 else sd
-        assert found['sliders'][f'beta_{s}'][1] == pytest.approx(
+        assert result['sliders'][f'beta_{s}'][1] == pytest.approx(
             ((0 if data.shape_mean is None else data.shape_mean[s]) + 3 * sd) / unit, abs=1e-5
         )
     points = [
         n for points in data.keypoint_sets.values() for n, d in points.items() if not isinstance(d, str)
     ]
-    assert sum(name.startswith('keypoint:') for name in found['groups']) == len(points)
+    assert sum(name.startswith('keypoint:') for name in result['groups']) == len(points)
 
 
 def test_a_pose_in_blender_is_a_pose_of_the_model(done, job):
@@ -216,7 +216,7 @@ def test_edits_arrive(done, job):
 
 
 def test_limits_of_ones_own(done, job):
-    found, out = done
+    result, out = done
     before, after = load_body_model_data(job['model']), load_body_model_data(out / 'limited.smil.json')
     j, k, m, n = (before.joint_names.index(name) for name in (MOVED, RENAMED, THIRD, FOURTH))
     np.testing.assert_allclose(after.joint_limits[j], [[-0.5, 0.75], [-0.25, 0.25], [0, 0]], atol=1e-6)
@@ -225,8 +225,8 @@ def test_limits_of_ones_own(done, job):
     np.testing.assert_allclose(after.joint_limits[n, 1], [-0.125, 0.5])
     others = [i for i in range(before.n_joints) if i not in (j, k, m, n)]
     np.testing.assert_array_equal(after.joint_limits[others], before.joint_limits[others])
-    assert 'least angle must be below the greatest' in found['crossed']
-    assert 'must have an action' in found['no_motion']
+    assert 'least angle must be below the greatest' in result['crossed']
+    assert 'must have an action' in result['no_motion']
 
 
 def test_what_names_vertices_follows_when_some_go(done, job):
@@ -246,10 +246,10 @@ def test_what_names_vertices_follows_when_some_go(done, job):
 
 
 def test_weights_are_cleaned_in_place(done, job):
-    found, out = done
+    result, out = done
     before, after = load_body_model_data(job['model']), load_body_model_data(out / 'cleaned.smil.json')
-    assert found['same_object']
-    assert 'must hang on a bone; 1 do not, such as vertex 11' in found['loose']
+    assert result['same_object']
+    assert 'must hang on a bone; 1 do not, such as vertex 11' in result['loose']
     dense = after.weights.to_dense()
     assert (dense > 0).sum(1).max() == 2
     assert dense[dense > 0].min() >= 0.05
@@ -259,14 +259,14 @@ def test_weights_are_cleaned_in_place(done, job):
 
 
 def test_what_is_wrong_is_told_and_mended(done):
-    found, out = done
+    result, out = done
     before, after = (load_body_model_data(out / f'{name}.smil.json') for name in ('wrong', 'mended'))
-    first, second = found['checked']
+    first, second = result['checked']
     assert 'vertex of no face' in first
     assert 'limits' in first
     assert 'of no face' not in second
     wanted = symmetrise_limits(drop_loose_vertices(before)[0])[0]
-    assert found['mended_vertices'] == after.n_vertices == before.n_vertices - 1
+    assert result['mended_vertices'] == after.n_vertices == before.n_vertices - 1
     np.testing.assert_array_equal(after.v_template, wanted.v_template)
     np.testing.assert_array_equal(after.faces, wanted.faces)
     np.testing.assert_allclose(after.joint_limits, wanted.joint_limits, atol=1e-9)
@@ -283,12 +283,12 @@ def test_sides_and_joints_are_what_smilfit_makes_of_them(done):
 
 
 def test_scans_are_shapes_and_their_components_a_model(done, job):
-    found, out = done
-    assert found['scans'] == [f'scan: specimen_{i:02d}' for i in range(5)]
+    result, out = done
+    assert result['scans'] == [f'scan: specimen_{i:02d}' for i in range(5)]
     wanted = np.load(Path(job['registrations']) / 'specimen_01' / 'registration.npz')['unposed']
     np.testing.assert_allclose(np.load(out / 'scan.npy'), wanted, atol=1e-6)
     assert difference(document(job['scanned']), document(out / 'scanned.smil.json')) == set()
-    assert found['space'] == ['Basis', 'beta_0', 'beta_1']
+    assert result['space'] == ['Basis', 'beta_0', 'beta_1']
     made = load_body_model_data(out / 'space.smil.json')
     assert made.scaledirs is not None
     assert made.log_scale_directions
@@ -305,28 +305,28 @@ def test_bones_follow_a_sculpted_skin(done, job):
 
 @pytest.mark.parametrize('mode', ['local', 'inherited'])
 def test_a_fit_moves_as_it_was_fitted_and_cameras_see_it_where_they_did(done, mode):
-    found, out = done
+    result, out = done
     fit = made_fit(joint_scales=True)
     fit.body.joint_scale_mode = mode
     first, fps = (0, FPS) if mode == 'local' else (1000, 29.97)
-    assert found[mode]['frames'] == [first, first + 5]
-    assert found[mode]['fps'] == pytest.approx(fps)
-    assert found[mode]['cameras'] == ['back', 'mid', 'top']
-    np.testing.assert_allclose(found[mode]['scale'], 1, atol=1e-6)
+    assert result[mode]['frames'] == [first, first + 5]
+    assert result[mode]['fps'] == pytest.approx(fps)
+    assert result[mode]['cameras'] == ['back', 'mid', 'top']
+    np.testing.assert_allclose(result[mode]['scale'], 1, atol=1e-6)
     with torch.no_grad():
         vertices = fit.body(fit.params[SEEN], ('vertices',)).vertices.double()
     shown = np.load(out / f'{mode}.npz')
     metres = vertices.numpy() / 1000
     # Up was stated as -z in one; the other's y is taken for up.
-    turn = np.diag([1.0, -1, -1]) if mode == 'local' else np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    rotation = np.diag([1.0, -1, -1]) if mode == 'local' else np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     if mode == 'local':
-        turn = shown['bodies'][0].T @ np.linalg.pinv(metres[0].T)
-        np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-4)
-        np.testing.assert_allclose(turn[2], [0, 0, -1], atol=1e-4)
-        assert np.linalg.det(turn) == pytest.approx(1, abs=1e-4)
-        turn = turn.round()
+        rotation = shown['bodies'][0].T @ np.linalg.pinv(metres[0].T)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-4)
+        np.testing.assert_allclose(rotation[2], [0, 0, -1], atol=1e-4)
+        assert np.linalg.det(rotation) == pytest.approx(1, abs=1e-4)
+        rotation = rotation.round()
     size = np.ptp(metres[0], 0).max()
-    np.testing.assert_allclose(shown['bodies'], metres @ turn.T, atol=2e-6 * size)
+    np.testing.assert_allclose(shown['bodies'], metres @ rotation.T, atol=2e-6 * size)
     ideal = fit.recorded_cameras.ideal()
     pixels = ideal.project(vertices[0])[0].numpy()
     assert np.abs(shown['pixels'] - pixels).max() < 0.1

@@ -16,8 +16,8 @@ def test_rates_are_the_derivatives_of_the_logarithms(logarithmic: bool) -> None:
     directions = torch.rand(3, 4, 3, dtype=torch.float64)
     betas = torch.randn(5, 3, dtype=torch.float64)
     betas[0] = -4.0  # every scale of this body is held where it is linear
-    found = driven_log_rates(betas, directions, logarithmic)
-    for body, rates in zip(betas, found):
+    result = driven_log_rates(betas, directions, logarithmic)
+    for body, rates in zip(betas, result):
         jacobian = torch.autograd.functional.jacobian(
             lambda b: driven_scales(b[None], directions, logarithmic)[0].log(), body
         )

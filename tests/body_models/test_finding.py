@@ -48,10 +48,10 @@ def test_it_is_found_from_anywhere_and_with_a_moved_folder(lab, tmp_path, monkey
     monkeypatch.chdir('/')
     assert find_model(reference, 'fit', folder=folder / 'out').file == folder / 'animal.smil.json'
     moved = shutil.move(folder, tmp_path / 'moved')
-    found = find_model(reference, 'fit', folder=moved / 'out')
-    assert found.file == moved / 'animal.smil.json'
+    result = find_model(reference, 'fit', folder=moved / 'out')
+    assert result.file == moved / 'animal.smil.json'
     # What is made with it now names its new place.
-    assert found.reference.absolute == str(moved / 'animal.smil.json')
+    assert result.reference.absolute == str(moved / 'animal.smil.json')
     with pytest.raises(
         ModelNotFoundError, match=r'animal\.smil\.json must be there.*Looked at: .*--body-model'
     ):
@@ -83,10 +83,10 @@ def test_a_model_that_may_be_passed_on_lies_in_the_file(tmp_path):
     reference = reference_to(DATA, path)
     assert reference.packed == pack_model(load_body_model_data(path))
     path.unlink()
-    found = find_model(reference, 'fit.npz')
-    assert found.file is None
-    assert found.reference == reference
-    assert found.body.content_hash() == DATA.content_hash()
+    result = find_model(reference, 'fit.npz')
+    assert result.file is None
+    assert result.reference == reference
+    assert result.body.content_hash() == DATA.content_hash()
 
 
 @pytest.mark.parametrize(

@@ -26,14 +26,14 @@ def reference(data, params, scales=None, offsets=None, mode='local'):
     J = data.n_joints
     s = np.ones((J, 3)) if scales is None else scales
     o = np.zeros((J, 3)) if offsets is None else offsets
-    turn, linear, place = [None] * J, [None] * J, [None] * J
+    rotation, linear, place = [None] * J, [None] * J, [None] * J
     for j, p in enumerate(data.parents):
         if mode == 'inherited':
-            turn[j] = R[j] @ np.diag(s[j]) if p < 0 else turn[p] @ R[j] @ np.diag(s[j])
-            linear[j] = turn[j]
+            rotation[j] = R[j] @ np.diag(s[j]) if p < 0 else rotation[p] @ R[j] @ np.diag(s[j])
+            linear[j] = rotation[j]
         else:
-            turn[j] = R[j] if p < 0 else turn[p] @ R[j]
-            linear[j] = turn[j] @ np.diag(s[j])
+            rotation[j] = R[j] if p < 0 else rotation[p] @ R[j]
+            linear[j] = rotation[j] @ np.diag(s[j])
         place[j] = rest[j] + o[j] if p < 0 else place[p] + linear[p] @ (rest[j] - rest[p] + o[j])
     vertices = np.zeros_like(shaped)
     W = data.weights.to_dense()

@@ -237,5 +237,5 @@ def test_inputs_of_other_conventions(folder, body):
     cases += [(smpl, 'smplx', 144, 43), (body.data, 'smplx', 144, 127), (body.data, 'smplx', 127, 127)]
     cases += [(body.data, 'smpl', 24, 22), (body.data, 'human', 152, 127)]
     for data, convention, given, kept in cases:
-        found = Keypoint3dMSEInput(torch.randn(1, given, 3), convention).resolve(data)
-        assert (len(found.keypoints.names), len(found.unmatched)) == (kept, given - kept), convention
+        result = Keypoint3dMSEInput(torch.randn(1, given, 3), convention).resolve(data)
+        assert (len(result.keypoints.names), len(result.unmatched)) == (kept, given - kept), convention

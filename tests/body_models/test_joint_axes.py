@@ -59,14 +59,14 @@ def test_turned_axes_and_turned_poses_cost_the_same():
 def test_slopes_are_those_of_the_residuals():
     loss, pose = JointLimitLoss(reduction='sum', locked_factor=50.0), 0.6 * torch.ones(1, 5, 3).double()
     loss.bind_body(with_axes())
-    found = loss.residual(pose)
+    result = loss.residual(pose)
     numeric = torch.autograd.functional.jacobian(lambda p: loss.residual(p).value, pose)
     dense = torch.stack([numeric[0, j, :, 0, j] for j in range(5)])
-    torch.testing.assert_close(found.slope[0], dense, rtol=1e-6, atol=1e-9)
-    below, above = found.interval.unbind(-1)
-    own = (found.interval_map @ pose.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(result.slope[0], dense, rtol=1e-6, atol=1e-9)
+    below, above = result.interval.unbind(-1)
+    own = (result.interval_map @ pose.unsqueeze(-1)).squeeze(-1)
     outside = (below - own).relu() + (own - above).relu()
-    torch.testing.assert_close(outside, found.value, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outside, result.value, rtol=1e-5, atol=1e-6)
 
 
 def test_draws_sliders_and_tables_speak_of_them():
@@ -80,7 +80,7 @@ def test_draws_sliders_and_tables_speak_of_them():
     degrees = joint_angles(body, params).degrees[:, 2, :3]
     assert np.abs(degrees[:, [0, 2]]).max() < 1e-3 < np.abs(degrees[:, 1]).max()
     shown = ModelScene(body, 'small').pose(angles={'joint_2': (0.0, 0.4, 0.0)})
-    turn = torch.zeros(1, 5, 3)
-    turn[0, 1] = torch.as_tensor(data.joint_axes[2][:, 1]) * 0.4
-    posed = body(body.zero_params(1).replace(body_pose=turn), ('vertices',)).vertices[0]
+    rotation = torch.zeros(1, 5, 3)
+    rotation[0, 1] = torch.as_tensor(data.joint_axes[2][:, 1]) * 0.4
+    posed = body(body.zero_params(1).replace(body_pose=rotation), ('vertices',)).vertices[0]
     np.testing.assert_allclose(shown.vertices, posed.numpy(), atol=1e-5)

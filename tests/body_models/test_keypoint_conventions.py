@@ -52,8 +52,8 @@ def test_left_and_right_mirror_each_other():
 
 def test_a_convention_may_have_a_second_name(tmp_path, monkeypatch):
     assert load_convention('human_data') == load_convention('human')
-    found = Keypoint3dMSEInput(torch.randn(1, 152, 3), 'human_data').resolve(human_like())
-    assert len(found.keypoints.names) == 8
+    result = Keypoint3dMSEInput(torch.randn(1, 152, 3), 'human_data').resolve(human_like())
+    assert len(result.keypoints.names) == 8
     # XRMoCap's arrays have another size: nothing of them is guessed.
     with pytest.raises(
         ValueError, match="'human_data' must have as many names as keypoints; got 152 and 190"

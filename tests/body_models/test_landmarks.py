@@ -23,15 +23,15 @@ def test_a_landmark_is_its_anchor_plus_an_offset_turned_with_the_bone(scaled):
     body, params = marked(scale_directions=float(scaled))
     offsets = torch.randn(4, 3, 3, generator=torch.Generator().manual_seed(3)).double()
     params = params.replace(landmark_offsets=offsets)
-    found: BodyOutput = body(params, ('joints', 'vertices', *NAMES))
+    result: BodyOutput = body(params, ('joints', 'vertices', *NAMES))
     rotations = params.rotations()
     names, parents = body.joint_names, body.data.parents
     for k, (name, mark) in enumerate(MARKS.items()):
         place = mark.anchor
         if isinstance(place, str):
-            anchor = found.joints[:, names.index(place)]
+            anchor = result.joints[:, names.index(place)]
         else:
-            anchor = sum(w * found.vertices[:, v] for v, w in place.items())
+            anchor = sum(w * result.vertices[:, v] for v, w in place.items())
         turned, joint = torch.eye(3).double(), names.index(mark.bone)
         while joint >= 0:
             turned, joint = rotations[:, joint] @ turned, parents[joint]
@@ -39,24 +39,24 @@ def test_a_landmark_is_its_anchor_plus_an_offset_turned_with_the_bone(scaled):
         if name in body.data.unknown_landmarks:
             offset = offset + offsets[:, body.data.unknown_landmarks.index(name)]
         expected = anchor + params.scale[:, None] * (turned @ offset.unsqueeze(-1)).squeeze(-1)
-        torch.testing.assert_close(found.keypoints[:, k], expected)
+        torch.testing.assert_close(result.keypoints[:, k], expected)
 
 
 def test_a_landmark_without_an_offset_is_its_anchor():
     body, params = marked()
     plain = {'a': Landmark('joint_4', 'joint_0'), 'b': Landmark({3: 0.25, 7: 0.75}, 'joint_1', sd=1.0)}
-    found = body.with_landmarks(plain)(params, ('b', 'a', 'joint_4', 'nose')).keypoints
-    assert torch.equal(found[:, :2], found[:, [3, 2]])
+    result = body.with_landmarks(plain)(params, ('b', 'a', 'joint_4', 'nose')).keypoints
+    assert torch.equal(result[:, :2], result[:, [3, 2]])
 
 
 def test_landmarks_turn_move_and_grow_with_the_body():
     body, params = marked()
-    found = body(params, NAMES).keypoints
-    turn = axis_angle_to_rotmat(torch.tensor([[0.4, -1.0, 0.7]]).double())
+    result = body(params, NAMES).keypoints
+    rotation = axis_angle_to_rotmat(torch.tensor([[0.4, -1.0, 0.7]]).double())
     root = body.rest_joints(params.betas)[:, :1]
     rotations = params.rotations()
     other = params.replace(
-        global_orient=turn @ rotations[:, 0],
+        global_orient=rotation @ rotations[:, 0],
         body_pose=rotations[:, 1:],
         scale=2 * params.scale,
         transl=params.transl + 1,
@@ -64,7 +64,9 @@ def test_landmarks_turn_move_and_grow_with_the_body():
     # The body turns about its root's place at rest.
     pivot = params.scale[:, None, None] * root
     moved = (
-        2 * ((found - params.transl.unsqueeze(1) - pivot) @ turn.mT + pivot) + params.transl.unsqueeze(1) + 1
+        2 * ((result - params.transl.unsqueeze(1) - pivot) @ rotation.mT + pivot)
+        + params.transl.unsqueeze(1)
+        + 1
     )
     torch.testing.assert_close(body(other, NAMES).keypoints, moved)
 
@@ -73,11 +75,11 @@ def test_offsets_that_were_found_become_known():
     body, params = marked()
     unknown = body.data.unknown_landmarks
     offsets = torch.randn(1, 3, 3, generator=torch.Generator().manual_seed(3)).double()
-    found = {
+    result = {
         name: replace(MARKS[name], offset=tuple((torch.tensor(MARKS[name].offset) + row).tolist()), sd=0.0)
         for name, row in zip(unknown, offsets[0])
     }
-    known = body.with_landmarks(found)
+    known = body.with_landmarks(result)
     assert known.sizes['K'] == 0
     assert known.v_template is body.v_template
     with_offsets = params.replace(landmark_offsets=offsets.expand(4, -1, -1))

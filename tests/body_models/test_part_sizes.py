@@ -34,8 +34,8 @@ def test_bones_of_a_part_grow_by_its_size_and_no_others_do(static):
     parts = default_part_sizes(data)
     assert list(parts) == ['shoulder', 'hip', 'neck', 'tail_1']
     sizes = [0.2, -0.1, 0.05, 0.3]
-    _, found = sized(data, sizes)
-    ratio = bones(data, found.joints[0].numpy()) / bones(data, data.joints)
+    _, result = sized(data, sizes)
+    ratio = bones(data, result.joints[0].numpy()) / bones(data, data.joints)
     of_joint = {joint: size for part, size in zip(parts.values(), sizes) for joint in part.joints}
     starts = [data.joint_names[p] for p in data.parents[1:]]
     np.testing.assert_allclose(ratio, [1 + of_joint.get(start, 0.0) for start in starts], rtol=1e-6)
@@ -44,9 +44,9 @@ def test_bones_of_a_part_grow_by_its_size_and_no_others_do(static):
 @pytest.mark.parametrize('make', [make_quadruped, make_insect])
 def test_the_mesh_stays_symmetric_and_is_the_models_at_size_0(make):
     data = make()
-    body, found = sized(data, list(np.linspace(-0.3, 0.3, len(default_part_sizes(data)))))
-    mirrored = found.vertices[0] * torch.tensor([1.0, -1.0, 1.0]).double()
-    assert float(torch.cdist(mirrored, found.vertices[0]).amin(1).max()) < 1e-6
+    body, result = sized(data, list(np.linspace(-0.3, 0.3, len(default_part_sizes(data)))))
+    mirrored = result.vertices[0] * torch.tensor([1.0, -1.0, 1.0]).double()
+    assert float(torch.cdist(mirrored, result.vertices[0]).amin(1).max()) < 1e-6
     nothing = body.zero_params(1).with_rest(('part_sizes',), body.sizes)
     rest, plain = (body(p, ('joints', 'vertices')) for p in (nothing, body.zero_params(1)))
     assert torch.equal(rest.vertices, plain.vertices)
@@ -55,11 +55,11 @@ def test_the_mesh_stays_symmetric_and_is_the_models_at_size_0(make):
 
 def test_skin_of_a_limb_is_scaled_about_where_it_begins():
     data = make_quadruped()
-    _, found = sized(data, [0.25, 0.0, 0.0, 0.0])
+    _, result = sized(data, [0.25, 0.0, 0.0, 0.0])
     limb = [data.joint_names.index(n) for n in ('shoulder_L', 'elbow_L', 'wrist_L')]
     own = data.weights.to_dense()[:, limb].sum(1) > 1 - 1e-9
     assert own.sum() > 30
-    arms = found.vertices[0].numpy()[own] - found.joints[0, limb[0]].numpy()
+    arms = result.vertices[0].numpy()[own] - result.joints[0, limb[0]].numpy()
     np.testing.assert_allclose(arms, 1.25 * (data.v_template[own] - data.joints[limb[0]]), atol=1e-7)
 
 

@@ -105,8 +105,8 @@ def test_a_mirrored_pose_is_the_mirror_image(make):
     joints, image = (body(params.replace(body_pose=p)).joints for p in (pose, other))
     flip = torch.ones(3, dtype=torch.float64)
     flip[axis] = -1
-    middle = body.joints_template[0] * (1 - flip)
-    torch.testing.assert_close(image[:, order], joints * flip + middle, atol=1e-3, rtol=0)
+    centre = body.joints_template[0] * (1 - flip)
+    torch.testing.assert_close(image[:, order], joints * flip + centre, atol=1e-3, rtol=0)
 
 
 def test_partners_stand_across_the_middle(data):
@@ -121,8 +121,8 @@ def test_partners_stand_across_the_middle(data):
 
 def test_several_sources_are_mixed_by_their_weights(data):
     here = GivenPoses(torch.zeros(1, data.n_joints - 1, 3), mirrored=0.0, noise_rad=0.0)
-    there = GivenPoses(torch.ones(1, data.n_joints - 1, 3), mirrored=0.0, noise_rad=0.0)
-    mixed = MixedPoses([here, there], [3, 1])
+    valid = GivenPoses(torch.ones(1, data.n_joints - 1, 3), mirrored=0.0, noise_rad=0.0)
+    mixed = MixedPoses([here, valid], [3, 1])
     mixed.bind(data)
     assert 0.2 < float(mixed(2000, torch.Generator().manual_seed(0)).mean()) < 0.3
     with pytest.raises(ValueError, match='weights must be above 0'):

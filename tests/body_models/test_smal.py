@@ -103,7 +103,7 @@ def test_the_files_become_one_that_can_be_read_and_edited(files, tmp_path, capsy
     names = ('data_file', 'pose_prior_file', 'symmetry_file')
     beside = dict(zip(names, (files['data'], files['prior'], files['symmetry'])))
     whole = load_body_model(files['model'], family='dogs', **beside).data
-    found = load_body_model_data(target)
+    result = load_body_model_data(target)
     for name in (
         'shape_mean',
         'shape_cov',
@@ -111,8 +111,8 @@ def test_the_files_become_one_that_can_be_read_and_edited(files, tmp_path, capsy
         'pose_prior_precision',
         'symmetry_plane_vertices',
     ):
-        np.testing.assert_allclose(getattr(found, name), getattr(whole, name), err_msg=name)
-    assert (found.joint_names, found.joint_symmetry) == (whole.joint_names, whole.joint_symmetry)
+        np.testing.assert_allclose(getattr(result, name), getattr(whole, name), err_msg=name)
+    assert (result.joint_names, result.joint_symmetry) == (whole.joint_names, whole.joint_symmetry)
     assert model(['convert', str(files['model']), str(tmp_path / 'no.smil.json'), '--family', 'dogs']) == 1
     assert 'must be given together' in capsys.readouterr().err
 

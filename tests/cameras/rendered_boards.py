@@ -29,7 +29,7 @@ class Renderer:
         ]
 
     def __call__(self, camera: int, R: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """Give the grey image of a board placed by `R x + t`."""
+        """Return the grey image of a board placed by `R x + t`."""
         ray, centre = self.rays[camera] @ R, R.T @ (self.rig.centres[camera] - t)
         with np.errstate(divide='ignore', invalid='ignore'):
             at = centre + (-centre[2] / ray[..., 2])[..., None] * ray
@@ -53,7 +53,7 @@ def board_poses(board: Board, count: int, seed: int = 0) -> tuple[np.ndarray, np
     # The first lies on the floor.
     tilt[0] = np.eye(3)
     R = tilt @ down
-    middle = np.array([board.columns, board.rows, 0]) * board.square_mm / 2
+    centre = np.array([board.columns, board.rows, 0]) * board.square_mm / 2
     place = random.uniform(-70, 70, (count, 3))
     place[0] = 0
-    return R, place - R @ middle
+    return R, place - R @ centre

@@ -25,5 +25,5 @@ def ring(n: int = 4, seed: int = 0, distance: float = 600.0) -> Rig:
 
 
 def sizes(n: int) -> np.ndarray:
-    """Give the size of every image."""
+    """Return the size of every image."""
     return np.tile(np.array([SIZE]), (n, 1))

@@ -52,7 +52,7 @@ def views(charuco) -> BoardViews:
 
 
 def command(folder: Path, out: Path, *more: str, squares: str = '8x11') -> list[str]:
-    """Give the words of a command."""
+    """Return the words of a command."""
     words = f'calibrate boards {folder} --out {out} --board charuco --squares {squares} --square-mm 24'
     return [*words.split(), *more]
 
@@ -65,9 +65,9 @@ def test_corners_lie_where_the_camera_sees_them(kind):
     seen = {i: d for i in range(5) if (d := detect(draw(1, R[i], t[i]))) is not None}
     assert len(seen) >= 3
     errors = []
-    for i, found in seen.items():
-        true = project(rig, np.full(len(found.ids), 1), board.points[found.ids] @ R[i].T + t[i])[0]
-        errors.append(np.linalg.norm(found.xy - true, axis=-1))
+    for i, result in seen.items():
+        true = project(rig, np.full(len(result.ids), 1), board.points[result.ids] @ R[i].T + t[i])[0]
+        errors.append(np.linalg.norm(result.xy - true, axis=-1))
     # A corner by its wrong number would miss by a square.
     assert np.median(np.concatenate(errors)) < 0.25
     assert np.percentile(np.concatenate(errors), 95) < 1.5
@@ -79,10 +79,10 @@ def test_other_boards_find_the_rig(kind):
     draw, detect = Renderer(rig, board), BoardDetector(board)
     R, t = board_poses(board, 8)
     seen = tuple({i: d for i in range(8) if (d := detect(draw(c, R[i], t[i]))) is not None} for c in range(3))
-    found = calibrate_rig(BoardViews(NAMES, sizes(3), seen, (8, 8, 8)), board, floor_frame=0)
-    assert np.median(found.error_px) < 0.2
-    assert found.rig.focal[:, 0] == pytest.approx(rig.focal[:, 0], rel=0.01)
-    assert float(np.median(found.edges_mm)) == pytest.approx(board.edge_mm, rel=0.006)
+    result = calibrate_rig(BoardViews(NAMES, sizes(3), seen, (8, 8, 8)), board, floor_frame=0)
+    assert np.median(result.error_px) < 0.2
+    assert result.rig.focal[:, 0] == pytest.approx(rig.focal[:, 0], rel=0.01)
+    assert float(np.median(result.edges_mm)) == pytest.approx(board.edge_mm, rel=0.006)
 
 
 def test_the_command_gives_back_rig_and_floor(charuco, tmp_path, capsys):
@@ -91,13 +91,13 @@ def test_the_command_gives_back_rig_and_floor(charuco, tmp_path, capsys):
     said = capsys.readouterr().out
     assert 'left: the board in ' in said
     assert 'of the stated 24' in said
-    found = Rig.of(read_calibration(tmp_path / 'out/calibration.toml'))
+    result = Rig.of(read_calibration(tmp_path / 'out/calibration.toml'))
     assert read_calibration(tmp_path / 'out/calibration.toml').unit == 'mm'
-    assert found.focal[:, 0] == pytest.approx(rig.focal[:, 0], rel=0.01)
+    assert result.focal[:, 0] == pytest.approx(rig.focal[:, 0], rel=0.01)
     # The board lay in the middle, x along the world's x: its corner is the new origin.
     corner = board_poses(BOARDS['charuco'], 1)[1][0]
-    np.testing.assert_allclose(found.centres, rig.centres - corner, atol=8.0)
-    assert np.degrees(angle_between(found.R, rig.R)).max() < 1.0
+    np.testing.assert_allclose(result.centres, rig.centres - corner, atol=8.0)
+    assert np.degrees(angle_between(result.R, rig.R)).max() < 1.0
     page = (tmp_path / 'out/report.html').read_text()
     assert 'What of the images saw the board' in page
     before = (tmp_path / 'out/calibration.toml').read_bytes()
@@ -107,13 +107,13 @@ def test_the_command_gives_back_rig_and_floor(charuco, tmp_path, capsys):
 
 
 def test_what_is_written_reads_back(views):
-    found = calibrate_rig(views, BOARDS['charuco'])
-    back = Rig.of(found.cameras)
+    result = calibrate_rig(views, BOARDS['charuco'])
+    back = Rig.of(result.cameras)
     for name in ('K', 'R', 't', 'dist'):
-        np.testing.assert_allclose(getattr(back, name), getattr(found.rig, name), atol=1e-9)
+        np.testing.assert_allclose(getattr(back, name), getattr(result.rig, name), atol=1e-9)
     # Without a floor the first camera is the world.
-    np.testing.assert_allclose(found.rig.R[0], np.eye(3), atol=1e-12)
-    np.testing.assert_allclose(found.rig.t[0], 0, atol=1e-12)
+    np.testing.assert_allclose(result.rig.R[0], np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(result.rig.t[0], 0, atol=1e-12)
 
 
 def test_another_size_of_squares_shows_against_another_calibration(charuco, views, tmp_path, capsys):
@@ -229,21 +229,24 @@ def test_the_floor_is_at_zero_and_up_is_up(charuco, views):
     """Points of the true floor and above it, as the true cameras see them, placed by the calibrated ones."""
     _, rig = charuco
     board = BOARDS['charuco']
-    found = calibrate_rig(views, board, floor_frame=0)
+    result = calibrate_rig(views, board, floor_frame=0)
     side = np.linspace(-60, 60, 4)
     floor = np.stack(np.meshgrid(side, side, [0.0, 50.0]), -1).reshape(-1, 3)
     camera, number = np.repeat(np.arange(3), len(floor)), np.tile(np.arange(len(floor)), 3)
     xy = project(rig, camera, floor[number])[0]
     pixels = torch.from_numpy(xy.reshape(3, -1, 2)[None])
     seen = Keypoints2d(
-        pixels, torch.ones(1, 3, len(floor)).double(), tuple(str(i) for i in range(len(floor))), found.cameras
+        pixels,
+        torch.ones(1, 3, len(floor)).double(),
+        tuple(str(i) for i in range(len(floor))),
+        result.cameras,
     )
     placed = triangulate_keypoints(seen).xyz[0].numpy()
     np.testing.assert_allclose(placed[:, 2], floor[:, 2], atol=1.5)
     # The board's x and y are those of its print: along its columns, and, seen from above, to their left.
     corner = board_poses(board, 1)[1][0]
     np.testing.assert_allclose(placed, floor - corner, atol=3.0)
-    assert (found.rig.centres[:, 2] > 200).all()
+    assert (result.rig.centres[:, 2] > 200).all()
 
 
 def test_a_print_that_was_stretched_is_told():
@@ -254,8 +257,8 @@ def test_a_print_that_was_stretched_is_told():
     seen = tuple(
         {i: d for i in range(12) if (d := detect(draw(c, R[i], t[i]))) is not None} for c in range(3)
     )
-    found = calibrate_rig(BoardViews(NAMES, sizes(3), seen, (12,) * 3), board)
-    (said,) = rig_doubts(found, board)
+    result = calibrate_rig(BoardViews(NAMES, sizes(3), seen, (12,) * 3), board)
+    (said,) = rig_doubts(result, board)
     along, down = (float(x) for x in re.search(r'are (\S+) mm along and (\S+) mm down', said).groups())
     # The cameras give way to some of it.
     assert 1.01 < along / down < 1.03

@@ -25,8 +25,8 @@ def test_pixels_are_opencvs_and_those_of_the_cameras():
 
     ours = cameras.project(torch.from_numpy(points))[0].numpy()
     for c in range(4):
-        turn = cv2.Rodrigues(rig.R[c])[0]
-        theirs = cv2.projectPoints(points, turn, rig.t[c], rig.K[c], rig.dist[c])[0][:, 0]
+        rotation = cv2.Rodrigues(rig.R[c])[0]
+        theirs = cv2.projectPoints(points, rotation, rig.t[c], rig.K[c], rig.dist[c])[0][:, 0]
         mine, front = project(rig, np.full(20, c), points)
         assert front.all()
         np.testing.assert_allclose(mine, theirs, atol=1e-9)
@@ -46,11 +46,11 @@ def test_cameras_go_there_and_back():
 def test_derivatives_by_the_camera_against_differences(column):
     rig = ring()
     camera, points = np.arange(4), np.random.default_rng(1).normal(size=(4, 3)) * 60
-    found = linearise(rig, camera, points)[1][:, :, column]
+    result = linearise(rig, camera, points)[1][:, :, column]
     step = np.zeros((4, N_COLUMNS))
     step[:, column] = 1e-6
     ahead, behind = (project(rig.moved(s), camera, points)[0] for s in (step, -step))
-    np.testing.assert_allclose(found, (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(result, (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-4)
 
 
 def test_derivatives_by_point_and_board_against_differences():

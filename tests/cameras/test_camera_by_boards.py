@@ -33,7 +33,7 @@ def filmed(tmp_path_factory) -> tuple[Path, Rig]:
 
 
 def command(folder: Path, out: Path, *more: str, square: str = '24') -> list[str]:
-    """Give the words of a command."""
+    """Return the words of a command."""
     words = (
         f'calibrate camera {folder} --camera mid --from boards --recordings {folder}/boards --out {out} '
         f'--board charuco --squares 8x11 --square-mm {square}'
@@ -52,16 +52,16 @@ def test_the_command_finds_the_camera_and_keeps_the_others(filmed, tmp_path, cap
     for c in (0, 2):
         for name in ('K', 'R', 't', 'dist'):
             assert (getattr(old, name)[c] == getattr(new, name)[c]).all()
-    found = Rig.of(new)
+    result = Rig.of(new)
     if free == 'all':
-        assert np.degrees(angle_between(found.R[1], rig.R[1])) < 0.5
-        assert np.linalg.norm(found.centres[1] - rig.centres[1]) < 4
-        assert found.focal[1, 0] == pytest.approx(rig.focal[1, 0], rel=0.01)
+        assert np.degrees(angle_between(result.R[1], rig.R[1])) < 0.5
+        assert np.linalg.norm(result.centres[1] - rig.centres[1]) < 4
+        assert result.focal[1, 0] == pytest.approx(rig.focal[1, 0], rel=0.01)
         assert '95 %' in said
     else:
         # Its lens and principal point stay those it was given.
-        np.testing.assert_array_equal(found.dist[1], rig.dist[0])
-        np.testing.assert_array_equal(found.centre[1], rig.centre[0])
+        np.testing.assert_array_equal(result.dist[1], rig.dist[0])
+        np.testing.assert_array_equal(result.centre[1], rig.centre[0])
     assert 'By board' in (tmp_path / 'out/report.html').read_text()
 
 
@@ -95,8 +95,8 @@ def test_a_calibration_in_metres(filmed, tmp_path, capsys):
     words = [str(tmp_path) if w == str(folder) else w for w in command(folder, tmp_path / 'out')]
     assert main(words) == 0
     assert '0.0240' in capsys.readouterr().out
-    found = Rig.of(read_calibration(tmp_path / 'out/calibration.toml'))
-    assert np.linalg.norm(found.centres[1] - rig.centres[1] / 1000) < 0.004
+    result = Rig.of(read_calibration(tmp_path / 'out/calibration.toml'))
+    assert np.linalg.norm(result.centres[1] - rig.centres[1] / 1000) < 0.004
 
 
 def test_a_camera_that_stays_wrong_is_not_to_be_trusted(filmed, tmp_path, capsys):

@@ -34,22 +34,22 @@ def labels(
 
 
 def wrong(rig: Rig, camera: int, source: int) -> Cameras:
-    """Give a camera another one's calibration."""
+    """Return a camera another one's calibration."""
     return rig.put(camera, rig.one(source)).cameras(NAMES, sizes(4), 'mm')
 
 
 @pytest.mark.parametrize(('free', 'degrees', 'mm'), [('focal', 0.3, 5.0), ('lens', 0.4, 6.0)])
 def test_a_camera_with_another_ones_calibration_is_found(free, degrees, mm):
     rig = ring()
-    found = repair_by_labels(labels(rig, wrong(rig, 2, 1), 120.0), 'back', free)
-    assert np.median(found.before) > 50
-    assert np.median(found.after) < 2
-    assert np.nanmedian(found.held_out_frames) < 2
-    assert np.degrees(angle_between(found.rig.R[2], rig.R[2])) < degrees
-    assert np.linalg.norm(found.rig.centres[2] - rig.centres[2]) < mm
-    assert found.rig.focal[2, 0] == pytest.approx(rig.focal[2, 0], rel=0.02)
-    assert not found.doubt.ambiguous
-    assert 0.2 < found.doubt.place_sd[0] < mm
+    result = repair_by_labels(labels(rig, wrong(rig, 2, 1), 120.0), 'back', free)
+    assert np.median(result.before) > 50
+    assert np.median(result.after) < 2
+    assert np.nanmedian(result.held_out_frames) < 2
+    assert np.degrees(angle_between(result.rig.R[2], rig.R[2])) < degrees
+    assert np.linalg.norm(result.rig.centres[2] - rig.centres[2]) < mm
+    assert result.rig.focal[2, 0] == pytest.approx(rig.focal[2, 0], rel=0.02)
+    assert not result.doubt.ambiguous
+    assert 0.2 < result.doubt.place_sd[0] < mm
 
 
 def test_an_animal_in_one_place_leaves_focal_length_and_distance_open():
@@ -108,8 +108,8 @@ def test_side_of_the_mouse_is_found_from_its_labels(real_data: Path, tmp_path: P
     arguments = f'calibrate camera {session} --camera side --unit mm --out {out}'.split()
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    found = re.search(r'before (\S+) px .* after (\S+) px .* held out (\S+) px', said)
-    before, after, held = (float(x) for x in found.groups())
+    result = re.search(r'before (\S+) px .* after (\S+) px .* held out (\S+) px', said)
+    before, after, held = (float(x) for x in result.groups())
     assert before > 70
     assert after < 15
     assert held < 20

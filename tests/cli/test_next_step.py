@@ -32,12 +32,12 @@ def test_what_is_told_can_be_copied_as_it_is():
     command, words = words_of(
         landmarks_step(Path('my rat.smil.json'), Path('day 1.npz'), {'fps': 29.97002997})
     )
-    found = landmarks_parser().parse_args(words)
-    assert (command, found.data, found.format) == ('landmarks', Path('day 1.npz'), POINTS3D)
-    assert found.fps == pytest.approx(29.97002997, abs=1e-9)
+    result = landmarks_parser().parse_args(words)
+    assert (command, result.data, result.format) == ('landmarks', Path('day 1.npz'), POINTS3D)
+    assert result.fps == pytest.approx(29.97002997, abs=1e-9)
     _, words = words_of(synthesis_step(Path('made up'), Path('rat.smil.json'), None))
-    found = preprocess_parser('preprocess').parse_args(words)
-    assert (found.annotations, found.out) == (Path('made up'), Path('made up.h5'))
+    result = preprocess_parser('preprocess').parse_args(words)
+    assert (result.annotations, result.out) == (Path('made up'), Path('made up.h5'))
     assert words_of(synthesis_step(Path('made.h5'), Path('m'), 'mm')) == ('check', ['made.h5'])
     assert words_of(export_step(Path('a fit'), None))[1][-2:] == ['--out', 'a fit_animation']
     assert fit_step('coco', Path('x.h5')) is None
@@ -55,7 +55,7 @@ def test_frames_per_second_are_asked_for_aloud_and_carried_along(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     write_insect(tmp_path / 'fly.xml')
     np.savez('walk.npz', xyz=np.random.default_rng(0).normal(size=(5, 2, 3)), names=['head', 'abdomen'])
-    told = {}
+    notes = {}
     for fps in ((), ('--fps', '200')):
         command = ['model', 'import', 'fly.xml', 'fly.smil.json', '--recording', 'walk.npz', *fps, '--force']
         for _ in range(2):
@@ -65,10 +65,10 @@ def test_frames_per_second_are_asked_for_aloud_and_carried_along(tmp_path, monke
             command = [*command, last]
             if command[0] == 'landmarks':
                 command += ['--force']
-        told[fps] = command
+        notes[fps] = command
         assert ('states no frames per second' in out) == (not fps)
-    found = {fps: preprocess_parser('preprocess').parse_args(c[1:]).fps for fps, c in told.items()}
-    assert found == {(): 25, ('--fps', '200'): 200}
+    result = {fps: preprocess_parser('preprocess').parse_args(c[1:]).fps for fps, c in notes.items()}
+    assert result == {(): 25, ('--fps', '200'): 200}
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def write_newt(path: Path) -> None:
     for j, parent in enumerate(parents):
         if parent < 0:
             continue
-        start, middle = sum(map(len, corners)), (places[j] + places[parent]) / 2
-        corners.append(np.concatenate((places[[parent, j]], middle + around)))
+        start, centre = sum(map(len, corners)), (places[j] + places[parent]) / 2
+        corners.append(np.concatenate((places[[parent, j]], centre + around)))
         ring = [(2, 3), (3, 4), (4, 5), (5, 2), (2, 6), (4, 7)]
         faces += [(start + end, start + a, start + b) for a, b in ring for end in (0, 1)]
         slots.append(np.tile([parent, j, 0, 0], (8, 1)))
@@ -108,15 +108,15 @@ def test_a_rigged_glb_becomes_a_fitted_recording_with_an_animation(tmp_path, mon
     run_page('smilfit model import fox.glb')
     with np.load(tmp_path / 'made' / 'session_000' / 'truth.npz') as truth:
         wanted, names = truth['joints'] / 1000, tuple(map(str, truth['joint_names']))
-    found = exported(tmp_path / 'animation', names)
-    assert found.shape == wanted.shape
+    result = exported(tmp_path / 'animation', names)
+    assert result.shape == wanted.shape
     length = np.ptp(wanted, axis=1).max()
-    far = np.linalg.norm(found - wanted, axis=-1) / length
+    far = np.linalg.norm(result - wanted, axis=-1) / length
     assert np.median(far) < 0.01
     assert np.quantile(far.mean(1), 0.98) < 0.015
     # It walks as it did: seen from the hips, feet go to and fro.
     feet = [names.index(n) for n in names if 'Foot' in n]
-    steps, truth = (np.ptp(x[:, feet] - x[:, :1], axis=0) / length for x in (found, wanted))
+    steps, truth = (np.ptp(x[:, feet] - x[:, :1], axis=0) / length for x in (result, wanted))
     assert truth.max() > 0.1
     np.testing.assert_allclose(steps, truth, atol=0.02)
 
@@ -175,20 +175,20 @@ def test_a_mujoco_model_becomes_a_fitted_recording_with_an_animation(tmp_path, m
     assert {n for n, _, _ in carried} >= {'mouth', 'tip', 'claw_L0', 'claw_R2'}
     sites = []
     for _, joint, offset in carried:
-        turn, at = torch.eye(3).double().expand(frames, 3, 3), joint
+        rotation, at = torch.eye(3).double().expand(frames, 3, 3), joint
         while at >= 0:
-            turn = axis_angle_to_rotmat(torch.as_tensor(pose[:, at - 1])) @ turn if at else turn
+            rotation = axis_angle_to_rotmat(torch.as_tensor(pose[:, at - 1])) @ rotation if at else rotation
             at = int(data.parents[at])
-        sites.append(wanted[:, joint] + (turn @ torch.tensor(offset).double()).numpy())
+        sites.append(wanted[:, joint] + (rotation @ torch.tensor(offset).double()).numpy())
     xyz = 10 * np.concatenate((wanted, np.stack(sites, 1)), 1) + rng.normal(scale=0.01, size=(frames, 1, 3))
     names = [*data.joint_names, *(n for n, _, _ in carried)]
     np.savez(tmp_path / 'points.npz', xyz=xyz, names=names)
     run_page('smilfit model import fruitfly.xml')
-    found = exported(tmp_path / 'animation', data.joint_names)
+    result = exported(tmp_path / 'animation', data.joint_names)
     length = np.ptp(wanted[0], axis=0).max() / 100
-    far = np.linalg.norm(found - wanted / 100, axis=-1) / length
+    far = np.linalg.norm(result - wanted / 100, axis=-1) / length
     assert np.median(far) < 0.005
     assert far.max() < 0.03
-    assert np.ptp(found - found[:, :1], axis=0).max() > 0.1 * length
+    assert np.ptp(result - result[:, :1], axis=0).max() > 0.1 * length
     (table,) = (tmp_path / 'animation').glob('*/joint_angles.csv')
     assert table.read_text().count('\n') == frames + 1

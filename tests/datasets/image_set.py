@@ -42,9 +42,9 @@ def camera_of(index: int, dist: torch.Tensor | None = None) -> Cameras:
     focal = 1.6 * max(width, height)
     K = [[focal, 0, cx * width], [0, 1.05 * focal, cy * height], [0, 0, 1]]
     angle = 0.5 * index
-    turn = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    rotation = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
     # World z is up; the image's y is down.
-    R = torch.tensor(turn).double() @ torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()
+    R = torch.tensor(rotation).double() @ torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).double()
     return Cameras(
         names=('shot',),
         K=torch.tensor([K]).double(),

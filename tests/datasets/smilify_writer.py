@@ -157,13 +157,13 @@ def _move_worlds(tables: dict[str, np.ndarray], R: np.ndarray, t: np.ndarray) ->
     """Put every sample into the frame of its lowest camera, turned."""
     points = np.einsum('nij,nkj->nki', R, tables['keypoints_3d']) + t[:, None]
     tables['keypoints_3d'] = points @ TURN
-    turn = np.einsum('ij,njk->nik', TURN, R)
+    rotation = np.einsum('ij,njk->nik', TURN, R)
     old_R, old_t = tables['camera_extrinsics_R'], tables['camera_extrinsics_t']
-    tables['camera_extrinsics_R'] = np.einsum('nvij,nkj->nvik', old_R, turn)
+    tables['camera_extrinsics_R'] = np.einsum('nvij,nkj->nvik', old_R, rotation)
     shift = np.einsum('nvij,nj->nvi', tables['camera_extrinsics_R'], t @ TURN)
     tables['camera_extrinsics_t'] = old_t - shift
 
 
 def as_tensor(values: np.ndarray) -> torch.Tensor:
-    """Give float64 numbers as a tensor."""
+    """Return float64 numbers as a tensor."""
     return torch.from_numpy(np.ascontiguousarray(values))

@@ -66,8 +66,8 @@ def test_one_animal_leaves_files_and_samples_as_they_were(tmp_path):
     assert 'centres2d' not in images[0]['data_samples']
     assert images.file.n_centres == 0
     # Unless somebody says that there are more.
-    told = PictureDataset(_store(tmp_path, BlobSession('told'), n_animals=2), split='all', test_mode=True)
-    data = told[0]['data_samples']
+    notes = PictureDataset(_store(tmp_path, BlobSession('told'), n_animals=2), split='all', test_mode=True)
+    data = notes[0]['data_samples']
     assert not data['all_animals'].any()
     own = data['keypoints2d'][0][data['confidence2d'][0] > 0].mean(0)
     # The lens bends a mean a little otherwise than its points.

@@ -24,7 +24,7 @@ def test_known_points_lie_in_the_stored_crops(tmp_path, body, mode, no_undistort
     )
     preprocess([session], tmp_path / 'out.h5', body, options)
     file = open_dataset(tmp_path / 'out.h5')
-    source, found = file.cameras('one'), 0
+    source, result = file.cameras('one'), 0
     assert (source.dist is None) is not no_undistort
     for i in range(3):
         record = file.record(i)
@@ -41,10 +41,10 @@ def test_known_points_lie_in_the_stored_crops(tmp_path, body, mode, no_undistort
                 if (point < radius + 2).any() or (point > resolution - 3 - radius).any():
                     continue
                 np.testing.assert_allclose(find_blob(image, point, radius), point, atol=0.05)
-                found += 1
+                result += 1
                 if record.confidence2d[c, k] > 0:
                     np.testing.assert_allclose(record.keypoints2d[c, k], point, atol=1e-6)
-    assert found >= 25
+    assert result >= 25
 
 
 @pytest.mark.parametrize('crop', [Crop(0, 0, 90, 70, 45), Crop(-8, 22, 60, 60, 96), Crop(50, -9, 50, 90, 64)])
@@ -93,8 +93,8 @@ def test_boxes():
 def test_affine_inverts_and_composes_with_cameras():
     crop = Crop(-7, 13, 50, 80, 33)
     points = np.random.default_rng(0).normal(size=(9, 2)) * 100
-    there = apply_affine(crop.affine(), points)
-    np.testing.assert_allclose(apply_affine(invert_affine(crop.affine()), there), points, atol=1e-10)
+    valid = apply_affine(crop.affine(), points)
+    np.testing.assert_allclose(apply_affine(invert_affine(crop.affine()), valid), points, atol=1e-10)
 
 
 def test_jpeg_keeps_red_red():

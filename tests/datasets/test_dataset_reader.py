@@ -21,5 +21,5 @@ def test_methods_take_the_same_arguments(kind):
     names = [n for n, value in methods.items() if inspect.isfunction(value) and not n.startswith('_')]
     assert len(names) >= 18
     for name in names:
-        wanted, found = (list(inspect.signature(getattr(c, name)).parameters) for c in (DatasetReader, kind))
-        assert found == wanted, name
+        wanted, result = (list(inspect.signature(getattr(c, name)).parameters) for c in (DatasetReader, kind))
+        assert result == wanted, name

@@ -84,10 +84,10 @@ def write(path: Path, n: int = 100, **changes: object) -> Path:
 
 
 def all_data(path: Path) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
+    result: dict[str, np.ndarray] = {}
     with h5py.File(path, 'r') as file:
-        file.visititems(lambda name, x: found.update({name: x[()]}) if isinstance(x, h5py.Dataset) else None)
-    return found
+        file.visititems(lambda name, x: result.update({name: x[()]}) if isinstance(x, h5py.Dataset) else None)
+    return result
 
 
 def test_round_trip(tmp_path):

@@ -36,13 +36,13 @@ def store(annotations: AnnotationSet, out: Path, data: BodyModelData, **changes)
 
 
 def in_mask(file, made: ImageSet) -> float:
-    """Say which share of the vertices on the images' masks falls on the stored ones (grown by one px).
+    """Return which share of the vertices on the images' masks falls on the stored ones (grown by one px).
 
     Vertices of parts thinner than a pixel are on neither.
     """
     masks, weight = file.masks('made')
     assert weight.all()
-    there = file.stored_cameras('made').project(made.vertices)[0].round().long().numpy()
+    valid = file.stored_cameras('made').project(made.vertices)[0].round().long().numpy()
     hits = []
     for i, image in enumerate(made.annotations.images):
         x, y = made.cameras[i].project(made.vertices[i])[0][0].round().long().numpy().T
@@ -51,7 +51,7 @@ def in_mask(file, made: ImageSet) -> float:
         on[on] = image.mask.read()[y[on], x[on]]
         grown = np.pad(masks[i, 0] > 0, 1)
         grown = np.max([grown[v : v + 96, u : u + 96] for v in range(3) for u in range(3)], axis=0)
-        x, y = there[i, 0][on].clip(0, 95).T
+        x, y = valid[i, 0][on].clip(0, 95).T
         hits.append(grown[y, x])
     assert np.concatenate(hits).size > 0.75 * made.vertices[..., 0].numel()
     return float(np.concatenate(hits).mean())
@@ -100,15 +100,15 @@ def test_crops_go_round_box_then_mask_then_keypoints(tmp_path, data, image_set):
     images = image_set.annotations.images
     bare = tuple(replace(image, box=None) for image in images)
     only_points = tuple(replace(image, box=None, mask=None) for image in images)
-    found = {}
+    result = {}
     for name, chosen in (('box', images), ('mask', bare), ('points', only_points)):
         annotations = replace(image_set.annotations, images=chosen)
         file, report = store(annotations, tmp_path / f'{name}.h5', data)
-        found[name] = file.stored_cameras('made').K
+        result[name] = file.stored_cameras('made').K
         assert report['totals']['masks_stored'] == (0 if name == 'points' else 4)
         assert file.has_masks is (name != 'points')
     # The boxes were those of the masks; the last file's crops fit the keypoints.
-    torch.testing.assert_close(found['box'], found['mask'])
+    torch.testing.assert_close(result['box'], result['mask'])
     xy = file.keypoints2d('made', stored=True).xy
     extent = (xy.amax((1, 2)) - xy.amin((1, 2))).amax(-1)
     assert (xy.amin() >= 0).item()

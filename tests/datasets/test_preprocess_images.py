@@ -140,10 +140,10 @@ def test_arguments_of_a_reader_become_options(capsys):
     parser.add_argument('--unit')
     add_reader_options(parser, describe_reader(Reader))
     given = ['--kind=b', '--names', 'x', 'y', '--unit=mm', '--reader-unit=px', '--no-strict', '--limit=5']
-    found = parser.parse_args(given)
+    result = parser.parse_args(given)
     expected = {'kind': 'b', 'names': ('x', 'y'), 'unit': 'px', 'strict': False, 'limit': 5}
-    assert read_reader_options(found, Reader) == expected
-    assert found.unit == 'mm'
+    assert read_reader_options(result, Reader) == expected
+    assert result.unit == 'mm'
     defaults = {'kind': 'a', 'names': None, 'unit': None, 'strict': True, 'limit': 3}
     assert read_reader_options(parser.parse_args([]), Reader) == defaults
     with pytest.raises(SystemExit):

@@ -93,7 +93,7 @@ def test_jittered_crops_keep_their_geometry(sample, seed):
     for name in ('R', 't', 'dist', 'size'):
         assert torch.equal(moved['inputs'][name], sample['inputs'][name])
     pixels, _, _ = _cameras(moved).project(truth['keypoints3d'])
-    seen, found = truth['confidence2d'] > 0, 0
+    seen, result = truth['confidence2d'] > 0, 0
     torch.testing.assert_close(pixels[seen], truth['keypoints2d'][seen], atol=2e-3, rtol=0)
     assert not truth['keypoints2d'][~seen].any()
 
@@ -107,8 +107,8 @@ def test_jittered_crops_keep_their_geometry(sample, seed):
         for point in pixels[c].numpy():
             if point.min() > 14 and point.max() < 185:
                 np.testing.assert_allclose(find_blob(image, point, 10), point, atol=0.05)
-                found += 1
-    assert found >= 6
+                result += 1
+    assert result >= 6
 
 
 def test_view_dropout_leaves_zeros_and_enough_views(sample):

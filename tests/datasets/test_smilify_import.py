@@ -84,9 +84,9 @@ def test_labels_lie_on_their_images_and_cameras_see_them(session, tmp_path, crop
 def test_images_are_copied_not_encoded_again(session, tmp_path):
     path = write_smilify(tmp_path / 's.h5', session, SLOTS, 'centred')
     data = convert(path, tmp_path / 'o.h5')
-    with h5py.File(path) as there, h5py.File(data.path) as here:
+    with h5py.File(path) as valid, h5py.File(data.path) as here:
         start = here['samples/image_start'][3, 1]
-        bytes_there = there['multiview_images/image_jpeg_view_1'][3]
+        bytes_there = valid['multiview_images/image_jpeg_view_1'][3]
         assert (here['images/jpeg'][start : start + len(bytes_there)] == bytes_there).all()
     smaller = tmp_path / 'small.h5'
     preprocess(
@@ -147,8 +147,8 @@ def test_source_scale_is_found_in_single_precision():
         scale = rng.uniform(0.2, 0.7, 20)
         K[:, 0, 0], K[:, 1, 1] = focal * scale, 1.01 * focal * scale
         K[:, :2, 2] = (np.array([501.3, 389.8]) - rng.integers(0, 400, (20, 2))) * scale[:, None]
-        found = focal_of_crops(K.astype(np.float32).astype(np.float64))
-        assert found == pytest.approx(focal, rel=1e-5)
+        result = focal_of_crops(K.astype(np.float32).astype(np.float64))
+        assert result == pytest.approx(focal, rel=1e-5)
         K[:, :2, 2] += rng.uniform(0, 1, (20, 2))
         assert focal_of_crops(K) is None
 

@@ -69,8 +69,8 @@ def test_files_come_out_as_their_session(name, real_data, recorded, tmp_path, ca
                 np.testing.assert_allclose(record.keypoints2d[c][seen], labels[seen], atol=2e-3)
                 camera = points[record.frame] @ record.R[c].T + record.t[c] * metres
                 true = recorded.cameras.R[source].double().numpy(), recorded.cameras.t[source].double()
-                there = points[record.frame] @ true[0].T + true[1].numpy()
-                np.testing.assert_allclose(camera, there, atol=1e-3)
+                valid = points[record.frame] @ true[0].T + true[1].numpy()
+                np.testing.assert_allclose(camera, valid, atol=1e-3)
                 # The image, not what the file says of it: OpenCV keeps the centres of pixels.
                 cut = ((shrink - 1) / 2 - shift) / shrink
                 np.testing.assert_allclose(cut, cut.round(), atol=1e-3)

@@ -107,8 +107,8 @@ def test_a_fit_report_holds_every_camera():
     assert '2.00 times the 4.0 px of points that are triangulated from the same labels' in text
     assert 'Camera side saw no keypoint.' in text
     assert '2.5 mm on average' in text
-    told = {'ignored <b>': ['x'], 'unmoved': [{'sentence': 'joint sizes: 1 of 3 joints (Ear_L)'}]}
-    page = add_fit_sections(Report('fit'), benchmark, HISTORY, told).html()
+    notes = {'ignored <b>': ['x'], 'unmoved': [{'sentence': 'joint sizes: 1 of 3 joints (Ear_L)'}]}
+    page = add_fit_sections(Report('fit'), benchmark, HISTORY, notes).html()
     assert page.count('data:image/png') == 3
     assert '<p>Joint sizes: 1 of 3 joints (Ear_L).</p>' in page
     assert 'unmoved' not in page

@@ -14,8 +14,8 @@ FACES = np.array(
 
 @pytest.mark.parametrize('along', range(3))
 def test_what_lies_across_the_axes_of_the_file_is_not_cut_off(along):
-    turn = np.linalg.qr(np.random.default_rng(along).normal(size=(3, 3)))[0]
-    scan = np.roll(BOX, along, 1) @ turn * 40 + 7
+    rotation = np.linalg.qr(np.random.default_rng(along).normal(size=(3, 3)))[0]
+    scan = np.roll(BOX, along, 1) @ rotation * 40 + 7
     seen = draw_registration((scan, FACES), (scan, FACES), np.zeros(8), side_px=96)
     assert seen.shape == (192, 192, 3)
     paper = np.abs(seen.astype(int) - 245).max(-1) < 8

@@ -20,8 +20,8 @@ def noise_image(height=24, width=32):
 
 
 def images(page):
-    found = re.findall(r'src="data:image/(\w+);base64,([^"]+)"', page)
-    return [cv2.imdecode(np.frombuffer(base64.b64decode(d), np.uint8), cv2.IMREAD_COLOR) for _, d in found]
+    result = re.findall(r'src="data:image/(\w+);base64,([^"]+)"', page)
+    return [cv2.imdecode(np.frombuffer(base64.b64decode(d), np.uint8), cv2.IMREAD_COLOR) for _, d in result]
 
 
 def test_links_lead_from_where_the_page_lies(tmp_path):
@@ -64,8 +64,8 @@ def test_figures_of_every_kind_are_inside_at_full_size(tmp_path):
     (tmp_path / 'f.png').write_bytes(png)
     report = Report('t').add_figure(png).add_figure(tmp_path / 'f.png').add_figure(figure)
     report.add_images([noise_image(), noise_image(48, 64)], ['one', 'two'])
-    found = images(report.save(tmp_path / 'deep' / 'r.html').read_text(encoding='utf-8'))
-    assert [image.shape[:2] for image in found] == [(100, 200), (100, 200), (130, 260), (24, 32), (48, 64)]
+    result = images(report.save(tmp_path / 'deep' / 'r.html').read_text(encoding='utf-8'))
+    assert [image.shape[:2] for image in result] == [(100, 200), (100, 200), (130, 260), (24, 32), (48, 64)]
     assert not list((tmp_path / 'deep').glob('*.tmp'))
 
 

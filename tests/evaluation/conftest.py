@@ -12,11 +12,11 @@ N, C, K, NAMES = 6, 2, 5, ('nose', 'neck', 'hip', 'tail', 'paw')
 def crop_cameras() -> Cameras:
     focal = torch.diag(torch.tensor([300.0, 310.0, 1.0]))
     focal[:2, 2] = torch.tensor([63.0, 65.0])
-    turn = torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+    rotation = torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
     return Cameras(
         names=('left', 'right'),
         K=focal.expand(C, 3, 3).double(),
-        R=torch.stack((torch.eye(3), turn)).double(),
+        R=torch.stack((torch.eye(3), rotation)).double(),
         t=torch.tensor([[0.0, 0, 20], [0, 0, 25]]).double(),
         size=torch.full((C, 2), 128.0).double(),
         dist=torch.tensor([[-0.1, 0.01, 0, 0, 0], [0.0] * 5]).double(),

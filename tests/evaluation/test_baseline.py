@@ -10,9 +10,9 @@ def test_the_mean_is_over_frames_that_have_the_keypoint():
     xyz = np.zeros((3, 2, 3))
     xyz[:, 0, 0] = [1.0, 2.0, 900.0]
     seen = np.array([[True, False], [True, False], [False, False]])
-    found = trivial_baseline(xyz, seen)
-    np.testing.assert_allclose(found[0], [1.5, 0, 0])
-    assert np.isnan(found[1]).all()
+    result = trivial_baseline(xyz, seen)
+    np.testing.assert_allclose(result[0], [1.5, 0, 0])
+    assert np.isnan(result[1]).all()
 
 
 def test_no_training_keypoints_is_an_error():
@@ -30,11 +30,11 @@ def test_the_mean_pose_keeps_its_shape_where_the_plain_mean_shrinks():
     xyz = pose @ np.swapaxes(turns, 1, 2) + generator.normal(size=(12, 1, 3))
     seen = generator.uniform(size=(12, 6)) > 0.15
     seen[0] = True
-    found = mean_pose(xyz, seen)
+    result = mean_pose(xyz, seen)
     everywhere = np.ones((1, 6), bool)
-    assert pa_mpjpe(found[None], pose[None], everywhere) < 1e-9
+    assert pa_mpjpe(result[None], pose[None], everywhere) < 1e-9
     assert pa_mpjpe(trivial_baseline(xyz)[None], pose[None], everywhere) > 0.1
-    np.testing.assert_allclose(found.std(), xyz[0].std(), rtol=0.2)
+    np.testing.assert_allclose(result.std(), xyz[0].std(), rtol=0.2)
 
 
 def test_placing_moves_the_centroid_only():

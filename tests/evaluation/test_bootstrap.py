@@ -99,12 +99,12 @@ def test_paired_differences_see_through_what_sessions_share():
     offset = np.random.default_rng(2).random(12) * 3
     a, b = _result(offset), _result(offset * 0.97, seed=1)
     differences, by = paired_differences(a, b)
-    found = {d.name: d for d in differences}
-    assert found['mpjpe_mm'].better == 'B'
-    assert found['mpjpe_mm'].low < found['mpjpe_mm'].difference < found['mpjpe_mm'].high < 0
+    result = {d.name: d for d in differences}
+    assert result['mpjpe_mm'].better == 'B'
+    assert result['mpjpe_mm'].low < result['mpjpe_mm'].difference < result['mpjpe_mm'].high < 0
     # Each alone is far less sure than their difference.
     low, high = Intervals.of(a).bounds['mpjpe_mm']
-    assert high - low > 5 * (found['mpjpe_mm'].high - found['mpjpe_mm'].low)
+    assert high - low > 5 * (result['mpjpe_mm'].high - result['mpjpe_mm'].low)
     assert {d.better for d in paired_differences(b, a)[0] if d.name == 'mpjpe_mm'} == {'A'}
     assert {d.better for d in paired_differences(a, a)[0]} == {None}
     assert '12 sessions' in by

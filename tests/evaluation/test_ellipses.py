@@ -37,8 +37,8 @@ def test_ellipses_hold_what_they_should(share):
 
 
 def test_the_scale_is_found_by_the_other_cameras():
-    found = by_camera(radii(*expected_and_seen(times=3.0), NOISE_PX))
-    for answer in scaled_by_other_cameras(found).values():
+    result = by_camera(radii(*expected_and_seen(times=3.0), NOISE_PX))
+    for answer in scaled_by_other_cameras(result).values():
         assert answer.scale == pytest.approx(3.0, rel=0.05)
         assert answer.inside == pytest.approx(0.9, abs=0.03)
         assert answer.unscaled < 0.4
@@ -46,9 +46,9 @@ def test_the_scale_is_found_by_the_other_cameras():
 
 
 def test_a_camera_that_the_others_know_nothing_of_is_not_excused():
-    found = by_camera(radii(*expected_and_seen(), NOISE_PX))
+    result = by_camera(radii(*expected_and_seen(), NOISE_PX))
     first = RIG.names[0]
-    answers = scaled_by_other_cameras(found | {first: 5 * found[first]})
+    answers = scaled_by_other_cameras(result | {first: 5 * result[first]})
     # Its own errors do not widen its ellipses; the others' are too wide for it.
     assert answers[first].inside < 0.2
     assert answers[RIG.names[1]].inside > 0.95
@@ -61,10 +61,10 @@ def test_labels_without_an_ellipse_do_not_count():
     confidence, valid = seen.confidence.clone(), expected.valid.clone()
     confidence[:, 0, 1], valid[:, 0, 2] = 0, False
     expected = replace(expected, covariance=covariance, valid=valid)
-    found = radii(expected, replace(seen, confidence=confidence), NOISE_PX)
-    assert found[:, 0, :3].isnan().all()
-    assert found[:, 0, 3:].isfinite().all()
-    nothing = found[:, 0, :1]
+    result = radii(expected, replace(seen, confidence=confidence), NOISE_PX)
+    assert result[:, 0, :3].isnan().all()
+    assert result[:, 0, 3:].isfinite().all()
+    nothing = result[:, 0, :1]
     assert share_inside(nothing) != share_inside(nothing)
-    assert scale_of(found.flatten()[: LEAST_LABELS - 1]) != scale_of(nothing)
+    assert scale_of(result.flatten()[: LEAST_LABELS - 1]) != scale_of(nothing)
     assert radius_of(0.9) == pytest.approx(2.1460, abs=1e-4)

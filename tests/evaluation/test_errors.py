@@ -28,8 +28,8 @@ def random_rotation(generator):
 def test_distances_of_a_3_4_5_triangle():
     predicted = np.array([[0.0, 0.0], [3.0, 4.0], [np.nan, 1.0], [7.0, 7.0]])
     truth = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [np.nan, np.nan]])
-    found = distances(predicted, truth, np.array([True, True, True, False]))
-    np.testing.assert_array_equal(found, [0.0, 5.0, np.inf, np.nan])
+    result = distances(predicted, truth, np.array([True, True, True, False]))
+    np.testing.assert_array_equal(result, [0.0, 5.0, np.inf, np.nan])
 
 
 def test_pck_by_hand():
@@ -119,8 +119,8 @@ def test_alignment_is_the_least_squares_one():
     weights = np.ones((1, 6))
     best = ((align_similarity(source, target, weights) - target) ** 2).sum()
     for _ in range(200):
-        scale, turn = generator.uniform(0.0, 2.0), random_rotation(generator)
-        other = scale * source @ turn.T
+        scale, rotation = generator.uniform(0.0, 2.0), random_rotation(generator)
+        other = scale * source @ rotation.T
         other += (target - other).mean(1, keepdims=True)
         assert ((other - target) ** 2).sum() >= best
 
@@ -153,12 +153,12 @@ def test_percentiles_by_hand():
 
 def test_groups_are_along_the_axis_asked_for():
     errors = np.array([[[1.0, np.nan], [3.0, 5.0]], [[2.0, 2.0], [np.nan, np.nan]]])  # N C K
-    there = ~np.isnan(errors)
-    mean, median, count = by_group(errors, there, axis=1)
+    valid = ~np.isnan(errors)
+    mean, median, count = by_group(errors, valid, axis=1)
     np.testing.assert_allclose(mean, [5 / 3, 4.0])
     np.testing.assert_allclose(median, [2.0, 4.0])
     np.testing.assert_array_equal(count, [3, 2])
-    mean, _, count = by_group(errors, there, axis=2)
+    mean, _, count = by_group(errors, valid, axis=2)
     np.testing.assert_allclose(mean, [2.0, 3.5])
     np.testing.assert_array_equal(count, [3, 2])
 

@@ -23,20 +23,20 @@ def truth(world):
 
 def test_an_exact_fit_has_no_error(world, seen, truth):
     vertices = torch.randn(6, 7, 3)
-    found = fit_benchmark(seen, world.truth3d, truth, truth, vertices, vertices)
-    assert [row.camera for row in found.cameras] == ['left', 'right']
-    assert all(row.median_fitted_px == pytest.approx(0.0, abs=1e-9) for row in found.cameras)
-    assert sum(row.n_points for row in found.cameras) == int(world.confidence2d.sum())
-    assert found.n_frames_finite == 6
+    result = fit_benchmark(seen, world.truth3d, truth, truth, vertices, vertices)
+    assert [row.camera for row in result.cameras] == ['left', 'right']
+    assert all(row.median_fitted_px == pytest.approx(0.0, abs=1e-9) for row in result.cameras)
+    assert sum(row.n_points for row in result.cameras) == int(world.confidence2d.sum())
+    assert result.n_frames_finite == 6
     for name in ('mpjpe_mm', 'pa_mpjpe_mm', 'vertex_error_mm'):
-        assert found.metrics()[name] == pytest.approx(0.0, abs=1e-9)
+        assert result.metrics()[name] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_beside_errors_against_truth_stand_answers_without_a_body_or_a_pose(world, seen, truth):
     noisy = replace(seen, xy=seen.xy + torch.randn_like(seen.xy))
     placed = triangulate_keypoints(noisy)
-    found = fit_benchmark(noisy, world.truth3d + 0.001, truth=truth).against_truth
-    best = strongest_baselines(found)
+    result = fit_benchmark(noisy, world.truth3d + 0.001, truth=truth).against_truth
+    best = strongest_baselines(result)
     assert {name: answer.source for name, answer in best.items()} == {
         'mpjpe_mm': 'mean_pose_at_predicted_place',
         'pa_mpjpe_mm': 'mean_pose',
@@ -55,9 +55,9 @@ def test_beside_errors_against_truth_stand_answers_without_a_body_or_a_pose(worl
 def test_medians_are_over_the_points_that_both_have(world, seen, truth):
     shifted = Keypoints2d(world.truth2d + torch.tensor([6.0, 8.0]).double(), *_rest(seen))
     given = replace(truth, confidence=truth.confidence * (torch.arange(5) < 3))
-    found = fit_benchmark(shifted, world.truth3d, given)
+    result = fit_benchmark(shifted, world.truth3d, given)
     placed = triangulate_keypoints(shifted).visible
-    for c, row in enumerate(found.cameras):
+    for c, row in enumerate(result.cameras):
         assert row.median_fitted_px == pytest.approx(10.0)
         assert row.common_fitted_px == pytest.approx(10.0)
         assert row.given_px == pytest.approx(10.0)
@@ -68,12 +68,12 @@ def test_the_yardstick_is_a_triangulation_of_the_same_labels(world, seen, truth)
     noisy = replace(seen, xy=seen.xy + torch.randn_like(seen.xy))
     placed = triangulate_keypoints(noisy)
     smoothed = replace(truth, xyz=truth.xyz + 0.5)
-    found = fit_benchmark(noisy, placed.xyz, smoothed)
-    for row in found.cameras:
+    result = fit_benchmark(noisy, placed.xyz, smoothed)
+    for row in result.cameras:
         assert row.ratio == pytest.approx(1.0)
         assert row.common_triangulated_px == pytest.approx(row.common_fitted_px)
         assert row.given_px > 3 * row.common_triangulated_px
-    assert found.metrics()['left/ratio_to_triangulated'] == pytest.approx(1.0)
+    assert result.metrics()['left/ratio_to_triangulated'] == pytest.approx(1.0)
     assert all(row.ratio > 0.5 for row in fit_benchmark(noisy, world.truth3d, smoothed).cameras)
     one = replace(
         noisy, xy=noisy.xy[:, :1], confidence=noisy.confidence[:, :1], cameras=world.cameras.select(['left'])
@@ -94,10 +94,10 @@ def test_a_point_without_an_image_is_infinitely_wrong(world, seen):
 def test_a_camera_that_saw_nothing_has_no_median(world, seen):
     confidence = world.confidence2d.clone()
     confidence[:, 1] = 0.0
-    found = fit_benchmark(replace(seen, confidence=confidence), world.truth3d)
-    assert found.cameras[1].n_points == 0
-    assert found.cameras[1].median_fitted_px is None
-    assert 'right/median_fitted_px' not in found.metrics()
+    result = fit_benchmark(replace(seen, confidence=confidence), world.truth3d)
+    assert result.cameras[1].n_points == 0
+    assert result.cameras[1].median_fitted_px is None
+    assert 'right/median_fitted_px' not in result.metrics()
 
 
 def test_bad_calls_are_named(world, seen, truth):
@@ -122,8 +122,8 @@ def test_the_recorded_points_reproject_as_known(real_data):
     folder = real_data / 'mouse_sessions' / 'minimal_session'
     session = SleapSession(folder, exclude_cameras=('side',), confidence_threshold=0.0)
     given = session.keypoints3d()
-    found = fit_benchmark(session.keypoints2d(given.names), given.xyz, given)
-    medians = {row.camera: row.given_px for row in found.cameras}
+    result = fit_benchmark(session.keypoints2d(given.names), given.xyz, given)
+    medians = {row.camera: row.given_px for row in result.cameras}
     assert medians == pytest.approx({'back': 9.6, 'mid': 5.6, 'top': 5.3}, abs=0.1)
     # Smoothed, these points follow no label; points triangulated from the labels do.
-    assert all(row.ratio > 1.1 for row in found.cameras)
+    assert all(row.ratio > 1.1 for row in result.cameras)

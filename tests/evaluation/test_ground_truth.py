@@ -23,7 +23,7 @@ def body() -> BodyModelData:
 
 
 def posed(body: BodyModelData, n: int = 4) -> BlobSession:
-    """Give a session whose points are those of known parameters."""
+    """Return a session whose points are those of known parameters."""
     session = BlobSession(n_frames=n, cameras=make_cameras(lens=False), names=NAMES[:4])
     params = replace(BodyParams.zeros(n, 4, 2), scale=torch.full((n,), 40.0))
     params = replace(params, transl=torch.arange(n)[:, None] * torch.tensor([3.0, -2.0, 1.0]))
@@ -94,7 +94,7 @@ def test_a_mirrored_animal_is_told(tmp_path):
         weights=replace(make_body().weights, shape=(8, 8)),
         keypoint_sets={},
     )
-    for flip, told in ((1.0, False), (-1.0, True)):
+    for flip, notes in ((1.0, False), (-1.0, True)):
         session = BlobSession(n_frames=3, cameras=make_cameras(lens=False), names=NAMES)
         session.keypoint_names = names
         turned = torch.from_numpy(eight.joints) * torch.tensor([30.0, 30.0 * flip, 30.0])
@@ -102,7 +102,7 @@ def test_a_mirrored_animal_is_told(tmp_path):
         session.xy, _, valid = session.cameras.project(session.points)
         session.confidence = valid.double()
         _, words = figures_of(session, eight, tmp_path / f'd{flip}.h5')
-        assert ('mirrored animal' in words) is told
+        assert ('mirrored animal' in words) is notes
         assert 'keypoints have the names of others' not in words
 
 

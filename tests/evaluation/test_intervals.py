@@ -75,11 +75,11 @@ def test_expectations_are_the_bodys_keypoints_in_the_images():
     covariance = FitCovariance(None, (), root @ root.mT, names, 1.0, torch.zeros(2, 0))
     nothing = torch.zeros(2)
     result = FitResult(params, nothing, nothing.bool(), body=body, covariance=covariance)
-    found = expected_keypoints(result, RIG, ['nose', 'joint_2'])
+    matches = expected_keypoints(result, RIG, ['nose', 'joint_2'])
     points = body(params, ('nose', 'joint_2')).select(('nose', 'joint_2'))
-    torch.testing.assert_close(found.xy, RIG.project(points)[0])
+    torch.testing.assert_close(matches.xy, RIG.project(points)[0])
     whole = covariance.in_cameras(body(params, names).select(names), RIG)
-    torch.testing.assert_close(found.covariance, whole[:, :, [-1, 2]])
+    torch.testing.assert_close(matches.covariance, whole[:, :, [-1, 2]])
     with pytest.raises(KeyError, match="no keypoint 'joint2'. Did you mean 'joint_2'"):
         expected_keypoints(result, RIG, ['joint2'])
     with pytest.raises(ValueError, match='the fit must have its covariance and its body'):

@@ -18,15 +18,15 @@ class Oracle:
     def test_step(self, batch):
         inputs, truth = batch['inputs'], batch['data_samples']
         self.seen.append(inputs['view_mask'])
-        found = []
+        result = []
         for i, view in enumerate(inputs['view_mask'].int().argmax(1)):
             points = truth['keypoints3d'][i]
             if self.along_rays:
                 centre = -inputs['R'][i, view].T @ inputs['t'][i, view]
                 points = centre + (points - centre) * torch.linspace(0.8, 1.2, K).unsqueeze(-1)
             sample = {key: value[i] for key, value in truth.items()}
-            found.append({'keypoints3d': points, 'view_mask': inputs['view_mask'][i], 'truth': sample})
-        return found
+            result.append({'keypoints3d': points, 'view_mask': inputs['view_mask'][i], 'truth': sample})
+        return result
 
 
 @pytest.fixture
@@ -56,21 +56,21 @@ def _metric() -> MultiViewPoseMetric:
 
 def test_the_truth_agrees_with_views_that_it_was_not_shown(batch):
     oracle = Oracle()
-    found = left_out_metrics(oracle, [batch], _metric())
+    result = left_out_metrics(oracle, [batch], _metric())
     # A sample of two views cannot spare one.
-    assert found['n_views_left_out'] == 3 * (N - 1)
+    assert result['n_views_left_out'] == 3 * (N - 1)
     assert all(bool((views.sum(1) == 2).all()) for views in oracle.seen)
     assert [int(views[0].int().argmin()) for views in oracle.seen] == [0, 1, 2]
-    assert found['median_error_left_out_px_original'] < 1e-9
-    best = strongest_baselines(found)['pck_left_out_5px_original']
+    assert result['median_error_left_out_px_original'] < 1e-9
+    best = strongest_baselines(result)['pck_left_out_5px_original']
     assert (best.source, best.beaten) == ('mean_pose_at_predicted_place', True)
-    assert not [name for name in found if 'mpjpe' in name]
+    assert not [name for name in result if 'mpjpe' in name]
 
 
 def test_what_fits_one_view_alone_is_found_out(batch):
     """Points on the rays of the view that was seen have no error there."""
-    found = left_out_metrics(Oracle(along_rays=True), [batch], _metric())
-    assert found['median_error_left_out_px_original'] > 3
+    result = left_out_metrics(Oracle(along_rays=True), [batch], _metric())
+    assert result['median_error_left_out_px_original'] > 3
 
 
 def test_two_views_leave_none_out(batch):

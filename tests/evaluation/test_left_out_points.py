@@ -28,7 +28,7 @@ def walking():
 
 
 def config(points):
-    """Give the shipped config with its lengths in the points' unit."""
+    """Return the shipped config with its lengths in the points' unit."""
     size = float((points.xyz.amax(1) - points.xyz.amin(1)).norm(dim=-1).max())
     cfg = load_fit_config(CONFIG, {})
     cfg['handlers'][0]['mse_loss']['sigma'] = 0.05 * size
@@ -41,12 +41,12 @@ def judged(body, points):
     cfg = {**config(points), 'body_model': body, 'verbose': False}
     fitter = build_registrant(cfg)
     stiff = build_registrant({**stiffened(cfg, fitter.handlers), 'body_model': body, 'verbose': False})
-    inputs, told = [Keypoint3dMSEInput(points.to(torch.float32))], []
+    inputs, notes = [Keypoint3dMSEInput(points.to(torch.float32))], []
     numbers = point_numbers(
         body, fitter(inputs), points, inputs,
-        lambda given, rows: fitter(given), lambda given, rows: stiff(given), told.append,
+        lambda given, rows: fitter(given), lambda given, rows: stiff(given), notes.append,
     )  # fmt: skip
-    assert len(told) == N_STEPS
+    assert len(notes) == N_STEPS
     return judge(numbers.values, load_thresholds(), numbers.frames), numbers.values
 
 
@@ -62,9 +62,9 @@ def test_a_map_dealt_out_at_random_tells_less_than_a_mean_pose(walking):
     order = np.random.default_rng(1).permutation(len(points.names))
     wrong = replace(points, xyz=points.xyz[:, order])
     fitter = build_registrant({**config(wrong), 'body_model': body, 'verbose': False})
-    found = left_out_points(fitter, [Keypoint3dMSEInput(wrong.to(torch.float32))], wrong, 1.0, print)
+    result = left_out_points(fitter, [Keypoint3dMSEInput(wrong.to(torch.float32))], wrong, 1.0, print)
     threshold = load_thresholds()['left_out_points_ratio']
-    assert found['left_out_points_ratio'].value > threshold.not_believable
+    assert result['left_out_points_ratio'].value > threshold.not_believable
 
 
 def test_points_in_space_are_made_without_the_camera_that_is_left_out():

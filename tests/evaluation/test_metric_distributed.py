@@ -34,8 +34,8 @@ def work(folder: str) -> None:
         rows = slice(i, i + 1)
         outputs = world.outputs(predicted3d, predicted2d, rows)
         metric.process(world.batch(rows), outputs)
-    found = metric.evaluate(N - 1)
-    torch.save({k: torch.tensor(v) for k, v in found.items()}, f'{folder}/{rank}.pt')
+    result = metric.evaluate(N - 1)
+    torch.save({k: torch.tensor(v) for k, v in result.items()}, f'{folder}/{rank}.pt')
 
 
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
@@ -50,6 +50,6 @@ def test_two_processes_agree_with_one(tmp_path: Path):
     metric.process(world.batch(rows), world.outputs(predicted3d, predicted2d, rows))
     expected = metric.evaluate(N - 1)
     for rank in (0, 1):
-        found = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
-        assert {k: v.item() for k, v in found.items()} == pytest.approx(expected, rel=1e-6)
+        result = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+        assert {k: v.item() for k, v in result.items()} == pytest.approx(expected, rel=1e-6)
     assert (tmp_path / 'b.npz').exists()

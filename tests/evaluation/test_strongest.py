@@ -27,32 +27,32 @@ def test_the_best_answer_is_the_least_error_and_the_largest_share():
         'val/mpjpe_mm': 1.0,
         'n_samples': 4,
     }
-    found = strongest_baselines(metrics)
-    assert list(found) == ['val/pa_mpjpe_mm', 'val/pck_5px_original', 'val/mpjpe_p90_mm']
-    pose = found['val/pa_mpjpe_mm']
+    result = strongest_baselines(metrics)
+    assert list(result) == ['val/pa_mpjpe_mm', 'val/pck_5px_original', 'val/mpjpe_p90_mm']
+    pose = result['val/pa_mpjpe_mm']
     assert (pose.source, pose.value, pose.beaten) == ('mean_pose', 6.49, False)
     assert pose.sentence == 'NO BETTER than 6.49 of the mean pose, aligned as the prediction is'
     assert (
         pose.sentence_of_lengths('mm')
         == 'NO BETTER than 6.49 mm of the mean pose, aligned as the prediction is'
     )
-    assert found['val/pck_5px_original'].value == 0.4
-    assert found['val/pck_5px_original'].beaten
+    assert result['val/pck_5px_original'].value == 0.4
+    assert result['val/pck_5px_original'].beaten
     # Equal is not better.
-    assert not found['val/mpjpe_p90_mm'].beaten
+    assert not result['val/mpjpe_p90_mm'].beaten
 
 
 def test_a_pose_put_at_a_prediction_has_its_place_heading_and_size():
     rng = np.random.default_rng(0)
     pose = rng.normal(size=(5, 3))
-    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    turn *= np.sign(np.linalg.det(turn))
-    predicted = np.stack([2.0 * pose @ turn.T + [1, 2, 3], np.full((5, 3), np.nan)])
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    predicted = np.stack([2.0 * pose @ rotation.T + [1, 2, 3], np.full((5, 3), np.nan)])
     predicted[0, 4] = np.nan
     placed = place_at_prediction(pose, predicted)
     np.testing.assert_allclose(placed[0, :4], predicted[0, :4], atol=1e-9)
     # A keypoint that was not predicted is where the pose has it.
-    np.testing.assert_allclose(placed[0, 4], 2.0 * pose[4] @ turn.T + [1, 2, 3], atol=1e-9)
+    np.testing.assert_allclose(placed[0, 4], 2.0 * pose[4] @ rotation.T + [1, 2, 3], atol=1e-9)
     assert np.isnan(placed[1]).all()
 
 
@@ -74,12 +74,12 @@ def test_a_predictor_that_only_finds_the_place_is_no_better_than_the_mean_pose_t
     usable = predicted.isfinite().all(-1).all(-1)
     world.confidence3d[~usable] = 0.0
     world.confidence2d[~usable] = 0.0
-    found = world.run(metric, predicted.nan_to_num(), world.cameras.project(predicted.nan_to_num())[0])
-    best = strongest_baselines(found)
+    result = world.run(metric, predicted.nan_to_num(), world.cameras.project(predicted.nan_to_num())[0])
+    best = strongest_baselines(result)
     for name in ('mpjpe_mm', 'pa_mpjpe_mm', 'median_error_px_original', 'pck_auc_original'):
-        assert not best[name].beaten or best[name].value == pytest.approx(found[name])
-    assert found['mpjpe_mm'] == pytest.approx(found['mpjpe_mean_pose_at_predicted_place_mm'])
-    assert found['pa_mpjpe_mm'] == pytest.approx(
+        assert not best[name].beaten or best[name].value == pytest.approx(result[name])
+    assert result['mpjpe_mm'] == pytest.approx(result['mpjpe_mean_pose_at_predicted_place_mm'])
+    assert result['pa_mpjpe_mm'] == pytest.approx(
         pa_mpjpe(
             np.broadcast_to(pose, world.truth3d.shape), world.truth3d.numpy(), world.confidence3d.numpy() > 0
         )

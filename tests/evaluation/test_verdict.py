@@ -26,9 +26,9 @@ def verdict_on(body, seen):
     fitter = build_registrant(cfg)
     stiff = build_registrant(stiffened(cfg, fitter.handlers))
     inputs = [MultiviewKeypoint2dMSEInput(seen)]
-    told = []
-    numbers = session_numbers(body, fitter(inputs), seen, inputs, by(fitter), by(stiff), step=told.append)
-    assert len(told) == n_steps(len(seen.rig))
+    notes = []
+    numbers = session_numbers(body, fitter(inputs), seen, inputs, by(fitter), by(stiff), step=notes.append)
+    assert len(notes) == n_steps(len(seen.rig))
     return judge(numbers.values, load_thresholds(), numbers.frames, keypoints=numbers.keypoints), numbers
 
 
@@ -60,17 +60,17 @@ def test_a_shuffled_lookup_is_not_believable(made):
 
 @pytest.mark.parametrize('thing', [rock, log])
 def test_a_mask_of_no_animal_is_not_believable_however_well_it_is_covered(thing):
-    found = judged(Case('', False, lambda: masks_of_things(thing, 3, n=2), 'smalify_masks'))
-    assert found.verdict.frame_words == (NOT_BELIEVABLE,) * 2
-    assert all('plain as a rock' in r or 'convex hull' in r for r in found.verdict.frame_reasons)
-    assert found.overlaps.min() > 0.8
+    result = judged(Case('', False, lambda: masks_of_things(thing, 3, n=2), 'smalify_masks'))
+    assert result.verdict.frame_words == (NOT_BELIEVABLE,) * 2
+    assert all('plain as a rock' in r or 'convex hull' in r for r in result.verdict.frame_reasons)
+    assert result.overlaps.min() > 0.8
 
 
 @pytest.mark.real
 def test_bones_that_stretch_like_points_are_not_believable(real_data):
-    found = judged(Case('', False, real.mouse, options=FREE_BONES))
-    assert found.verdict.word == NOT_BELIEVABLE
-    assert 'times as long as at rest' in found.verdict.reasons[0]
+    result = judged(Case('', False, real.mouse, options=FREE_BONES))
+    assert result.verdict.word == NOT_BELIEVABLE
+    assert 'times as long as at rest' in result.verdict.reasons[0]
 
 
 def test_only_priors_are_stiffened():

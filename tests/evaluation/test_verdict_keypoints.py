@@ -54,8 +54,8 @@ def test_a_right_fit_accuses_no_keypoint_even_where_labels_are_wrong(made):
     # One camera's label of a paw is somewhere else in some frames.
     spoilt = labels.xy.clone()
     spoilt[BENT, 1, labels.names.index('fore_paw_L')] += 80.0
-    found = frame_keypoints(Keypoints2d(spoilt, labels.confidence, labels.names, labels.cameras), points)
-    verdict = judge({}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=found)
+    result = frame_keypoints(Keypoints2d(spoilt, labels.confidence, labels.names, labels.cameras), points)
+    verdict = judge({}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=result)
     assert verdict.frame_words == (GOOD,) * N
     alone = Keypoints2d(
         labels.xy[:, :1], labels.confidence[:, :1], labels.names, labels.cameras.select(['cam0'])
@@ -65,17 +65,17 @@ def test_a_right_fit_accuses_no_keypoint_even_where_labels_are_wrong(made):
 
 def test_a_paw_bent_the_wrong_way_is_found_in_its_frames_alone_and_named(made, tmp_path):
     labels, _, bent = made
-    found = frame_keypoints(labels, bent)
-    verdict = judge({'torn': Found(0.0)}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=found)
+    result = frame_keypoints(labels, bent)
+    verdict = judge({'torn': Found(0.0)}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=result)
     hit = [i for i, word in enumerate(verdict.frame_words) if word == DOUBTFUL]
     assert set(hit) <= set(BENT)
     # Where fewer than two cameras have the label nothing is known.
     seen = (labels.visible[BENT][:, :, labels.names.index('fore_paw_L')].sum(1) >= 2).tolist()
-    assert [i for i, there in zip(BENT, seen) if there] == hit
+    assert [i for i, valid in zip(BENT, seen) if valid] == hit
     assert all(verdict.frame_keypoints[i][0] == 'fore_paw_L' for i in hit)
     assert 'fore_paw_L' in verdict.frame_reasons[hit[0]]
     # A word of the whole does not hide what a frame has of its own.
-    whole = judge({'torn': Found(0.03)}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=found)
+    whole = judge({'torn': Found(0.03)}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=result)
     assert 'fore_paw_L' in whole.frame_reasons[hit[0]]
     assert Verdict.from_dict(json.loads(json.dumps(verdict.as_dict()))) == verdict
     (tmp_path / 'verdict.json').write_text(json.dumps(verdict.as_dict()))

@@ -108,9 +108,9 @@ def test_bones_that_are_all_longer_are_a_larger_body(body, params):
 
 def test_sides_are_found_by_the_model_and_by_names(body):
     names = list(body.data.keypoint_sets['sleap'])
-    found = {(names[a], names[b]) for a, b in side_pairs(body.data, names)}
-    assert len(found) == 6
-    assert ('ear_tip_L', 'ear_tip_R') in found
+    result = {(names[a], names[b]) for a, b in side_pairs(body.data, names)}
+    assert len(result) == 6
+    assert ('ear_tip_L', 'ear_tip_R') in result
     bare = replace(body.data, joint_symmetry=())
     assert side_pairs(bare, body.joint_names) == side_pairs(body.data, body.joint_names)
     names = (
@@ -222,8 +222,8 @@ def test_landmarks_are_measured_by_what_is_known_of_them(body, params):
     marks = {'haunch': Landmark('hip_L', 'hip_L', sd=0.02), 'known': Landmark('hip_L', 'hip_L')}
     marked = body.with_landmarks({**marks, 'trunk': Landmark('spine_1', 'spine_1', sd=0.1)})
     offsets = torch.tensor([[[0.0, -0.05, 0.01], [0.1, 0.0, 0.0]]]).double().expand(2, 2, 3)
-    found = landmark_offsets_sd(marked, params.replace(landmark_offsets=offsets))
-    assert torch.allclose(found, torch.tensor([2.5, 1.0]).double())
+    result = landmark_offsets_sd(marked, params.replace(landmark_offsets=offsets))
+    assert torch.allclose(result, torch.tensor([2.5, 1.0]).double())
     assert landmark_offsets_sd(body, params).shape == (2, 0)
     # What the lookup expects, three times the variance, counts nothing.
     beyond = landmark_excess(marked, params.replace(landmark_offsets=offsets)) * body.rest_size

@@ -30,11 +30,11 @@ def test_arrays_come_back_as_they_are_and_writeable(file):
         order = np.asfortranarray(np.arange(count, dtype=np.float32).reshape(-1, 2))
         return {name: order, 'empty': np.zeros((0, 3)), 'text': np.array(['ab', 'c'])}
 
-    found = read_apart(file, 'a scan', read, 100_000, name='points')
-    np.testing.assert_array_equal(found['points'], np.arange(100_000).reshape(-1, 2))
-    found['points'][0] = 5
-    assert found['empty'].shape == (0, 3)
-    assert list(found['text']) == ['ab', 'c']
+    result = read_apart(file, 'a scan', read, 100_000, name='points')
+    np.testing.assert_array_equal(result['points'], np.arange(100_000).reshape(-1, 2))
+    result['points'][0] = 5
+    assert result['empty'].shape == (0, 3)
+    assert list(result['text']) == ['ab', 'c']
 
 
 @forks

@@ -30,13 +30,13 @@ ARRAYS = {
 @pytest.mark.parametrize('save', [np.savez, np.savez_compressed])
 def test_arrays_come_back_as_numpy_reads_them(save, tmp_path):
     save(tmp_path / 'a.npz', **ARRAYS)
-    found = read_npz(tmp_path / 'a.npz')
-    assert found.keys() == ARRAYS.keys() == npz_names(tmp_path / 'a.npz')
+    result = read_npz(tmp_path / 'a.npz')
+    assert result.keys() == ARRAYS.keys() == npz_names(tmp_path / 'a.npz')
     for name, array in ARRAYS.items():
-        np.testing.assert_array_equal(found[name], array)
-        assert found[name].shape == array.shape
-        assert found[name].dtype == array.dtype.newbyteorder('=')
-        assert found[name].flags.writeable
+        np.testing.assert_array_equal(result[name], array)
+        assert result[name].shape == array.shape
+        assert result[name].dtype == array.dtype.newbyteorder('=')
+        assert result[name].flags.writeable
     assert read_npz(tmp_path / 'a.npz', ('text', 'absent')).keys() == {'text'}
 
 

@@ -51,8 +51,8 @@ KINDS = {
 
 def changed(path, **arrays):
     with np.load(path) as file:
-        found = {name: file[name] for name in file.files}
-    np.savez(path, **{name: value for name, value in (found | arrays).items() if value is not None})
+        result = {name: file[name] for name in file.files}
+    np.savez(path, **{name: value for name, value in (result | arrays).items() if value is not None})
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -27,13 +27,13 @@ def test_what_was_saved_comes_back(tmp_path, zipped):
         'd': [shared],
     }
     torch.save(value, tmp_path / 'a.pth', _use_new_zipfile_serialization=zipped)
-    found = read_tensor_file(tmp_path / 'a.pth')
-    assert torch.equal(found['a'], value['a'])
-    assert found['b'] == value['b']
-    assert found['c'] is found['d'][0]
+    result = read_tensor_file(tmp_path / 'a.pth')
+    assert torch.equal(result['a'], value['a'])
+    assert result['b'] == value['b']
+    assert result['c'] is result['d'][0]
     # In memory of its own: the file may go.
     (tmp_path / 'a.pth').write_bytes(b'')
-    assert torch.equal(found['c'], shared)
+    assert torch.equal(result['c'], shared)
 
 
 def test_every_cut_and_every_flipped_byte_is_refused_by_name_or_harmless(tmp_path):
@@ -49,12 +49,12 @@ def test_every_cut_and_every_flipped_byte_is_refused_by_name_or_harmless(tmp_pat
         data[place] ^= 0x10
         path.write_bytes(bytes(data))
         try:
-            found = read_tensor_file(path)
+            result = read_tensor_file(path)
         except BadFileError as error:
             refused.append(str(error))
         else:
             # Bytes between the members, and times of day, say nothing.
-            assert torch.equal(found['a'], torch.arange(40.0))
+            assert torch.equal(result['a'], torch.arange(40.0))
     assert len(refused) > 20
     assert all(message.startswith(f'{path}: ') for message in refused)
 

@@ -19,11 +19,11 @@ def test_no_point_of_a_triangle_is_closer():
     shares = closest_on_triangles(points, corners)
     torch.testing.assert_close(shares.sum(-1), torch.ones(200).double())
     assert shares.min() > -1e-12
-    found = ((shares.unsqueeze(-1) * corners).sum(1) - points).norm(dim=-1)
+    result = ((shares.unsqueeze(-1) * corners).sum(1) - points).norm(dim=-1)
     grid = torch.tensor([[i, j, 60 - i - j] for i in range(61) for j in range(61 - i)]).double() / 60
     sampled = (torch.einsum('gk,nkc->ngc', grid, corners) - points[:, None]).norm(dim=-1).amin(1)
-    assert (found <= sampled + 1e-12).all()
-    assert (sampled - found).max() < 0.1
+    assert (result <= sampled + 1e-12).all()
+    assert (sampled - result).max() < 0.1
 
 
 def test_no_points_of_two_segments_are_closer():
@@ -31,13 +31,15 @@ def test_no_points_of_two_segments_are_closer():
     first[:3, 1] = first[:3, 0]  # points
     second[1:5, 1] = second[1:5, 0] + 2 * (first[1:5, 1] - first[1:5, 0])  # points and parallels
     s, t = (x.unsqueeze(-1) for x in closest_of_segments(first, second))
-    found = (first[:, 0] * (1 - s) + first[:, 1] * s - second[:, 0] * (1 - t) - second[:, 1] * t).norm(dim=-1)
+    result = (first[:, 0] * (1 - s) + first[:, 1] * s - second[:, 0] * (1 - t) - second[:, 1] * t).norm(
+        dim=-1
+    )
     step = torch.linspace(0, 1, 41).double()
     on_first = first[:, None, 0] + step[:, None] * (first[:, None, 1] - first[:, None, 0])
     on_second = second[:, None, 0] + step[:, None] * (second[:, None, 1] - second[:, None, 0])
     sampled = torch.cdist(on_first, on_second).amin((1, 2))
-    assert (found <= sampled + 1e-9).all()
-    assert (sampled - found).max() < 0.1
+    assert (result <= sampled + 1e-9).all()
+    assert (sampled - result).max() < 0.1
 
 
 @pytest.mark.parametrize('with_normals', [False, True])

@@ -20,8 +20,8 @@ def _seen(rig, noise=2.0, missing=0.2, n_frames=30):
 def _turned(R, t, camera, angle):
     """A camera that was knocked: turned about its own centre."""
     R, t = R.clone(), t.clone()
-    turn = axis_angle_to_rotmat(angle * torch.tensor([0.5, 0.7, -0.5], dtype=torch.float64))
-    R[camera], t[camera] = turn @ R[camera], turn @ t[camera]
+    rotation = axis_angle_to_rotmat(angle * torch.tensor([0.5, 0.7, -0.5], dtype=torch.float64))
+    R[camera], t[camera] = rotation @ R[camera], rotation @ t[camera]
     return R, t
 
 
@@ -32,11 +32,11 @@ def test_none_is_named_in_a_good_rig(make_ring, n, with_points, seed):
     torch.manual_seed(seed)
     rig = make_ring(n) if n > 2 else tuple(x[:2] for x in make_ring(4))
     points, xy, confidence = _seen(rig)
-    found = camera_consistency(xy, confidence, *rig, LENS.expand(n, 5), points if with_points else None)
-    assert not found.contradicts.any()
-    assert not found.ambiguous
-    assert found.same_place == ()
-    assert float(found.median_px.max()) < 4
+    result = camera_consistency(xy, confidence, *rig, LENS.expand(n, 5), points if with_points else None)
+    assert not result.contradicts.any()
+    assert not result.ambiguous
+    assert result.same_place == ()
+    assert float(result.median_px.max()) < 4
 
 
 @pytest.mark.parametrize('with_points', [True, False])
@@ -46,11 +46,11 @@ def test_one_knocked_camera_is_named(ring, bad, angle, with_points):
     K, R, t, size = ring
     points, xy, confidence = _seen(ring)
     R, t = _turned(R, t, bad, angle)
-    found = camera_consistency(
+    result = camera_consistency(
         xy, confidence, K, R, t, size, LENS.expand(4, 5), points if with_points else None
     )
-    assert found.contradicts.nonzero().flatten().tolist() == [bad]
-    assert not found.ambiguous
+    assert result.contradicts.nonzero().flatten().tolist() == [bad]
+    assert not result.ambiguous
 
 
 def test_narrow_baselines_raise_no_alarm(make_ring):
@@ -59,9 +59,9 @@ def test_narrow_baselines_raise_no_alarm(make_ring):
     pick = [0, 1, 10]
     rig = (K[pick], R[pick], t[pick], size[pick])
     _, xy, confidence = _seen(rig)
-    found = camera_consistency(xy, confidence, *rig, LENS.expand(3, 5))
-    assert not found.contradicts.any()
-    assert not found.ambiguous
+    result = camera_consistency(xy, confidence, *rig, LENS.expand(3, 5))
+    assert not result.contradicts.any()
+    assert not result.ambiguous
 
 
 @pytest.mark.parametrize('with_points', [True, False])
@@ -70,37 +70,37 @@ def test_a_repeated_calibration_is_named_and_listed(ring, with_points):
     points, xy, confidence = _seen(ring)
     R, t = R.clone(), t.clone()
     R[2], t[2] = R[3], t[3]
-    found = camera_consistency(
+    result = camera_consistency(
         xy, confidence, K, R, t, size, LENS.expand(4, 5), points if with_points else None
     )
-    assert found.contradicts.tolist() == [False, False, True, False]
-    assert found.same_place == ((2, 3),)
+    assert result.contradicts.tolist() == [False, False, True, False]
+    assert result.same_place == ((2, 3),)
 
 
 def test_two_knocked_of_six_are_named(make_ring):
     K, R, t, size = make_ring(6)
     _, xy, confidence = _seen((K, R, t, size))
     R, t = _turned(*_turned(R, t, 1, 0.1), 4, -0.13)
-    found = camera_consistency(xy, confidence, K, R, t, size, LENS.expand(6, 5))
-    assert found.contradicts.nonzero().flatten().tolist() == [1, 4]
+    result = camera_consistency(xy, confidence, K, R, t, size, LENS.expand(6, 5))
+    assert result.contradicts.nonzero().flatten().tolist() == [1, 4]
 
 
 def test_two_cameras_that_disagree_blame_neither(ring):
     K, R, t, size = (x[:2] for x in ring)
     _, xy, confidence = _seen((K, R, t, size))
     R, t = _turned(R, t, 1, 0.2)
-    found = camera_consistency(xy, confidence, K, R, t, size, LENS.expand(2, 5))
-    assert found.ambiguous
-    assert not found.contradicts.any()
+    result = camera_consistency(xy, confidence, K, R, t, size, LENS.expand(2, 5))
+    assert result.ambiguous
+    assert not result.contradicts.any()
 
 
 def test_too_few_points_judge_nobody(ring):
     _, xy, confidence = _seen(ring)
     confidence[:, 1] = 0
     confidence[:1, 1, :2] = 1
-    found = camera_consistency(xy, confidence, *ring, LENS.expand(4, 5))
-    assert found.median_px.isnan().tolist() == [False, True, False, False]
-    assert not found.contradicts.any()
+    result = camera_consistency(xy, confidence, *ring, LENS.expand(4, 5))
+    assert result.median_px.isnan().tolist() == [False, True, False, False]
+    assert not result.contradicts.any()
     none = camera_consistency(xy, 0 * confidence, *ring, LENS.expand(4, 5))
     assert none.median_px.isnan().all()
     assert not none.contradicts.any()
@@ -113,5 +113,5 @@ def test_a_camera_that_looks_away_is_named(ring):
     half_turn = torch.diag(torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64))
     R[0], t[0] = half_turn @ R[0], half_turn @ t[0]
     for given in (points, None):
-        found = camera_consistency(xy, confidence, K, R, t, size, LENS.expand(4, 5), given)
-        assert found.contradicts.tolist() == [True, False, False, False]
+        result = camera_consistency(xy, confidence, K, R, t, size, LENS.expand(4, 5), given)
+        assert result.contradicts.tolist() == [True, False, False, False]

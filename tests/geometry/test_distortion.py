@@ -37,10 +37,10 @@ def test_distort_agrees_with_opencv(name):
 def test_undistort_is_the_inverse_inside_the_fold(name):
     lens = _lens(name)
     points = _disc(lens, 0.99)
-    found, valid = undistort(distort(points, lens), lens)
+    result, valid = undistort(distort(points, lens), lens)
     assert valid.all()
     # 1e-6 px at a focal length of 1000 px.
-    torch.testing.assert_close(found, points, atol=1e-9, rtol=0)
+    torch.testing.assert_close(result, points, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize('name', LENSES)
@@ -53,10 +53,10 @@ def test_undistort_agrees_with_converged_opencv(name):
     theirs = getattr(cv2, 'undistortPointsIter', cv2.undistortPoints)(
         pixels[:, None], K, lens.numpy(), R=np.eye(3), P=K, criteria=(3, 500, 1e-13)
     )[:, 0]
-    found, valid = undistort(seen, lens)
+    result, valid = undistort(seen, lens)
     assert valid.all()
     torch.testing.assert_close(
-        found * 770 + torch.tensor([640.0, 512.0]), torch.from_numpy(theirs), atol=1e-6, rtol=0
+        result * 770 + torch.tensor([640.0, 512.0]), torch.from_numpy(theirs), atol=1e-6, rtol=0
     )
 
 
@@ -73,22 +73,22 @@ def test_fold_is_where_the_radial_polynomial_turns():
 def test_beyond_the_fold_there_is_nothing():
     lens = _lens('barrel')
     edge = distort(torch.tensor([[float(fold_radius(lens)), 0.0]], dtype=torch.float64), lens)
-    found, valid = undistort(torch.cat((edge * 1.001, edge * 2, edge * 0.999)), lens)
+    result, valid = undistort(torch.cat((edge * 1.001, edge * 2, edge * 0.999)), lens)
     assert valid.tolist() == [False, False, True]
-    assert torch.equal(found[:2], torch.zeros(2, 2, dtype=torch.float64))
+    assert torch.equal(result[:2], torch.zeros(2, 2, dtype=torch.float64))
 
 
 def test_missing_pixels_are_invalid_and_finite():
     points = torch.tensor([[float('nan'), 0.1], [float('inf'), 0.0], [0.1, 0.1]], dtype=torch.float64)
-    found, valid = undistort(points, _lens('barrel'))
+    result, valid = undistort(points, _lens('barrel'))
     assert valid.tolist() == [False, False, True]
-    assert found.isfinite().all()
+    assert result.isfinite().all()
 
 
 def test_float32_comes_back_as_float32():
     points = torch.tensor([[0.2, -0.1]])
-    found, valid = undistort(points, _lens('five').float())
-    assert found.dtype == torch.float32
+    result, valid = undistort(points, _lens('five').float())
+    assert result.dtype == torch.float32
     assert valid.all()
 
 

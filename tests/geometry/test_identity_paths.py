@@ -29,7 +29,7 @@ def walking(n, seed=0, noise_px=2.0, missing=0.2):
 
 
 def found(views, xy, seen):
-    """Give the order that is found, (n, B, C)."""
+    """Return the order that is found, (n, B, C)."""
     return find_identities(TrackCosts.of(views, xy, seen), seen.sum((0, 1, 3))).permute(2, 1, 0)
 
 

@@ -19,10 +19,10 @@ def test_an_exact_picture_gives_the_exact_pose():
     weights = torch.rand(source.shape[:2], dtype=torch.float64)
     # What has no weight may stand anywhere.
     weights[:, 0], target[:, 0] = 0, 1e3
-    found = scaled_orthographic(source, target, weights, n_steps=50)
-    torch.testing.assert_close(found.rotation, rotation, atol=1e-6, rtol=0)
-    torch.testing.assert_close(found.scale, scale, atol=1e-6, rtol=0)
-    torch.testing.assert_close(found.translation, shift, atol=1e-6, rtol=0)
+    result = scaled_orthographic(source, target, weights, n_steps=50)
+    torch.testing.assert_close(result.rotation, rotation, atol=1e-6, rtol=0)
+    torch.testing.assert_close(result.scale, scale, atol=1e-6, rtol=0)
+    torch.testing.assert_close(result.translation, shift, atol=1e-6, rtol=0)
 
 
 def test_more_steps_lower_the_distance_in_a_noisy_picture():
@@ -31,9 +31,11 @@ def test_more_steps_lower_the_distance_in_a_noisy_picture():
     weights = torch.ones(source.shape[:2], dtype=torch.float64)
 
     def distance(n_steps):
-        found = scaled_orthographic(source, target, weights, n_steps)
-        flat = (source @ found.rotation.transpose(1, 2))[..., :2]
-        return (found.scale[:, None, None] * flat + found.translation[:, None] - target).square().sum((1, 2))
+        result = scaled_orthographic(source, target, weights, n_steps)
+        flat = (source @ result.rotation.transpose(1, 2))[..., :2]
+        return (
+            (result.scale[:, None, None] * flat + result.translation[:, None] - target).square().sum((1, 2))
+        )
 
     first, more, most = (distance(n) for n in (1, 4, 20))
     assert (more <= first + 1e-9).all()

@@ -27,9 +27,9 @@ def test_rigid_parts_are_turned_exactly_whatever_lies_elsewhere() -> None:
     target = torch.einsum('np,bpac,bnc->bna', shares, turns, source) + draw(2, 1, 3, seed=2)
     confidence = torch.ones(2, 30).double()
     confidence[:, 3], target[:, 3] = 0, torch.nan
-    found, known = part_rotations(source, target, shares, confidence)
+    result, known = part_rotations(source, target, shares, confidence)
     assert bool(known.all())
-    torch.testing.assert_close(found, turns)
+    torch.testing.assert_close(result, turns)
 
 
 def test_a_part_on_a_line_is_not_determined_and_goes_with_its_parent() -> None:
@@ -38,9 +38,9 @@ def test_a_part_on_a_line_is_not_determined_and_goes_with_its_parent() -> None:
     line = draw(1, 1, 3, seed=3) * torch.arange(5).double()[None, :, None]
     _, known = part_rotations(line, line, torch.ones(5, 1).double(), torch.ones(1, 5).double())
     assert not bool(known.any())
-    found = inherited(turns, torch.tensor([[False, True, False, False]]), tree)
+    result = inherited(turns, torch.tensor([[False, True, False, False]]), tree)
     eye = torch.eye(3).double()
-    torch.testing.assert_close(found[0], torch.stack((eye, turns[0, 1], turns[0, 1], eye)))
+    torch.testing.assert_close(result[0], torch.stack((eye, turns[0, 1], turns[0, 1], eye)))
 
 
 def test_local_rotations_undo_the_chain() -> None:
@@ -58,11 +58,11 @@ def test_posed_directions_are_how_vertices_move_with_shape() -> None:
     linear = chain_products(params.rotations(), body.tree)
     nothing = torch.zeros(1, 3, 6, 3).double()
     change = (body.vertex_directions('betas')[None], body.joint_directions('betas')[None], nothing)
-    found = posed_directions(linear, *change, body.weights, body.tree)
+    result = posed_directions(linear, *change, body.weights, body.tree)
     for s in range(3):
         moved = params.replace(betas=torch.eye(3).double()[s].expand(2, 3))
         gone = body(moved, need=('vertices',)).vertices - body(params, need=('vertices',)).vertices
-        torch.testing.assert_close(params.scale[:, None, None] * found[:, s], gone)
+        torch.testing.assert_close(params.scale[:, None, None] * result[:, s], gone)
 
 
 def test_shape_scale_and_place_are_found_exactly() -> None:
@@ -72,10 +72,10 @@ def test_shape_scale_and_place_are_found_exactly() -> None:
     target = scale[:, None, None] * body + transl[:, None]
     confidence = torch.rand(2, 40).double()
     confidence[:, 0], target[:, 0] = 0, 1e9
-    found = fit_shape(points, directions, target, confidence, with_scale=True, shared=False)
-    for got, true in zip(found[:3], (betas, scale, transl)):
+    result = fit_shape(points, directions, target, confidence, with_scale=True, shared=False)
+    for got, true in zip(result[:3], (betas, scale, transl)):
         torch.testing.assert_close(got, true, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.points[:, 1:], target[:, 1:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result.points[:, 1:], target[:, 1:], rtol=1e-4, atol=1e-4)
     # Frames of one body have one shape, and places of their own.
     body = points + torch.einsum('s,bsnc->bnc', betas[0], directions)
     target = body + transl[:, None]

@@ -64,12 +64,12 @@ def drawn(kind, shape, share=0.2):
 def test_what_was_exchanged_is_found(kind):
     xy, views = recording()
     mask = drawn(kind, (B, 3, P))
-    there = torch.rand(B, 3, 2 * P, generator=torch.Generator().manual_seed(2)) < 0.9
-    answer = found(with_sides(xy, mask), with_sides(there, mask), views)
-    wrong = (answer != mask) & (there[..., :P] | there[..., P:])
+    valid = torch.rand(B, 3, 2 * P, generator=torch.Generator().manual_seed(2)) < 0.9
+    answer = found(with_sides(xy, mask), with_sides(valid, mask), views)
+    wrong = (answer != mask) & (valid[..., :P] | valid[..., P:])
     # One side alone is told by two other views that have both, or not at all.
     assert float(wrong.float().mean()) < 0.02
-    assert float((wrong & there[..., :P] & there[..., P:]).float().mean()) < 0.005
+    assert float((wrong & valid[..., :P] & valid[..., P:]).float().mean()) < 0.005
 
 
 @pytest.mark.parametrize('n_views', [1, 2, 4])

@@ -17,18 +17,18 @@ def _views(ring, n_frames=6, n_points=9):
 def test_perfect_cameras_recover_the_points(ring, n_refine, scale):
     K, R, t, _ = ring
     points, pixels, confidence = _views(ring)
-    found = triangulate(pixels, confidence, K, R, scale * t, n_refine=n_refine)
-    assert found.valid.all()
-    torch.testing.assert_close(found.points / scale, points, atol=1e-8, rtol=0)
-    assert float(found.residual.max()) < 1e-7
+    result = triangulate(pixels, confidence, K, R, scale * t, n_refine=n_refine)
+    assert result.valid.all()
+    torch.testing.assert_close(result.points / scale, points, atol=1e-8, rtol=0)
+    assert float(result.residual.max()) < 1e-7
 
 
 def test_a_far_away_world_origin_costs_no_accuracy(ring):
     K, R, t, _ = ring
     points, pixels, confidence = _views(ring)
     shift = torch.tensor([1e5, -2e5, 3e4], dtype=torch.float64)
-    found = triangulate(pixels, confidence, K, R, t - R @ shift)
-    torch.testing.assert_close(found.points - shift, points, atol=1e-8, rtol=0)
+    result = triangulate(pixels, confidence, K, R, t - R @ shift)
+    torch.testing.assert_close(result.points - shift, points, atol=1e-8, rtol=0)
 
 
 def test_moves_with_the_world(ring):
@@ -47,15 +47,15 @@ def test_normalised_coordinates_will_do(ring):
     points, pixels, confidence = _views(ring)
     normalised = (pixels - K[:, None, :2, 2]) / K[:, None, [0, 1], [0, 1]]
     identity = torch.eye(3, dtype=torch.float64).expand(4, 3, 3)
-    found = triangulate(normalised, confidence, identity, R, t)
-    torch.testing.assert_close(found.points, points, atol=1e-8, rtol=0)
+    result = triangulate(normalised, confidence, identity, R, t)
+    torch.testing.assert_close(result.points, points, atol=1e-8, rtol=0)
 
 
 def test_frames_may_have_cameras_of_their_own(ring):
     K, R, t, _ = ring
     points, pixels, confidence = _views(ring)
-    found = triangulate(pixels, confidence, K.expand(6, 4, 3, 3), R.expand(6, 4, 3, 3), t.expand(6, 4, 3))
-    torch.testing.assert_close(found.points, points, atol=1e-8, rtol=0)
+    result = triangulate(pixels, confidence, K.expand(6, 4, 3, 3), R.expand(6, 4, 3, 3), t.expand(6, 4, 3))
+    torch.testing.assert_close(result.points, points, atol=1e-8, rtol=0)
 
 
 def test_refinement_lowers_the_weighted_reprojection_error(ring):
@@ -95,9 +95,9 @@ def test_confidence_zero_equals_absence(ring):
     points, pixels, confidence = _views(ring)
     pixels[:, 1] = float('nan')
     confidence[:, 1] = 0
-    found = triangulate(pixels, confidence, K, R, t)
-    torch.testing.assert_close(found.points, points, atol=1e-8, rtol=0)
-    assert float(found.residual[:, 1].abs().max()) == 0
+    result = triangulate(pixels, confidence, K, R, t)
+    torch.testing.assert_close(result.points, points, atol=1e-8, rtol=0)
+    assert float(result.residual[:, 1].abs().max()) == 0
 
 
 def test_fewer_than_two_views_place_nothing(ring):
@@ -105,12 +105,12 @@ def test_fewer_than_two_views_place_nothing(ring):
     _, pixels, confidence = _views(ring)
     confidence[0, 1:, 0] = 0
     confidence[1, :, 1] = 0
-    found = triangulate(pixels, confidence, K, R, t)
-    assert not found.valid[0, 0]
-    assert not found.valid[1, 1]
-    assert int((~found.valid).sum()) == 2
-    assert float(found.points[0, 0].abs().sum()) == 0
-    assert found.points.isfinite().all()
+    result = triangulate(pixels, confidence, K, R, t)
+    assert not result.valid[0, 0]
+    assert not result.valid[1, 1]
+    assert int((~result.valid).sum()) == 2
+    assert float(result.points[0, 0].abs().sum()) == 0
+    assert result.points.isfinite().all()
 
 
 def test_parallel_rays_place_nothing(ring):
@@ -118,8 +118,8 @@ def test_parallel_rays_place_nothing(ring):
     _, pixels, confidence = _views(ring)
     # Two cameras in one place fix a direction only.
     K, R, t = K[[0, 0]], R[[0, 0]], t[[0, 0]]
-    found = triangulate(pixels[:, [0, 0]], confidence[:, :2], K, R, t)
-    assert not found.valid.any()
+    result = triangulate(pixels[:, [0, 0]], confidence[:, :2], K, R, t)
+    assert not result.valid.any()
     noisy = pixels[:, [0, 0]] + torch.randn(6, 2, 9, 2, dtype=torch.float64)
     assert not triangulate(noisy, confidence[:, :2], K, R, t).valid.any()
 
@@ -132,16 +132,16 @@ def test_points_behind_all_cameras_are_invalid(ring):
     outward = centres.mean(0) * 3
     homogeneous = (K[pair] @ (R[pair] @ outward + t[pair]).unsqueeze(-1)).squeeze(-1)
     pixels = (homogeneous[:, :2] / homogeneous[:, 2:])[None, :, None]
-    found = triangulate(pixels, torch.ones(1, 2, 1, dtype=torch.float64), K[pair], R[pair], t[pair])
-    assert not found.valid.any()
+    result = triangulate(pixels, torch.ones(1, 2, 1, dtype=torch.float64), K[pair], R[pair], t[pair])
+    assert not result.valid.any()
 
 
 def test_float32_comes_back_as_float32(ring):
     K, R, t, _ = ring
     points, pixels, confidence = _views(ring)
-    found = triangulate(pixels.float(), confidence.float(), K.float(), R.float(), t.float())
-    assert found.points.dtype == torch.float32
-    torch.testing.assert_close(found.points, points.float(), atol=1e-4, rtol=0)
+    result = triangulate(pixels.float(), confidence.float(), K.float(), R.float(), t.float())
+    assert result.points.dtype == torch.float32
+    torch.testing.assert_close(result.points, points.float(), atol=1e-4, rtol=0)
 
 
 def test_the_linear_solution_is_as_good_a_start(ring):

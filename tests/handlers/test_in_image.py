@@ -18,8 +18,8 @@ def scene():
     cameras = rig.map(lambda x: x.double())
     pixels, _, _ = cameras.project(body(params).joints)
     # Images that end in the middle of the body.
-    middle = pixels.flatten(0, 2).median(0).values.round()
-    size = middle.expand_as(cameras.size).clone()
+    centre = pixels.flatten(0, 2).median(0).values.round()
+    size = centre.expand_as(cameras.size).clone()
     return body, params, ImageFrameInput(type(cameras)(
         names=cameras.names, K=cameras.K, R=cameras.R, t=cameras.t, size=size, dist=cameras.dist
     ), 2)  # fmt: skip

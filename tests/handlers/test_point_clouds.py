@@ -69,8 +69,8 @@ def test_a_mesh_of_another_topology_is_found_as_a_surface():
     vertices, faces = body(truth, ('vertices',)).vertices, body.faces
     # Every triangle split at its middle, and the vertices shuffled.
     finer = torch.cat((vertices, vertices[:, faces].mean(2)), 1)
-    middle = torch.arange(len(faces)) + vertices.shape[1]
-    split = torch.cat([torch.stack((faces[:, k], faces[:, (k + 1) % 3], middle), 1) for k in range(3)])
+    centre = torch.arange(len(faces)) + vertices.shape[1]
+    split = torch.cat([torch.stack((faces[:, k], faces[:, (k + 1) % 3], centre), 1) for k in range(3)])
     order = torch.randperm(finer.shape[1])
     seen = build_handler(dict(type='MeshInput', vertices=finer[:, order], faces=order.argsort()[split]))
     handlers = [dict(type='MeshSurfaceHandler', n_points=250, max_normal_angle_deg=75.0)]

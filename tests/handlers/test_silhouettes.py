@@ -159,11 +159,11 @@ def test_distance_maps_are_read_between_pixels_and_beyond_the_image():
     empty = SilhouetteInput(0 * mask, one_camera(30, 20))
     assert empty.distance_px().abs().sum() == 0
     assert not empty.points_px(10)[1].any()
-    points, there = seen.points_px(20)
-    assert there.sum() == 20
+    points, valid = seen.points_px(20)
+    assert valid.sum() == 20
     few, some = seen.points_px(100)
     assert some.sum() == 25
-    for xy in (points[there], few[some]):
+    for xy in (points[valid], few[some]):
         assert (mask[0, 0, xy[:, 1].long(), xy[:, 0].long()] == 1).all()
         assert len(xy.unique(dim=0)) == len(xy)
 

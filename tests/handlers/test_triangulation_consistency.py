@@ -123,8 +123,8 @@ def test_training_feeds_it_with_predicted_cameras(scene):
     confidence = torch.ones_like(xy[..., 0])
     seen = Observation(xy, confidence, points, confidence[:, 0], cameras)
     losses = HandlerLosses(state.body, [TriangulationConsistencyHandler()], state.body.joint_names)
-    found, _ = losses(state.body, state.params, seen, {'triangulation_consistency': 1.0})
-    found['triangulation_consistency'].backward()
+    result, _ = losses(state.body, state.params, seen, {'triangulation_consistency': 1.0})
+    result['triangulation_consistency'].backward()
     assert float(cameras.t.grad.abs().min()) > 0
     assert state.params.betas.grad is None
 

@@ -65,8 +65,8 @@ def read_case(order: Path) -> dict[str, Any]:
     sys.addaudithook(lambda event, args: _note(opened, event, args))
     path = Path(request['path'])
     if request['format'] in _PLAIN:
-        found = _PLAIN[request['format']](path)
-        return {'kept': 1, 'skipped': [], 'names': [getattr(found, 'name', '')], 'opened': opened}
+        result = _PLAIN[request['format']](path)
+        return {'kept': 1, 'skipped': [], 'names': [getattr(result, 'name', '')], 'opened': opened}
     reader = ANNOTATIONS.get(request['format'])(**request['arguments'])
     annotations = check_images(reader.read(path))
     skipped = [(entry.where, entry.reason) for entry in annotations.skipped]

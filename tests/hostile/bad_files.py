@@ -11,21 +11,21 @@ import torch
 def make_bad_inputs(folder: Path, good: dict[str, str]) -> dict[str, str]:
     """Make files that are wrong in one way each; give their paths by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = {name: folder / file for name, file in _TEXTS}
+    result = {name: folder / file for name, file in _TEXTS}
     for (name, _), text in zip(_TEXTS, _TEXTS.values()):
-        found[name].write_text(text.format(**good), encoding='utf-8')
-    found |= _checkpoints(folder, good) | _configs_of(folder, good)
-    found['empty_folder'] = folder / 'nothing'
-    found['empty_folder'].mkdir()
-    found['file'] = folder / 'a_file'
-    found['file'].write_text('x')
-    found['binary_csv'] = folder / 'latin.csv'
-    found['binary_csv'].write_bytes('model,data\nk\xf6rper,nose\n'.encode('utf-16'))
-    found['cut_data'] = folder / 'cut.h5'
+        result[name].write_text(text.format(**good), encoding='utf-8')
+    result |= _checkpoints(folder, good) | _configs_of(folder, good)
+    result['empty_folder'] = folder / 'nothing'
+    result['empty_folder'].mkdir()
+    result['file'] = folder / 'a_file'
+    result['file'].write_text('x')
+    result['binary_csv'] = folder / 'latin.csv'
+    result['binary_csv'].write_bytes('model,data\nk\xf6rper,nose\n'.encode('utf-16'))
+    result['cut_data'] = folder / 'cut.h5'
     data = Path(good['data']).read_bytes()
-    found['cut_data'].write_bytes(data[: len(data) // 2])
-    found |= _sessions(folder, good)
-    return {name: str(path) for name, path in found.items()}
+    result['cut_data'].write_bytes(data[: len(data) // 2])
+    result |= _sessions(folder, good)
+    return {name: str(path) for name, path in result.items()}
 
 
 # (name, file) -> text
@@ -105,19 +105,19 @@ def _checkpoints(folder: Path, good: dict[str, str]) -> dict[str, Path]:
         'backbone_code_pth': _Runs(),
         'backbone_other_pth': {'a': torch.zeros(2)},
     }
-    found = {}
+    result = {}
     for name, value in saved.items():
-        found[name] = folder / f'{name[:-4]}.pth'
-        torch.save(value, found[name])
+        result[name] = folder / f'{name[:-4]}.pth'
+        torch.save(value, result[name])
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     for name, data in (('cut_pth', whole[: len(whole) // 2]), ('flipped_pth', bytes(flipped))):
-        found[name] = folder / f'{name[:-4]}.pth'
-        found[name].write_bytes(data)
-    found['packed_pth'] = folder / 'packed.pth'
+        result[name] = folder / f'{name[:-4]}.pth'
+        result[name].write_bytes(data)
+    result['packed_pth'] = folder / 'packed.pth'
     with (
         zipfile.ZipFile(good['checkpoint']) as source,
-        zipfile.ZipFile(found['packed_pth'], 'w', 8) as target,
+        zipfile.ZipFile(result['packed_pth'], 'w', 8) as target,
     ):
         for info in source.infolist():
             target.writestr(info.filename, source.read(info.filename))
@@ -127,17 +127,17 @@ def _checkpoints(folder: Path, good: dict[str, str]) -> dict[str, Path]:
         ('outside_work', '/etc/passwd'),
         ('gone_work', 'epoch_9.pth'),
     ):
-        found[name] = folder / name
-        found[name].mkdir()
-        (found[name] / 'last_checkpoint').write_text(note)
-    (found['cut_work'] / 'epoch_1.pth').write_bytes(whole[: len(whole) // 2])
-    return found
+        result[name] = folder / name
+        result[name].mkdir()
+        (result[name] / 'last_checkpoint').write_text(note)
+    (result['cut_work'] / 'epoch_1.pth').write_bytes(whole[: len(whole) // 2])
+    return result
 
 
 def _configs_of(folder: Path, good: dict[str, str]) -> dict[str, Path]:
     """Write the good training config with a part missing, or of a wrong kind."""
     text = Path(good['train']).read_text(encoding='utf-8')
-    found = {}
+    result = {}
     for name, line in (
         ('model_number', 'model = 3'),
         ('model_unknown', "model['type'] = 'MultiViewRegresor'"),
@@ -152,16 +152,16 @@ def _configs_of(folder: Path, good: dict[str, str]) -> dict[str, Path]:
         ('metric_unknown', "test_evaluator = [dict(type='NoSuchMetric')]"),
         ('work_dir_number', 'work_dir = 3'),
     ):
-        found[name] = folder / f'{name}.py'
-        found[name].write_text(f'{text}\n{line}\n', encoding='utf-8')
-    return found
+        result[name] = folder / f'{name}.py'
+        result[name].write_text(f'{text}\n{line}\n', encoding='utf-8')
+    return result
 
 
 def _sessions(folder: Path, good: dict[str, str]) -> dict[str, Path]:
     """Copy the session, with one thing of it broken."""
-    found = {}
+    result = {}
     for name in ('no_calibration', 'text_calibration', 'cut_video', 'text_points', 'no_video'):
-        root = found[name] = folder / f'sessions_{name}'
+        root = result[name] = folder / f'sessions_{name}'
         session = root / Path(good['session']).name
         shutil.copytree(good['session'], session)
         camera = session / good['camera']
@@ -177,4 +177,4 @@ def _sessions(folder: Path, good: dict[str, str]) -> dict[str, Path]:
                 video.write_bytes(video.read_bytes()[:200])
             else:
                 video.unlink()
-    return found
+    return result

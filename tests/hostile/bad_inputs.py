@@ -47,12 +47,12 @@ def run_cases(cases: Iterable[Case], folder: Path) -> tuple[dict[str, Outcome], 
     for name in apis.__all__:
         getattr(apis, name)
     before = _content(folder / 'inputs')
-    found = {}
+    result = {}
     for case in cases:
-        found[case.name] = run_case(case, inputs.paths, folder / 'runs' / re.sub(r'\W+', '_', case.name))
+        result[case.name] = run_case(case, inputs.paths, folder / 'runs' / re.sub(r'\W+', '_', case.name))
     after = _content(folder / 'inputs')
     changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
-    return found, sorted(changed)
+    return result, sorted(changed)
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -75,14 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     wrong = {case.name: faults(case, outcomes[case.name]) for case in cases}
-    for name in (name for name, found in wrong.items() if found):
+    for name in (name for name, result in wrong.items() if result):
         print(f'{name}: {"; ".join(wrong[name])}\n    {outcomes[name].err.strip()[-600:]}')
     for name in changed:
         print(f'input changed: {name}')
     if arguments.json is not None:
         records = {name: {**outcomes[name].record(), 'faults': wrong[name]} for name in outcomes}
         arguments.json.write_text(json.dumps({'changed': changed, 'cases': records}, indent=1))
-    refused = sum(not found for found in wrong.values())
+    refused = sum(not result for result in wrong.values())
     slowest = max((outcome.seconds for outcome in outcomes.values()), default=0)
     print(f'{refused} of {len(cases)} refused as they should be; slowest {slowest:.1f} s')
     return int(bool(changed) or refused < len(cases))

@@ -43,7 +43,7 @@ class Cost:
     words: str
 
     def fault(self, bomb: Bomb) -> str:
-        """Say what is wrong; nothing is."""
+        """Return what is wrong; nothing is."""
         if self.cpu_s > MOST_SECONDS or self.mib > MOST_MIB:
             return f'{self.cpu_s:.1f} CPU s and {self.mib:.0f} MiB'
         if self.code == 0 and bomb.read:

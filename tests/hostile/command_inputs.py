@@ -79,7 +79,7 @@ def _make_coco(folder: Path, names: tuple[str, ...]) -> Path:
     points = rng.uniform(10, 50, (2, len(names), 2)).round(1)
     for i in range(2):
         cv2.imwrite(str(folder / f'{i}.png'), rng.integers(0, 255, (60, 64, 3), dtype=np.uint8))
-    found = {
+    result = {
         'images': [{'id': i, 'file_name': f'{i}.png', 'width': 64, 'height': 60} for i in range(2)],
         'categories': [{'id': 1, 'name': 'animal', 'keypoints': list(names)}],
         'annotations': [
@@ -91,7 +91,7 @@ def _make_coco(folder: Path, names: tuple[str, ...]) -> Path:
         ],
     }  # fmt: skip
     path = folder / 'coco.json'
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(result))
     return path
 
 

@@ -64,29 +64,29 @@ class Outcome:
     written: tuple[str, ...]
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON takes it."""
+        """Return it as JSON takes it."""
         return asdict(self)
 
 
 def faults(case: Case, outcome: Outcome) -> list[str]:
-    """Say what is wrong with how a command refused; nothing where all is right."""
+    """Return what is wrong with how a command refused; nothing where all is right."""
     errors = re.findall(r'^(?:error: |\S.*: error: )(.*)$', outcome.err, re.MULTILINE)
-    found = []
+    result = []
     if outcome.code != case.code:
-        found.append(f'exit code {outcome.code}, not {case.code}')
+        result.append(f'exit code {outcome.code}, not {case.code}')
     if len(errors) != 1:
-        found.append(f'{len(errors)} lines of error, not 1')
+        result.append(f'{len(errors)} lines of error, not 1')
     if not re.search(case.message, ' '.join(outcome.err.split())):
-        found.append(f'does not say {case.message!r}')
+        result.append(f'does not say {case.message!r}')
     if 'Traceback' in outcome.err + outcome.out or 'a fault of smilfit' in outcome.err:
-        found.append("a traceback, or a fault that is not the input's")
+        result.append("a traceback, or a fault that is not the input's")
     if outcome.written:
-        found.append(f'wrote {", ".join(outcome.written)}')
+        result.append(f'wrote {", ".join(outcome.written)}')
     if outcome.seconds > MOST_SECONDS:
-        found.append(f'took {outcome.seconds:.0f} s')
+        result.append(f'took {outcome.seconds:.0f} s')
     if outcome.peak_bytes > MOST_BYTES:
-        found.append(f'took {outcome.peak_bytes / 2**30:.1f} GiB')
-    return found
+        result.append(f'took {outcome.peak_bytes / 2**30:.1f} GiB')
+    return result
 
 
 def run_case(case: Case, paths: Mapping[str, str], folder: Path) -> Outcome:

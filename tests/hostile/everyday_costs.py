@@ -47,7 +47,7 @@ def everyday_costs() -> list[EverydayCost]:
 
 
 def cameras_s(turned_degrees: float = 0.0) -> float:
-    """Give the CPU s that judging a ring of cameras takes, the least of three; one of them may be turned."""
+    """Return the CPU s that judging a ring of cameras takes, the least of three; one of them may be turned."""
     draw = torch.Generator().manual_seed(0)
     angle = torch.arange(CAMERAS, dtype=torch.float64) * 2 * math.pi / CAMERAS
     centre = torch.stack((8 * angle.cos(), 8 * angle.sin(), torch.full_like(angle, 3.0)), -1)
@@ -63,17 +63,17 @@ def cameras_s(turned_degrees: float = 0.0) -> float:
     xy = xy + 2 * torch.randn(xy.shape, generator=draw, dtype=torch.float64)
     seen = (visible & (torch.rand(xy.shape[:-1], generator=draw) > 0.2)).double()
     a = math.radians(turned_degrees)
-    turn = torch.tensor(
+    rotation_matrix = torch.tensor(
         [[math.cos(a), 0, math.sin(a)], [0, 1, 0], [-math.sin(a), 0, math.cos(a)]], dtype=torch.float64
     )
-    rotation[1], translation[1] = turn @ rotation[1], turn @ translation[1]
+    rotation[1], translation[1] = rotation_matrix @ rotation[1], rotation_matrix @ translation[1]
     size = torch.tensor([1280.0, 1024.0], dtype=torch.float64).expand(CAMERAS, 2)
     taken = []
     for _ in range(3):
         start = time.process_time()
-        found = camera_consistency(xy, seen, intrinsics, rotation, translation, size)
+        result = camera_consistency(xy, seen, intrinsics, rotation, translation, size)
         taken.append(time.process_time() - start)
-    if found.contradicts.nonzero().flatten().tolist() != ([1] if turned_degrees else []):
+    if result.contradicts.nonzero().flatten().tolist() != ([1] if turned_degrees else []):
         raise RuntimeError('the look at the cameras finds others than the one that was turned')
     return min(taken)
 

@@ -13,7 +13,7 @@ MODES = {'kill': 0, 'torn': 1, 'full': 2, 'full once': 3}
 
 
 def unavailable() -> str | None:
-    """Say why faults cannot be injected here; None where they can."""
+    """Return why faults cannot be injected here; None where they can."""
     if not sys.platform.startswith('linux'):
         return 'faults are injected on Linux only'
     if shutil.which('cc') is None:
@@ -22,7 +22,7 @@ def unavailable() -> str | None:
 
 
 def loaded() -> bool:
-    """Say whether this process was started with the shim."""
+    """Check whether this process was started with the shim."""
     return hasattr(ctypes.CDLL(None), 'fault_arm')
 
 
@@ -40,7 +40,7 @@ def arm(folder: Path, at: int = -1, mode: str = 'kill') -> None:
 
 
 def operations() -> str:
-    """Give what was done since `arm`, a letter each: open, write, flush (f), truncate, rename, make, delete."""
+    """Return what was done since `arm`, a letter each: open, write, flush (f), truncate, rename, make, delete."""
     library = ctypes.CDLL(None)
     library.fault_kinds.restype, library.fault_count.restype = ctypes.c_char_p, ctypes.c_long
     return library.fault_kinds()[: library.fault_count()].decode()

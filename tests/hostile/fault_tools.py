@@ -121,24 +121,24 @@ def _frames(path: Path) -> list[np.ndarray]:
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     with h5py.File(path, 'r') as file:
         file.visititems(
-            lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
+            lambda name, item: result.update({name: item[()]} if isinstance(item, h5py.Dataset) else {})
         )
-        found |= {f'@{name}': str(value) for name, value in file.attrs.items()}
-    return found
+        result |= {f'@{name}': str(value) for name, value in file.attrs.items()}
+    return result
 
 
 def _weights(path: Path) -> dict[str, np.ndarray]:
     stored = torch.load(path, weights_only=True, map_location='cpu')
-    found = {f'weights {n}': v.numpy() for n, v in stored['state_dict'].items()}
+    result = {f'weights {n}': v.numpy() for n, v in stored['state_dict'].items()}
     moments = stored['optimizer']['state'] if 'optimizer' in stored else {}
-    return found | {f'{i} {n}': np.asarray(v) for i, s in moments.items() for n, v in s.items()}
+    return result | {f'{i} {n}': np.asarray(v) for i, s in moments.items() for n, v in s.items()}
 
 
 def _parts(path: Path) -> Any:
-    """Give what a marker says, but the checksums: two equal videos may differ in bytes, and so may HDF5 files."""
+    """Return what a marker says, but the checksums: two equal videos may differ in bytes, and so may HDF5 files."""
     parts = json.loads(path.read_text())['parts']
     return {n: (p['state'], p['options'], sorted(p['files'])) for n, p in parts.items()}
 

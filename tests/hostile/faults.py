@@ -49,7 +49,7 @@ def faults_of(tool: str, inputs: Path, work: Path, count: int) -> list[Fault]:
     code, done, _ = _run(one, inputs, before, whole, work, None)
     if code != 0:
         raise RuntimeError(f'{tool}: the unbroken run must end with 0; got {code}.')
-    found = []
+    result = []
     for number, at in enumerate(_points(done, count)):
         # Where there are fewer operations than faults, each meets another mode the next time.
         mode = list(fault_shim.MODES)[(number + number // max(1, len(done))) % len(fault_shim.MODES)]
@@ -65,8 +65,8 @@ def faults_of(tool: str, inputs: Path, work: Path, count: int) -> list[Fault]:
             problems += differences(whole, out)
         end = first if first >= 0 else f'signal {-first}'
         seconds = time.monotonic() - begin
-        found.append(Fault(tool, at, KINDS[done[at]], mode, f'{end}', tuple(problems), seconds))
-    return found
+        result.append(Fault(tool, at, KINDS[done[at]], mode, f'{end}', tuple(problems), seconds))
+    return result
 
 
 @contextmanager
@@ -181,12 +181,12 @@ def inject(tools: list[str], inputs: Path, work: Path, count: int) -> list[Fault
 def main() -> None:
     """Run in the process that has the shim."""
     inputs, work, count, tools = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-    found = []
+    result = []
     if 'test' in tools and not (inputs / 'trained' / 'epoch_2.pth').is_file():
         _forked(TOOLS['train'].run, inputs, inputs / 'trained')
     for tool in tools:
-        found += faults_of(tool, inputs, work / tool.replace(' ', '_'), count)
-        (work / 'faults.json').write_text(json.dumps([asdict(fault) for fault in found], indent=1))
+        result += faults_of(tool, inputs, work / tool.replace(' ', '_'), count)
+        (work / 'faults.json').write_text(json.dumps([asdict(fault) for fault in result], indent=1))
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ def changed(whole: Path, path: Path, change: Change) -> Path:
 
 
 def plain(name: str) -> str:
-    """Give the last part of a table's name, for the name of a case."""
+    """Return the last part of a table's name, for the name of a case."""
     return name.split('/')[-1].lower()
 
 

@@ -59,30 +59,30 @@ def npz_changes() -> dict[str, dict[str, np.ndarray | None]]:
 
 def npz_bytes(whole: bytes) -> dict[str, bytes]:
     """Archives that are cut, damaged or far larger than they look."""
-    found = {f'npz_cut_{i}': whole[: len(whole) * i // CUTS] for i in range(CUTS)}
-    found['npz_bomb'] = _archive(
+    result = {f'npz_cut_{i}': whole[: len(whole) * i // CUTS] for i in range(CUTS)}
+    result['npz_bomb'] = _archive(
         {'v_template': _header((1 << 29, 3), '<f8') + b'\0' * (1 << 26)}, zipfile.ZIP_DEFLATED
     )
-    found['npz_claims'] = _archive({'v_template': _header((1 << 40, 3), '<f8') + b'\0' * 100})
-    found['npz_overflow'] = _archive({'v_template': _header((1 << 62, 1 << 62), '<f8')})
-    found['npz_negative'] = _archive({'v_template': _header((-1, -3), '<f8') + b'\0' * 24})
-    found['npz_pickle'] = _archive(
+    result['npz_claims'] = _archive({'v_template': _header((1 << 40, 3), '<f8') + b'\0' * 100})
+    result['npz_overflow'] = _archive({'v_template': _header((1 << 62, 1 << 62), '<f8')})
+    result['npz_negative'] = _archive({'v_template': _header((-1, -3), '<f8') + b'\0' * 24})
+    result['npz_pickle'] = _archive(
         {'v_template': _header((1,), '|O') + b'\x80\x04cos\nsystem\n(S"true"\ntR.'}
     )
-    found['npz_deep_header'] = _archive(
+    result['npz_deep_header'] = _archive(
         {'v_template': b'\x93NUMPY\x01\x00' + struct.pack('<H', 9000) + b'(' * 9000}
     )
-    found['npz_no_array'] = _archive({'v_template': b'nothing'})
-    found['npz_lies'] = _lying(whole)
+    result['npz_no_array'] = _archive({'v_template': b'nothing'})
+    result['npz_lies'] = _lying(whole)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        found['npz_twice'] = _archive({'f': b'x'}, start=whole)
+        result['npz_twice'] = _archive({'f': b'x'}, start=whole)
     draw = np.random.default_rng(0)
     for i in range(FLIPS):
         damaged = bytearray(whole)
         damaged[draw.integers(len(whole))] ^= 1 << int(draw.integers(8))
-        found[f'flip_{i}'] = bytes(damaged)
-    return found
+        result[f'flip_{i}'] = bytes(damaged)
+    return result
 
 
 def _lying(whole: bytes) -> bytes:

@@ -33,8 +33,8 @@ def name(module: str, of: str) -> bytes:
 
 def storage(key: str = '0', count: int = 4) -> bytes:
     """Name a storage of floats."""
-    told = text('storage') + name('torch', 'FloatStorage') + text(key) + text('cpu') + number(count)
-    return b'(' + told + b'tQ'
+    notes = text('storage') + name('torch', 'FloatStorage') + text(key) + text('cpu') + number(count)
+    return b'(' + notes + b'tQ'
 
 
 def tensor(
@@ -118,18 +118,18 @@ def _tensors_of_one(count: int) -> bytes:
 
 def bombs(folder: Path) -> dict[str, Bomb]:
     """Write the files, and give the command lines that read them."""
-    found = {}
+    result = {}
     session = folder / 'session'
     session.mkdir()
     for i, (title, make) in enumerate(FILES.items()):
         file = folder / f'bomb_{i}.pth'
         file.write_bytes(make())
-        found[f'.pth: {title}'] = Bomb(('infer', str(file), str(session), '--out', '{out}'), file)
+        result[f'.pth: {title}'] = Bomb(('infer', str(file), str(session), '--out', '{out}'), file)
     for i, (title, arrays) in enumerate(_npz_bombs().items()):
         file = folder / f'bomb_{i}.npz'
         _write_npz(file, arrays)
-        found[f'model .npz: {title}'] = Bomb(('model', 'info', str(file)), file, read=True)
-    return found
+        result[f'model .npz: {title}'] = Bomb(('model', 'info', str(file)), file, read=True)
+    return result
 
 
 def _npz_bombs() -> dict[str, dict[str, tuple[str, tuple[int, ...]]]]:

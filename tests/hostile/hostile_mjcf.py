@@ -39,24 +39,24 @@ KEYPOINT_MODEL_PAIRS: {<<: *h}
 
 def mjcf_bombs(folder: Path) -> dict[str, Bomb]:
     """Write the files into a folder, one a folder, and give the command line that reads each."""
-    found = {}
+    result = {}
     for name, make in _models().items():
         own = folder / name
         own.mkdir(parents=True, exist_ok=True)
         model = own / f'{name}.xml'
         model.write_text(make(own))
-        found[f'mjcf {name}'] = Bomb(_import(model), own / _NAMED.get(name, model.name), name in _READ)
-    found |= _besides(folder)
-    return found
+        result[f'mjcf {name}'] = Bomb(_import(model), own / _NAMED.get(name, model.name), name in _READ)
+    result |= _besides(folder)
+    return result
 
 
 def model_of(worldbody: str, before: str = '') -> str:
-    """Give a model's text."""
+    """Return a model's text."""
     return f'<mujoco>{before}<worldbody>{worldbody}</worldbody></mujoco>'
 
 
 def animal(inside: str = _BALL) -> str:
-    """Give two bodies with a hinge, and what else stands on the second."""
+    """Return two bodies with a hinge, and what else stands on the second."""
     limb = f'<body name="limb" pos="0 0 1"><joint range="-20 20"/>{_BALL}{inside}</body>'
     return f'<body name="trunk"><freejoint/>{_BALL}{limb}</body>'
 
@@ -71,7 +71,7 @@ def _import(model: Path, *more: str) -> tuple[str, ...]:
 
 
 def _models() -> dict[str, Callable[[Path], str]]:
-    """Give what makes each model's text; it may write files beside it."""
+    """Return what makes each model's text; it may write files beside it."""
     return {
         'attributes': lambda _: model_of(
             animal(),
@@ -159,12 +159,12 @@ def _models() -> dict[str, Callable[[Path], str]]:
 
 
 def _besides(folder: Path) -> dict[str, Bomb]:
-    """Give what is named on the command line beside a small model."""
+    """Return what is named on the command line beside a small model."""
     folder = folder / 'beside'
     folder.mkdir(exist_ok=True)
     model = folder / 'model.xml'
     model.write_text(model_of(animal()))
-    found = {}
+    result = {}
     tables = {
         'merges': _YAML,
         'lines': 'KEYPOINT_MODEL_PAIRS:\n' + each(' k#: trunk\n', 70_000),
@@ -174,7 +174,7 @@ def _besides(folder: Path) -> dict[str, Bomb]:
     for name, text in tables.items():
         table = folder / f'{name}.yaml'
         table.write_text(text)
-        found[f'keypoints {name}'] = Bomb(
+        result[f'keypoints {name}'] = Bomb(
             _import(model, '--keypoints', str(table)), table, name == 'fitting_lines'
         )
     bone = b'trunk'.ljust(40, b'\0') + struct.pack('<7fi', 0, 0, 0, 1, 0, 0, 0, 0)
@@ -187,8 +187,8 @@ def _besides(folder: Path) -> dict[str, Bomb]:
     for name, data in skins.items():
         skin = folder / 'skins' / f'{name}.skn'
         skin.write_bytes(data)
-        found[f'skin {name}'] = Bomb(_import(model, '--skin', str(skin)), skin)
-    return found
+        result[f'skin {name}'] = Bomb(_import(model, '--skin', str(skin)), skin)
+    return result
 
 
 def _classes(count: int, n_attributes: int) -> str:

@@ -22,24 +22,24 @@ def hostile_models(folder: Path) -> dict[str, Path]:
         Name of the case -> file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = {}
+    result = {}
     (folder / 'whole.smil.json').write_text(json.dumps(small_document()))
     for name, change in json_changes().items():
-        found[name] = folder / f'{name}.smil.json'
+        result[name] = folder / f'{name}.smil.json'
         document = small_document()
         change(document)
-        found[name].write_text(json.dumps(document))
+        result[name].write_text(json.dumps(document))
     for name, data in json_texts().items():
-        found[name] = folder / f'{name}.smil.json'
-        found[name].write_bytes(data)
+        result[name] = folder / f'{name}.smil.json'
+        result[name].write_bytes(data)
     np.savez(folder / 'whole.npz', **small_arrays())
     for name, arrays in npz_changes().items():
-        found[name] = folder / f'{name}.npz'
-        np.savez(found[name], **{k: v for k, v in (small_arrays() | arrays).items() if v is not None})
+        result[name] = folder / f'{name}.npz'
+        np.savez(result[name], **{k: v for k, v in (small_arrays() | arrays).items() if v is not None})
     for name, data in npz_bytes((folder / 'whole.npz').read_bytes()).items():
-        found[name] = folder / f'{name}.npz'
-        found[name].write_bytes(data)
-    return found
+        result[name] = folder / f'{name}.npz'
+        result[name].write_bytes(data)
+    return result
 
 
 def small_document() -> Document:

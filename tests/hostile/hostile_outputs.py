@@ -41,8 +41,8 @@ def hostile_outputs(folder: Path) -> tuple[dict[str, Outcome], dict[str, str]]:
     for place in places.values():
         lay(place)
     before = {name: contents(place / 'victim') for name, place in places.items()}
-    found = run_cases(f'{__name__}:write', places, seconds=60.0)
-    return found, {name: judge(case, places[name], before[name]) for name, case in found.items()}
+    result = run_cases(f'{__name__}:write', places, seconds=60.0)
+    return result, {name: judge(case, places[name], before[name]) for name, case in result.items()}
 
 
 def lay(place: Path) -> None:
@@ -62,19 +62,19 @@ def write(place: Path) -> str:
 
 
 def contents(folder: Path) -> dict[str, str | bytes]:
-    """Give all that lies below a folder, by name: a file's content, a link's target."""
-    found: dict[str, str | bytes] = {}
+    """Return all that lies below a folder, by name: a file's content, a link's target."""
+    result: dict[str, str | bytes] = {}
     for path in sorted(folder.rglob('*')):
         if path.is_symlink():
             content: str | bytes = os.readlink(path)
         else:
             content = path.read_bytes() if path.is_file() else ''
-        found[path.relative_to(folder).as_posix()] = content
-    return found
+        result[path.relative_to(folder).as_posix()] = content
+    return result
 
 
 def judge(case: Outcome, place: Path, before: dict[str, str | bytes]) -> str:
-    """Say what is wrong with the outcome of an attack; nothing should be."""
+    """Return what is wrong with the outcome of an attack; nothing should be."""
     if contents(place / 'victim') != before:
         return 'something outside the results was changed'
     if case.outcome == 'accepted':

@@ -72,7 +72,7 @@ class Visitor:
 
 
 def received(opened: Any, seconds: float) -> Iterator[dict[str, Any]]:
-    """Give the messages of a page until none comes for so long."""
+    """Return the messages of a page until none comes for so long."""
     import msgspec.msgpack
     import zstandard
 
@@ -87,7 +87,7 @@ def received(opened: Any, seconds: float) -> Iterator[dict[str, Any]]:
 
 
 def scene_names(opened: Any, seconds: float = LISTEN_S) -> set[str]:
-    """Give the names of what a page shows."""
+    """Return the names of what a page shows."""
     return {str(m['name']) for m in received(opened, seconds) if str(m.get('name', '')).startswith('/')}
 
 
@@ -104,7 +104,7 @@ def set_control(opened: Any, control: Any, value: Any, name: str = 'value') -> N
 
 
 def enter(opened: Any) -> None:
-    """Say where one looks from: viser heeds a visitor from then on."""
+    """Return where one looks from: viser heeds a visitor from then on."""
     send(
         opened, 'ViewerCameraMessage', wxyz=[1.0, 0.0, 0.0, 0.0], position=[0.0, 0.0, 1.0], fov=1.0, near=0.1,
         far=10.0, image_height=100, image_width=100, look_at=[0.0, 0.0, 0.0], up_direction=[0.0, 0.0, 1.0],
@@ -122,7 +122,7 @@ def wait_for(ready: Any, seconds: float = WAIT_S) -> bool:
 
 
 def strangers(url: str) -> dict[str, Visitor]:
-    """Give those who must not have a page, by what is wrong with them."""
+    """Return those who must not have a page, by what is wrong with them."""
     place = url.removeprefix('http://').partition('/')[0]
     port, code = place.rpartition(':')[2], url.split('/')[3]
     own, bare = f'http://{place}', f'http://{place}/'
@@ -158,7 +158,7 @@ BAD_NAMES = (
 
 
 def bad_messages(page: Any) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Give messages that no control of a model's page sends, by what they try."""
+    """Return messages that no control of a model's page sends, by what they try."""
     opacity, joint, save = (c._impl.uuid for c in (page.opacity, page.joint, page.save))
     ranges, name = page.ranges[0]._impl.uuid, page.name._impl.uuid
     update = 'GuiUpdateMessage'
@@ -218,13 +218,13 @@ def hostile_pages(folder: Path) -> tuple[dict[str, Outcome], dict[str, str]]:
     home.mkdir()
     file = save_body_model(load_body_model_data('insect'), home / 'ant.smil.json')
     (home / 'link.smil.json').symlink_to(folder / 'planted.smil.json')
-    found: dict[str, Outcome] = {}
+    result: dict[str, Outcome] = {}
     wrong: dict[str, str] = {}
     with ViewerServer(open_editor(file), port=0) as viewer:
         before = _files(folder)
         for name, stranger in strangers(viewer.url).items():
-            _note(found, wrong, f'page: {name}', _asked(stranger))
-            _note(found, wrong, f'websocket: {name}', _looked(stranger))
+            _note(result, wrong, f'page: {name}', _asked(stranger))
+            _note(result, wrong, f'websocket: {name}', _looked(stranger))
         own = Visitor(viewer.url, origin=viewer.url.rpartition('/')[0].rpartition('/')[0])
         page: Any = viewer.page
         with own.socket() as opened:
@@ -233,12 +233,12 @@ def hostile_pages(folder: Path) -> tuple[dict[str, Outcome], dict[str, str]]:
                 wrong['own page'] = 'the page itself sees no scene'
             for name, (kind, fields) in bad_messages(page).items():
                 send(opened, kind, **fields)
-                _note(found, wrong, f'message: {name}', _goes_on(opened, page, page.opacity))
+                _note(result, wrong, f'message: {name}', _goes_on(opened, page, page.opacity))
             for name in BAD_NAMES:
-                _note(found, wrong, f'file: {name[:40]!r}', saved_as(opened, page, name))
+                _note(result, wrong, f'file: {name[:40]!r}', saved_as(opened, page, name))
         if _files(folder) != before:
             wrong['files'] = f'written: {sorted(map(str, _files(folder) - before))}'
-    return found, wrong
+    return result, wrong
 
 
 def saved_as(opened: Any, page: Any, name: str) -> str:

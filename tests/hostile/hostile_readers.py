@@ -183,30 +183,30 @@ JSONS: dict[str, Callable[[], str]] = {
 
 def bombs(folder: Path) -> dict[str, Bomb]:
     """Write the files, and give the command lines that read them."""
-    found = {}
+    result = {}
     shared = ('--body-model', 'quadruped', '--unit', 'mm')
     for i, (title, make) in enumerate(MATS.items()):
         file = folder / f'mat_{i}.mat'
         file.write_bytes(make())
-        found[f'.mat: {title}'] = Bomb(('preprocess', 'points3d', str(file), '{out}.h5', *shared), file)
+        result[f'.mat: {title}'] = Bomb(('preprocess', 'points3d', str(file), '{out}.h5', *shared), file)
     for i, (title, (kind, ending, write)) in enumerate(HDF5.items()):
         file = folder / f'table_{i}{ending}'
         with h5py.File(file, 'w', userblock_size=512 if ending == '.mat' else 0) as made:
             write(made)
-        found[f'{kind} {ending}: {title}'] = Bomb(('preprocess', kind, str(file), '{out}.h5', *shared), file)
+        result[f'{kind} {ending}: {title}'] = Bomb(('preprocess', kind, str(file), '{out}.h5', *shared), file)
     for i, (title, text) in enumerate(TOMLS.items()):
         file = folder / f'settings_{i}.toml'
         file.write_text(text())
         line = ('model', 'measure', 'quadruped', '--measurements', str(file), '--out', '{out}.csv')
-        found[f'.toml: {title}'] = Bomb(line, file)
+        result[f'.toml: {title}'] = Bomb(line, file)
         project = folder / f'project_{i}'
         project.mkdir()
         (project / 'config.toml').write_text(text())
         (project / 'calibration.toml').write_text(text())
         line = ('preprocess', 'anipose', str(project), '{out}.h5', *shared)
-        found[f'anipose .toml: {title}'] = Bomb(line, project)
+        result[f'anipose .toml: {title}'] = Bomb(line, project)
     for i, (title, text) in enumerate(JSONS.items()):
         file = folder / f'coco_{i}.json'
         file.write_text(text())
-        found[f'COCO: {title}'] = Bomb(('preprocess', 'coco', str(file), '{out}.h5', *shared), file)
-    return found
+        result[f'COCO: {title}'] = Bomb(('preprocess', 'coco', str(file), '{out}.h5', *shared), file)
+    return result

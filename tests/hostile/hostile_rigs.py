@@ -60,7 +60,7 @@ class Made:
         ]
 
     def glb(self) -> bytes:
-        """Give the file."""
+        """Return the file."""
         whole = {
             'buffers': [{'byteLength': len(self.data)}],
             'bufferViews': self.views,
@@ -80,7 +80,7 @@ def binary(text: bytes, data: bytes = b'') -> bytes:
 
 
 def chain(nodes: int, joints: int) -> bytes:
-    """Give a rig whose nodes hang on each other, the first of which are joints."""
+    """Return a rig whose nodes hang on each other, the first of which are joints."""
     made = Made()
     extra = [{'children': [3 + k + 1]} for k in range(nodes - 1)] + [{}]
     made.document['nodes'] = [{'mesh': 0, 'skin': 0}, {'children': [2]}, {'children': [3]}, *extra]
@@ -251,17 +251,17 @@ READ = {
 
 def bombs(folder: Path) -> dict[str, Bomb]:
     """Write the files, and give the command lines that read them."""
-    found = {}
+    result = {}
     for i, (title, make) in enumerate(FILES.items()):
         file = folder / f'rig_{i}.glb'
         file.write_bytes(make())
         line = ('model', 'import', str(file), '{out}.smil.json')
-        found[f'.glb: {title}'] = Bomb(line, file, title in READ)
+        result[f'.glb: {title}'] = Bomb(line, file, title in READ)
         if title == 'coordinates of 1e38':
-            found[f'.glb, checked: {title}'] = Bomb(('model', 'check', str(file)), file)
+            result[f'.glb, checked: {title}'] = Bomb(('model', 'check', str(file)), file)
     for title, file in _with_buffers(folder).items():
-        found[f'.gltf: {title}'] = Bomb(('model', 'import', str(file), '{out}.smil.json'), file)
-    return found
+        result[f'.gltf: {title}'] = Bomb(('model', 'import', str(file), '{out}.smil.json'), file)
+    return result
 
 
 def _with_buffers(folder: Path) -> dict[str, Path]:
@@ -276,7 +276,7 @@ def _with_buffers(folder: Path) -> dict[str, Path]:
         ]
         * 20,
     }
-    found = {}
+    result = {}
     for i, (title, buffers) in enumerate(kinds.items()):
         made = Made()
         names = (
@@ -302,6 +302,6 @@ def _with_buffers(folder: Path) -> dict[str, Path]:
         primitive = {'attributes': {name: k for k, name in enumerate(names)}}
         made.document |= {'meshes': [{'primitives': [primitive]}], 'buffers': buffers}
         whole = made.document | {'bufferViews': made.views, 'accessors': made.accessors}
-        found[title] = folder / f'outside_{i}.gltf'
-        found[title].write_text(json.dumps(whole))
-    return found
+        result[title] = folder / f'outside_{i}.gltf'
+        result[title].write_text(json.dumps(whole))
+    return result

@@ -34,7 +34,7 @@ def bombs(folder: Path) -> dict[str, Bomb]:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'config.py').write_text(_CONFIG)
     (folder / 'template.obj').write_text(small_obj())
-    found = {}
+    result = {}
     for name, make in _scans().items():
         own = folder / name.replace('.', '_')
         own.mkdir(exist_ok=True)
@@ -42,19 +42,19 @@ def bombs(folder: Path) -> dict[str, Bomb]:
         named = make(scan)
         if name in _READ:
             # What is told of a registration begins with the scan's name.
-            found[f'scan {name}'] = Bomb(_register(folder, scan), Path(scan.stem), read=True)
+            result[f'scan {name}'] = Bomb(_register(folder, scan), Path(scan.stem), read=True)
         else:
-            found[f'scan {name}'] = Bomb(_register(folder, scan), named or scan)
+            result[f'scan {name}'] = Bomb(_register(folder, scan), named or scan)
     # A template is read by the same reader.
     template = folder / 'template.glb'
     _million_numbers(template)
     line = [*_register(folder, folder / 'template.obj')]
     line[line.index('--body-model') + 1] = str(template)
-    found['template.glb'] = Bomb(tuple(line), template)
+    result['template.glb'] = Bomb(tuple(line), template)
     half = folder / 'half.smil.json'
     half.write_text('{"format": "smil", "format_version": 1, "name": "\\ud800"}')
-    found['name of half a character'] = Bomb(('model', 'info', str(half)), half)
-    return found | mjcf_bombs(folder / 'mjcf')
+    result['name of half a character'] = Bomb(('model', 'info', str(half)), half)
+    return result | mjcf_bombs(folder / 'mjcf')
 
 
 def small_obj() -> str:
@@ -83,8 +83,8 @@ def glb(document: dict[str, Any], data: bytes = b'', announced: int | None = Non
 
 def mesh_document(n: int = 4, **more: Any) -> tuple[dict[str, Any], bytes]:
     """Make a document of one mesh, a fan of n points, and its buffer."""
-    turn = np.arange(n) * 2 * np.pi / n
-    points = np.stack((np.cos(turn), np.sin(turn), np.sin(3 * turn)), 1).astype('<f4').tobytes()
+    rotation = np.arange(n) * 2 * np.pi / n
+    points = np.stack((np.cos(rotation), np.sin(rotation), np.sin(3 * rotation)), 1).astype('<f4').tobytes()
     corners = np.array([[0, k, k + 1] for k in range(1, n - 1)], '<u4').tobytes()
     document = {
         'buffers': [{'byteLength': len(points) + len(corners)}],
@@ -112,7 +112,7 @@ def _register(folder: Path, scan: Path) -> tuple[str, ...]:
 
 
 def _scans() -> dict[str, Callable[[Path], Path | None]]:
-    """Give what writes each scan; it may give another file that is to be named."""
+    """Return what writes each scan; it may give another file that is to be named."""
     return {
         'million_numbers.glb': _million_numbers,
         'sparse_numbers.glb': _sparse_numbers,

@@ -55,11 +55,11 @@ def hostile_stores(folder: Path) -> dict[str, Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     whole = write_small_store(folder / 'whole.h5')
-    found = {}
+    result = {}
     changes = attribute_changes() | table_changes() | link_changes() | name_changes() | value_changes()
     for name, change in (changes | image_changes()).items():
-        found[name] = changed(whole, folder / f'{name}.h5', change)
-    return found | _damaged(whole, folder)
+        result[name] = changed(whole, folder / f'{name}.h5', change)
+    return result | _damaged(whole, folder)
 
 
 def attribute_changes() -> dict[str, Change]:
@@ -191,14 +191,14 @@ def image_changes() -> dict[str, Change]:
 
 
 def _damaged(whole: Path, folder: Path) -> dict[str, Path]:
-    data, found = whole.read_bytes(), {}
+    data, result = whole.read_bytes(), {}
     for i in range(CUTS):
-        found[f'cut_{i}'] = folder / f'cut_{i}.h5'
-        found[f'cut_{i}'].write_bytes(data[: len(data) * i // CUTS])
+        result[f'cut_{i}'] = folder / f'cut_{i}.h5'
+        result[f'cut_{i}'].write_bytes(data[: len(data) * i // CUTS])
     draw = np.random.default_rng(0)
     for i in range(FLIPS):
         damaged = bytearray(data)
         damaged[draw.integers(len(data))] ^= 1 << int(draw.integers(8))
-        found[f'flip_{i}'] = folder / f'flip_{i}.h5'
-        found[f'flip_{i}'].write_bytes(damaged)
-    return found
+        result[f'flip_{i}'] = folder / f'flip_{i}.h5'
+        result[f'flip_{i}'].write_bytes(damaged)
+    return result

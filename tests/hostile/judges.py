@@ -23,13 +23,13 @@ LONGEST = 700
 
 
 def judge_model(case: Outcome, path: Path, whole: str) -> str:
-    """Say what is wrong with the outcome of a hostile body model; nothing is."""
+    """Return what is wrong with the outcome of a hostile body model; nothing is."""
     warned = f'warned: {case.output}' if case.output and case.outcome == 'refused' else ''
     return _judge_file(case, path, whole, ('flip',)) or _judge_end(case, path) or warned
 
 
 def judge_store(case: Outcome, path: Path, whole: str) -> str:
-    """Say what is wrong with the outcome of a hostile dataset file; nothing is."""
+    """Return what is wrong with the outcome of a hostile dataset file; nothing is."""
     wrong = _judge_file(case, path, whole, ('flip', 'harmless'))
     refused = case.outcome == 'refused'
     advised = case.message.endswith('.') and any(advice in case.message for advice in STORE_ADVICE)
@@ -62,7 +62,7 @@ def _judge_end(case: Outcome, path: Path) -> str:
 
 
 def judge_annotation(case: Outcome, given: Hostile) -> str:
-    """Say what is wrong with what became of a case; nothing is."""
+    """Return what is wrong with what became of a case; nothing is."""
     if case.outcome == 'accepted':
         return _judge_read(case, given)
     if case.outcome != 'refused' or not {'ValueError', 'KeyError', 'OSError'} & set(case.families):
@@ -76,20 +76,20 @@ def judge_annotation(case: Outcome, given: Hostile) -> str:
 
 
 def _judge_read(case: Outcome, given: Hostile) -> str:
-    found = case.value
+    result = case.value
     if given.kept is None:
         return 'it was believed'
-    if found['kept'] != given.kept:
-        return f'{found["kept"]} entries are kept, not {given.kept}: {found["skipped"]}'
-    if not found['skipped'] and not case.name.startswith('harmless'):
+    if result['kept'] != given.kept:
+        return f'{result["kept"]} entries are kept, not {given.kept}: {result["skipped"]}'
+    if not result['skipped'] and not case.name.startswith('harmless'):
         return 'nothing is reported'
-    if found['opened']:
-        return f'opened {found["opened"]}'
-    unsafe = [name for name in found['names'] if folder_name(name) != name]
-    if unsafe or (case.name == 'harmless_tracks' and len(found['names']) != 5):
-        return f'names {found["names"]}'
+    if result['opened']:
+        return f'opened {result["opened"]}'
+    unsafe = [name for name in result['names'] if folder_name(name) != name]
+    if unsafe or (case.name == 'harmless_tracks' and len(result['names']) != 5):
+        return f'names {result["names"]}'
     wrong = [
-        _judge_sentence(reason) or _judge_sentence(where, advice=False) for where, reason in found['skipped']
+        _judge_sentence(reason) or _judge_sentence(where, advice=False) for where, reason in result['skipped']
     ]
     return next(filter(None, wrong), '')
 

@@ -184,7 +184,7 @@ def _other_opcode(data: bytes, seeds: list[bytes], draw: Random) -> bytes:
 
 
 def _any_opcode(draw: Random) -> bytes:
-    """Give an opcode of the whole table with an argument of its kind."""
+    """Return an opcode of the whole table with an argument of its kind."""
     op = draw.choice(pickletools.opcodes)
     code, kind = op.code.encode('latin1'), op.arg
     if kind is None:

@@ -81,6 +81,6 @@ def python2_array() -> bytes:
 
 
 def seeds() -> list[bytes]:
-    """Give them all."""
+    """Return them all."""
     values = [smil_arrays(), *other_values()]
     return [pickle.dumps(value, p) for value in values for p in range(6)] + [chumpy_model(), python2_array()]

@@ -83,8 +83,8 @@ def run_cases(
     )
     if done.returncode:
         raise RuntimeError(f'sandbox: {function} must run; got {done.stderr[-2000:]}')
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    return {row['name']: _outcome(row) for row in found}
+    result = [json.loads(line) for line in done.stdout.splitlines()]
+    return {row['name']: _outcome(row) for row in result}
 
 
 def run_one(name: str, call: Callable[[Path], Any], path: Path, seconds: float, memory_mib: int) -> Outcome:

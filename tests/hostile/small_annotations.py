@@ -44,12 +44,12 @@ def write_video(path: Path, n_frames: int = 4, codec: int = cv2.VideoWriter_four
 
 
 def points(count: int, flag: float = 1) -> list[list[float]]:
-    """Give points that lie in the image, with a flag each."""
+    """Return points that lie in the image, with a flag each."""
     return [[5.0 + i % 20, 6.0 + i % 11, flag] for i in range(count)]
 
 
 def coco_content() -> dict[str, Any]:
-    """Give COCO's lists."""
+    """Return COCO's lists."""
     images = [{'id': i, 'file_name': n, 'width': WIDTH, 'height': HEIGHT} for i, n in enumerate(IMAGES)]
     flat = [value for row in points(len(NAMES), 2) for value in row]
     entries = [
@@ -68,7 +68,7 @@ def coco_content() -> dict[str, Any]:
 
 
 def stanford_content() -> list[dict[str, Any]]:
-    """Give StanfordExtra's list."""
+    """Return StanfordExtra's list."""
     return [
         {
             'img_path': name,
@@ -83,7 +83,7 @@ def stanford_content() -> list[dict[str, Any]]:
 
 
 def badja_content() -> list[dict[str, Any]]:
-    """Give BADJA's list."""
+    """Return BADJA's list."""
     joints = [row[:2] for row in points(N_BADJA)]
     return [
         {'image_path': name, 'joints': [list(j) for j in joints], 'visibility': [1] * N_BADJA}
@@ -92,7 +92,7 @@ def badja_content() -> list[dict[str, Any]]:
 
 
 def animal3d_content() -> dict[str, Any]:
-    """Give Animal3D's data."""
+    """Return Animal3D's data."""
     return {
         'data': [
             {'img_path': name, 'supercategory': 1, 'keypoint_2d': points(N_ANIMAL3D), 'bbox': [2, 2, 25, 20]}
@@ -125,7 +125,7 @@ JSON_FORMATS['animalpose'] = JSON_FORMATS['stanfordextra']
 
 
 def replicant_content() -> dict[str, Any]:
-    """Give one image of replicAnt: a camera that looks along z, which is Unreal's view of x to the right, y up."""
+    """Return one image of replicAnt: a camera that looks along z, which is Unreal's view of x to the right, y up."""
     view, lens = (
         np.eye(4),
         np.array([[2.0, 0, 0, 0], [0, 2.0 * WIDTH / HEIGHT, 0, 0], [0, 0, 0, 1], [0, 0, 10, 0]]),
@@ -155,7 +155,7 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def table_rows(names: tuple[str, ...] = NAMES, scorer: str = 'me') -> list[list[str]]:
-    """Give the header rows and two rows of a table of DeepLabCut's."""
+    """Return the header rows and two rows of a table of DeepLabCut's."""
     columns = [(name, coord) for name in names for coord in 'xy']
     header = [
         ['scorer', *[scorer] * len(columns)],

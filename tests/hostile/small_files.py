@@ -20,7 +20,7 @@ SIDE, SAMPLES = 32, 6
 
 
 def small_header() -> StoreHeader:
-    """Give what the small dataset stores once."""
+    """Return what the small dataset stores once."""
     return StoreHeader(
         body_model_file='small.smil.json',
         body_model_hash='0123456789abcdef',
@@ -54,11 +54,11 @@ def write_small_store(path: Path) -> Path:
 def small_cameras() -> Cameras:
     """Make two cameras with lenses."""
     K = torch.tensor([[300.0, 0, 150], [0, 310, 120], [0, 0, 1]], dtype=torch.float64)
-    turn = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
+    rotation = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64)
     return Cameras(
         names=CAMERAS,
         K=K.expand(2, 3, 3).clone(),
-        R=torch.stack((torch.eye(3).double(), turn)),
+        R=torch.stack((torch.eye(3).double(), rotation)),
         t=torch.tensor([[0.0, 0, 500], [10, 0, 400]], dtype=torch.float64),
         size=torch.tensor([[320.0, 240.0]] * 2, dtype=torch.float64),
         dist=torch.tensor([[-0.2, 0.05, 1e-3, 0, 0]] * 2, dtype=torch.float64),

@@ -75,7 +75,7 @@ def make_inputs(folder: Path, train_base: Path, n_frames: int = 8, n_pictures: i
 
 
 def preprocess_arguments(folder: Path, out: Path) -> list[str]:
-    """Give the command line that makes a dataset of the recording."""
+    """Return the command line that makes a dataset of the recording."""
     return [
         'sleap', str(folder / 'sessions'), str(out), '--body-model', str(folder / 'animal.smil.json'),
         '--joint-lookup', str(folder / 'sessions' / 'joint_lookup.csv'), '--unit', 'mm', '--crop-mode', 'bbox_crop',

@@ -36,8 +36,8 @@ def test_there_are_many_and_no_two_of_one_name():
 
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
 def test_it_is_refused_in_a_sentence(case, outcomes):
-    found = outcomes['cases'][case.name]
-    assert not found['faults'], f'{case.line}\n{found["err"][-2000:]}'
+    result = outcomes['cases'][case.name]
+    assert not result['faults'], f'{case.line}\n{result["err"][-2000:]}'
 
 
 def test_no_input_is_changed_and_nothing_was_run(outcomes):

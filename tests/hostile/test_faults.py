@@ -24,14 +24,14 @@ def inputs(tmp_path_factory):
     ('tool', 'count'), [('preprocess', 12), ('fit over another fit', 12), ('fit_images', 8)]
 )
 def test_the_same_command_makes_it_right(inputs, tmp_path, tool, count):
-    found = inject([tool], inputs, tmp_path / 'work', count)
-    assert len(found) == count
-    assert {fault.mode for fault in found} == set(fault_shim.MODES)
+    result = inject([tool], inputs, tmp_path / 'work', count)
+    assert len(result) == count
+    assert {fault.mode for fault in result} == set(fault_shim.MODES)
     # Where nothing was broken off, nothing was tried.
-    assert sum(fault.first == 'signal 9' for fault in found) >= count // 3
-    assert sum(fault.first == '1' for fault in found) >= 1
+    assert sum(fault.first == 'signal 9' for fault in result) >= count // 3
+    assert sum(fault.first == '1' for fault in result) >= 1
     assert {
-        (fault.at, fault.operation, fault.mode): fault.problems for fault in found if fault.problems
+        (fault.at, fault.operation, fault.mode): fault.problems for fault in result if fault.problems
     } == {}
 
 
@@ -40,5 +40,5 @@ def test_differences_are_seen(tmp_path):
         (tmp_path / name / 'in').mkdir(parents=True)
         (tmp_path / name / 'in' / 'x.json').write_text(text)
         (tmp_path / name / f'{name}.obj').write_text(text)
-    found = differences(tmp_path / 'one', tmp_path / 'two')
-    assert found == ['one.obj is missing', 'two.obj is left over', 'in/x.json differs']
+    result = differences(tmp_path / 'one', tmp_path / 'two')
+    assert result == ['one.obj is missing', 'two.obj is left over', 'in/x.json differs']

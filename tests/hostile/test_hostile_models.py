@@ -11,10 +11,10 @@ def test_hostile_models_are_refused(tmp_path):
     files = hostile_models(tmp_path)
     assert len(files) >= 170
     whole = {'whole': tmp_path / 'whole.npz', 'json': tmp_path / 'whole.smil.json'}
-    found = run_cases(CALL, whole | files, seconds=5.0)
-    assert found.pop('json').outcome == 'accepted'
-    reference = found.pop('whole')
+    result = run_cases(CALL, whole | files, seconds=5.0)
+    assert result.pop('json').outcome == 'accepted'
+    reference = result.pop('whole')
     assert reference.outcome == 'accepted', reference
-    wrong = {name: judge_model(case, files[name], reference.value) for name, case in found.items()}
+    wrong = {name: judge_model(case, files[name], reference.value) for name, case in result.items()}
     assert {name: reason for name, reason in wrong.items() if reason} == {}
-    assert found.keys() == files.keys()
+    assert result.keys() == files.keys()

@@ -17,9 +17,9 @@ CALLS = 'tests.hostile.reading_calls'
 def test_hostile_files_are_refused(make, call, least, tmp_path):
     files = make(tmp_path)
     assert len(files) >= least
-    found = run_cases(f'{CALLS}:{call}', {'whole': tmp_path / 'whole.h5'} | files, seconds=5.0)
-    whole = found.pop('whole')
+    result = run_cases(f'{CALLS}:{call}', {'whole': tmp_path / 'whole.h5'} | files, seconds=5.0)
+    whole = result.pop('whole')
     assert whole.outcome == 'accepted', whole
-    wrong = {name: judge_store(case, files[name], whole.value) for name, case in found.items()}
+    wrong = {name: judge_store(case, files[name], whole.value) for name, case in result.items()}
     assert {name: reason for name, reason in wrong.items() if reason} == {}
-    assert found.keys() == files.keys()
+    assert result.keys() == files.keys()

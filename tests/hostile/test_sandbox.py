@@ -9,8 +9,8 @@ CALL = 'tests.hostile.hostile_calls:end_as_asked'
 
 def test_every_ending_is_reported(tmp_path):
     names = ('fine', 'refuse', 'crash', 'hang', 'leave', 'fill', 'grow')
-    found = run_cases(CALL, {name: tmp_path / name for name in names}, seconds=2.0, memory_mib=1024)
-    assert {name: o.outcome for name, o in found.items()} == {
+    result = run_cases(CALL, {name: tmp_path / name for name in names}, seconds=2.0, memory_mib=1024)
+    assert {name: o.outcome for name, o in result.items()} == {
         'fine': 'accepted',
         'refuse': 'refused',
         'crash': 'crash',
@@ -19,12 +19,12 @@ def test_every_ending_is_reported(tmp_path):
         'fill': 'memory',
         'grow': 'accepted',
     }
-    assert found['fine'].value == {'fine': 1}
-    assert found['refuse'].message == f'{tmp_path / "refuse"}: outer'
-    assert 'ValueError' in found['refuse'].families
-    assert found['refuse'].causes == ('KeyError',)
-    assert (found['crash'].kind, found['leave'].kind) == ('SIGSEGV', 'exit 3')
-    assert 190 < found['grow'].peak_mib < 400
+    assert result['fine'].value == {'fine': 1}
+    assert result['refuse'].message == f'{tmp_path / "refuse"}: outer'
+    assert 'ValueError' in result['refuse'].families
+    assert result['refuse'].causes == ('KeyError',)
+    assert (result['crash'].kind, result['leave'].kind) == ('SIGSEGV', 'exit 3')
+    assert 190 < result['grow'].peak_mib < 400
 
 
 def test_an_unknown_function_is_reported(tmp_path):

@@ -98,7 +98,7 @@ def lightning(rig: Rig, root: Path, write_video, cameras: Cameras) -> LightningP
 
 def multiview(rig: Rig, root: Path, write_video, cameras: Cameras) -> SleapMultiviewSession:
     sleap_io = pytest.importorskip('sleap_io')
-    skeleton, found = sleap_io.Skeleton(list(NODES)), []
+    skeleton, result = sleap_io.Skeleton(list(NODES)), []
     rigs = [
         sleap_io.Camera(
             matrix=cameras.K[c].numpy(),
@@ -118,9 +118,9 @@ def multiview(rig: Rig, root: Path, write_video, cameras: Cameras) -> SleapMulti
             instance = sleap_io.PredictedInstance.from_numpy(
                 rig.xy[i, c], skeleton=skeleton, point_scores=np.full(len(NODES), 0.9), score=0.9
             )
-            found.append(sleap_io.LabeledFrame(video=video, frame_idx=i, instances=[instance]))
-    videos = list(dict.fromkeys(frame.video for frame in found))
-    labels = sleap_io.Labels(labeled_frames=found, videos=videos, skeletons=[skeleton], sessions=[session])
+            result.append(sleap_io.LabeledFrame(video=video, frame_idx=i, instances=[instance]))
+    videos = list(dict.fromkeys(frame.video for frame in result))
+    labels = sleap_io.Labels(labeled_frames=result, videos=videos, skeletons=[skeleton], sessions=[session])
     sleap_io.save_slp(labels, str(root / 'mouse.slp'), embed=False, verbose=False)
     return SleapMultiviewSession(root / 'mouse.slp')
 

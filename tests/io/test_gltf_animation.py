@@ -58,9 +58,9 @@ def test_the_skin_posed_by_the_specification_is_the_body(tmp_path):
 def test_another_reader_opens_it(tmp_path):
     _, _, mesh, motion = _example()
     scene = trimesh.load(write_gltf_animation(tmp_path / 'a.glb', mesh, motion))
-    (found,) = scene.geometry.values()
-    assert found.vertices.shape == mesh.vertices.shape
-    np.testing.assert_array_equal(found.faces, mesh.faces)
+    (result,) = scene.geometry.values()
+    assert result.vertices.shape == mesh.vertices.shape
+    np.testing.assert_array_equal(result.faces, mesh.faces)
 
 
 def test_quaternions_of_neighbouring_keys_are_near(tmp_path):

@@ -116,10 +116,10 @@ def test_a_joint_alone_is_seen_near_it(tmp_path):
     path = tmp_path / 'lookup.csv'
     tip = body.joint_names[-1]
     path.write_text(f'model,data,offset_sd\njoint_1,knee,\njoint_2,hip,0\njoint_3,,\n{tip},tip,\n')
-    found = read_landmarks(path, body)
-    assert [(n, m.anchor, m.bone, m.offset) for n, m in found.items()] == [
+    result = read_landmarks(path, body)
+    assert [(n, m.anchor, m.bone, m.offset) for n, m in result.items()] == [
         (n, n, n, (0, 0, 0)) for n in ('joint_1', tip)
     ]
     # Joints lie inside; what ends a chain is seen.
-    assert [m.sd / body.rest_size for m in found.values()] == pytest.approx([0.05, 0.01])
+    assert [m.sd / body.rest_size for m in result.values()] == pytest.approx([0.05, 0.01])
     assert not read_landmarks(path, body, joint_sd='0')

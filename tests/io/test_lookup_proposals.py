@@ -117,9 +117,9 @@ def test_a_chain_is_shared_out_by_length():
     )
     assert rows['tail root'].model == 'tail_1'
     lengths = np.linalg.norm(np.diff(joints, axis=0), axis=1)
-    middle = rows['tail_7'].cells
-    along = lengths[: tail.index(middle['joint'])].sum() + np.linalg.norm(
-        np.array(middle['offset'].split(), float)
+    centre = rows['tail_7'].cells
+    along = lengths[: tail.index(centre['joint'])].sum() + np.linalg.norm(
+        np.array(centre['offset'].split(), float)
     )
     assert along == pytest.approx(lengths.sum() / 2, abs=1e-5)
     # Beyond the last joint.

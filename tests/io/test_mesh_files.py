@@ -32,10 +32,12 @@ def _read_glb(path):
     (primitive,) = document['meshes'][0]['primitives']
 
     def numbers(accessor, kind):
-        found = document['accessors'][accessor]
-        start = document['bufferViews'][found['bufferView']].get('byteOffset', 0) + found.get('byteOffset', 0)
-        width = 3 if found['type'] == 'VEC3' else 1
-        return np.frombuffer(buffer, kind, found['count'] * width, start).reshape(-1, 3)
+        result = document['accessors'][accessor]
+        start = document['bufferViews'][result['bufferView']].get('byteOffset', 0) + result.get(
+            'byteOffset', 0
+        )
+        width = 3 if result['type'] == 'VEC3' else 1
+        return np.frombuffer(buffer, kind, result['count'] * width, start).reshape(-1, 3)
 
     return numbers(primitive['attributes']['POSITION'], '<f4'), numbers(primitive['indices'], '<u4')
 

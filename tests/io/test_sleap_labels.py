@@ -38,7 +38,7 @@ def _labels(path, frames):
             )
         by_frame.setdefault(frame, []).append(instance)
     labeled = [
-        sleap_io.LabeledFrame(video=video, frame_idx=i, instances=found) for i, found in by_frame.items()
+        sleap_io.LabeledFrame(video=video, frame_idx=i, instances=result) for i, result in by_frame.items()
     ]
     labels = sleap_io.Labels(labeled, videos=[video], skeletons=[skeleton], tracks=list(tracks.values()))
     sleap_io.save_slp(labels, str(path), embed=False, verbose=False)
@@ -100,10 +100,10 @@ def test_a_persons_correction_without_a_track_replaces_the_prediction_it_was_mad
         made = sleap_io.PredictedInstance.from_numpy(
             points + 5, skeleton=skeleton, point_scores=np.full(3, 0.3), score=0.3, track=track
         )
-        found = [made]
+        result = [made]
         if i == 3:
-            found.append(sleap_io.Instance.from_numpy(points, skeleton=skeleton, from_predicted=made))
-        frames.append(sleap_io.LabeledFrame(video=video, frame_idx=i, instances=found))
+            result.append(sleap_io.Instance.from_numpy(points, skeleton=skeleton, from_predicted=made))
+        frames.append(sleap_io.LabeledFrame(video=video, frame_idx=i, instances=result))
     labels = sleap_io.Labels(frames, videos=[video], skeletons=[skeleton], tracks=[track])
     sleap_io.save_slp(labels, str(tmp_path / 'a.slp'), embed=False, verbose=False)
     read = read_labels(tmp_path / 'a.slp')

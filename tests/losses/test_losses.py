@@ -59,8 +59,8 @@ def test_keypoints_are_robust_once_and_in_their_unit():
 def test_keypoints_do_not_depend_on_the_axes():
     loss = KeypointMSELoss(sigma=0.5)
     pred, target = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
-    turn = axis_angle_to_rotmat(torch.randn(3))
-    assert torch.allclose(loss(pred, target), loss(pred @ turn.T, target @ turn.T), rtol=1e-5)
+    rotation = axis_angle_to_rotmat(torch.randn(3))
+    assert torch.allclose(loss(pred, target), loss(pred @ rotation.T, target @ rotation.T), rtol=1e-5)
 
 
 def test_no_valid_keypoint_is_no_loss_and_no_nan():

@@ -42,18 +42,18 @@ def known_mixture(d=6, seed=0):
 def test_a_known_mixture_is_found_again(tmp_path):
     truth = known_mixture()
     poses = draw(truth, 4000)
-    found = fit_pose_mixture(torch.as_tensor(poses).unflatten(1, (2, 3)), 3)
-    order = [np.linalg.norm(found.means - mean, axis=1).argmin() for mean in truth.means]
+    result = fit_pose_mixture(torch.as_tensor(poses).unflatten(1, (2, 3)), 3)
+    order = [np.linalg.norm(result.means - mean, axis=1).argmin() for mean in truth.means]
     assert sorted(order) == [0, 1, 2]
-    assert np.abs(found.weights[order] - truth.weights).max() < 0.02
-    assert np.abs(found.means[order] - truth.means).max() < 0.03
-    assert np.abs(found.covariances[order] - truth.covariances).max() < 0.02
+    assert np.abs(result.weights[order] - truth.weights).max() < 0.02
+    assert np.abs(result.means[order] - truth.means).max() < 0.03
+    assert np.abs(result.covariances[order] - truth.covariances).max() < 0.02
     fresh = draw(truth, 2000, seed=1)
-    assert abs(found.log_likelihood(fresh) - truth.log_likelihood(fresh)) < 0.03
-    again = read_pose_mixture(found.save(tmp_path / 'mine'))
-    assert np.array_equal(again.covariances, found.covariances)
+    assert abs(result.log_likelihood(fresh) - truth.log_likelihood(fresh)) < 0.03
+    again = read_pose_mixture(result.save(tmp_path / 'mine'))
+    assert np.array_equal(again.covariances, result.covariances)
     same = fit_pose_mixture(poses, 3)
-    assert np.array_equal(same.means, found.means)
+    assert np.array_equal(same.means, result.means)
 
 
 @pytest.mark.parametrize('least_variance', [1e-6, 0.05])
@@ -79,9 +79,9 @@ def test_few_and_equal_poses_make_no_needle():
 def test_a_correlation_is_found_and_shrunk_where_poses_are_few():
     truth = known_mixture(9).covariances[0]
     poses = np.random.default_rng(0).multivariate_normal(np.ones(9), truth, 5000)
-    found = fit_pose_gaussian(poses.reshape(-1, 3, 3))
-    assert np.abs(found.mean - 1).max() < 0.02
-    assert np.abs(found.covariance - truth).max() < 0.01
+    result = fit_pose_gaussian(poses.reshape(-1, 3, 3))
+    assert np.abs(result.mean - 1).max() < 0.02
+    assert np.abs(result.covariance - truth).max() < 0.01
     few = poses[:12]
     sample, shrunk = fit_pose_gaussian(few, shrinkage=0.0), fit_pose_gaussian(few)
     assert np.allclose(sample.covariance, np.cov(few.T, bias=True))
@@ -169,8 +169,8 @@ def test_a_prior_of_ones_own_fills_in_what_nobody_saw(kind, tmp_path):
         )  # fmt: skip
         start = truth.replace(body_pose=torch.zeros_like(pose))
         seen = Keypoints3d(points, torch.ones(2, 5).double(), names)
-        found = build_registrant(config)([seen], start).params.body_pose
-        return (found - pose)[:, 4, 0].abs().max()
+        result = build_registrant(config)([seen], start).params.body_pose
+        return (result - pose)[:, 4, 0].abs().max()
 
     assert wrong(0.0) > 0.5
     assert wrong(1e-3) < 0.15

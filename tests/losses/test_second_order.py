@@ -208,10 +208,10 @@ def test_what_has_no_weight_has_no_effect_and_no_gradient(name, reduction):
             # A difference over frames takes part as soon as one of its ends does.
             weight, odd = torch.zeros_like(weight), torch.full_like(odd, torch.nan)
         given, value = odd.requires_grad_(), item.value.detach()
-        found = reduced((replace(item, value=given, weight=weight),), 1.0, reduction)
+        result = reduced((replace(item, value=given, weight=weight),), 1.0, reduction)
         wanted = reduced((replace(item, value=value, weight=weight),), 1.0, reduction)
-        torch.testing.assert_close(found, wanted)
-        (gradient,) = torch.autograd.grad(found.sum(), given)
+        torch.testing.assert_close(result, wanted)
+        (gradient,) = torch.autograd.grad(result.sum(), given)
         assert torch.equal(gradient[weight == 0], torch.zeros_like(gradient[weight == 0]))
         assert gradient.isfinite().all()
 

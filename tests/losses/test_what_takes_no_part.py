@@ -30,9 +30,9 @@ def test_keypoints(odd, whose, by, sigma):
     wanted.backward()
     (pred if whose == 'pred' else target)[:, 2] = odd
     pred.requires_grad_()
-    found = loss(pred, target, **{by: factor})
-    found.backward()
-    assert torch.equal(found, wanted)
+    result = loss(pred, target, **{by: factor})
+    result.backward()
+    assert torch.equal(result, wanted)
     assert torch.equal(pred.grad, clean.grad)
 
 
@@ -44,10 +44,10 @@ def test_what_solvers_read_of_keypoints(odd, sigma):
     confidence[:, 1] = 0
     (wanted,) = KeypointMSELoss(sigma).stated(pred, target, target_conf=confidence)
     target[:, 1] = odd
-    (found,) = KeypointMSELoss(sigma).stated(pred, target, target_conf=confidence)
-    assert torch.equal(found.total(), wanted.total())
+    (result,) = KeypointMSELoss(sigma).stated(pred, target, target_conf=confidence)
+    assert torch.equal(result.total(), wanted.total())
     for name in ('weighted', 'weight', 'slope', 'value'):
-        one, other = (getattr(item.terms(), name) for item in (found, wanted))
+        one, other = (getattr(item.terms(), name) for item in (result, wanted))
         if one is not None:
             kept = confidence > 0
             assert one.isfinite().all()
@@ -66,9 +66,9 @@ def test_limbs(odd, reduction):
     wanted.square().sum().backward()
     target[:, 2], pred[:, 2] = odd, odd
     pred.requires_grad_()
-    found = measure(pred, target, limbs, target_conf=confidence)
-    found.square().sum().backward()
-    assert torch.equal(found, wanted)
+    result = measure(pred, target, limbs, target_conf=confidence)
+    result.square().sum().backward()
+    assert torch.equal(result, wanted)
     assert torch.equal(pred.grad, clean.grad)
 
 

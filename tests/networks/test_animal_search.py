@@ -43,12 +43,12 @@ class TrueNetwork(nn.Module):
         return torch.stack(shown)
 
     def _maps(self, px, scale):
-        middle = px.mean(1)
-        far = (middle - cell_to_px(torch.tensor((CELLS - 1) / 2), STRIDE)).square().sum(-1)
+        centre_point = px.mean(1)
+        far = (centre_point - cell_to_px(torch.tensor((CELLS - 1) / 2), STRIDE)).square().sum(-1)
         share = torch.tensor([1.0] * len(px)) if scale < 1.2 else (far == far.min()) + 0.05
         blobs = gaussian_targets(px, (CELLS, CELLS), STRIDE)
         maps = torch.einsum('a,akhw->khw', share / share.sum(), blobs)
-        centre = gaussian_targets(middle, (CELLS, CELLS), STRIDE, 2.5).mean(0, keepdim=True)
+        centre = gaussian_targets(centre_point, (CELLS, CELLS), STRIDE, 2.5).mean(0, keepdim=True)
         return (0.98 * torch.cat((maps, centre)) + 0.02 / CELLS**2).log()
 
     def split(self, logits):
@@ -96,9 +96,9 @@ def _whose(seen, found, points):
 def test_both_are_found_in_every_frame_and_keep_their_identities_through_a_crossing():
     points, cameras, vision = _scene(_crossing())
     mask = torch.ones(len(points), 4, dtype=torch.bool)
-    seen, found = _look(vision, cameras, mask)
-    far, who = _whose(seen, found, points)
-    assert torch.bincount(found.moment).tolist() == [2] * len(points)
+    seen, result = _look(vision, cameras, mask)
+    far, who = _whose(seen, result, points)
+    assert torch.bincount(result.moment).tolist() == [2] * len(points)
     assert float(far.max()) < 1.5
     places = seen.points.xyz.mean(1).reshape(len(points), 2, 3).double().numpy()
     tracks = identify(places, np.ones(places.shape[:2], bool), Tracker(gate=GATE), 2)
@@ -110,10 +110,10 @@ def test_both_are_found_in_every_frame_and_keep_their_identities_through_a_cross
 def test_a_single_view_shows_both():
     points, cameras, vision = _scene(_crossing(6)[[0, 1, 4, 5]])
     mask = torch.tensor([True, False, False, False]).expand(4, -1).contiguous()
-    seen, found = _look(vision, cameras, mask)
+    seen, result = _look(vision, cameras, mask)
     px = cameras.project(points.flatten(1, 2))[0].unflatten(2, points.shape[1:3])[:, 0]
-    assert torch.bincount(found.moment).tolist() == [2] * 4
-    error = (seen.pixels()[:, 0].unsqueeze(1) - px[found.moment]).norm(dim=-1).mean(-1)
+    assert torch.bincount(result.moment).tolist() == [2] * 4
+    error = (seen.pixels()[:, 0].unsqueeze(1) - px[result.moment]).norm(dim=-1).mean(-1)
     assert sorted(error.argmin(1).reshape(4, 2).sum(1).tolist()) == [1] * 4
     # A keypoint that leaves the image has none.
     assert float(error.min(1).values.max()) < 2.5
@@ -122,17 +122,17 @@ def test_a_single_view_shows_both():
 def test_more_animals_than_there_should_be_are_left_out_and_told():
     _, cameras, vision = _scene(_crossing(4))
     mask = torch.ones(4, 4, dtype=torch.bool)
-    _, found = _look(vision, cameras, mask, most=1)
-    assert torch.bincount(found.moment).tolist() == [1] * 4
-    assert found.counts['animals_beyond_the_number'] == 4
-    _, found = _look(vision, cameras, mask, most=3)
-    assert torch.bincount(found.moment).tolist() == [2] * 4
+    _, result = _look(vision, cameras, mask, most=1)
+    assert torch.bincount(result.moment).tolist() == [1] * 4
+    assert result.counts['animals_beyond_the_number'] == 4
+    _, result = _look(vision, cameras, mask, most=3)
+    assert torch.bincount(result.moment).tolist() == [2] * 4
 
 
 def test_no_view_is_no_animal():
     _, cameras, vision = _scene(_crossing(2))
-    seen, found = _look(vision, cameras, torch.tensor([[True] * 4, [False] * 4])[:, :4])
-    assert found.moment.tolist() == [0, 0]
+    seen, result = _look(vision, cameras, torch.tensor([[True] * 4, [False] * 4])[:, :4])
+    assert result.moment.tolist() == [0, 0]
     assert len(seen.boxes) == 2
 
 

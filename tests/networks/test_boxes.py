@@ -28,14 +28,14 @@ def _holds(square, px):
 
 def test_boxes_hold_all_points_by_the_margin(scene):
     cameras, px, mask = scene
-    found = find_boxes(blobs(px, 0.8), STRIDE, cameras, mask, margin=1.5)
-    assert found.there.all()
-    assert _holds(found.square, px).all()
+    result = find_boxes(blobs(px, 0.8), STRIDE, cameras, mask, margin=1.5)
+    assert result.there.all()
+    assert _holds(result.square, px).all()
     extent = (px.amax(2) - px.amin(2)).amax(-1) + 1
-    torch.testing.assert_close(found.square[..., 2], 1.5 * extent, atol=1.5, rtol=0)
-    middle = found.square[..., :2] + (found.square[..., 2:] - 1) / 2
-    torch.testing.assert_close(middle, (px.amax(2) + px.amin(2)) / 2, atol=0.7, rtol=0)
-    assert float(found.score.min()) > 0.6
+    torch.testing.assert_close(result.square[..., 2], 1.5 * extent, atol=1.5, rtol=0)
+    centre = result.square[..., :2] + (result.square[..., 2:] - 1) / 2
+    torch.testing.assert_close(centre, (px.amax(2) + px.amin(2)) / 2, atol=0.7, rtol=0)
+    assert float(result.score.min()) > 0.6
 
 
 def test_a_view_that_fails_is_boxed_by_the_others(scene):
@@ -43,10 +43,10 @@ def test_a_view_that_fails_is_boxed_by_the_others(scene):
     clean = find_boxes(blobs(px), STRIDE, cameras, mask)
     logits = blobs(px)
     logits[:, 2] = 0
-    found = find_boxes(logits, STRIDE, cameras, mask)
-    assert found.there.all()
-    torch.testing.assert_close(found.square[:, 2], clean.square[:, 2], atol=1.0, rtol=0)
-    assert _holds(found.square, px).all()
+    result = find_boxes(logits, STRIDE, cameras, mask)
+    assert result.there.all()
+    torch.testing.assert_close(result.square[:, 2], clean.square[:, 2], atol=1.0, rtol=0)
+    assert _holds(result.square, px).all()
 
 
 def test_a_view_that_looks_elsewhere_has_no_box(scene):
@@ -58,10 +58,10 @@ def test_a_view_that_looks_elsewhere_has_no_box(scene):
     logits = blobs(px)
     logits[:, 3] = torch.randn(2, 9, CELLS, CELLS)
     mask[0, 1] = False
-    found = find_boxes(logits, STRIDE, cameras, mask)
-    assert found.there.tolist() == [[True, False, True, False], [True, True, True, False]]
-    assert found.square[1, 3].tolist() == [0.0, 0.0, PIXELS]
-    assert float(found.score[:, 3].abs().max()) == 0
+    result = find_boxes(logits, STRIDE, cameras, mask)
+    assert result.there.tolist() == [[True, False, True, False], [True, True, True, False]]
+    assert result.square[1, 3].tolist() == [0.0, 0.0, PIXELS]
+    assert float(result.score[:, 3].abs().max()) == 0
 
 
 def test_one_view_takes_its_own_peaks_and_no_stray(scene):
@@ -70,10 +70,10 @@ def test_one_view_takes_its_own_peaks_and_no_stray(scene):
     stray = px.clone()
     stray[:, 0, 4] = torch.tensor([4.0, 124.0])
     rest = [0, 1, 2, 3, 5, 6, 7, 8]
-    found = find_boxes(blobs(stray), STRIDE, cameras, mask)
+    result = find_boxes(blobs(stray), STRIDE, cameras, mask)
     expected = find_boxes(blobs(px[:, :, rest]), STRIDE, cameras, mask)
-    assert found.there.tolist() == [[True, False, False, False]] * 2
-    torch.testing.assert_close(found.square[:, 0], expected.square[:, 0], atol=0.1, rtol=0)
+    assert result.there.tolist() == [[True, False, False, False]] * 2
+    torch.testing.assert_close(result.square[:, 0], expected.square[:, 0], atol=0.1, rtol=0)
     nothing = find_boxes(torch.randn(2, 4, 9, CELLS, CELLS), STRIDE, cameras, mask)
     assert not nothing.there.any()
 
@@ -86,9 +86,9 @@ def test_several_animals_have_boxes_of_their_own():
     seen = torch.ones(2, 4, dtype=torch.bool)
     parts = part_by_nearest(logits, STRIDE, px.mean(2), seen)
     both = cameras.map(lambda x: x.expand(2, *x.shape[1:]))
-    found = find_boxes(parts, STRIDE, both, seen)
+    result = find_boxes(parts, STRIDE, both, seen)
     alone = torch.stack([find_boxes(blobs(p[None]), STRIDE, cameras, seen[:1]).square[0] for p in px])
-    torch.testing.assert_close(found.square, alone, atol=0.5, rtol=0)
+    torch.testing.assert_close(result.square, alone, atol=0.5, rtol=0)
     seen[1, 2] = False
     hidden = part_by_nearest(logits, STRIDE, px.mean(2), seen)
     assert float(hidden[1, 2].abs().max()) == 0

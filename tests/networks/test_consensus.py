@@ -28,11 +28,11 @@ def _turned(cameras: Cameras, order: list[int]) -> Cameras:
 @pytest.mark.parametrize('n_views', [2, 3, 4, 12])
 def test_clean_heat_maps_give_the_points(n_views):
     points, cameras, px, logits, mask = _case(n_views, mass=0.9)
-    found = MeetInSpace()(logits, STRIDE, cameras, mask)
+    result = MeetInSpace()(logits, STRIDE, cameras, mask)
     # 1 px is 0.8 mm here; a blob cut by its window or by the map's edge is off by a few hundredths of a cell.
-    assert float((found.xyz - points).norm(dim=-1).max()) < 0.15
-    assert float((found.pixels - px).norm(dim=-1).max()) < 0.3
-    assert float(found.confidence.min()) > 0.7
+    assert float((result.xyz - points).norm(dim=-1).max()) < 0.15
+    assert float((result.pixels - px).norm(dim=-1).max()) < 0.3
+    assert float(result.confidence.min()) > 0.7
 
 
 def test_any_order_of_the_views_gives_the_same():
@@ -40,14 +40,14 @@ def test_any_order_of_the_views_gives_the_same():
     mask[0, 2] = False
     order = [2, 0, 3, 1]
     meet = MeetInSpace()
-    found, turned = (
+    result, turned = (
         meet(logits, STRIDE, cameras, mask),
         meet(logits[:, order], STRIDE, _turned(cameras, order), mask[:, order]),
     )
-    torch.testing.assert_close(turned.xyz, found.xyz, atol=1e-4, rtol=0)
-    torch.testing.assert_close(turned.covariance, found.covariance, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(turned.confidence, found.confidence)
-    torch.testing.assert_close(turned.pixels, found.pixels[:, order], atol=1e-3, rtol=0)
+    torch.testing.assert_close(turned.xyz, result.xyz, atol=1e-4, rtol=0)
+    torch.testing.assert_close(turned.covariance, result.covariance, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(turned.confidence, result.confidence)
+    torch.testing.assert_close(turned.pixels, result.pixels[:, order], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize('prior', [None, 420.0])
@@ -56,37 +56,37 @@ def test_moves_turns_and_grows_with_the_world(prior):
     if prior:
         mask[0, 1:] = False
     size, shift = 0.001, torch.tensor([3.0, -7.0, 2.0])
-    turn = axis_angle_to_rotmat(torch.tensor([0.4, -0.9, 0.3]))
-    R = cameras.R @ turn.T
+    rotation = axis_angle_to_rotmat(torch.tensor([0.4, -0.9, 0.3]))
+    R = cameras.R @ rotation.T
     moved = replace(cameras, R=R, t=size * cameras.t - (R @ shift))
     meet = MeetInSpace()
-    found = meet(logits, STRIDE, cameras, mask, prior)
+    result = meet(logits, STRIDE, cameras, mask, prior)
     again = meet(logits, STRIDE, moved, mask, prior and size * prior)
-    expected = size * found.xyz @ turn.T + shift
+    expected = size * result.xyz @ rotation.T + shift
     torch.testing.assert_close(again.xyz, expected, atol=2e-6, rtol=1e-4)
     torch.testing.assert_close(
-        again.covariance / size**2, turn @ found.covariance @ turn.T, atol=1e-2, rtol=1e-2
+        again.covariance / size**2, rotation @ result.covariance @ rotation.T, atol=1e-2, rtol=1e-2
     )
-    torch.testing.assert_close(again.confidence, found.confidence, atol=1e-3, rtol=0)
+    torch.testing.assert_close(again.confidence, result.confidence, atol=1e-3, rtol=0)
 
 
 def test_a_masked_view_changes_no_bit():
     _, cameras, _, logits, mask = _case(noise_px=1.0)
     mask[:, 1] = False
     meet = MeetInSpace()
-    found = meet(logits, STRIDE, cameras, mask)
+    result = meet(logits, STRIDE, cameras, mask)
     logits[:, 1] = float('nan')
     spoilt = replace(cameras, **{n: getattr(cameras, n).clone() for n in ('K', 'R', 't', 'dist', 'fold')})
     for name in ('K', 'R', 't', 'dist', 'fold'):
         getattr(spoilt, name)[:, 1] = float('nan')
     again = meet(logits, STRIDE, spoilt, mask)
     for name in ('xyz', 'covariance', 'confidence', 'pixels', 'pixel_confidence', 'modes', 'mode_mass'):
-        assert torch.equal(getattr(again, name), getattr(found, name)), name
-    assert float(found.pixel_confidence[:, 1].abs().max()) == 0
+        assert torch.equal(getattr(again, name), getattr(result, name)), name
+    assert float(result.pixel_confidence[:, 1].abs().max()) == 0
     rest = [0, 2, 3]
     absent = meet(logits[:, rest], STRIDE, _turned(cameras, rest), mask[:, rest])
-    torch.testing.assert_close(absent.xyz, found.xyz, atol=1e-5, rtol=0)
-    torch.testing.assert_close(absent.confidence, found.confidence)
+    torch.testing.assert_close(absent.xyz, result.xyz, atol=1e-5, rtol=0)
+    torch.testing.assert_close(absent.confidence, result.confidence)
 
 
 def test_a_view_that_swaps_left_and_right_is_outvoted():
@@ -94,10 +94,10 @@ def test_a_view_that_swaps_left_and_right_is_outvoted():
     swapped = [0, 1, 2, 3, 5, 4]
     assert float((px[:, 1, 4] - px[:, 1, 5]).norm(dim=-1).min()) > 15
     logits[:, 1] = blobs(px[:, 1, swapped])
-    found = MeetInSpace()(logits, STRIDE, cameras, mask)
-    assert float((found.xyz - points).norm(dim=-1).max()) < 0.3
+    result = MeetInSpace()(logits, STRIDE, cameras, mask)
+    assert float((result.xyz - points).norm(dim=-1).max()) < 0.3
     # Where it was wrong, the view shows nothing at the point's image.
-    assert float(found.pixel_confidence[:, 1, 4:].max()) < 0.1
+    assert float(result.pixel_confidence[:, 1, 4:].max()) < 0.1
 
 
 def test_the_second_mode_is_taken_where_the_others_show_it():
@@ -105,24 +105,24 @@ def test_the_second_mode_is_taken_where_the_others_show_it():
     wrong = 30 + 60 * torch.rand(px[:, 2].shape, generator=torch.Generator().manual_seed(5))
     wrong = torch.where((wrong - px[:, 2]).norm(dim=-1, keepdim=True) < 20, wrong + 25, wrong)
     logits[:, 2] = (0.6 * blobs(wrong).exp() + 0.4 * blobs(px[:, 2]).exp()).log()
-    found = MeetInSpace()(logits, STRIDE, cameras, mask)
-    assert float((found.xyz - points).norm(dim=-1).max()) < 0.2
-    assert float((found.pixels - px).norm(dim=-1).max()) < 0.5
-    torch.testing.assert_close(found.mode_mass[:, 2, :, 0], torch.full((2, 7), 0.6), atol=0.02, rtol=0)
+    result = MeetInSpace()(logits, STRIDE, cameras, mask)
+    assert float((result.xyz - points).norm(dim=-1).max()) < 0.2
+    assert float((result.pixels - px).norm(dim=-1).max()) < 0.5
+    torch.testing.assert_close(result.mode_mass[:, 2, :, 0], torch.full((2, 7), 0.6), atol=0.02, rtol=0)
 
 
 def test_a_view_alone_gives_its_ray():
     points, cameras, px, logits, mask = _case()
     mask[:, 1:] = False
     depth = cameras.project(points)[1][:, 0].mean(1)
-    found = MeetInSpace()(logits, STRIDE, cameras, mask, depth)
-    again, new_depth, _ = cameras.project(found.xyz)
+    result = MeetInSpace()(logits, STRIDE, cameras, mask, depth)
+    again, new_depth, _ = cameras.project(result.xyz)
     torch.testing.assert_close(again[:, 0], px[:, 0], atol=0.3, rtol=0)
     torch.testing.assert_close(new_depth[:, 0], depth[:, None].expand(2, 7), rtol=1e-3, atol=0)
-    ray = torch.nn.functional.normalize(found.xyz - cameras.centres()[:, :1], dim=-1)
-    along = (ray * (found.covariance @ ray.unsqueeze(-1)).squeeze(-1)).sum(-1).sqrt()
+    ray = torch.nn.functional.normalize(result.xyz - cameras.centres()[:, :1], dim=-1)
+    along = (ray * (result.covariance @ ray.unsqueeze(-1)).squeeze(-1)).sum(-1).sqrt()
     torch.testing.assert_close(along, 0.3 * depth[:, None].expand(2, 7), rtol=0.05, atol=0)
-    across = found.covariance.diagonal(dim1=-2, dim2=-1).sum(-1) - along.square()
+    across = result.covariance.diagonal(dim1=-2, dim2=-1).sum(-1) - along.square()
     assert float(across.sqrt().max()) < 1.5
 
 
@@ -131,9 +131,9 @@ def test_the_covariance_holds_as_often_as_it_says(n_views, noise_px, known):
     """With noise that the blobs' width tells of, and with noise that only the residuals tell of."""
     width = math.hypot(1.25, noise_px / STRIDE) if known else 1.25
     points, cameras, _, logits, mask = _case(n_views, 24, 12, noise_px, width_cells=width)
-    found = MeetInSpace()(logits, STRIDE, cameras, mask)
-    error = found.xyz - points
-    squared = (error.unsqueeze(-2) @ torch.linalg.solve(found.covariance, error.unsqueeze(-1))).flatten()
+    result = MeetInSpace()(logits, STRIDE, cameras, mask)
+    error = result.xyz - points
+    squared = (error.unsqueeze(-2) @ torch.linalg.solve(result.covariance, error.unsqueeze(-1))).flatten()
     # 68 % of a normal distribution of three dimensions lie within this squared distance.
     inside = float((squared < 3.51).float().mean())
     assert 0.58 < inside < 0.8, inside
@@ -187,10 +187,10 @@ def _votes(maps, cameras, point):
 
 def test_what_it_found_becomes_keypoints():
     _, cameras, _, logits, mask = _case(n_points=3)
-    found = MeetInSpace()(logits, STRIDE, cameras, mask)
-    seen = found.keypoints2d(('a', 'b', 'c'), cameras)
+    result = MeetInSpace()(logits, STRIDE, cameras, mask)
+    seen = result.keypoints2d(('a', 'b', 'c'), cameras)
     assert seen.xy.shape == (2, 4, 3, 2)
-    assert found.keypoints3d(('a', 'b', 'c'), 'mm').unit == 'mm'
+    assert result.keypoints3d(('a', 'b', 'c'), 'mm').unit == 'mm'
 
 
 def test_a_sample_without_views_or_depth_is_refused():

@@ -27,8 +27,8 @@ def test_clean_maps_cost_nothing_and_unknown_points_take_no_part():
     (energy.value * energy.weight).sum().backward()
     assert logits.grad.isfinite().all()
     away = consensus_energy(blobs(px), STRIDE, cameras, mask, points + 20, known, torch.tensor(20.0))
-    there = away.value[known > 0]
-    torch.testing.assert_close(there, torch.full_like(there, 3**0.5 - 0.01), atol=1e-2, rtol=0)
+    valid = away.value[known > 0]
+    torch.testing.assert_close(valid, torch.full_like(valid, 3**0.5 - 0.01), atol=1e-2, rtol=0)
 
 
 def batch(count=2):
@@ -85,14 +85,14 @@ def test_training_through_it_lowers_the_error_in_space():
     model = only_consensus(whole=1.0)
     inputs, truth = batch(4)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
-    found = []
+    result = []
     for _ in range(40):
         loss = model.loss(inputs, truth)['loss_consensus']
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        found.append(float(loss.detach()))
-    assert found[-1] < 0.4 * found[0]
+        result.append(float(loss.detach()))
+    assert result[-1] < 0.4 * result[0]
 
 
 def test_it_is_off_unless_asked_for():

@@ -50,11 +50,11 @@ def test_dots_move_with_their_labels_through_any_combination_and_left_becomes_ri
     assert batch.mirrored.any()
     assert not batch.mirrored.all()
     # Channels keep their colours in a mirror, names do not: the point at the red dot is still called nose.
-    found = centroids(batch.images)
+    result = centroids(batch.images)
     expected = swap_where(batch.mirrored, batch.px, SWAP)[:, :3]
     clear = ((expected > 12) & (expected < 51)).all(-1)
     assert clear.float().mean() > 0.4
-    assert (found - expected)[clear].norm(dim=-1).max() < 0.25
+    assert (result - expected)[clear].norm(dim=-1).max() < 0.25
     torch.testing.assert_close(batch.to_stored(batch.px, SWAP), px, atol=1e-3, rtol=0)
 
 
@@ -107,9 +107,9 @@ def test_images_that_shrink_alike_are_cut_together_as_each_by_itself():
 
 def test_a_box_that_is_none_gives_no_numbers_and_leaves_the_others():
     images, boxes = torch.rand(2, 3, 40, 40), torch.tensor([[0.0, 0, 20], [torch.nan, 0, torch.nan]])
-    found = cut(images, box_affine(boxes, 16), 16)
-    assert bool(found[1].isnan().all())
-    assert torch.equal(found[:1], cut(images[:1], box_affine(boxes[:1], 16), 16))
+    result = cut(images, box_affine(boxes, 16), 16)
+    assert bool(result[1].isnan().all())
+    assert torch.equal(result[:1], cut(images[:1], box_affine(boxes[:1], 16), 16))
 
 
 def test_affine_maps_compose_and_invert():

@@ -18,21 +18,21 @@ def _case(n_views=4, batch=2, n_points=3):
 def test_clean_maps_give_the_points_whatever_the_weights():
     points, cameras, px, mask = _case()
     weights = 0.1 + torch.rand(2, 4, 3)
-    found, known = differentiable_points(blobs(px), STRIDE, cameras, mask, weights)
+    result, known = differentiable_points(blobs(px), STRIDE, cameras, mask, weights)
     assert known.all()
-    torch.testing.assert_close(found, points, atol=1e-2, rtol=0)
+    torch.testing.assert_close(result, points, atol=1e-2, rtol=0)
 
 
 def test_a_masked_view_changes_no_bit_and_one_view_fixes_nothing():
     _, cameras, px, mask = _case()
     logits = blobs(px + torch.randn(px.shape))
     mask[0, 1], mask[1, 1:] = False, False
-    found, known = differentiable_points(logits, STRIDE, cameras, mask)
+    result, known = differentiable_points(logits, STRIDE, cameras, mask)
     logits[0, 1], cameras.t[0, 1] = float('nan'), float('nan')
     again, _ = differentiable_points(logits, STRIDE, cameras, mask)
-    assert torch.equal(again, found)
+    assert torch.equal(again, result)
     assert known.tolist() == [[True] * 3, [False] * 3]
-    assert float(found[1].abs().max()) == 0
+    assert float(result[1].abs().max()) == 0
 
 
 def test_gradients_agree_with_finite_differences_through_lenses_and_weights():
@@ -62,8 +62,8 @@ def test_weights_learn_to_leave_out_a_view_that_errs():
 
     def error():
         weights = scores.sigmoid().expand(2, 4, 3)
-        found, _ = differentiable_points(logits, STRIDE, cameras, mask, weights)
-        return (found - points).square().sum(-1).mean()
+        result, _ = differentiable_points(logits, STRIDE, cameras, mask, weights)
+        return (result - points).square().sum(-1).mean()
 
     before = float(error().detach())
     for _ in range(40):
@@ -78,7 +78,7 @@ def test_a_lens_is_taken_out():
     points, cameras, _, mask = _case()
     cameras = replace(cameras, dist=8 * cameras.dist, fold=None)
     logits = blobs(cameras.project(points)[0])
-    found, _ = differentiable_points(logits, STRIDE, cameras, mask)
-    torch.testing.assert_close(found, points, atol=1e-2, rtol=0)
+    result, _ = differentiable_points(logits, STRIDE, cameras, mask)
+    torch.testing.assert_close(result, points, atol=1e-2, rtol=0)
     straight, _ = differentiable_points(logits, STRIDE, replace(cameras, dist=None, fold=None), mask)
     assert float((straight - points).norm(dim=-1).max()) > 0.05

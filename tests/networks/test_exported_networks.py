@@ -17,7 +17,7 @@ def test_views_by_themselves_give_the_regressors_estimate(with_votes):
     inputs = make_batch(indices=(0, 1), missing={1: 2})['inputs']
     network = model.exported_network(64).eval()
     with torch.no_grad():
-        found = network(*network.inputs_of(inputs))
+        result = network(*network.inputs_of(inputs))
         right = model(inputs)
     last = right.steps[-1]
     expected = {
@@ -28,7 +28,7 @@ def test_views_by_themselves_give_the_regressors_estimate(with_votes):
         'camera_change': right.camera_change,
     }
     assert [port.name for port in network.outputs] == list(expected)
-    for port, value in zip(network.outputs, found):
+    for port, value in zip(network.outputs, result):
         assert value.shape == port.shape({'batch': 2, 'views': 3})
         torch.testing.assert_close(value, expected[port.name], atol=1e-5, rtol=1e-4, msg=port.name)
     drawn = network.drawn({'batch': 2, 'views': 3}, torch.Generator())

@@ -14,8 +14,8 @@ def test_the_choice_runs_here_and_agrees_with_plain_numbers():
     backbone = backbone.to(memory_format=choice.memory_format)
     with torch.autocast('cpu', choice.autocast or torch.bfloat16, enabled=choice.autocast is not None):
         fast = backbone(images.contiguous(memory_format=choice.memory_format))
-    for expected, found in zip(plain, fast):
-        torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0.05)
+    for expected, result in zip(plain, fast):
+        torch.testing.assert_close(result.float(), expected, atol=0.05, rtol=0.05)
 
 
 def test_a_device_of_which_nothing_is_known_gets_plain_numbers():

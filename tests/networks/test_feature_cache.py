@@ -49,9 +49,9 @@ def test_what_is_kept_is_what_was_computed_and_the_backbone_is_not_asked_again(n
     cache = FeatureCache(tmp_path)
     second = cache.features(network, IDS[::-1], refuse)
     assert (cache.n_read, cache.n_computed) == (3, 0)
-    for expected, found, again in zip(plain, first, second):
-        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
-        assert torch.equal(again.flip(0), found)
+    for expected, result, again in zip(plain, first, second):
+        torch.testing.assert_close(result, expected, atol=1e-3, rtol=1e-3)
+        assert torch.equal(again.flip(0), result)
     network.decode(second)[0].sum().backward()
     assert all(p.grad is not None for p in network.top_down.lateral.parameters())
 
@@ -77,8 +77,8 @@ def test_only_what_is_missing_or_damaged_is_computed(network, tmp_path):
     assert (cache.n_read, cache.n_computed) == (1, 3)
     for damage in (path.read_bytes()[:-9], b'\0' * len(path.read_bytes())):
         path.write_bytes(damage)
-        found = cache.features(network, IDS, IMAGES)
-        assert all(torch.equal(a, b) for a, b in zip(whole, found))
+        result = cache.features(network, IDS, IMAGES)
+        assert all(torch.equal(a, b) for a, b in zip(whole, result))
     assert cache.n_damaged == 2
 
 
@@ -139,10 +139,10 @@ def test_training_with_a_cache_is_training_without_and_asks_the_backbone_once(ma
     plain.load_state_dict(kept.state_dict())
     for seed in range(8):
         # Random numbers decide which versions of the images come; after some batches all have.
-        found, expected = losses_and_gradients(kept, seed), losses_and_gradients(plain, seed)
-        assert found.keys() == expected.keys()
+        result, expected = losses_and_gradients(kept, seed), losses_and_gradients(plain, seed)
+        assert result.keys() == expected.keys()
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
+            torch.testing.assert_close(result[name], value, atol=1e-5, rtol=1e-4, msg=name)
     n_versions = 5 * (4 if make is keypoint_regressor else 1)
     assert cache.n_computed <= n_versions
     # Another run finds them, and the network itself is not needed any more.
@@ -170,9 +170,9 @@ def test_what_finds_no_room_is_computed_every_time(network, tmp_path, caplog):
     size = next(tmp_path.rglob('*.bin')).stat().st_size
     small = FeatureCache(tmp_path, most_gb=2.5e-9 * size)
     for n_computed in (2, 3):
-        found = small.features(network, IDS, IMAGES)
+        result = small.features(network, IDS, IMAGES)
         assert (small.n_computed, small.n_not_kept) == (n_computed, n_computed - 1)
-    for a, b in zip(found, network.feature_maps(IMAGES)):
+    for a, b in zip(result, network.feature_maps(IMAGES)):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
     assert 'others are computed every time' in caplog.text
 

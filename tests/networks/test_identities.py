@@ -17,16 +17,16 @@ def _detections(n_animals=2, away=(), ghosts=(), seed=0):
     paths = _crossing()[:, :n_animals].double().numpy()
     rng = np.random.default_rng(seed)
     T, S = len(paths), n_animals + 1
-    places, there, who = np.zeros((T, S, 3)), np.zeros((T, S), bool), np.full((T, S), -1)
+    places, valid, who = np.zeros((T, S, 3)), np.zeros((T, S), bool), np.full((T, S), -1)
     for t in range(T):
         slots = rng.permutation(S)
         for a in range(n_animals):
             if not any(a == i and first <= t <= last for i, first, last in away):
-                places[t, slots[a]], there[t, slots[a]], who[t, slots[a]] = paths[t, a], True, a
+                places[t, slots[a]], valid[t, slots[a]], who[t, slots[a]] = paths[t, a], True, a
         for frame, place in ghosts:
             if frame == t:
-                places[t, slots[-1]], there[t, slots[-1]] = place, True
-    return places, there, who
+                places[t, slots[-1]], valid[t, slots[-1]] = place, True
+    return places, valid, who
 
 
 def _found(identities, who):
@@ -38,47 +38,47 @@ def _found(identities, who):
 @pytest.mark.parametrize('n_animals', [2, 3])
 @pytest.mark.parametrize('told', [True, False])
 def test_identities_are_kept_through_a_crossing(n_animals, told):
-    places, there, who = _detections(n_animals)
-    found = identify(places, there, TRACKER, n_animals if told else None)
-    mine = _found(found, who)
+    places, valid, who = _detections(n_animals)
+    result = identify(places, valid, TRACKER, n_animals if told else None)
+    mine = _found(result, who)
     assert mine.shape == (n_animals, 40)
     assert (mine == mine[:, :1]).all()
     assert sorted(mine[:, 0]) == list(range(n_animals))
-    assert found.surplus == 0
-    assert not found.joined.any()
+    assert result.surplus == 0
+    assert not result.joined.any()
 
 
 def test_one_that_leaves_and_comes_back_is_the_same_and_counted():
     # Longer away than the tracker waits.
-    places, there, who = _detections(away=[(1, 22, 32)])
-    found = identify(places, there, TRACKER, 2)
-    mine = _found(found, who)
+    places, valid, who = _detections(away=[(1, 22, 32)])
+    result = identify(places, valid, TRACKER, 2)
+    mine = _found(result, who)
     for row in mine:
         assert len(set(row[row >= 0])) == 1
     assert ((mine == -2).sum(1) == [0, 11]).all() or ((mine == -2).sum(1) == [11, 0]).all()
-    assert sorted(found.joined) == [0, 1]
-    assert not found.guessed.any()
+    assert sorted(result.joined) == [0, 1]
+    assert not result.guessed.any()
 
 
 def test_two_that_were_away_together_are_told_to_be_a_guess():
-    places, there, _ = _detections(away=[(0, 14, 26), (1, 14, 26)])
-    found = identify(places, there, TRACKER, 2)
-    assert found.joined.tolist() == [1, 1]
-    assert found.guessed.any()
+    places, valid, _ = _detections(away=[(0, 14, 26), (1, 14, 26)])
+    result = identify(places, valid, TRACKER, 2)
+    assert result.joined.tolist() == [1, 1]
+    assert result.guessed.any()
 
 
 def test_more_animals_than_there_should_be_and_flashes_are_left_out_and_counted():
     flash = [(5, (200.0, 0, 0)), (6, (200.0, 0, 0))]
-    places, there, who = _detections(ghosts=flash)
-    found = identify(places, there, TRACKER, 2)
-    assert found.surplus == 2
-    assert (_found(found, who) >= 0).all()
-    places, there, who = _detections(3, away=[(2, 0, 9)])
-    found = identify(places, there, TRACKER, 2)
-    assert found.surplus == 30
-    assert sorted(_found(found, who)[:, 0]) == [0, 1]
+    places, valid, who = _detections(ghosts=flash)
+    result = identify(places, valid, TRACKER, 2)
+    assert result.surplus == 2
+    assert (_found(result, who) >= 0).all()
+    places, valid, who = _detections(3, away=[(2, 0, 9)])
+    result = identify(places, valid, TRACKER, 2)
+    assert result.surplus == 30
+    assert sorted(_found(result, who)[:, 0]) == [0, 1]
 
 
 def test_nothing_seen_is_no_animal():
-    found = identify(np.zeros((5, 2, 3)), np.zeros((5, 2), bool), TRACKER, 2)
-    assert found.slot.shape == (0, 5)
+    result = identify(np.zeros((5, 2, 3)), np.zeros((5, 2), bool), TRACKER, 2)
+    assert result.slot.shape == (0, 5)

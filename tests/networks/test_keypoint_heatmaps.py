@@ -15,8 +15,8 @@ def test_maps_lie_over_the_image_and_an_untrained_head_knows_nothing(stride, siz
     backbone = SmallUNet((16, 24, 32, 48), 24)
     head = KeypointHeatmapHead(backbone.dims, backbone.strides, 5, stride=stride, centre=True)
     maps = backbone(torch.rand(2, 3, 64, 96))
-    for found, dim, pixels in zip(maps, backbone.dims, backbone.strides):
-        assert found.shape == (2, dim, 64 // pixels, 96 // pixels)
+    for result, dim, pixels in zip(maps, backbone.dims, backbone.strides):
+        assert result.shape == (2, dim, 64 // pixels, 96 // pixels)
     logits = head(maps)
     assert logits.shape == (2, 6, *size)
     points, centres = head.split(logits)
@@ -42,8 +42,8 @@ def test_the_peak_of_a_gaussian_is_its_place():
     from smilfit.geometry.heatmaps import gaussian_targets
 
     px = torch.tensor([[[20.3, 30.8], [25.0, 17.1]]])
-    found, mass = peak_px(gaussian_targets(px, (32, 32), 2).log(), 2)
-    torch.testing.assert_close(found, px, atol=0.1, rtol=0)
+    result, mass = peak_px(gaussian_targets(px, (32, 32), 2).log(), 2)
+    torch.testing.assert_close(result, px, atol=0.1, rtol=0)
     assert (mass > 0.95).all()
 
 
@@ -61,8 +61,8 @@ def test_a_few_dots_are_learnt():
         optimiser.zero_grad()
         loss(head(backbone(images)), px, torch.ones(8, 2), head.stride).backward()
         optimiser.step()
-    found, _ = peak_px(head(backbone(images)), head.stride)
-    assert (found - px).norm(dim=-1).median() < 1.0
+    result, _ = peak_px(head(backbone(images)), head.stride)
+    assert (result - px).norm(dim=-1).median() < 1.0
 
 
 @pytest.mark.parametrize('stride', [3, 8, 0])

@@ -89,10 +89,10 @@ def _errors(model, batch):
     truth = batch['data_samples']['keypoints3d'].double().numpy()
     seen = np.ones(truth.shape[:2], bool)
     trivial = pa_mpjpe(np.broadcast_to(mean_pose(truth, seen), truth.shape), truth, seen)
-    found = {
+    result = {
         key: np.stack([p[key].double().numpy() for p in predictions]) for key in ('points3d', 'keypoints3d')
     }
-    return {key: pa_mpjpe(value, truth, seen) / trivial for key, value in found.items()}
+    return {key: pa_mpjpe(value, truth, seen) / trivial for key, value in result.items()}
 
 
 def _learn(model, batches):

@@ -103,13 +103,13 @@ def test_an_untrained_regressor_says_rest_pose_at_the_scene(model, batch):
 def test_sizes_are_read_as_logarithms(model, batch):
     """Taken for the size itself it would be near none, and negative for half of the animals."""
     with torch.no_grad():
-        found = []
+        result = []
         for change in (-2.0, 2.0):
             model.head.correct.bias[-1] = change
-            found.append(model.predict_parameters(batch['inputs']).params.scale.log())
+            result.append(model.predict_parameters(batch['inputs']).params.scale.log())
         # Steps of the decoder add up; a smaller animal is as much smaller as a larger one is larger.
-        assert bool((found[1] > 0.1).all())
-        torch.testing.assert_close(found[0], -found[1], atol=1e-5, rtol=0)
+        assert bool((result[1] > 0.1).all())
+        torch.testing.assert_close(result[0], -result[1], atol=1e-5, rtol=0)
 
 
 def test_an_untrained_camera_head_gives_the_given_cameras_back(model, batch):
@@ -312,7 +312,7 @@ def test_a_step_in_bfloat16_has_a_loss_near_that_of_float32(with_votes):
     losses = []
     for half in (False, True):
         with torch.autocast('cpu', torch.bfloat16, enabled=half):
-            found = model(**batch, mode='loss')
-        losses.append(sum(value for name, value in found.items() if name.startswith('loss')))
+            result = model(**batch, mode='loss')
+        losses.append(sum(value for name, value in result.items() if name.startswith('loss')))
     losses[1].backward()
     torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.05)

@@ -17,30 +17,30 @@ def test_the_truth_costs_nothing_as_vectors_or_matrices():
     known = random_params(small_animal(), 2)
     matrices = known.rotations()
     predicted = known.replace(global_orient=matrices[:, 0], body_pose=matrices[:, 1:])
-    found = losses(predicted, known)
-    assert set(found) == {'global_orient', 'body_pose', 'betas', 'transl', 'scale'}
-    assert all(float(value) < 1e-20 for value in found.values())
+    result = losses(predicted, known)
+    assert set(result) == {'global_orient', 'body_pose', 'betas', 'transl', 'scale'}
+    assert all(float(value) < 1e-20 for value in result.values())
 
 
 def test_each_kind_has_its_distance():
     known = random_params(small_animal(), 2)
-    turn = torch.tensor([[0.0, 0.0, 0.7]]).double()
+    rotation = torch.tensor([[0.0, 0.0, 0.7]]).double()
     away = torch.tensor([[1.0, 2.0, 2.0]]).double()
     predicted = known.replace(
-        global_orient=axis_angle_to_rotmat(turn) @ known.rotations()[:, 0],
+        global_orient=axis_angle_to_rotmat(rotation) @ known.rotations()[:, 0],
         transl=known.transl + away,
         scale=known.scale * 2,
         betas=known.betas + 3,
     )
-    found = losses(predicted, known)
+    result = losses(predicted, known)
     # Of one turn by an angle: 8 sin^2 of its half. Of a place: the squared distance. Of coefficients: the mean.
-    assert torch.isclose(found['global_orient'], 8 * torch.tensor(0.35).double().sin().square())
-    assert torch.isclose(found['transl'], torch.tensor(9.0).double())
-    assert torch.isclose(found['scale'], torch.tensor(2.0).double().log().square())
-    assert torch.isclose(found['betas'], torch.tensor(9.0).double())
+    assert torch.isclose(result['global_orient'], 8 * torch.tensor(0.35).double().sin().square())
+    assert torch.isclose(result['transl'], torch.tensor(9.0).double())
+    assert torch.isclose(result['scale'], torch.tensor(2.0).double().log().square())
+    assert torch.isclose(result['betas'], torch.tensor(9.0).double())
     # A sample of which nothing is known takes no part, whatever it holds.
     spoiled = known.map(lambda x: torch.where(KNOWN.reshape(2, *(1,) * (x.ndim - 1)), x, torch.nan))
-    assert all(torch.equal(value, found[key]) for key, value in losses(predicted, spoiled).items())
+    assert all(torch.equal(value, result[key]) for key, value in losses(predicted, spoiled).items())
 
 
 def test_a_found_body_counts_by_its_weight():
@@ -48,5 +48,5 @@ def test_a_found_body_counts_by_its_weight():
     predicted = known.replace(transl=known.transl + torch.tensor([[1.0], [3.0]]).double())
     every = torch.tensor([True, True])
     weights = dict.fromkeys(PARAMETER_KEYS, 1.0)
-    found = ParameterLosses()(predicted, known, every, every, weights, torch.tensor([1.0, 0.25]))
-    assert torch.isclose(found['transl'], torch.tensor((3.0 + 0.25 * 27.0) / 1.25).double())
+    result = ParameterLosses()(predicted, known, every, every, weights, torch.tensor([1.0, 0.25]))
+    assert torch.isclose(result['transl'], torch.tensor((3.0 + 0.25 * 27.0) / 1.25).double())

@@ -18,7 +18,7 @@ def _animal(batch: int = 3, n_points: int = 6) -> torch.Tensor:
 
 
 def _distances(points: torch.Tensor, **options: float) -> KeypointDistances:
-    """Give those of the first animal, which the others are grown copies of."""
+    """Return those of the first animal, which the others are grown copies of."""
     mean = torch.cdist(points[0], points[0])
     return KeypointDistances(mean, 0.02 * mean, **options)
 
@@ -56,9 +56,9 @@ def test_without_weight_each_keypoint_takes_its_own_best():
 
 def test_moved_turned_and_grown_candidates_are_chosen_alike():
     truth, points, votes = _exchanged()
-    turn = axis_angle_to_rotmat(torch.tensor([0.3, -1.0, 0.5]))
-    moved = 0.01 * points @ turn.T + torch.tensor([5.0, -2.0, 1.0])
-    expected = 0.01 * truth @ turn.T + torch.tensor([5.0, -2.0, 1.0])
+    rotation = axis_angle_to_rotmat(torch.tensor([0.3, -1.0, 0.5]))
+    moved = 0.01 * points @ rotation.T + torch.tensor([5.0, -2.0, 1.0])
+    expected = 0.01 * truth @ rotation.T + torch.tensor([5.0, -2.0, 1.0])
     torch.testing.assert_close(_distances(truth).choose(moved, votes), expected, atol=1e-4, rtol=0)
 
 
@@ -75,7 +75,7 @@ def test_a_keypoint_that_was_seen_nowhere_moves_no_other():
 
 def test_is_worth_as_much_as_the_best_of_all_choices():
     generator = torch.Generator().manual_seed(8)
-    truth, found = _animal(1, 5), 0
+    truth, result = _animal(1, 5), 0
     distances = _distances(truth, weight=1.0)
     for _ in range(20):
         points = truth.unsqueeze(2) + 6 * torch.randn(1, 5, 3, 3, generator=generator)
@@ -89,9 +89,9 @@ def test_is_worth_as_much_as_the_best_of_all_choices():
         chosen = distances.choose(points, votes)[0].unsqueeze(1)
         choice = tuple((points[0] - chosen).norm(dim=-1).argmin(-1).tolist())
         assert _worth(votes, fits, choice) >= _worth(votes, fits, alone) - 1e-5
-        found += choice == best
+        result += choice == best
     # Messages go round in circles, so now and then it is only a good one.
-    assert found >= 16
+    assert result >= 16
 
 
 def test_distances_of_a_body_are_the_same_each_time_and_of_any_scale():

@@ -88,11 +88,11 @@ def test_sizes_are_read_as_logarithms(body):
 def test_moving_the_world_moves_the_answer(body, views):
     lifter = _shaken(_lifter(body))
     evidence, _ = _seen(lifter, views=views)
-    turn, scale = roma.random_rotmat(), 2.5
-    first, second = lifter(evidence), lifter(evidence.moved(turn, SHIFT, scale))
-    moved = scale * body(first).joints @ turn.T + SHIFT
+    rotation, scale = roma.random_rotmat(), 2.5
+    first, second = lifter(evidence), lifter(evidence.moved(rotation, SHIFT, scale))
+    moved = scale * body(first).joints @ rotation.T + SHIFT
     torch.testing.assert_close(body(second).joints, moved, atol=0.1, rtol=0)
-    torch.testing.assert_close(second.global_orient, turn @ first.global_orient, atol=2e-3, rtol=0)
+    torch.testing.assert_close(second.global_orient, rotation @ first.global_orient, atol=2e-3, rtol=0)
     torch.testing.assert_close(second.body_pose, first.body_pose, atol=2e-3, rtol=0)
     torch.testing.assert_close(second.scale, scale * first.scale, atol=0, rtol=2e-3)
 
@@ -100,12 +100,12 @@ def test_moving_the_world_moves_the_answer(body, views):
 def test_moving_the_world_moves_the_answer_of_one_view(body):
     lifter = _shaken(_lifter(body))
     evidence, _ = _seen(lifter, views={1: 1.0})
-    turn = roma.random_rotmat()
-    first, second = lifter(evidence), lifter(evidence.moved(turn, SHIFT))
-    torch.testing.assert_close(body(second).joints, body(first).joints @ turn.T + SHIFT, atol=0.3, rtol=0)
+    rotation = roma.random_rotmat()
+    first, second = lifter(evidence), lifter(evidence.moved(rotation, SHIFT))
+    torch.testing.assert_close(body(second).joints, body(first).joints @ rotation.T + SHIFT, atol=0.3, rtol=0)
     # One view knows no size: with the expected size all grows.
     lifter.mean_scale *= 2
-    third = lifter(evidence.moved(turn, SHIFT, 2.0))
+    third = lifter(evidence.moved(rotation, SHIFT, 2.0))
     torch.testing.assert_close(third.scale, 2 * second.scale)
     torch.testing.assert_close(third.body_pose, second.body_pose, atol=2e-3, rtol=0)
 

@@ -16,8 +16,8 @@ def test_maps_double_in_stride_and_all_that_is_trainable_is_trained(name):
     backbone = TimmPyramid(name, dim=24)
     assert backbone.strides == (4, 8, 16, 32)
     maps = backbone(torch.rand(2, 3, 64, 96))
-    for found, dim, stride in zip(maps, backbone.dims, backbone.strides):
-        assert found.shape == (2, dim, 64 // stride, 96 // stride)
+    for result, dim, stride in zip(maps, backbone.dims, backbone.strides):
+        assert result.shape == (2, dim, 64 // stride, 96 // stride)
     # The decoder's blocks start as identities: what is behind their zeros learns from the second step on.
     with torch.no_grad():
         for parameter in backbone.top_down.parameters():
@@ -82,10 +82,10 @@ def test_weights_of_a_file_are_those_that_timm_wrote(kind, tmp_path):
     backbone = kind(name, checkpoint=tmp_path / 'weights.pth').eval()
     image = torch.rand(1, 3, *backbone._probe_size())
     expected = whole.eval().forward_features((image - backbone.mean) / backbone.std)
-    found = backbone.feature_maps(image)[-1]
+    result = backbone.feature_maps(image)[-1]
     if kind is ViTPyramid:
-        expected = expected[:, whole.num_prefix_tokens :].transpose(1, 2).reshape(found.shape)
-    torch.testing.assert_close(found, expected)
+        expected = expected[:, whole.num_prefix_tokens :].transpose(1, 2).reshape(result.shape)
+    torch.testing.assert_close(result, expected)
 
 
 def test_a_frozen_network_keeps_weights_and_statistics_and_its_decoder_learns():

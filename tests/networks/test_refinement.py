@@ -59,14 +59,14 @@ def _error(body, params, truth):
 
 def test_refining_comes_nearer_and_leaves_landmarks(body):
     truth, seen, near = _scene(body)
-    found = make_refinement(body)(near, seen)
-    assert found.refined.all()
-    assert not found.turned.any()
-    assert (_error(body, found.params, truth) < 0.3 * _error(body, near, truth)).all()
-    assert torch.equal(found.params.landmark_offsets, near.landmark_offsets)
-    assert found.report['refined'] == 4
-    assert found.report['fit_failed'] == 0
-    assert found.uncertainty is None
+    result = make_refinement(body)(near, seen)
+    assert result.refined.all()
+    assert not result.turned.any()
+    assert (_error(body, result.params, truth) < 0.3 * _error(body, near, truth)).all()
+    assert torch.equal(result.params.landmark_offsets, near.landmark_offsets)
+    assert result.report['refined'] == 4
+    assert result.report['fit_failed'] == 0
+    assert result.uncertainty is None
 
 
 def _mistaken(seen):
@@ -99,9 +99,9 @@ def test_modes_near_a_place_are_chosen_and_absent_views_stay_absent():
         torch.tensor([[[0.6, 0.3]], [[0.6, 0.3]]])[None],
     )
     at = torch.tensor([28.0, 1.0]).expand(1, 2, 1, 2)
-    found = modes.near(seen, at, 8.0)
-    assert found.xy[0, :, 0].tolist() == [[30.0, 0.0], [0.0, 0.0]]
-    torch.testing.assert_close(found.confidence[0, :, 0], torch.tensor([0.3, 0.0]))
+    result = modes.near(seen, at, 8.0)
+    assert result.xy[0, :, 0].tolist() == [[30.0, 0.0], [0.0, 0.0]]
+    torch.testing.assert_close(result.confidence[0, :, 0], torch.tensor([0.3, 0.0]))
     # With nothing to tell where it should be, mass decides.
     assert modes.near(seen, at, 1e6).xy[0, 0, 0].tolist() == [0.0, 0.0]
 
@@ -113,10 +113,10 @@ def test_it_works_where_networks_predict(body):
     with torch.inference_mode():
         rotations = near.rotations()
         lifted = near.replace(global_orient=rotations[:, 0], body_pose=rotations[:, 1:]).map(torch.clone)
-        found = refine(lifted, seen)
+        result = refine(lifted, seen)
     again = refine(near, seen)
-    assert (_error(body, found.params, truth) < 0.3 * _error(body, near, truth)).all()
-    torch.testing.assert_close(body(found.params).joints, body(again.params).joints, atol=1e-3, rtol=0)
+    assert (_error(body, result.params, truth) < 0.3 * _error(body, near, truth)).all()
+    torch.testing.assert_close(body(result.params).joints, body(again.params).joints, atol=1e-3, rtol=0)
 
 
 def test_a_body_that_stands_the_wrong_way_round_is_turned(body):
@@ -125,9 +125,9 @@ def test_a_body_that_stands_the_wrong_way_round_is_turned(body):
     torch.testing.assert_close(body(start).joints.mean(1), body(near).joints.mean(1), atol=1e-5, rtol=0)
     turned = geodesic_angle(start.rotations()[:, 0], near.rotations()[:, 0])
     torch.testing.assert_close(turned, torch.full_like(turned, torch.pi), atol=2e-3, rtol=0)
-    found = make_refinement(body)(start, seen)
-    assert found.turned.all()
-    assert (_error(body, found.params, truth) < 0.1).all()
+    result = make_refinement(body)(start, seen)
+    assert result.turned.all()
+    assert (_error(body, result.params, truth) < 0.1).all()
     kept = make_refinement(body, few_views=0)(start, seen)
     assert not kept.turned.any()
 
@@ -139,18 +139,18 @@ def test_of_one_view_the_scale_stays_and_the_body_is_fitted(body):
     single = torch.arange(6) % 2 == 0
     confidence[single, 1:] = 0
     seen = Keypoints2d(seen.xy, confidence, seen.names, seen.cameras)
-    found = make_refinement(body, covariance=True)(near, seen)
-    assert found.refined.all()
-    torch.testing.assert_close(found.params.scale[single], near.scale[single])
-    assert (found.params.scale[~single] != near.scale[~single]).all()
+    result = make_refinement(body, covariance=True)(near, seen)
+    assert result.refined.all()
+    torch.testing.assert_close(result.params.scale[single], near.scale[single])
+    assert (result.params.scale[~single] != near.scale[~single]).all()
 
     def missed(params):
         px, _, _ = seen.rig.project(body(params, need=seen.names).keypoints)
         return ((px - seen.xy).norm(dim=-1) * confidence).sum((1, 2)) / confidence.sum((1, 2))
 
-    assert (missed(found.params) < 0.3 * missed(near)).all()
+    assert (missed(result.params) < 0.3 * missed(near)).all()
     # What is not known has no end.
-    known = found.uncertainty.keypoints.diagonal(dim1=-2, dim2=-1).isfinite().flatten(1).all(1)
+    known = result.uncertainty.keypoints.diagonal(dim1=-2, dim2=-1).isfinite().flatten(1).all(1)
     assert known.tolist() == (~single).tolist()
 
 
@@ -161,13 +161,13 @@ def test_what_fails_keeps_what_was_lifted_and_is_told(body, caplog):
     seen = Keypoints2d(seen.xy, confidence, seen.names, seen.cameras)
     near = near.replace(transl=near.transl.index_fill(0, torch.tensor([2]), torch.nan))
     with caplog.at_level(logging.WARNING, logger='smilfit'):
-        found = make_refinement(body)(near, seen)
-    assert found.refined.tolist() == [True, False, False, True]
-    assert found.report['too_few_points'] == 1
-    assert found.report['lifted_not_finite'] == 1
+        result = make_refinement(body)(near, seen)
+    assert result.refined.tolist() == [True, False, False, True]
+    assert result.report['too_few_points'] == 1
+    assert result.report['lifted_not_finite'] == 1
     assert '2 of 4 frames keep what was lifted' in caplog.text
-    torch.testing.assert_close(found.params.body_pose[1], near.body_pose[1])
-    assert found.energy.isinf().tolist() == [False, True, True, False]
+    torch.testing.assert_close(result.params.body_pose[1], near.body_pose[1])
+    assert result.energy.isinf().tolist() == [False, True, True, False]
     nowhere = near.replace(transl=near.transl * torch.nan)
     assert not make_refinement(body)(nowhere, seen).refined.any()
 
@@ -181,8 +181,8 @@ def test_less_sure_places_count_less(body):
     sd = torch.ones_like(seen.confidence)
     sd[:, 0] = 30.0
     refine = make_refinement(body, noise_px=1.0)
-    told, plain = (_error(body, refine(near, seen, s).params, truth) for s in (sd, None))
-    assert (told < plain).all()
+    notes, plain = (_error(body, refine(near, seen, s).params, truth) for s in (sd, None))
+    assert (notes < plain).all()
 
 
 def test_the_fit_says_how_sure_it_is(body):
@@ -190,8 +190,8 @@ def test_the_fit_says_how_sure_it_is(body):
     confidence = seen.confidence.clone()
     confidence[0] = 0
     seen = Keypoints2d(seen.xy + torch.randn_like(seen.xy), confidence, seen.names, seen.cameras)
-    found = make_refinement(body, covariance=True)(near, seen)
-    sd = found.uncertainty.select(seen.names).keypoint_sd()
+    result = make_refinement(body, covariance=True)(near, seen)
+    sd = result.uncertainty.select(seen.names).keypoint_sd()
     assert sd.shape[:2] == (4, len(seen.names))
     assert sd[0].isnan().all()
     assert ((sd[1:] > 0) & (sd[1:] < 0.5)).all()

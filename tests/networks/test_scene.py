@@ -69,14 +69,18 @@ def test_plucker_rays_follow_the_scene():
     inputs = _inputs()
     frame = SceneFrame(torch.zeros(1, 3), torch.tensor(2.0))
     rays, _ = patch_rays(cameras_of(inputs), (3, 3), frame)
-    turn, shift, size = axis_angle_to_rotmat(torch.tensor([0.2, 0.7, -0.4])), torch.tensor([5.0, -3, 9]), 7.0
+    rotation, shift, size = (
+        axis_angle_to_rotmat(torch.tensor([0.2, 0.7, -0.4])),
+        torch.tensor([5.0, -3, 9]),
+        7.0,
+    )
     moved = dict(inputs)
-    moved['R'] = inputs['R'] @ turn.T
+    moved['R'] = inputs['R'] @ rotation.T
     moved['t'] = size * inputs['t'] - moved['R'] @ shift
     frame = SceneFrame(shift.unsqueeze(0), torch.tensor(2.0 * size))
     again, _ = patch_rays(cameras_of(moved), (3, 3), frame)
-    torch.testing.assert_close(again[..., :3], rays[..., :3] @ turn.T, atol=1e-5, rtol=0)
-    torch.testing.assert_close(again[..., 3:], rays[..., 3:] @ turn.T, atol=1e-5, rtol=0)
+    torch.testing.assert_close(again[..., :3], rays[..., :3] @ rotation.T, atol=1e-5, rtol=0)
+    torch.testing.assert_close(again[..., 3:], rays[..., 3:] @ rotation.T, atol=1e-5, rtol=0)
 
 
 def test_moment_is_perpendicular_and_as_long_as_the_distance_from_the_origin():

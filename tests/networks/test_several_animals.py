@@ -32,12 +32,12 @@ def test_views_agree_on_who_is_who(n_animals):
     centres = torch.tensor([[20.0, 5, 3], [-15, 12, 0], [0, -20, 6]])[:n_animals]
     cameras = _rig()
     pixels, order = _detections(centres, cameras)
-    found = match_views(pixels, torch.ones(pixels.shape[:-1]), cameras, gate_px=6.0)
-    who = _who(found, order)
+    result = match_views(pixels, torch.ones(pixels.shape[:-1]), cameras, gate_px=6.0)
+    who = _who(result, order)
     assert (who == who[:, :1]).all()
     assert sorted(who[:, 0].tolist()) == list(range(n_animals))
-    assert float((found.points[:, 0] - centres[who[:, 0]]).norm(dim=-1).max()) < 2.0
-    assert found.sure.all()
+    assert float((result.points[:, 0] - centres[who[:, 0]]).norm(dim=-1).max()) < 2.0
+    assert result.sure.all()
 
 
 def test_a_view_may_miss_an_animal_and_another_see_a_ghost():
@@ -49,12 +49,12 @@ def test_a_view_may_miss_an_animal_and_another_see_a_ghost():
     ghost = torch.tensor([[[[100.0, 20.0]]]]).expand(4, 1, 1, 2)
     pixels = torch.cat((pixels, ghost), 1)
     weight = torch.cat((weight, torch.tensor([0.0, 0, 1, 0]).reshape(4, 1, 1)), 1)
-    found = match_views(pixels, weight, cameras, gate_px=6.0)
-    assert len(found.index) == 2
-    first = int((found.points[:, 0] - centres[0]).norm(dim=-1).argmin())
-    assert int(found.index[first, 1]) == -1
-    assert (found.index[1 - first] >= 0).all()
-    assert int((found.index == 2).sum()) == 0
+    result = match_views(pixels, weight, cameras, gate_px=6.0)
+    assert len(result.index) == 2
+    first = int((result.points[:, 0] - centres[0]).norm(dim=-1).argmin())
+    assert int(result.index[first, 1]) == -1
+    assert (result.index[1 - first] >= 0).all()
+    assert int((result.index == 2).sum()) == 0
 
 
 def test_two_views_that_cannot_tell_say_so_and_keypoints_tell():
@@ -64,31 +64,31 @@ def test_two_views_that_cannot_tell_say_so_and_keypoints_tell():
     inwards = -eyes.mean(0) / eyes.mean(0).norm()
     centres = torch.stack((10 * inwards, -25 * inwards + 0.1 * (eyes[0] - eyes[1])))
     pixels, _ = _detections(centres, cameras, noise_px=0.0)
-    found = match_views(pixels, torch.ones(pixels.shape[:-1]), cameras, gate_px=6.0)
-    assert len(found.index) == 2
-    assert not found.sure.any()
+    result = match_views(pixels, torch.ones(pixels.shape[:-1]), cameras, gate_px=6.0)
+    assert len(result.index) == 2
+    assert not result.sure.any()
     points = centres.unsqueeze(1) + 8 * torch.randn(2, 6, 3)
     px = cameras.project(points.flatten(0, 1))[0].unflatten(1, (2, 6))
     px[1] = px[1].flip(0)
-    found = match_views(px, torch.ones(px.shape[:-1]), cameras, gate_px=3.0, sure_px=0.5)
-    assert found.index.sort(0).values.tolist() == [[0, 0], [1, 1]]
-    assert (found.index[:, 0] != found.index[:, 1]).all()
-    assert found.sure.all()
+    result = match_views(px, torch.ones(px.shape[:-1]), cameras, gate_px=3.0, sure_px=0.5)
+    assert result.index.sort(0).values.tolist() == [[0, 0], [1, 1]]
+    assert (result.index[:, 0] != result.index[:, 1]).all()
+    assert result.sure.all()
 
 
 def test_nothing_seen_is_no_animal():
     cameras = _rig()
-    found = match_views(torch.zeros(4, 2, 1, 2), torch.zeros(4, 2, 1), cameras, gate_px=6.0)
-    assert found.index.shape == (0, 4)
-    assert found.points.shape == (0, 1, 3)
+    result = match_views(torch.zeros(4, 2, 1, 2), torch.zeros(4, 2, 1), cameras, gate_px=6.0)
+    assert result.index.shape == (0, 4)
+    assert result.points.shape == (0, 1, 3)
 
 
 def test_centres_are_the_peaks_of_a_map():
     px = torch.tensor([[30.0, 40.0], [90.0, 70.0]])
     logits = (blobs(px).exp().mean(0, keepdim=True)).log()
-    found, share = find_centres(logits, STRIDE, most=3)
-    order = found[0, :2, 0].argsort()
-    torch.testing.assert_close(found[0, order], px, atol=0.1, rtol=0)
+    result, share = find_centres(logits, STRIDE, most=3)
+    order = result[0, :2, 0].argsort()
+    torch.testing.assert_close(result[0, order], px, atol=0.1, rtol=0)
     torch.testing.assert_close(share[0], torch.tensor([0.5, 0.5, 0.0]), atol=0.01, rtol=0)
 
 
@@ -135,9 +135,9 @@ def test_boxes_of_one_view_cross_too():
 
 def test_a_meeting_in_which_they_may_have_changed_places_is_told():
     """They walk up to each other, stand in one place, and leave: nothing tells which one left where."""
-    there = torch.tensor([[-20.0, 0, 0], [20.0, 0, 0]])
+    valid = torch.tensor([[-20.0, 0, 0], [20.0, 0, 0]])
     share = torch.cat((torch.linspace(1, 0.02, 15), torch.full((5,), 0.02), torch.linspace(0.02, 1, 15)))
-    identities, sure = _run(share[:, None, None] * there, Tracker(gate=15.0))
+    identities, sure = _run(share[:, None, None] * valid, Tracker(gate=15.0))
     assert len(set(identities.flatten().tolist())) == 2
     assert not sure[15:20].all()
     assert sure[:10].all()

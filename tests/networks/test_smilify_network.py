@@ -24,7 +24,7 @@ def make_network(**options) -> SmilifyNetwork:
 
 
 def shaken_network(**options) -> SmilifyNetwork:
-    """Give the layers that start at zero some weight."""
+    """Return the layers that start at zero some weight."""
     network = make_network(**options)
     for name, parameter in network.named_parameters():
         if name.endswith('_head.weight') or name.startswith('regressor'):
@@ -127,11 +127,11 @@ def test_corrected_cameras_of_an_untrained_network_are_the_given_ones(frame, mis
     for head in model.network.camera_heads:
         torch.nn.init.zeros_(head.layers[-1].weight)
     inputs = make_batch(missing={0: missing})['inputs']
-    given, found = cameras_of(inputs), model.predict_parameters(inputs).cameras
+    given, result = cameras_of(inputs), model.predict_parameters(inputs).cameras
     mask = inputs['view_mask']
     for name in ('K', 'R', 't'):
         torch.testing.assert_close(
-            getattr(found, name)[mask], getattr(given, name)[mask], atol=2e-4, rtol=1e-5
+            getattr(result, name)[mask], getattr(given, name)[mask], atol=2e-4, rtol=1e-5
         )
 
 
@@ -153,10 +153,10 @@ def test_a_moved_world_moves_the_body(placement):
     network = shaken_network(n_cameras=3, mesh_scale=True)
     inputs = make_batch()['inputs']
     options = {'placement': placement, 'camera_use': 'predicted'}
-    here, there = (make_smilify(network, frame=f, **options) for f in ('world', 'first_camera'))
+    here, valid = (make_smilify(network, frame=f, **options) for f in ('world', 'first_camera'))
     body = toy_body()
     points, pixels = [], []
-    for model in (here, there):
+    for model in (here, valid):
         prediction = model.predict_parameters(inputs)
         points.append(model.body_model(prediction.params).joints)
         pixels.append(prediction.cameras.project(points[-1])[0])

@@ -47,13 +47,13 @@ def case(request, real_data, tmp_path_factory) -> Case:
     body = SMIL(load_body_model_data(real_data / 'models' / body_file), joint_scale_mode='inherited')
     path = tmp_path_factory.mktemp('smilify') / 'best_model.pth'
     torch.save(read_listing(files, request.param), path)
-    found = read_smilify_checkpoint(path, body)
+    result = read_smilify_checkpoint(path, body)
     path.unlink()
-    network = SmilifyNetwork(body.n_joints, body.n_betas, **found.network)
-    network.load_state_dict(found.weights)
-    views = 3 if found.n_cameras else 1
+    network = SmilifyNetwork(body.n_joints, body.n_betas, **result.network)
+    network.load_state_dict(result.weights)
+    views = 3 if result.n_cameras else 1
     expected = dict(np.load(files / f'forward_{request.param}.npz'))
-    return Case(body, found, network.eval(), listed_images(side, views), expected)
+    return Case(body, result, network.eval(), listed_images(side, views), expected)
 
 
 def _close(value: torch.Tensor, expected: np.ndarray) -> None:

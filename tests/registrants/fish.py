@@ -43,7 +43,7 @@ def make_fish() -> BodyModelData:
 
 
 def fish_scene(n_frames: int = 6):
-    """Give the truth, its marks in space, and what four cameras see of them."""
+    """Return the truth, its marks in space, and what four cameras see of them."""
     data, g = make_fish(), torch.Generator().manual_seed(1)
     body, names = SMIL(data).double(), tuple(make_fish().keypoint_sets['labels'])
 

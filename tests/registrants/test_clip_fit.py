@@ -166,8 +166,8 @@ def test_a_stopped_fit_goes_on_after_its_last_window(tmp_path):
 def by_windows(folder):
     body, _, seen = moving_clip(noise=0.05)
     processes = DistributedProcesses()
-    found = fitter(body, processes=processes, **WINDOWS)([seen])
-    torch.save([found.params.body_pose, found.per_frame_loss], f'{folder}/{processes.rank}.pth')
+    result = fitter(body, processes=processes, **WINDOWS)([seen])
+    torch.save([result.params.body_pose, result.per_frame_loss], f'{folder}/{processes.rank}.pth')
 
 
 def test_processes_take_windows(tmp_path):
@@ -200,16 +200,16 @@ def test_one_shape_must_be_asked_for():
 def test_the_covariance_is_that_of_the_last_stage_of_each_window_alone(monkeypatch):
     """And of the frames that found the shape: nobody looks at those of the stages before."""
     body, _, seen = moving_clip(noise=0.05)
-    found = []
+    matches = []
 
     def counted(problem, point, *given):
-        found.append((problem.frames.task.stage.name, point.batch_size))
+        matches.append((problem.frames.task.stage.name, point.batch_size))
         return fit_covariance(problem, point, *given)
 
     monkeypatch.setattr(stage, 'fit_covariance', counted)
     solver = LevenbergMarquardt(gnc_schedule=(), covariance=True)
     result = fitter(body, solver, motion=0.0, **WINDOWS)([seen])
-    assert found == [('all', 8), ('all', 10), ('all', 10), ('all', 10), ('all', 6)]
+    assert matches == [('all', 8), ('all', 10), ('all', 10), ('all', 10), ('all', 6)]
     assert result.covariance.keypoint_sd().shape[0] == N
     assert solver.covariance
     assert [entry['solver'] for entry in result.history] == ['LevenbergMarquardt'] * 4

@@ -24,12 +24,12 @@ def test_keypoints_of_a_result_are_the_observed_ones_landmarks_included():
     stage = Stage(n_iter=30, fit=FIT, weights={'keypoints3d_mse': 1.0})
     fitter = SMPLify(body, [stage], [Keypoint3dHandler()], LevenbergMarquardt())
     result = fitter([Keypoints3d(points, seen, names, 'mm')])
-    told = result.keypoints3d
-    assert told.names == names
-    assert told.confidence.bool().tolist() == seen.bool().tolist()
+    notes = result.keypoints3d
+    assert notes.names == names
+    assert notes.confidence.bool().tolist() == seen.bool().tolist()
     # The offsets that were found belong to them.
-    there = result.params[result.fitted]
-    torch.testing.assert_close(told.xyz[result.fitted], body(there, names).select(names))
-    torch.testing.assert_close(told.xyz[result.fitted], points[result.fitted], atol=1e-3, rtol=0)
+    valid = result.params[result.fitted]
+    torch.testing.assert_close(notes.xyz[result.fitted], body(valid, names).select(names))
+    torch.testing.assert_close(notes.xyz[result.fitted], points[result.fitted], atol=1e-3, rtol=0)
     # Where no keypoint was observed it tells all that it has.
     assert described(result, body, None, ()).keypoints3d.names == (*body.joint_names, *MARKS)

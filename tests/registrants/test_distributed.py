@@ -98,24 +98,24 @@ CASES = (shared_shape, own_shapes, cameras, impatient)
 
 
 def numbers(result):
-    found = dict(result.params.as_dict())
-    found |= {'per_frame_loss': result.per_frame_loss, 'converged': result.converged}
+    matches = dict(result.params.as_dict())
+    matches |= {'per_frame_loss': result.per_frame_loss, 'converged': result.converged}
     if result.cameras is not None:
-        found |= {'R': result.cameras.R, 't': result.cameras.t}
+        matches |= {'R': result.cameras.R, 't': result.cameras.t}
     if result.covariance is not None:
-        found['parameter_sd'] = result.covariance.parameter_sd()
-        found['keypoint_sd'] = result.covariance.keypoint_sd()
-        found['noise'] = torch.tensor(result.covariance.noise).double()
+        matches['parameter_sd'] = result.covariance.parameter_sd()
+        matches['keypoint_sd'] = result.covariance.keypoint_sd()
+        matches['noise'] = torch.tensor(result.covariance.noise).double()
     for i, entry in enumerate(result.history):
         what = ('loss_start', 'loss_end', 'steps', 'recoveries', 'frames_converged')
-        found[f'stage {i}'] = torch.tensor([float(entry[name]) for name in what]).double()
-    return found
+        matches[f'stage {i}'] = torch.tensor([float(entry[name]) for name in what]).double()
+    return matches
 
 
 def fit_all(folder):
     processes = DistributedProcesses()
-    found = {case.__name__: numbers(case(processes)) for case in CASES}
-    torch.save(found, f'{folder}/{processes.rank}.pth')
+    result = {case.__name__: numbers(case(processes)) for case in CASES}
+    torch.save(result, f'{folder}/{processes.rank}.pth')
 
 
 @pytest.fixture(scope='module')
@@ -127,7 +127,7 @@ def of_two(tmp_path_factory):
 
 @pytest.mark.parametrize('case', CASES, ids=lambda case: case.__name__)
 def test_two_processes_find_what_one_does(case, of_two):
-    first, second = (found[case.__name__] for found in of_two)
+    first, second = (result[case.__name__] for result in of_two)
     alone = numbers(case(Processes()))
     assert first.keys() == second.keys() == alone.keys()
     for name, value in alone.items():

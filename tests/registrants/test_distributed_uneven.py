@@ -136,7 +136,7 @@ def name_of(case):
 
 @pytest.mark.parametrize('index', range(len(CASES)), ids=[name_of(case) for case in CASES])
 def test_two_processes_go_the_way_of_one(index, of_two):
-    first, second = (found[index] for found in of_two)
+    first, second = (result[index] for result in of_two)
     # Matrix products of single precision round by the number of frames on some processors: which of the last steps,
     # all of them of rounding's size, are tried is theirs, and so is whether a stage of such steps ends by its
     # tolerance or by its count.

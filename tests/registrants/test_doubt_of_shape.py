@@ -47,13 +47,13 @@ def fit(body, seed):
     options = {'use_one_betas_per_video': True, 'shape_frames': 3}
     fitter = SMPLify(body, [stage], handlers, LevenbergMarquardt(covariance=True), **options)
     result = fitter([Keypoints3d(noisy, seen, names)], truth.replace(landmark_offsets=None))
-    found = result.covariance.select((*body.joint_names, *names))
-    places = body(result.params, found.keypoint_names).keypoints
-    inside = (places - body(truth, found.keypoint_names).keypoints).abs() < 1.645 * found.keypoint_sd()
-    sd = dict(zip(found.columns, found.parameter_sd()[0].tolist()))
+    matches = result.covariance.select((*body.joint_names, *names))
+    places = body(result.params, matches.keypoint_names).keypoints
+    inside = (places - body(truth, matches.keypoint_names).keypoints).abs() < 1.645 * matches.keypoint_sd()
+    sd = dict(zip(matches.columns, matches.parameter_sd()[0].tolist()))
     if seed == 0:
-        whole = found.parameters.diagonal(dim1=1, dim2=2).sqrt()
-        torch.testing.assert_close(whole, found.parameter_sd(), rtol=1e-5, atol=0)
+        whole = matches.parameters.diagonal(dim1=1, dim2=2).sqrt()
+        torch.testing.assert_close(whole, matches.parameter_sd(), rtol=1e-5, atol=0)
     missed = (result.params.landmark_offsets - truth.landmark_offsets)[0].flatten().abs()
     known = [float(m) < 1.645 * sd.get(f'landmark_offsets[{i}]', 0.0) for i, m in enumerate(missed)]
     return torch.stack((inside.double().mean(), torch.tensor(known).double().mean()))
@@ -62,8 +62,8 @@ def fit(body, seed):
 def test_intervals_hold_the_truth_with_the_doubt_of_what_is_shared(monkeypatch):
     body = made_body()
     inside, shared = torch.stack([fit(body, seed) for seed in range(SESSIONS)]).mean(0).tolist()
-    found = clip_fit.with_shape_of
-    monkeypatch.setattr(clip_fit, 'with_shape_of', lambda *given: replace(found(*given), doubt=None))
+    result = clip_fit.with_shape_of
+    monkeypatch.setattr(clip_fit, 'with_shape_of', lambda *given: replace(result(*given), doubt=None))
     without, none = torch.stack([fit(body, seed) for seed in range(SESSIONS)]).mean(0).tolist()
     assert inside == pytest.approx(0.9, abs=0.04)
     assert shared == pytest.approx(0.9, abs=0.13)

@@ -63,7 +63,7 @@ def body():
 
 
 def off(body, result, points):
-    """Give the largest distance from the truth, by frame."""
+    """Return the largest distance from the truth, by frame."""
     keypoints = body(result.params, points.names).keypoints
     return (keypoints - points.xyz.to(keypoints)).norm(dim=-1).amax(1)
 

@@ -120,5 +120,5 @@ def test_keypoints_of_coco_are_met_too(tmp_path: Path) -> None:
         seen[:, known] = body(truth, [names[i] for i in known]).keypoints
     result = fitter('smplify', body)([Keypoint3dMSEInput(seen, 'coco')])
     with torch.no_grad():
-        found = body(result.params, [names[i] for i in known]).keypoints
-    assert 1000 * (found - seen[:, known]).norm(dim=-1).mean() < 1
+        matches = body(result.params, [names[i] for i in known]).keypoints
+    assert 1000 * (matches - seen[:, known]).norm(dim=-1).mean() < 1

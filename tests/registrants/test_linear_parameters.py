@@ -63,8 +63,8 @@ def fit(body, truth, seen, solver, n_iter, handler, **weights):
 
 def check(result, truth, atol):
     for name in ('part_sizes', 'landmark_offsets', 'scale'):
-        found, expected = getattr(result.params, name), getattr(truth, name)
-        torch.testing.assert_close(found, expected, atol=atol, rtol=0.0, msg=lambda m, n=name: f'{n}: {m}')
+        matches, expected = getattr(result.params, name), getattr(truth, name)
+        torch.testing.assert_close(matches, expected, atol=atol, rtol=0.0, msg=lambda m, n=name: f'{n}: {m}')
 
 
 @pytest.mark.parametrize('pixels', [False, True])
@@ -96,10 +96,10 @@ def test_a_fit_keeps_them_in_its_file_and_goes_on_from_them(tmp_path):
     assert back.report['landmark_offsets'] == list(body.data.unknown_landmarks)
     assert back.report['part_sizes'] == {'middle': ['joint_1', 'joint_3'], 'end': ['joint_4', 'joint_5']}
     # What was found is a start that is known.
-    names, found = body.data.unknown_landmarks, back.params.landmark_offsets[0].tolist()
-    known = {n: replace(body.data.landmarks[n], offset=tuple(x), sd=0.0) for n, x in zip(names, found)}
-    there = body.with_landmarks(known)(back.params.replace(landmark_offsets=None), names).keypoints
-    torch.testing.assert_close(there, body(back.params, names).keypoints)
+    names, matches = body.data.unknown_landmarks, back.params.landmark_offsets[0].tolist()
+    known = {n: replace(body.data.landmarks[n], offset=tuple(x), sd=0.0) for n, x in zip(names, matches)}
+    valid = body.with_landmarks(known)(back.params.replace(landmark_offsets=None), names).keypoints
+    torch.testing.assert_close(valid, body(back.params, names).keypoints)
 
 
 def test_a_strong_prior_holds_them():
@@ -122,8 +122,8 @@ def test_their_uncertainty_is_that_of_their_errors():
     sds = dict(zip(result.covariance.columns, result.covariance.parameter_sd()[0].tolist()))
     offsets = result.params.landmark_offsets[0] - truth.landmark_offsets[0]
     errors = dict(enumerate(offsets.flatten().tolist()))
-    found = torch.tensor([error / sds[f'landmark_offsets[{i}]'] for i, error in errors.items()])
-    assert 0.6 < float(found.square().mean().sqrt()) < 1.5
+    matches = torch.tensor([error / sds[f'landmark_offsets[{i}]'] for i, error in errors.items()])
+    assert 0.6 < float(matches.square().mean().sqrt()) < 1.5
     sizes = result.params.part_sizes[0] - truth.part_sizes[0]
     assert all(abs(float(e)) < 3.5 * sds[f'part_sizes[{i}]'] < 0.2 for i, e in enumerate(sizes))
     # Landmarks' own covariances are among the keypoints'.

@@ -203,8 +203,8 @@ def test_the_joint_prior_unbends_what_cannot_bend_so(folder, optimizer, full):
     fit, result, _, _ = arm_hidden(folder, loss, 1e-2, optimizer, initial=initial)
     elbow = fit.body.joint_names.index('left_elbow') - 1
     high = float(fit.body.data.joint_limits[elbow + 1, 1, 1])
-    found = result.params.body_pose[:, elbow]
-    assert (found[:, 1] < 0.5 * (1.2 + high)).all(), found
+    matches = result.params.body_pose[:, elbow]
+    assert (matches[:, 1] < 0.5 * (1.2 + high)).all(), matches
     assert high < 0.5
 
 

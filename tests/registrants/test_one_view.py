@@ -51,11 +51,11 @@ def found(fit, seen):
 def test_frames_that_show_too_little_are_not_fitted(found):
     assert found.fitted.tolist() == [True, False, True, True, False, True]
     assert bool(found.params.transl[[1, 4]].isnan().all())
-    told = found.report['frames_without_evidence']
-    assert told['count'] == 2
-    assert told['rows'] == [1, 4]
-    assert told['missing'][0].startswith('1 keypoint and no mask')
-    assert 'keypoints in 1 place and no mask' in told['missing'][1]
+    notes = found.report['frames_without_evidence']
+    assert notes['count'] == 2
+    assert notes['rows'] == [1, 4]
+    assert notes['missing'][0].startswith('1 keypoint and no mask')
+    assert 'keypoints in 1 place and no mask' in notes['missing'][1]
 
 
 def test_doubted_frames_are_named_by_their_rows(found):
@@ -99,12 +99,12 @@ def test_a_mirrored_start_looks_the_same_from_afar(truly):
     """Of points in a plane the mirror image is exact, under parallel rays."""
     generator = torch.Generator().manual_seed(0)
     flat = torch.randn(3, 9, 3, generator=generator).double() * torch.tensor([1.0, 0.0, 0.7]).double()
-    turn = torch.linalg.qr(torch.randn(3, 3, 3, generator=generator).double())[0]
-    turn = turn * torch.linalg.det(turn)[:, None, None]
+    rotation = torch.linalg.qr(torch.randn(3, 3, 3, generator=generator).double())[0]
+    rotation = rotation * torch.linalg.det(rotation)[:, None, None]
     weight = torch.ones(3, 9).double()
-    mirrored = mirror_images(turn, flat, weight)[:, :3]
+    mirrored = mirror_images(rotation, flat, weight)[:, :3]
     points = flat - flat.mean(1, keepdim=True)
-    shown = points @ turn.mT
+    shown = points @ rotation.mT
     same = (points.unsqueeze(1) @ mirrored.mT - shown.unsqueeze(1))[..., :2].norm(dim=-1).amax(-1)
     assert bool((same.amin(1) < 1e-9).all())
     which = same.argmin(1)

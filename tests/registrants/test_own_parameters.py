@@ -63,16 +63,16 @@ def plain(truth):
 def test_it_is_fitted_shared_and_kept(body, clip, tmp_path):
     truth, points = clip
     result = fit(body, points, plain(truth), fit_deform_verts=True, fit_limb_length=True)
-    found = result.params
-    assert torch.allclose(found.deform_verts[:, 5], truth.deform_verts[:, 5], atol=1e-4)
-    assert found.deform_verts.unique(dim=0).shape[0] == 1
-    assert torch.allclose(found.limb_length, truth.limb_length, atol=1e-4)
+    matches = result.params
+    assert torch.allclose(matches.deform_verts[:, 5], truth.deform_verts[:, 5], atol=1e-4)
+    assert matches.deform_verts.unique(dim=0).shape[0] == 1
+    assert torch.allclose(matches.limb_length, truth.limb_length, atol=1e-4)
     # A vertex that no keypoint is made of stays.
-    assert not found.deform_verts[:, 8].any()
+    assert not matches.deform_verts[:, 8].any()
     assert result.history[0]['fit'] == ['deform_verts', 'limb_length']
     back = FitResult.load(result.save(tmp_path / 'fit.npz'), body=body)
-    assert set(back.params.as_dict()) == set(found.as_dict())
-    assert torch.equal(back.params.limb_length, found.limb_length)
+    assert set(back.params.as_dict()) == set(matches.as_dict())
+    assert torch.equal(back.params.limb_length, matches.limb_length)
     assert torch.equal(back.vertices(), result.vertices())
     assert '"version": 2' in (tmp_path / 'fit.json').read_text()
     PARAMETERS.pop('limb_length')

@@ -112,11 +112,11 @@ def test_every_way_ends_at_the_same_minimum(way, solver, least):
 
 @pytest.mark.parametrize('way', WAYS)
 def test_every_way_takes_the_same_steps_of_adam(way):
-    found, twin = (
+    result, twin = (
         loss_end([PriorHandler(w(), of='body_pose')], {'prior': 2.0}, Adam(lr=0.02), n_iter=20)
         for w in (way, BendResidual)
     )
-    assert found == pytest.approx(twin, rel=1e-9)
+    assert result == pytest.approx(twin, rel=1e-9)
 
 
 @pytest.mark.parametrize('way', WAYS)
@@ -236,11 +236,11 @@ def test_a_handler_and_loss_in_one_class_with_an_input_of_its_own(kind, solver):
     seen = Heights(height, sure)
     assert len(seen[torch.tensor([0, 2])].height) == seen[torch.tensor([0, 2])].batch_size == 2
     result = fit([kind()], {'altimeter': 100.0}, solver, n_iter=40, inputs=[seen])
-    found = result.joints()[:, 0, 2]
+    matches = result.joints()[:, 0, 2]
     free = fit([], {}, solver, n_iter=40).joints()[:, 0, 2]
     away = (free - 2)[sure > 0]
-    assert ((found - 2)[sure > 0].abs() < 0.3 * away.abs()).all()
-    assert (found[2] - free[2]).abs() < 1e-3
+    assert ((matches - 2)[sure > 0].abs() < 0.3 * away.abs()).all()
+    assert (matches[2] - free[2]).abs() < 1e-3
     assert result.history[-1]['terms']['altimeter'] < 10 * away.square().mean()
 
 
@@ -294,8 +294,8 @@ def test_an_order_that_is_not_declared_is_refused_by_name(solver):
 def test_means_are_of_the_whole_clip_whatever_block_is_looked_at(way, shared, monkeypatch):
     def ends():
         handler = PriorHandler(way(), of='body_pose')
-        found = fit([handler], {'prior': 4.0}, LevenbergMarquardt(), use_one_betas_per_video=shared)
-        return found.joints(), found.history[-1]['loss_end']
+        result = fit([handler], {'prior': 4.0}, LevenbergMarquardt(), use_one_betas_per_video=shared)
+        return result.joints(), result.history[-1]['loss_end']
 
     whole = ends()
     monkeypatch.setattr(problem_module, 'BLOCK', 2)

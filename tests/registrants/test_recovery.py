@@ -68,11 +68,11 @@ def test_closed_form_start_is_exact_for_a_rigid_motion():
     conf = torch.ones(xyz.shape[:2]).double()
     conf[2, 2:] = 0
     seen = Keypoint3dMSEInput(Keypoints3d(xyz, conf, data.joint_names))
-    found, report = RigidInitializer()(body, [seen], body.zero_params(6), shared=True)
+    result, report = RigidInitializer()(body, [seen], body.zero_params(6), shared=True)
     good = [0, 1, 3, 4, 5]
-    assert (body(found).joints - xyz)[good].abs().max() < 1e-9
+    assert (body(result).joints - xyz)[good].abs().max() < 1e-9
     assert report == {'frames_without_alignment': 1}
-    assert torch.allclose(found.scale, truth.scale)
+    assert torch.allclose(result.scale, truth.scale)
 
 
 def test_outlier_views_do_not_decide(clip):
@@ -211,8 +211,8 @@ def test_a_jump_is_not_smoothed_away(clip):
     def off(weight, sigma):
         handlers = [Keypoint3dHandler(), SmoothMotionHandler(SmoothPointsLoss(sigma=sigma))]
         stage = Stage(n_iter=30, fit=RIGID, weights={'keypoints3d_mse': 1.0, 'smooth_motion': weight})
-        found = SMPLify(body, [stage], handlers, LevenbergMarquardt())([noisy], truth[:1])
-        return error(body, found, still)
+        result = SMPLify(body, [stage], handlers, LevenbergMarquardt())([noisy], truth[:1])
+        return error(body, result, still)
 
     free, held, let_go = off(0.0, None), off(2.0, None), off(2.0, 0.05)
     at_jump = slice(5, 7)

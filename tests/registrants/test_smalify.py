@@ -59,8 +59,8 @@ def missed_px(truly, scene, result):
     """Distances of the fitted keypoints from the true ones, px, by frame and keypoint."""
     names = scene.keypoints.names
     cameras = scene.cameras if result.cameras is None else result.cameras.to(torch.float64)
-    found = cameras.project(truly(result.params.to(torch.float64), names).keypoints)[0]
-    return (found - scene.cameras.project(truly(scene.truth, names).keypoints)[0]).norm(dim=-1)[:, 0]
+    matches = cameras.project(truly(result.params.to(torch.float64), names).keypoints)[0]
+    return (matches - scene.cameras.project(truly(scene.truth, names).keypoints)[0]).norm(dim=-1)[:, 0]
 
 
 def overlap(truly, scene, params):
@@ -144,9 +144,9 @@ def test_a_focal_length_is_found_in_a_video(truly):
     }  # fmt: skip
     fit = smalify([PLACE, POSE, SHAPE, focus], FocalPriorHandler(), use_one_betas_per_video=True)
     result = fit([replace(scene.keypoints, cameras=guess)])
-    found = result.cameras.K[:, 0, 0, 0].double() / scene.cameras.K[:, 0, 0, 0]
-    assert torch.allclose(found, found[:1].expand(12))
-    assert abs(float(found[0]) - 1) < 0.1
+    matches = result.cameras.K[:, 0, 0, 0].double() / scene.cameras.K[:, 0, 0, 0]
+    assert torch.allclose(matches, matches[:1].expand(12))
+    assert abs(float(matches[0]) - 1) < 0.1
     assert torch.equal(result.cameras.K[..., :2, 2], guess.K[..., :2, 2].float())
     assert (missed_px(truly, scene, result) < 5).double().mean() > 0.95
 

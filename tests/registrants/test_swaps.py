@@ -61,9 +61,9 @@ def in_space(body, **kwargs):
 
 
 def reported(result):
-    """Give (view, left keypoint, frame) of all that were exchanged."""
-    found = result.report['swapped_keypoints'].get('keypoints', {'pairs': []})['pairs']
-    return {(row.get('view'), row['keypoints'][0], f) for row in found for f in row['frames']}
+    """Return (view, left keypoint, frame) of all that were exchanged."""
+    matches = result.report['swapped_keypoints'].get('keypoints', {'pairs': []})['pairs']
+    return {(row.get('view'), row['keypoints'][0], f) for row in matches for f in row['frames']}
 
 
 def near(result, joints):
@@ -115,9 +115,9 @@ def test_swaps_in_single_views_are_mended(animal):
     ]
     assert near(fits[1], joints) > max(0.6, near(fits[0], joints))
     truth = {(cameras.names[c], DATA.joint_names[PAIRS.left[p]], f) for f, c, p in mask.nonzero().tolist()}
-    found = reported(fits[1])
-    assert len(found & truth) > 0.9 * len(truth)
-    assert len(found - truth) <= 0.02 * len(truth)
+    result = reported(fits[1])
+    assert len(result & truth) > 0.9 * len(truth)
+    assert len(result - truth) <= 0.02 * len(truth)
 
 
 def test_a_clean_clip_keeps_its_labels(animal):

@@ -41,10 +41,12 @@ def test_betas_of_static_joints_are_told_everywhere(tmp_path, caplog):
         'shape: none of 3 betas moves any of the 6 keypoints: it stays at the mean; masks would move it'
     )
     assert sentence in caplog.text
-    told = json.loads(result.save(tmp_path / 'fit.npz').with_suffix('.json').read_text())['report']['unmoved']
-    assert told == FitResult.load(tmp_path / 'fit.npz').report['unmoved']
-    assert told[0]['sentence'] == sentence
-    assert told[0]['numbers'] == [0, 1, 2]
+    notes = json.loads(result.save(tmp_path / 'fit.npz').with_suffix('.json').read_text())['report'][
+        'unmoved'
+    ]
+    assert notes == FitResult.load(tmp_path / 'fit.npz').report['unmoved']
+    assert notes[0]['sentence'] == sentence
+    assert notes[0]['numbers'] == [0, 1, 2]
     # And so it is.
     torch.testing.assert_close(result.params.betas, body.zero_params(2).betas)
 
@@ -59,11 +61,11 @@ def test_betas_that_a_keypoint_moves_are_not_told_of():
     body = SMIL(static_animal()).double()
     assert 'unmoved' not in fitted(body, points).report
     # Of a keypoint that nobody saw nothing is known.
-    there = points.confidence * torch.tensor([name != 'tail' for name in names]).double()
-    hidden = fitted(body, replace(points, confidence=there))
+    valid = points.confidence * torch.tensor([name != 'tail' for name in names]).double()
+    hidden = fitted(body, replace(points, confidence=valid))
     assert hidden.report['unmoved'][0]['n_keypoints'] == 6
     # What no stage fits is not asked for.
-    assert 'unmoved' not in fitted(body, replace(points, confidence=there), fit=ALL[:-1]).report
+    assert 'unmoved' not in fitted(body, replace(points, confidence=valid), fit=ALL[:-1]).report
 
 
 def test_where_a_start_was_given_it_stays_there():

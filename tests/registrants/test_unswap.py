@@ -24,8 +24,8 @@ def walking(data):
     body, g = SMIL(data), torch.Generator().manual_seed(0)
     time = torch.linspace(0, 3, N)[:, None, None]
     still = body.zero_params(N)
-    turn = 0.2 * torch.sin(time + 6 * torch.rand(1, still.body_pose.shape[1], 3, generator=g))
-    joints = body(still.replace(body_pose=turn)).joints
+    rotation = 0.2 * torch.sin(time + 6 * torch.rand(1, still.body_pose.shape[1], 3, generator=g))
+    joints = body(still.replace(body_pose=rotation)).joints
     seen = seen_by(
         ring_of_cameras(3, distance=5.0).to(torch.float32),
         Keypoints3d(joints, torch.ones(N, body.n_joints), body.joint_names),
@@ -36,10 +36,10 @@ def walking(data):
 def test_names_tell_sides_where_the_model_does_not():
     data = make_quadruped()
     stated = pairs_of(data, data.joint_names)
-    told = pairs_of(replace(data, joint_symmetry=()), data.joint_names)
+    notes = pairs_of(replace(data, joint_symmetry=()), data.joint_names)
     assert len(stated.left)
-    assert torch.equal(stated.left.sort().values, told.left.sort().values)
-    assert len(stated.members) == len(told.members)
+    assert torch.equal(stated.left.sort().values, notes.left.sort().values)
+    assert len(stated.members) == len(notes.members)
     names = ('eye_left', 'nose', 'eye_right')
     assert pairs_of(data, names).left.tolist() == [0]
     assert not len(pairs_of(data, names[:2]).left)
@@ -88,9 +88,9 @@ def test_a_fit_puts_them_back_first():
     result = in_space(body, unswap=SideUnswapper(), use_one_betas_per_video=True)(
         [exchanged(seen, pairs, mask)]
     )
-    told = result.report['unswapped_keypoints']['keypoints']
-    assert told['count'] == int(mask.sum())
-    assert {f for pair in told['pairs'] for f in pair['frames']} == {7, 8, 25}
+    notes = result.report['unswapped_keypoints']['keypoints']
+    assert notes['count'] == int(mask.sum())
+    assert {f for pair in notes['pairs'] for f in pair['frames']} == {7, 8, 25}
     assert float((result.joints() - joints).norm(dim=-1).max()) < 0.02
 
 

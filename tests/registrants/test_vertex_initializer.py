@@ -38,7 +38,7 @@ def vertices_of(body: SMIL, params: BodyParams) -> torch.Tensor:
 
 
 def miss(body: SMIL, params: BodyParams, target: torch.Tensor) -> float:
-    """Give the mean distance as a share of the body's length."""
+    """Return the mean distance as a share of the body's length."""
     away = (vertices_of(body, params) - target).norm(dim=-1).mean() / body.rest_size
     return float(away / params.scale.mean())
 
@@ -48,10 +48,10 @@ def test_pose_shape_and_size_are_nearly_found_in_closed_form(body: SMIL, scale: 
     truth = truth_of(body, scale=scale)
     target = vertices_of(body, truth)
     mesh = MeshInput(target, body.faces)
-    found, notes = VertexInitializer()(body, [mesh], body.zero_params(3), shared, scale != 1)
+    result, notes = VertexInitializer()(body, [mesh], body.zero_params(3), shared, scale != 1)
     assert notes == {'frames_without_alignment': 0}
-    assert miss(body, found, target) < 1e-3
-    assert bool((found.betas[0] == found.betas[1]).all()) == shared
+    assert miss(body, result, target) < 1e-3
+    assert bool((result.betas[0] == result.betas[1]).all()) == shared
     rounds = [
         VertexInitializer(rounds=n)(body, [mesh], body.zero_params(3), shared, scale != 1)[0] for n in (1, 8)
     ]
@@ -66,12 +66,12 @@ def test_only_what_a_stage_fits_moves(body: SMIL) -> None:
     stages = [Stage(fit=('global_orient', 'transl', 'body_pose'), fit_joint_groups=(group,))]
     init = VertexInitializer.of_stages(stages, body)
     start = body.zero_params(3)
-    found, _ = init(body, [MeshInput(vertices_of(body, truth), body.faces)], start, False, False)
+    result, _ = init(body, [MeshInput(vertices_of(body, truth), body.faces)], start, False, False)
     held = [j - 1 for j in range(1, len(names)) if j not in members]
-    torch.testing.assert_close(found.body_pose[:, held], start.body_pose[:, held], rtol=0, atol=1e-6)
-    assert bool((found.betas == start.betas).all())
-    assert bool((found.scale == start.scale).all())
-    assert bool((found.body_pose != start.body_pose).any())
+    torch.testing.assert_close(result.body_pose[:, held], start.body_pose[:, held], rtol=0, atol=1e-6)
+    assert bool((result.betas == start.betas).all())
+    assert bool((result.scale == start.scale).all())
+    assert bool((result.body_pose != start.body_pose).any())
 
 
 def test_a_fit_needs_few_steps_from_there_and_unseen_parts_follow(body: SMIL) -> None:
@@ -104,12 +104,12 @@ def test_sizes_that_no_stage_fits_are_noted_and_unseen_frames_follow(body: SMIL)
     target = vertices_of(body, truth)
     confidence = torch.ones_like(target[..., 0])
     confidence[1] = 0
-    found, notes = VertexInitializer()(
+    result, notes = VertexInitializer()(
         body, [MeshInput(target, body.faces, confidence)], body.zero_params(3), False, False
     )
     assert notes['frames_without_alignment'] == 1
     assert 500 < notes['unfitted_scale'] < 2000
-    assert bool((found.body_pose[1] == found.body_pose[0]).all())
+    assert bool((result.body_pose[1] == result.body_pose[0]).all())
     unseen = MeshInput(target, body.faces, torch.zeros_like(confidence))
     assert VertexInitializer()(body, [unseen], body.zero_params(3), False)[1] == {
         'frames_without_alignment': 3

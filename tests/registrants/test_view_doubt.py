@@ -43,9 +43,9 @@ def result(losses, *degrees):
 
 
 def test_the_trunk_points_where_the_root_is_turned_to():
-    found = trunk_direction(DATA, turned(0.0, 30.0, -90.0), CAMERA.R)
+    matches = trunk_direction(DATA, turned(0.0, 30.0, -90.0), CAMERA.R)
     expected = torch.tensor([[1.0, 0, 0], [math.cos(math.pi / 6), 0, 0.5], [0, 0, -1]])
-    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(matches, expected, atol=1e-6)
 
 
 def test_what_costs_as_little_is_doubted():

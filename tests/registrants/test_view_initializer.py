@@ -33,11 +33,11 @@ def rigid(body):
     """Rest bodies turned at random, each before a camera of its own that stands askew and has a lens."""
     draw = torch.Generator().manual_seed(3)
     params = body.zero_params(N)
-    turn = torch.randn(N, 3, generator=draw).double()
+    rotation = torch.randn(N, 3, generator=draw).double()
     ring = ring_of_cameras(1, distance=2.5, dist=-0.05)
     spread = ring.map(lambda x: x.expand(N, *x.shape).clone())
     place = 0.2 * torch.randn(N, 3, generator=draw).double()
-    params = params.replace(global_orient=turn, transl=place)
+    params = params.replace(global_orient=rotation, transl=place)
     names = tuple(body.data.keypoint_sets['sleap'])
     xy, _, valid = spread.project(body(params, names).keypoints)
     assert bool(valid.all())
@@ -50,9 +50,9 @@ def turns(params):
 
 def test_a_rigid_body_is_found_in_its_image(body, rigid):
     truth, seen = rigid
-    found, notes = ViewInitializer()(body, [MultiviewKeypoint2dMSEInput(seen)], body.zero_params(N), False)
-    assert torch.allclose(turns(found), turns(truth), atol=1e-5)
-    assert torch.allclose(found.transl, truth.transl, atol=1e-5)
+    result, notes = ViewInitializer()(body, [MultiviewKeypoint2dMSEInput(seen)], body.zero_params(N), False)
+    assert torch.allclose(turns(result), turns(truth), atol=1e-5)
+    assert torch.allclose(result.transl, truth.transl, atol=1e-5)
     assert notes['placed_by_keypoints'] == N
     assert notes['frames_without_alignment'] == 0
 
@@ -60,21 +60,21 @@ def test_a_rigid_body_is_found_in_its_image(body, rigid):
 def test_starts_differ_and_the_best_is_first(body, rigid):
     truth, seen = rigid
     given = [MultiviewKeypoint2dMSEInput(seen)]
-    found, _ = ViewInitializer().candidates(body, given, body.zero_params(N), 4)
-    rotation = turns(found).unflatten(0, (4, N))
+    result, _ = ViewInitializer().candidates(body, given, body.zero_params(N), 4)
+    rotation = turns(result).unflatten(0, (4, N))
     for i in range(4):
         for j in range(i):
             assert bool((angle_between(rotation[i], rotation[j]) > 0.5).all())
     assert torch.allclose(rotation[0], turns(truth), atol=1e-5)
-    assert bool(found.transl.isfinite().all())
+    assert bool(result.transl.isfinite().all())
 
 
 def test_a_missing_group_is_reported_and_all_keypoints_count(body, rigid):
     truth, seen = rigid
     start, given = body.zero_params(N), [MultiviewKeypoint2dMSEInput(seen)]
-    found, notes = ViewInitializer('wings')(body, given, start, False)
+    result, notes = ViewInitializer('wings')(body, given, start, False)
     assert notes['joint_group_missing'] == 'wings'
-    assert torch.allclose(turns(found), turns(truth), atol=1e-5)
+    assert torch.allclose(turns(result), turns(truth), atol=1e-5)
 
 
 def test_frames_that_show_too_little_are_counted_and_still_placed(body, rigid):
@@ -85,24 +85,24 @@ def test_frames_that_show_too_little_are_counted_and_still_placed(body, rigid):
     # What is missing may stand anywhere.
     xy = torch.where((confidence > 0).unsqueeze(-1), seen.xy, torch.full_like(seen.xy, torch.nan))
     few = Keypoints2d(xy, confidence, seen.names, seen.cameras)
-    found, notes = ViewInitializer()(body, [MultiviewKeypoint2dMSEInput(few)], body.zero_params(N), False)
+    result, notes = ViewInitializer()(body, [MultiviewKeypoint2dMSEInput(few)], body.zero_params(N), False)
     assert notes['frames_without_alignment'] == 2
-    assert bool(found.transl.isfinite().all())
-    nose = seen.cameras.project(body(found, seen.names).keypoints)[0][1, 0, 0]
-    middle = seen.xy[1, 0, 0]
-    assert (nose - middle).norm() < 300
+    assert bool(result.transl.isfinite().all())
+    nose = seen.cameras.project(body(result, seen.names).keypoints)[0][1, 0, 0]
+    centre = seen.xy[1, 0, 0]
+    assert (nose - centre).norm() < 300
 
 
 def test_a_mask_alone_tells_the_place(body):
     scene = single_views(body, N, seed=0)
     given = [SilhouetteInput(scene.masks, scene.cameras)]
-    found, notes = ViewInitializer().candidates(body, given, body.zero_params(N), 6)
+    result, notes = ViewInitializer().candidates(body, given, body.zero_params(N), 6)
     assert notes['placed_by_mask'] == N
-    best = found[:N]
+    best = result[:N]
     truth = body(scene.truth, ('vertices',)).vertices.mean(1)
-    there = body(best, ('vertices',)).vertices.mean(1)
-    assert bool((there[:, :2] - truth[:, :2]).norm(dim=1).lt(0.25 * truth[:, 2]).all())
-    assert bool((there[:, 2] / truth[:, 2]).log().abs().lt(0.5).all())
+    valid = body(best, ('vertices',)).vertices.mean(1)
+    assert bool((valid[:, :2] - truth[:, :2]).norm(dim=1).lt(0.25 * truth[:, 2]).all())
+    assert bool((valid[:, 2] / truth[:, 2]).log().abs().lt(0.5).all())
     masks = masks_of(body, best, scene.cameras)
     overlap = (masks & scene.masks).flatten(1).sum(1) / (masks | scene.masks).flatten(1).sum(1)
     assert overlap.mean() > 0.4
@@ -118,11 +118,11 @@ def test_several_cameras_are_the_rigid_initializers(body):
     names = tuple(body.data.keypoint_sets['sleap'])
     xy = ring.project(body(truth, names).keypoints)[0]
     seen = Keypoints2d(xy, torch.ones_like(xy[..., 0]), names, ring)
-    found, _ = ViewInitializer().candidates(
+    result, _ = ViewInitializer().candidates(
         body, [MultiviewKeypoint2dMSEInput(seen)], body.zero_params(2), 4, True, True
     )
-    assert found.batch_size == 2
-    assert torch.allclose(found.scale, truth.scale, atol=1e-6)
+    assert result.batch_size == 2
+    assert torch.allclose(result.scale, truth.scale, atol=1e-6)
 
 
 def test_grids_are_rotations_that_differ():
@@ -141,9 +141,9 @@ def test_parallel_rays_have_a_closed_form_and_mirror_images_look_alike():
     truth = axis_angle_to_rotmat(torch.randn(4, 3, generator=draw).double())
     seen = 0.7 * (points @ truth.transpose(1, 2))[..., :2] + 5
     weight = torch.ones(4, 9).double()
-    found = parallel_rays_rotation(points, seen, weight)
+    result = parallel_rays_rotation(points, seen, weight)
     # The points are nearly in a plane: the truth, or its mirror image.
-    images = torch.cat((found.unsqueeze(1), mirror_images(found, points, weight)), 1)
+    images = torch.cat((result.unsqueeze(1), mirror_images(result, points, weight)), 1)
     assert torch.allclose(torch.linalg.det(images), torch.ones(4, 7).double())
     apart = angle_between(images, truth.unsqueeze(1))
     assert bool((apart.amin(1) < 0.05).all())

@@ -35,7 +35,7 @@ def terms(kind, folder):
     point, prior = ('KeypointMSELoss', 10.0, 'sum'), ('BodyPosePriorHandler', 'prior_loss')
     limbs = ('LimbLengthLoss', 1.0, 'mean')
     spine = dict(smooth_spine=True, smooth_spine_loss_weight=20, use_full_body=True)
-    found = [
+    result = [
         term('keypoints3d_mse', 'Keypoint3dMSEHandler', 'mse_loss', *point, sigma=100),
         term('keypoints2d_mse', 'MultiviewKeypoint2dMSEHandler', 'mse_loss', *point, sigma=100),
         term('shape_prior', 'BetasPriorHandler', 'prior_loss', 'ShapePriorLoss', 5e-3, 'mean'),
@@ -46,8 +46,8 @@ def terms(kind, folder):
     ]  # fmt: skip
     if KINDS[kind][0] == 'SMPLify':
         mixture = dict(prior_folder=str(folder), num_gaussians=8)
-        found.append(term('pose_prior', *prior, 'MaxMixturePriorLoss', 4.78**2, 'sum', **mixture))
-    return found
+        result.append(term('pose_prior', *prior, 'MaxMixturePriorLoss', 4.78**2, 'sum', **mixture))
+    return result
 
 
 def stages(kind):
@@ -67,18 +67,18 @@ def stages(kind):
     names = ['global_orient', 'transl', 'body_pose', 'betas'] + (
         list(PARTS) if registrant != 'SMPLify' else []
     )
-    found = [
+    result = [
         dict(n_iter=n, ftol=1e-4)
         | {f'fit_{name}': name in fit for name in names}
         | {f'{key}_weight': weight.get(key, 0.0) for key in keys}
         for n, fit, weight in zip(steps, fits, weights)
     ]
     parts = dict(body_weight=0.0, face_weight=0.0, hand_weight=0.0, shoulder_weight=5.0, hip_weight=5.0)
-    found[1] |= dict(**parts, use_shoulder_hip_only=True)
-    found[2] |= dict(body_weight=1.0, use_shoulder_hip_only=False)
+    result[1] |= dict(**parts, use_shoulder_hip_only=True)
+    result[2] |= dict(body_weight=1.0, use_shoulder_hip_only=False)
     if everything:
-        found[2]['keypoints3d_mse_reduction'] = 'sum'
-    return found
+        result[2]['keypoints3d_mse_reduction'] = 'sum'
+    return result
 
 
 def config(kind, folder):

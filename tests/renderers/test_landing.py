@@ -43,9 +43,9 @@ def test_a_point_lands_where_it_is_projected(config, dist):
     square = corner + 0.012 * torch.nn.functional.pad(offsets, (0, 1))
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
     for width, height in ((141, 121), (101, 151)):
-        zoom, middle = 40.0, torch.tensor([70.0, 60.0]).double()
-        shift = (middle - zoom * where).unsqueeze(1)
+        zoom, centre = 40.0, torch.tensor([70.0, 60.0]).double()
+        shift = (centre - zoom * where).unsqueeze(1)
         affine = torch.cat((zoom * torch.eye(2).double(), shift), 1)[None]
         crop = cameras.transformed(affine, torch.tensor([[width, height]]).double())
         alpha = renderer(square[None], faces, crop).alpha[0]
-        assert ((centre_of(alpha) - middle) / zoom).abs().max() < 0.05
+        assert ((centre_of(alpha) - centre) / zoom).abs().max() < 0.05

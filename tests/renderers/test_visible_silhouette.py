@@ -32,14 +32,14 @@ def slow_alpha(vertices, faces, cameras, width, height, half_width):
 
 
 def covered(points, corners):
-    """Say whether any triangle covers a point."""
+    """Check whether any triangle covers a point."""
     a, b, c = (corners[:, i].reshape(-1, *[1] * (points.ndim - 1), 2) for i in range(3))
-    turn = [
+    rotation = [
         (v - u)[..., 0] * (points - u)[..., 1] - (v - u)[..., 1] * (points - u)[..., 0]
         for u, v in ((a, b), (b, c), (c, a))
     ]
-    turn = torch.stack(turn)
-    return ((turn > 0).all(0) | (turn < 0).all(0)).any(0)
+    rotation = torch.stack(rotation)
+    return ((rotation > 0).all(0) | (rotation < 0).all(0)).any(0)
 
 
 def two_balls(dtype=torch.float64):

@@ -124,13 +124,13 @@ def test_order_and_turn_of_faces_do_not_matter():
 def test_moving_world_and_camera_together_changes_nothing():
     vertices, faces = _random_scene()
     cameras = camera()
-    turn, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
-    turn = turn * torch.linalg.det(turn)
+    rotation, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
+    rotation = rotation * torch.linalg.det(rotation)
     moved = replace(
-        cameras, R=cameras.R @ turn.T, t=cameras.t - (cameras.R @ turn.T @ torch.ones(3).double())
+        cameras, R=cameras.R @ rotation.T, t=cameras.t - (cameras.R @ rotation.T @ torch.ones(3).double())
     )
     one = ZBufferRenderer()(vertices[None], faces, cameras)
-    other = ZBufferRenderer()((vertices @ turn.T + 1)[None], faces, moved)
+    other = ZBufferRenderer()((vertices @ rotation.T + 1)[None], faces, moved)
     assert torch.equal(one.face_id, other.face_id)
     assert torch.allclose(one.shading, other.shading, atol=1e-9)
 

@@ -73,22 +73,22 @@ class Twin:
         return np.array([np.frombuffer(data, kind, width, start + i * step) for i in range(count)])
 
     def times(self, clip: int) -> np.ndarray:
-        """Give the key times of all that the clip moves."""
+        """Return the key times of all that the clip moves."""
         samplers = self.gltf['animations'][clip]['samplers']
         return np.unique(np.concatenate([self.array(s['input']) for s in samplers])).astype(float)
 
     def skinned(self, clip: int, time: float) -> np.ndarray:
-        """Give the vertices at a time, as the specification says: `sum_j w_j W_j B_j x`."""
+        """Return the vertices at a time, as the specification says: `sum_j w_j W_j B_j x`."""
         animation = self.gltf['animations'][clip]
         values = {}
         for channel in animation['channels']:
             sampler, target = animation['samplers'][channel['sampler']], channel['target']
             values[target['node'], target['path']] = self.sampled(sampler, time, target['path'])
-        found = [self.moved(node, skin, part, values) for node, skin, part in self.parts]
+        result = [self.moved(node, skin, part, values) for node, skin, part in self.parts]
         for node, part in self.stiff:
             world, x = self.world(node, values), self.array(part['attributes']['POSITION'])
-            found.append(x @ world[:3, :3].T + world[:3, 3])
-        return np.concatenate(found)
+            result.append(x @ world[:3, :3].T + world[:3, 3])
+        return np.concatenate(result)
 
     def above(self, node: int) -> set[int]:
         return {node} | (self.above(self.parent[node]) if node in self.parent else set())
@@ -148,14 +148,14 @@ class Twin:
         if 'matrix' in entry:
             local = np.array(entry['matrix'], float).reshape(4, 4).T
         else:
-            found = {
+            result = {
                 k: np.array(values.get((node, k), entry.get(k, rest)), float) for k, rest in REST.items()
             }
-            x, y, z, w = found['rotation'] / np.linalg.norm(found['rotation'])
-            turn = np.array(
+            x, y, z, w = result['rotation'] / np.linalg.norm(result['rotation'])
+            rotation = np.array(
                 [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
                  [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
                  [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
             )  # fmt: skip
-            local[:3, :3], local[:3, 3] = turn * found['scale'], found['translation']
+            local[:3, :3], local[:3, 3] = rotation * result['scale'], result['translation']
         return local if node not in self.parent else self.world(self.parent[node], values) @ local

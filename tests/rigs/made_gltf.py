@@ -46,11 +46,11 @@ class MadeGltf:
         """Add several attributes row by row in one view."""
         rows = [np.ascontiguousarray(a).astype(k, order='C') for a, k in arrays]
         lines = np.concatenate([r.view('u1').reshape(len(r), -1) for r in rows], 1)
-        view, start, found = self.view(lines.tobytes(), lines.shape[1]), 0, []
+        view, start, result = self.view(lines.tobytes(), lines.shape[1]), 0, []
         for (values, kind), row in zip(arrays, rows):
-            found.append(self.add(values, kind, bufferView=view, byteOffset=start))
+            result.append(self.add(values, kind, bufferView=view, byteOffset=start))
             start += row[0].nbytes
-        return found
+        return result
 
     def sparse(self, values: np.ndarray) -> int:
         """Add an array of which only rows that are not zero are stored."""
@@ -92,8 +92,8 @@ class MadeGltf:
 
 def worm(rng: np.random.Generator, joints: int = 4, rings: int = 9) -> tuple[np.ndarray, ...]:
     """Make a tube along y about a chain of joints one apart: vertices, faces, slots (V, 4), weights (V, 4)."""
-    height, turn = np.meshgrid(np.linspace(0, joints, rings), np.arange(5) * 2 * np.pi / 5, indexing='ij')
-    vertices = np.stack((0.4 * np.cos(turn), height, 0.3 * np.sin(turn)), -1).reshape(-1, 3)
+    height, rotation = np.meshgrid(np.linspace(0, joints, rings), np.arange(5) * 2 * np.pi / 5, indexing='ij')
+    vertices = np.stack((0.4 * np.cos(rotation), height, 0.3 * np.sin(rotation)), -1).reshape(-1, 3)
     i = np.arange(rings * 5).reshape(rings, 5)
     a, b, c, d = (x.ravel() for x in (i[:-1], np.roll(i, -1, 1)[:-1], i[1:], np.roll(i, -1, 1)[1:]))
     faces = np.concatenate((np.stack((a, b, c), 1), np.stack((b, d, c), 1)))
@@ -110,5 +110,5 @@ def turns(rng: np.random.Generator, count: int, size: float = 0.3) -> np.ndarray
 
 
 def column_major(matrices: np.ndarray) -> np.ndarray:
-    """Give matrices as glTF stores them."""
+    """Return matrices as glTF stores them."""
     return np.asarray(matrices).transpose(0, 2, 1).reshape(-1, 16)

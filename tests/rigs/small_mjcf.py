@@ -59,12 +59,12 @@ def skin_bytes(frames, n=30, seed=0):
     out = [struct.pack('<4i', n, 0, len(faces), len(BODIES))]
     out += [vertices.astype('<f4').tobytes(), faces.astype('<i4').tobytes()]
     for i, body in enumerate(BODIES):
-        turn, place = frames[body]
-        there = np.flatnonzero(weights[:, i])
+        rotation, place = frames[body]
+        valid = np.flatnonzero(weights[:, i])
         out.append(body.encode().ljust(40, b'\0'))
-        out.append(np.array([*place, *quaternion(turn)], '<f4').tobytes())
-        out += [struct.pack('<i', len(there)), there.astype('<i4').tobytes()]
-        out.append(weights[there, i].astype('<f4').tobytes())
+        out.append(np.array([*place, *quaternion(rotation)], '<f4').tobytes())
+        out += [struct.pack('<i', len(valid)), valid.astype('<i4').tobytes()]
+        out.append(weights[valid, i].astype('<f4').tobytes())
     return b''.join(out)
 
 

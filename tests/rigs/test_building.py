@@ -81,10 +81,10 @@ def test_a_mirror_across_any_axis_pairs_joints_by_place(normal):
     vertices = np.concatenate((half, half - 2 * (half @ normal)[:, None] * normal))
     paw = 1.5 * normal + [0.3, 0.1, 0.2]
     joints = np.array([np.zeros(3), paw, paw - 2 * (paw @ normal) * normal])
-    found = find_symmetry(vertices, ('body', 'one', 'other'), joints)
-    assert found.mirror.share == 1.0
-    assert abs(found.mirror.normal @ normal) == pytest.approx(1, abs=1e-6)
-    assert found.pairs == (('one', 'other'),)
+    result = find_symmetry(vertices, ('body', 'one', 'other'), joints)
+    assert result.mirror.share == 1.0
+    assert abs(result.mirror.normal @ normal) == pytest.approx(1, abs=1e-6)
+    assert result.pairs == (('one', 'other'),)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_a_mirror_across_any_axis_pairs_joints_by_place(normal):
 def test_names_say_what_is_left(ends):
     left, right = (end.format('Arm') for end in ends.split())
     vertices = np.random.default_rng(0).random((50, 3))
-    found = find_symmetry(vertices, (right, 'Spine', left), np.array([[1.0, 0, 0], [0, 0, 0], [-1, 0, 0]]))
-    assert found.pairs == ((left, right),)
+    result = find_symmetry(vertices, (right, 'Spine', left), np.array([[1.0, 0, 0], [0, 0, 0], [-1, 0, 0]]))
+    assert result.pairs == ((left, right),)
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_the_nearest_rotation_is_that_of_the_decomposition():
     rng = np.random.default_rng(0)
     linear = rng.standard_normal((50, 3, 3)) + 2 * np.eye(3)
     linear[0] = np.diag([1.0, 1.0, -1.0])
-    found = nearest_rotations(linear)
-    np.testing.assert_allclose(found @ found.transpose(0, 2, 1), np.tile(np.eye(3), (50, 1, 1)), atol=1e-12)
+    result = nearest_rotations(linear)
+    np.testing.assert_allclose(result @ result.transpose(0, 2, 1), np.tile(np.eye(3), (50, 1, 1)), atol=1e-12)
     u, _, vt = np.linalg.svd(linear)
     u[..., -1] *= np.linalg.det(u @ vt)[:, None]
     np.testing.assert_allclose(
-        np.einsum('nab,nab->n', found, linear), np.einsum('nab,nab->n', u @ vt, linear)
+        np.einsum('nab,nab->n', result, linear), np.einsum('nab,nab->n', u @ vt, linear)
     )

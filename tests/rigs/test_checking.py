@@ -174,26 +174,26 @@ def test_the_clean_animal_is_clean():
 @pytest.mark.parametrize('fault', BROKEN)
 def test_a_fault_is_found_and_told(fault):
     changes, check, severity, word = BROKEN[fault]
-    found = [f for f in check_model(StoredModel(replace(CLEAN, **changes))) if f.check == check]
-    assert found, check_model(StoredModel(replace(CLEAN, **changes)))
-    said = {f.severity: f.sentence() for f in found}
+    result = [f for f in check_model(StoredModel(replace(CLEAN, **changes))) if f.check == check]
+    assert result, check_model(StoredModel(replace(CLEAN, **changes)))
+    said = {f.severity: f.sentence() for f in result}
     assert severity in said
-    assert any(word in f.sentence() for f in found if f.severity == severity), said
+    assert any(word in f.sentence() for f in result if f.severity == severity), said
 
 
 def test_stored_joints_are_held_against_the_regressor():
-    found = check_model(StoredModel(CLEAN, with_entry(CLEAN.joints, 3, [0.4, 0, 0])))
-    assert [f.check for f in found] == ['stored joints']
-    assert found[0].figures == pytest.approx({'mean': 0.1, 'max': 0.4})
-    assert 'head 0.4' in found[0].where
+    result = check_model(StoredModel(CLEAN, with_entry(CLEAN.joints, 3, [0.4, 0, 0])))
+    assert [f.check for f in result] == ['stored joints']
+    assert result[0].figures == pytest.approx({'mean': 0.1, 'max': 0.4})
+    assert 'head 0.4' in result[0].where
 
 
 def test_an_ant_of_two_metres_is_suspected():
     insect = replace(load_body_model_data('insect'), unit='m')
-    found = [f for f in check_model(StoredModel(insect)) if f.severity != NOTE]
-    assert [f.check for f in found] == ['unit']
-    assert '3 pairs of legs' in found[0].what
-    assert '1.2 mm' in found[0].advice
+    result = [f for f in check_model(StoredModel(insect)) if f.severity != NOTE]
+    assert [f.check for f in result] == ['unit']
+    assert '3 pairs of legs' in result[0].what
+    assert '1.2 mm' in result[0].advice
     assert not [f for f in check_model(StoredModel(replace(insect, unit='mm'))) if f.severity != NOTE]
 
 

@@ -60,9 +60,9 @@ def test_the_way_of_a_clip_stays_where_cameras_see_it():
     volume = SharedVolume(rng.uniform(-1, 1, (500, 3)), np.array([0.0, 0, 1]))
     straight = np.linspace([0.0, 0, 0], [1.0, 0, 0.0], 40)
     still = np.zeros((40, 3))
-    found = clip_way(straight + 7, still, volume, 10.0, 1.0, True)
-    np.testing.assert_allclose(np.diff(found, axis=0), np.diff(straight, axis=0), atol=1e-12)
-    np.testing.assert_allclose(found.mean(0), volume.centre)
+    result = clip_way(straight + 7, still, volume, 10.0, 1.0, True)
+    np.testing.assert_allclose(np.diff(result, axis=0), np.diff(straight, axis=0), atol=1e-12)
+    np.testing.assert_allclose(result.mean(0), volume.centre)
     # Too far for the cameras, and beside others: what is slow is left to the way.
     for path, alone in ((10 * straight, True), (straight, False)):
         kept = clip_way(path, still, volume, 10.0, 1.0, alone)
@@ -86,8 +86,8 @@ def test_a_texture_gives_the_colour_of_the_place():
     image[0, 1] = [1, 0.5, 0]
     texture = SkinTexture(image, np.array([[0.6, 0.1], [0.9, 0.1], [0.9, 0.4], [np.nan, 0]]))
     corners = np.array([[0, 1, 2], [1, 2, 3]])
-    found = texture.colours(corners, np.full((2, 3), 1 / 3))
-    np.testing.assert_allclose(found, [[1, 0.5, 0], [0.25, 0.125, 0]])
+    result = texture.colours(corners, np.full((2, 3), 1 / 3))
+    np.testing.assert_allclose(result, [[1, 0.5, 0], [0.25, 0.125, 0]])
 
 
 def test_sessions_are_made_of_clips_and_a_prior_is_fitted_to_them(tmp_path):

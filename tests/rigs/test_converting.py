@@ -78,13 +78,13 @@ def test_smplx_runs_a_pickle_of_ours(tmp_path):
     params = random_params(data)
     with torch.no_grad():
         wanted = SMIL(data).double()(replace(params, scale=torch.ones(2).double()), ('vertices',)).vertices
-        found = theirs(
+        result = theirs(
             betas=params.betas,
             global_orient=params.global_orient,
             body_pose=params.body_pose.flatten(1),
             transl=params.transl,
         )
-    assert torch.allclose(found.vertices, wanted, atol=1e-9)
+    assert torch.allclose(result.vertices, wanted, atol=1e-9)
 
 
 def everything():
@@ -117,7 +117,7 @@ def test_what_does_not_come_back_was_told(ending, tmp_path):
                 'pose_prior_mean': 'pose prior', 'pose_prior_precision': 'pose prior', 'up_axis': 'axes',
                 'forward_axis': 'axes', 'joint_scale_mode': 'inherit',
             }.get(field.name, field.name)  # fmt: skip
-            assert any(words in told for told in done.lost), (field.name, done.lost)
+            assert any(words in notes for notes in done.lost), (field.name, done.lost)
     assert (not done.lost) == (ending == '.smil.json')
 
 

@@ -41,39 +41,39 @@ def test_few_weights_a_vertex_the_heaviest():
 
 def bent(axis: int):
     """The quadruped of which the left side is fatter, with what mirrors it across any axis."""
-    turn = np.roll(np.eye(3), axis - 1, axis=0)
+    rotation = np.roll(np.eye(3), axis - 1, axis=0)
     fat = DATA.v_template.copy()
     fat[fat[:, 1] > 0, 1] *= 1.004
     data = replace(
         DATA,
-        v_template=fat @ turn.T,
-        joints=DATA.joints @ turn.T,
-        shapedirs=np.einsum('ab,vbs->vas', turn, DATA.shapedirs),
+        v_template=fat @ rotation.T,
+        joints=DATA.joints @ rotation.T,
+        shapedirs=np.einsum('ab,vbs->vas', rotation, DATA.shapedirs),
     )
-    return data, turn
+    return data, rotation
 
 
 @pytest.mark.parametrize('axis', [0, 1, 2])
 @pytest.mark.parametrize('side', ['mean', 'left', 'right'])
 def test_both_sides_are_mirror_images_across_any_axis(axis, side):
-    data, turn = bent(axis)
-    found, words = symmetrise(data, side)
+    data, rotation = bent(axis)
+    result, words = symmetrise(data, side)
     mirror = np.ones(3)
     mirror[axis] = -1
-    image = found.v_template * mirror
-    partner = np.linalg.norm(image[:, None] - found.v_template[None], axis=-1).argmin(1)
-    np.testing.assert_allclose(found.v_template[partner], image, atol=1e-9 * SIZE)
+    image = result.v_template * mirror
+    partner = np.linalg.norm(image[:, None] - result.v_template[None], axis=-1).argmin(1)
+    np.testing.assert_allclose(result.v_template[partner], image, atol=1e-9 * SIZE)
     joints = np.arange(data.n_joints)
     for a, b in PAIRS:
         joints[[a, b]] = b, a
     np.testing.assert_allclose(
-        found.weights.to_dense()[partner][:, joints], found.weights.to_dense(), atol=1e-12
+        result.weights.to_dense()[partner][:, joints], result.weights.to_dense(), atol=1e-12
     )
-    np.testing.assert_allclose(found.weights.to_dense().sum(1), 1, atol=2e-5)
-    np.testing.assert_allclose(found.shapedirs[partner], found.shapedirs * mirror[:, None], atol=1e-9)
-    np.testing.assert_allclose(found.joints[joints], found.joints * mirror, atol=1e-5 * SIZE)
+    np.testing.assert_allclose(result.weights.to_dense().sum(1), 1, atol=2e-5)
+    np.testing.assert_allclose(result.shapedirs[partner], result.shapedirs * mirror[:, None], atol=1e-9)
+    np.testing.assert_allclose(result.joints[joints], result.joints * mirror, atol=1e-5 * SIZE)
     left = (DATA.v_template[:, 1] > 0.05) & (partner != np.arange(data.n_vertices))
-    grown = (found.v_template @ turn)[left, 1] / DATA.v_template[left, 1]
+    grown = (result.v_template @ rotation)[left, 1] / DATA.v_template[left, 1]
     np.testing.assert_allclose(grown, {'mean': 1.002, 'left': 1.004, 'right': 1.0}[side], atol=1e-4)
     assert 'pairs of vertices' in words[0]
 
@@ -105,9 +105,9 @@ def test_a_regressor_is_fitted_to_joints_where_they_stand():
     stated = DATA.joints.copy()
     stated[5] += [0.0, 0.0, 0.02]
     stated[0] += [0.01, 0.0, 0.0]
-    found, (words,) = fit_joint_regressor(StoredModel(DATA, stated))
+    result, (words,) = fit_joint_regressor(StoredModel(DATA, stated))
     assert '2 joints' in words
-    rows, before = found.joint_regressor.to_dense(), DATA.joint_regressor.to_dense()
+    rows, before = result.joint_regressor.to_dense(), DATA.joint_regressor.to_dense()
     np.testing.assert_allclose(rows.sum(1), before.sum(1), atol=1e-6)
     np.testing.assert_allclose((rows @ DATA.v_template)[[0, 5]], stated[[0, 5]], atol=1e-9 * SIZE)
     assert rows[[0, 5]].min() >= 0
@@ -115,9 +115,9 @@ def test_a_regressor_is_fitted_to_joints_where_they_stand():
     np.testing.assert_array_equal(rows[others], before[others])
     # Of a model without one, and of a joint that lies outside of all skin.
     stated[23] += 5 * SIZE
-    found, words = fit_joint_regressor(StoredModel(replace(DATA, joint_regressor=None, joints=stated)))
+    result, words = fit_joint_regressor(StoredModel(replace(DATA, joint_regressor=None, joints=stated)))
     # To the five digits in which files state places.
-    np.testing.assert_allclose(found.joint_regressor @ DATA.v_template, stated, atol=1e-5 * SIZE)
+    np.testing.assert_allclose(result.joint_regressor @ DATA.v_template, stated, atol=1e-5 * SIZE)
     assert 'lie outside of the skin' in words[1]
     assert fit_joint_regressor(StoredModel(DATA, DATA.joints))[1] == ()
 
@@ -130,9 +130,9 @@ def test_the_command_tells_and_writes(tmp_path, capsys):
         )
         == 0
     )
-    told = capsys.readouterr().out
-    assert 'beyond 1 joints a vertex' in told
-    assert 'mirrored across' in told
+    notes = capsys.readouterr().out
+    assert 'beyond 1 joints a vertex' in notes
+    assert 'mirrored across' in notes
     assert isinstance(load_body_model_data(out).weights, SparseMatrix)
     assert model(['edit', 'quadruped', str(out)]) == 1
     assert 'must not be there yet' in capsys.readouterr().err
@@ -141,11 +141,11 @@ def test_the_command_tells_and_writes(tmp_path, capsys):
 def test_axes_are_stated_and_nothing_is_turned(tmp_path, capsys):
     out = tmp_path / 'turned.smil.json'
     assert model(['edit', 'quadruped', str(out), '--up=+y', '--forward=-z']) == 0
-    told = capsys.readouterr().out
-    assert f'up is +y; was {DATA.up_axis}' in told
-    found = load_body_model_data(out)
-    assert (found.up_axis, found.forward_axis) == ('+y', '-z')
-    np.testing.assert_allclose(found.v_template, DATA.v_template, atol=1e-5 * SIZE)
+    notes = capsys.readouterr().out
+    assert f'up is +y; was {DATA.up_axis}' in notes
+    result = load_body_model_data(out)
+    assert (result.up_axis, result.forward_axis) == ('+y', '-z')
+    np.testing.assert_allclose(result.v_template, DATA.v_template, atol=1e-5 * SIZE)
     assert with_axes(DATA, DATA.up_axis, None) == (DATA, ())
     with pytest.raises(ValueError, match='must lie along different axes'):
         with_axes(DATA, '+y', '-y')

@@ -24,13 +24,13 @@ def chain(made, rng, extra=None, below=None):
         target = np.array([0, j, 0, 1.0])
         node['translation'] = (np.linalg.inv(here) @ target)[:3].tolist()
         x, y, z, w = q
-        turn = np.array(
+        rotation = np.array(
             [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
              [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
              [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
         )  # fmt: skip
         local = np.eye(4)
-        local[:3, :3], local[:3, 3] = turn, node['translation']
+        local[:3, :3], local[:3, 3] = rotation, node['translation']
         here = here @ local
         places.append(here)
         if j < 3:

@@ -47,8 +47,8 @@ LOOSE = {**with_more(np.array([[5.0, 5, 5]]), np.zeros((0, 3), int))}
 def test_a_fault_is_put_right_and_told(changes, step, words):
     broken = replace(CLEAN, **changes)
     assert doubts(broken)
-    mended, told = step(broken)
-    assert words in told[0]
+    mended, notes = step(broken)
+    assert words in notes[0]
     assert not doubts(mended)
 
 
@@ -69,8 +69,8 @@ def test_vertices_that_are_taken_out_leave_the_body_as_it_is():
         keypoint_sets=held,
         landmarks=marks,
     )
-    mended, told = mending.drop_loose_vertices(body)
-    assert told == ('1 vertices of no face were taken out; the others have new numbers',)
+    mended, notes = mending.drop_loose_vertices(body)
+    assert notes == ('1 vertices of no face were taken out; the others have new numbers',)
     # The one that a keypoint stands on is kept.
     assert mended.keypoint_sets['sets']['tip'] == {8: 0.5, 1: 0.5}
     assert mended.landmarks['mark'].anchor == {6: 1.0}
@@ -96,8 +96,8 @@ def test_vertices_without_weights_are_not_guessed():
 
 def test_joints_come_from_the_regressor_or_the_file():
     stale = with_entry(CLEAN.joints, 3, [0.4, 0, 0])
-    regressed, told = mending.joints_of_regressor(StoredModel(replace(CLEAN, joints=stale), stale))
-    assert 'up to 0.4' in told[0]
+    regressed, notes = mending.joints_of_regressor(StoredModel(replace(CLEAN, joints=stale), stale))
+    assert 'up to 0.4' in notes[0]
     assert not doubts(regressed, regressed.joints)
     stored, _ = mending.joints_as_stored(StoredModel(CLEAN, stale))
     assert stored.static_joints

@@ -39,5 +39,5 @@ def test_mirrored_poses_are_within_mirrored_limits_along_any_axes():
 def test_axes_that_are_no_images_are_told():
     data = with_axes(TURNED, np.eye(3))
     assert mirrored_limits(data, LIMITS, (1, 2), 1) is None
-    (found,) = asymmetric_limits(StoredModel(data))
-    assert 'cannot be compared' in found.what
+    (result,) = asymmetric_limits(StoredModel(data))
+    assert 'cannot be compared' in result.what

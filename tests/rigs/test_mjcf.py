@@ -42,8 +42,8 @@ def posed(data, path, angles):
         for joint in body.joints:
             if joint.kind == 'hinge':
                 name = joint.name if joint.name in data.joint_names else body.name
-                turn = axis_turn(rest[body.name].turn @ joint.axis, angles[joint.name])
-                turns[data.joint_names.index(name)] = turns[data.joint_names.index(name)] @ turn
+                rotation = axis_turn(rest[body.name].turn @ joint.axis, angles[joint.name])
+                turns[data.joint_names.index(name)] = turns[data.joint_names.index(name)] @ rotation
     body = SMIL(data).double()
     pose = rotmat_to_axis_angle(torch.from_numpy(turns))[None, 1:]
     return body(body.zero_params(1).replace(body_pose=pose), ('vertices',)).vertices[0].numpy()
@@ -74,10 +74,10 @@ def test_a_model_moves_as_its_skin_says(beast):
 def _check_hip(path, data, joints, spans):
     """Each hinge of the hip, along x, y and z of the thigh, is an axis of the joint given for it, with its range."""
     limits, axes = np.degrees(data.joint_limits), data.joint_axes
-    turn = frames_of(path)['thigh_L'].turn
+    rotation = frames_of(path)['thigh_L'].turn
     for joint, axis, span in zip(joints, np.eye(3), spans):
-        column = int(np.abs(axes[joint].T @ turn @ axis).argmax())
-        np.testing.assert_allclose(axes[joint][:, column], turn @ axis, atol=1e-9)
+        column = int(np.abs(axes[joint].T @ rotation @ axis).argmax())
+        np.testing.assert_allclose(axes[joint][:, column], rotation @ axis, atol=1e-9)
         np.testing.assert_allclose(limits[joint, column], span)
 
 

@@ -119,13 +119,13 @@ def test_parts_move_with_their_bodies(tmp_path):
     pose = torch.zeros(1, 2, 3, dtype=torch.float64)
     pose[0, 0] = -0.4 * torch.as_tensor(rest['head'].turn[:, 1])
     pose[0, 1] = 0.6 * torch.as_tensor(rest['femur_L'].turn[:, 0])
-    found = body(body.zero_params(1).replace(body_pose=pose), ('vertices',)).vertices[0].numpy()
+    result = body(body.zero_params(1).replace(body_pose=pose), ('vertices',)).vertices[0].numpy()
     for j, name in enumerate(data.joint_names):
         mine = data.weights.rows[data.weights.cols == j]
         assert (data.weights.values[data.weights.cols == j] == 1).all()
-        turn = now[name].turn @ rest[name].turn.T
-        truth = (data.v_template[mine] - rest[name].place) @ turn.T + now[name].place
-        np.testing.assert_allclose(found[mine], truth, atol=1e-9 * report.size)
+        rotation = now[name].turn @ rest[name].turn.T
+        truth = (data.v_template[mine] - rest[name].place) @ rotation.T + now[name].place
+        np.testing.assert_allclose(result[mine], truth, atol=1e-9 * report.size)
 
 
 def test_geoms_are_where_mujoco_has_them(tmp_path):
@@ -142,7 +142,7 @@ def test_geoms_are_where_mujoco_has_them(tmp_path):
         shown = model.geom_group[g] < 3 and model.geom_rgba[g, 3] > 0
         if name not in rig.joint_names or not shown:
             continue
-        place, turn = data.geom_xpos[g], data.geom_xmat[g].reshape(3, 3)
+        place, rotation = data.geom_xpos[g], data.geom_xmat[g].reshape(3, 3)
         if kind == kinds.mjGEOM_MESH:
             k = model.geom_dataid[g]
             start, count = model.mesh_vertadr[k], model.mesh_vertnum[k]
@@ -157,7 +157,7 @@ def test_geoms_are_where_mujoco_has_them(tmp_path):
                 int(kinds.mjGEOM_BOX): np.array([size, -size]),
             }[kind]
         mine = rig.vertices[rig.weights.rows[rig.weights.cols == rig.joint_names.index(name)]]
-        far = cKDTree(mine).query(marks @ turn.T + place)[0]
+        far = cKDTree(mine).query(marks @ rotation.T + place)[0]
         assert far.max() < 1e-6, (name, kind, far)
         tested += 1
     assert tested == 8

@@ -41,21 +41,21 @@ def tube(uneven: bool = False) -> BodyModelData:
 
 @pytest.mark.parametrize('uneven', [False, True])
 def test_a_joint_goes_to_the_middle_of_the_ring_however_dense_the_mesh_is(uneven):
-    found, told = joints_of_rings(tube(uneven))
-    assert 'near' in told[1]
+    result, notes = joints_of_rings(tube(uneven))
+    assert 'near' in notes[1]
     # A polygon whose corners crowd is no circle.
-    np.testing.assert_allclose(found.joints, [[-2, 0, 0], [0, 0, 0]], atol=0.08 if uneven else 1e-9)
-    np.testing.assert_allclose(found.joint_regressor @ tube(uneven).v_template, found.joints, atol=1e-8)
-    np.testing.assert_allclose(found.joint_regressor.to_dense().sum(1), 1)
-    assert found.joint_regressor.to_dense()[1].min() >= 0
+    np.testing.assert_allclose(result.joints, [[-2, 0, 0], [0, 0, 0]], atol=0.08 if uneven else 1e-9)
+    np.testing.assert_allclose(result.joint_regressor @ tube(uneven).v_template, result.joints, atol=1e-8)
+    np.testing.assert_allclose(result.joint_regressor.to_dense().sum(1), 1)
+    assert result.joint_regressor.to_dense()[1].min() >= 0
 
 
 def test_a_joint_that_follows_the_skin_stays_and_moves_with_shape():
-    data, told = fit_joint_regressor(StoredModel(tube()))
+    data, notes = fit_joint_regressor(StoredModel(tube()))
     np.testing.assert_allclose(data.joint_regressor @ data.v_template, tube().joints, atol=1e-8)
     stretched = data.joint_regressor @ (data.v_template + data.shapedirs[..., 0])
     np.testing.assert_allclose(stretched[1], [0.3, 0.3, 0], atol=1e-6)
-    assert 'of 2 joints was fitted' in told[0]
+    assert 'of 2 joints was fitted' in notes[0]
 
 
 def test_seams_are_welded_and_what_moves_otherwise_stays_apart():
@@ -76,10 +76,10 @@ def test_seams_are_welded_and_what_moves_otherwise_stays_apart():
         weights=SparseMatrix.from_dense(weights),
         keypoint_sets={'all': {'edge': {0: 0.25, count: 0.75}}},
     )
-    welded, told = weld_vertices(split)
+    welded, notes = weld_vertices(split)
     assert welded.n_vertices == count + 1
-    assert told[0].startswith('2 vertices')
-    assert told[1].startswith('2 vertices on the place of another move otherwise')
+    assert notes[0].startswith('2 vertices')
+    assert notes[1].startswith('2 vertices on the place of another move otherwise')
     np.testing.assert_array_equal(welded.faces[: len(whole.faces)], whole.faces)
     assert welded.keypoint_sets['all']['edge'] == {0: 1.0}
     assert weld_vertices(whole) == (whole, ())

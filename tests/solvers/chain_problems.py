@@ -24,8 +24,8 @@ def cameras(n: int, lens: bool = False) -> dict[str, Tensor]:
     """A ring of cameras that look at the origin from 6 units away."""
     rotations, translations = [], []
     for i in range(n):
-        turn = torch.tensor([0.0, 2 * torch.pi * i / n + 0.2, 0.1 * i], dtype=torch.float64)
-        rotations.append(twin.rotation(turn))
+        rotation = torch.tensor([0.0, 2 * torch.pi * i / n + 0.2, 0.1 * i], dtype=torch.float64)
+        rotations.append(twin.rotation(rotation))
         translations.append(torch.tensor([0.0, 0.0, 6.0], dtype=torch.float64))
     intrinsics = torch.tensor([[800.0, 1.0, 320], [0, 820, 240], [0, 0, 1]], dtype=torch.float64)
     dist = torch.tensor([-0.35, 0.02, 1e-3, -2e-3, 0.0], dtype=torch.float64)

@@ -52,11 +52,11 @@ def joints(problem: ChainProblem, state: ChainState) -> Tensor:
 
 def points(problem: ChainProblem, state: ChainState) -> Tensor:
     """World points (B, K, 3)."""
-    turn, place = (x[:, problem.point_joint] for x in _tree(problem, state))
+    rotation_matrix, place = (x[:, problem.point_joint] for x in _tree(problem, state))
     offset = problem.point_offset
     if problem.point_dirs is not None:
         offset = offset + torch.einsum('kpcs,bs->bkpc', problem.point_dirs, state.coefficients)
-    x = ((place + (turn @ offset[..., None])[..., 0]) * problem.point_share[..., None]).sum(2)
+    x = ((place + (rotation_matrix @ offset[..., None])[..., 0]) * problem.point_share[..., None]).sum(2)
     return state.log_scale.exp()[:, None, None] * x + state.transl[:, None]
 
 
@@ -116,10 +116,10 @@ def energy(problem: ChainProblem, state: ChainState) -> Tensor:
 def moved(problem: ChainProblem, state: ChainState, step: Tensor) -> ChainState:
     """Apply (1, n) steps: local turns of free joints, then translation, scale, coefficients."""
     n_joints = problem.n_joints
-    turn, rest = step[:, : 3 * n_joints].unflatten(1, (n_joints, 3)), step[:, 3 * n_joints :]
-    turn = turn * problem.free_joints[:, None]
+    rotation_matrix, rest = step[:, : 3 * n_joints].unflatten(1, (n_joints, 3)), step[:, 3 * n_joints :]
+    rotation_matrix = rotation_matrix * problem.free_joints[:, None]
     return ChainState(
-        rotation(turn) @ state.rotations,
+        rotation(rotation_matrix) @ state.rotations,
         state.transl + rest[:, :3] * problem.fit_transl,
         state.log_scale + rest[:, 3] * problem.fit_scale,
         state.coefficients + rest[:, 4:] * problem.fit_coefficients,
@@ -128,11 +128,11 @@ def moved(problem: ChainProblem, state: ChainState, step: Tensor) -> ChainState:
 
 def world_moved(problem: ChainProblem, state: ChainState, step: Tensor) -> ChainState:
     """Apply (B, n) steps as the kernels have them: turns in world axes, translation, scale, coefficients."""
-    turn = step[:, : 3 * problem.n_joints].unflatten(1, (problem.n_joints, 3))
+    rotation_matrix = step[:, : 3 * problem.n_joints].unflatten(1, (problem.n_joints, 3))
     world = _tree(problem, state)[0]
     parents = problem.parents.tolist()[1:]
     above = torch.cat((torch.eye(3, dtype=step.dtype).expand(len(step), 1, 3, 3), world[:, parents]), 1)
-    local = (above.mT @ turn[..., None])[..., 0]
+    local = (above.mT @ rotation_matrix[..., None])[..., 0]
     return moved(problem, state, torch.cat((local.flatten(1), step[:, 3 * problem.n_joints :]), 1))
 
 
@@ -154,15 +154,15 @@ def world_hessian(problem: ChainProblem, state: ChainState) -> Tensor:
         return torch.cat([(v * k).flatten(1) for (v, _, _), k in zip(terms, kept)], 1)
 
     jacobian = _by_frame(problem, state, stacked)
-    found = 2 * jacobian.mT @ jacobian
+    result = 2 * jacobian.mT @ jacobian
     if weight is None:
-        return found
+        return result
 
     def prior(step: Tensor) -> Tensor:
-        there = world_moved(problem, state, step.expand(problem.n_frames, -1))
-        return (weight * angle(there.rotations).square().sum(-1)).sum(1)
+        valid = world_moved(problem, state, step.expand(problem.n_frames, -1))
+        return (weight * angle(valid.rotations).square().sum(-1)).sum(1)
 
-    return found + torch.func.jacfwd(torch.func.jacrev(prior))(torch.zeros_like(found[0, 0]))
+    return result + torch.func.jacfwd(torch.func.jacrev(prior))(torch.zeros_like(result[0, 0]))
 
 
 def twists(problem: ChainProblem, state: ChainState, step: Tensor) -> dict[str, Tensor]:

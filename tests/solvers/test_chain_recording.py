@@ -25,14 +25,14 @@ def test_it_fits_as_a_launch_a_call_does_frame_after_frame():
     state = problem.start
     for frame in frames:
         recording.problem.xy.copy_(frame.xy)
-        found = solve_chains(replace(frame, start=state), n_iter=30, graduation=(2.0,))
+        result = solve_chains(replace(frame, start=state), n_iter=30, graduation=(2.0,))
         fit()
         for name in ('rotations', 'transl', 'coefficients', 'log_scale'):
-            assert torch.equal(getattr(found, name), getattr(recording.state, name)), name
-        assert torch.equal(found.energy, recording.energy)
-        assert bool(found.converged) == bool(recording.converged)
-        assert int(found.iterations) == int(recording.iterations) > 1
-        state = replace(state, rotations=found.rotations, transl=found.transl)
+            assert torch.equal(getattr(result, name), getattr(recording.state, name)), name
+        assert torch.equal(result.energy, recording.energy)
+        assert bool(result.converged) == bool(recording.converged)
+        assert int(result.iterations) == int(recording.iterations) > 1
+        state = replace(state, rotations=result.rotations, transl=result.transl)
 
 
 def test_fits_of_one_recording_share_its_state():

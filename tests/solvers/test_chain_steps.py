@@ -68,12 +68,12 @@ def vector(problem: ChainProblem, loads: 'ChainLoads', state: ChainState) -> Ten
             + (loads.transl * motion['transl']).sum()
         )
 
-    found = torch.func.grad(work)(zero)
+    result = torch.func.grad(work)(zero)
     border = loads.border.expand(n, -1)
     s = problem.n_coefficients
-    found[:, -s:] += border[:, :s]
-    found[:, -s - 1] += border[:, s]
-    return found
+    result[:, -s:] += border[:, :s]
+    result[:, -s - 1] += border[:, s]
+    return result
 
 
 def offsets_of_joints() -> ChainProblem:
@@ -282,10 +282,10 @@ def test_predicted_reduction_of_a_solution_is_the_steps(shared):
     )
     gradient = factor.gradient()
     loads = gradient.plus(gradient, -2.0)
-    found, step = factor.predicted_reduction(loads, factor.solve(loads)), factor.step()
-    torch.testing.assert_close(found.sum(), step.predicted_reduction.sum(), rtol=1e-9, atol=0)
+    result, step = factor.predicted_reduction(loads, factor.solve(loads)), factor.step()
+    torch.testing.assert_close(result.sum(), step.predicted_reduction.sum(), rtol=1e-9, atol=0)
     if not shared:
-        torch.testing.assert_close(found, step.predicted_reduction, rtol=1e-9, atol=0)
+        torch.testing.assert_close(result, step.predicted_reduction, rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize('shared', [False, True])
@@ -337,9 +337,9 @@ def test_motion_is_solved_as_the_dense_system(shared):
     )(torch.zeros(n, own, dtype=torch.float64)).flatten()
     assert total > 0
     dense = torch.linalg.solve(hessian, -(join.T @ wanted_gradient if shared else wanted_gradient))
-    found = dense_step(problem, motion)
+    result = dense_step(problem, motion)
     if shared:
         dense = join @ dense
     velocity = torch.einsum('bjcn,bn->bjc', jacobian, dense.view(n, own))
     torch.testing.assert_close(motion.velocity, velocity, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.flatten(), dense, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(result.flatten(), dense, rtol=1e-3, atol=1e-3)

@@ -47,8 +47,8 @@ def test_undistorted_points_lie_where_undistorted_images_show_them():
     flat = cv2.undistort(image, cameras.K[0].numpy(), cameras.dist[0].numpy())
     total = flat.sum()
     centre = [float((flat * axis.numpy()).sum() / total) for axis in (x, y)]
-    found, _ = cameras.undistort(spot)
-    assert found[0, 0].tolist() == pytest.approx(centre, abs=0.05)
+    result, _ = cameras.undistort(spot)
+    assert result[0, 0].tolist() == pytest.approx(centre, abs=0.05)
 
 
 def test_an_ideal_lens_drops_its_zeros():

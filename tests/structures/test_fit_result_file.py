@@ -43,14 +43,14 @@ def test_a_file_tells_its_cameras_keypoints_and_body_model(result, tmp_path):
     lens = replace(rig, dist=torch.full((2, 5), 0.01).to(rig.K), unit='mm')
     points = Keypoints3d(torch.randn(3, 2, 3), torch.ones(3, 2), ('nose', 'tail'), 'mm')
     body = SMIL(small_animal())
-    told = replace(result, recorded_cameras=lens, keypoints3d=points, model=FittedModel.of(body.data))
-    back = FitResult.load(told.save(tmp_path / 'fit.npz'), body)
+    notes = replace(result, recorded_cameras=lens, keypoints3d=points, model=FittedModel.of(body.data))
+    back = FitResult.load(notes.save(tmp_path / 'fit.npz'), body)
     assert back.cameras is None
     assert (back.recorded_cameras.names, back.recorded_cameras.unit) == (lens.names, 'mm')
     assert torch.equal(back.recorded_cameras.dist, lens.dist)
     assert torch.equal(back.keypoints3d.xyz, points.xyz)
     assert (back.keypoints3d.names, back.keypoints3d.unit) == (('nose', 'tail'), 'mm')
-    assert back.model == told.model
+    assert back.model == notes.model
     side_car = json.loads((tmp_path / 'fit.json').read_text())
     with np.load(tmp_path / 'fit.npz') as file:
         assert set(side_car['contents']) == set(file.files)
@@ -66,18 +66,18 @@ def test_a_file_brings_its_landmarks_to_the_plain_body_model(tmp_path, others):
     unknown = marked.data.unknown_landmarks
     offsets = torch.randn(1, len(unknown), 3).double().expand(3, -1, -1)
     params = random_params(plain.data, 3).replace(landmark_offsets=offsets)
-    told = FitResult(params, torch.ones(3), torch.ones(3).bool(), model=FittedModel.of(marked.data))
-    back = FitResult.load(told.save(tmp_path / 'fit.npz'), plain.with_landmarks(others))
+    notes = FitResult(params, torch.ones(3), torch.ones(3).bool(), model=FittedModel.of(marked.data))
+    back = FitResult.load(notes.save(tmp_path / 'fit.npz'), plain.with_landmarks(others))
     assert back.body.data.landmarks == marked.data.landmarks
     assert back.body.data.unknown_landmarks == unknown
     names = (*marked.data.landmarks, 'joint_3')
-    there, here = (body(params, names).select(names) for body in (marked, back.body))
-    assert torch.equal(there, here)
+    valid, here = (body(params, names).select(names) for body in (marked, back.body))
+    assert torch.equal(valid, here)
     assert torch.equal(back.vertices(), marked(params, ('vertices',)).vertices)
     # The caller's body is as it was, and one that has them already is taken itself.
     assert plain.data.landmarks == {}
     assert FitResult.load(tmp_path / 'fit.npz', marked).body is marked
-    assert back.model == told.model
+    assert back.model == notes.model
     assert back.model.content_hash == plain.data.content_hash()
 
 
@@ -95,8 +95,8 @@ def test_landmarks_of_a_damaged_file_are_refused(result, tmp_path):
 
 def test_another_body_model_is_refused_unless_asked_for(result, tmp_path, caplog):
     body = SMIL(small_animal())
-    told = replace(result, model=FittedModel.of(body.data))
-    path = told.save(tmp_path / 'fit.npz')
+    notes = replace(result, model=FittedModel.of(body.data))
+    path = notes.save(tmp_path / 'fit.npz')
     other = SMIL(replace(body.data, v_template=1.1 * body.data.v_template))
     with pytest.raises(
         ValueError, match=r'must be the one of the fit, .* insist with allow_other_model=True'

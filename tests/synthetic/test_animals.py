@@ -135,8 +135,8 @@ def test_groups_and_keypoints_name_what_is_there(animal):
     output = body(body.zero_params(1), need=('joints', *keypoints))
     assert output.keypoints.isfinite().all()
     tip = keypoints.get('nose') or keypoints['mandibles']
-    middle = animal.v_template[animal.symmetry_plane_vertices]
-    assert animal.v_template[next(iter(tip)), 0] == middle[:, 0].max()
+    centre = animal.v_template[animal.symmetry_plane_vertices]
+    assert animal.v_template[next(iter(tip)), 0] == centre[:, 0].max()
 
 
 def test_the_same_call_gives_the_same_animal(animal):

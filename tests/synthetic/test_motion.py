@@ -38,17 +38,17 @@ def test_the_animal_walks_on_the_floor_of_its_arena(walk):
 
 def test_it_walks_forwards_with_its_back_up(walk):
     _, params = walk
-    turn = axis_angle_to_rotmat(params.global_orient)
-    ahead = turn[:, :, 0][:-1]
+    rotation = axis_angle_to_rotmat(params.global_orient)
+    ahead = rotation[:, :, 0][:-1]
     step = params.transl[1:] - params.transl[:-1]
     assert ((ahead * step).sum(-1) > 0).double().mean() > 0.9
-    assert (turn[:, 2, 2] > 0.8).all()
+    assert (rotation[:, 2, 2] > 0.8).all()
 
 
 def test_motion_is_smooth(walk):
     _, params = walk
-    turn = axis_angle_to_rotmat(params.global_orient)
-    assert geodesic_angle(turn[1:], turn[:-1]).max() < np.deg2rad(20)
+    rotation = axis_angle_to_rotmat(params.global_orient)
+    assert geodesic_angle(rotation[1:], rotation[:-1]).max() < np.deg2rad(20)
     assert (params.body_pose[1:] - params.body_pose[:-1]).abs().max() < np.deg2rad(20)
 
 
@@ -67,10 +67,10 @@ def test_the_same_chance_gives_the_same_motion():
 
 def test_a_model_of_other_axes_is_set_upright():
     data = replace(make_insect(), forward_axis='-z', up_axis='+y')
-    turn = upright(data)
-    assert np.allclose(turn @ [0, 0, -1], [1, 0, 0])
-    assert np.allclose(turn @ [0, 1, 0], [0, 0, 1])
-    assert np.isclose(np.linalg.det(turn), 1)
+    rotation = upright(data)
+    assert np.allclose(rotation @ [0, 0, -1], [1, 0, 0])
+    assert np.allclose(rotation @ [0, 1, 0], [0, 0, 1])
+    assert np.isclose(np.linalg.det(rotation), 1)
 
 
 def test_what_motion_needs_of_a_model():

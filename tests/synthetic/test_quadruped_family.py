@@ -49,8 +49,8 @@ def test_the_bones_of_a_species_are_those_of_the_table(family, species):
     for proportion, (one, other) in BONES.items():
         length = np.linalg.norm(_place(family, vertices, one) - _place(family, vertices, other))
         assert length / trunk == pytest.approx(table[proportion], rel=0.03), proportion
-    middle = vertices[family.symmetry_plane_vertices]
-    chest = middle[np.abs(middle[:, 0] - _place(family, vertices, 'spine_2')[0]) < 0.02]
+    centre = vertices[family.symmetry_plane_vertices]
+    chest = centre[np.abs(centre[:, 0] - _place(family, vertices, 'spine_2')[0]) < 0.02]
     assert np.ptp(chest[:, 2]) / trunk == pytest.approx(table['chest_depth'], rel=0.05)
 
 

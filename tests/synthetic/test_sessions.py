@@ -77,9 +77,9 @@ def test_the_animal_is_in_the_image_where_its_vertices_project(recording, quadru
         difference = np.abs(stack - wall).mean(-1)
         with torch.no_grad():
             vertices = quadruped.double()(params, need=('vertices',)).vertices
-        there = ZBufferRenderer()(vertices, quadruped.faces, rig.select([name])).alpha.numpy() > 0
-        usual = there.mean(0) > 0.3
-        assert difference[there & ~usual].mean() > 4 * difference[~there & ~usual].mean()
+        valid = ZBufferRenderer()(vertices, quadruped.faces, rig.select([name])).alpha.numpy() > 0
+        usual = valid.mean(0) > 0.3
+        assert difference[valid & ~usual].mean() > 4 * difference[~valid & ~usual].mean()
 
 
 def test_truth_opens_without_pickles(recording, quadruped):
@@ -159,10 +159,10 @@ def test_labels_keep_their_odds():
     everywhere, nowhere = np.ones((400, 20), bool), np.zeros((400, 20), bool)
     options = replace(EXACT_LABELS, missing=0.2, noise_px=2.0)
     labels, score = draw_labels(xy, everywhere, nowhere, (100, 100), options, rng)
-    there = np.isfinite(labels).all(-1)
-    assert abs(there.mean() - 0.8) < 0.02
-    assert np.array_equal(np.isfinite(score), there)
-    assert abs((labels - xy)[there].std() - 2.0) < 0.05
+    valid = np.isfinite(labels).all(-1)
+    assert abs(valid.mean() - 0.8) < 0.02
+    assert np.array_equal(np.isfinite(score), valid)
+    assert abs((labels - xy)[valid].std() - 2.0) < 0.05
     hidden = replace(EXACT_LABELS, hidden=1.0)
     labels, _ = draw_labels(xy, everywhere, everywhere, (100, 100), hidden, rng)
     assert np.isnan(labels).all()

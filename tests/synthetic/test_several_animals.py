@@ -40,9 +40,9 @@ def test_the_nearer_animal_hides_the_other(quadruped):
     names = tuple(quadruped.data.joint_names)
     alone = SessionSet(quadruped, names, replace(TWO, n_animals=1, n_frames=1))[0]
     params, eye = alone.true_params, alone.cameras.centres()[0]
-    middle = torch.from_numpy(alone.points[1]).mean((0, 1))
+    centre = torch.from_numpy(alone.points[1]).mean((0, 1))
     # The same body a little nearer to the first camera.
-    nearer = params.replace(transl=params.transl + 0.3 * (eye - middle))
+    nearer = params.replace(transl=params.transl + 0.3 * (eye - centre))
     both = RenderedSession('both', alone.body, [params, nearer], alone.cameras, names, alone.look)
     far, near = both.each_animal().values()
     assert near.visible[1][0, 0].sum() > 3
@@ -146,8 +146,8 @@ def _rewritten(folder, out, change):
 
 
 def _stored(folder, path, **source):
-    found = DataSource('sleap', folder, folder / 'joint_lookup.csv', reader={'instance': 'each'}, **source)
-    report = preprocess(found, path, 'quadruped', {'target_resolution': 64, 'min_views': 1}).report
+    result = DataSource('sleap', folder, folder / 'joint_lookup.csv', reader={'instance': 'each'}, **source)
+    report = preprocess(result, path, 'quadruped', {'target_resolution': 64, 'min_views': 1}).report
     return DatasetFile(path), report['sessions']
 
 
@@ -160,13 +160,13 @@ def test_a_frame_in_which_a_tracker_took_one_animal_for_the_other_is_found(three
         return names, xy
 
     spoilt = _rewritten(folder, tmp_path / 'spoilt', change)
-    found, told = _stored(spoilt, tmp_path / 'found.h5')
+    result, notes = _stored(spoilt, tmp_path / 'found.h5')
     kept, _ = _stored(spoilt, tmp_path / 'kept.h5', keep_tracks=True)
     for name in clean.session_names:
         want = clean.annotated2d(name)
-        torch.testing.assert_close(found.annotated2d(name).xy, want.xy, atol=1e-3, rtol=0)
+        torch.testing.assert_close(result.annotated2d(name).xy, want.xy, atol=1e-3, rtol=0)
         assert float((kept.annotated2d(name).xy - want.xy).abs().max()) > 5
-        identities = told[name]['reader']['identities']
+        identities = notes[name]['reader']['identities']
         assert list(identities['frames_of_other_tracks'].values()) == [1]
 
 
@@ -176,11 +176,13 @@ def test_tracks_with_a_name_of_their_own_in_each_camera_are_matched(three_camera
     def change(camera, names, xy):
         return [f'{camera}_{name}' for name in names], xy[::-1] if camera else xy
 
-    found, told = _stored(_rewritten(folder, tmp_path / 'named', change), tmp_path / 'found.h5')
-    assert found.session_names == ('session_000+0_animal_0', 'session_000+0_animal_1')
-    for name, known in zip(found.session_names, clean.session_names):
-        torch.testing.assert_close(found.annotated2d(name).xy, clean.annotated2d(known).xy, atol=1e-3, rtol=0)
-        first, *others = told[name]['reader']['identities']['tracks'].values()
+    result, notes = _stored(_rewritten(folder, tmp_path / 'named', change), tmp_path / 'found.h5')
+    assert result.session_names == ('session_000+0_animal_0', 'session_000+0_animal_1')
+    for name, known in zip(result.session_names, clean.session_names):
+        torch.testing.assert_close(
+            result.annotated2d(name).xy, clean.annotated2d(known).xy, atol=1e-3, rtol=0
+        )
+        first, *others = notes[name]['reader']['identities']['tracks'].values()
         assert all(other[-1] != first[-1] for other in others)
 
 
@@ -230,17 +232,19 @@ def test_a_multiview_project_gives_each_animal_its_labels_of_all_cameras(three_c
     report = preprocess(
         source, tmp_path / 'out.h5', 'quadruped', {'target_resolution': 64, 'min_views': 1}
     ).report
-    found = DatasetFile(tmp_path / 'out.h5')
+    result = DatasetFile(tmp_path / 'out.h5')
     names = own[cameras[0]] if by == 'rays' else PERSONS
-    assert found.session_names == tuple(f'mouse+{name}' for name in names)
-    for name, known in zip(found.session_names, clean.session_names):
-        torch.testing.assert_close(found.annotated2d(name).xy, clean.annotated2d(known).xy, atol=1e-3, rtol=0)
-        told = report['sessions'][name]['reader']['identities']
+    assert result.session_names == tuple(f'mouse+{name}' for name in names)
+    for name, known in zip(result.session_names, clean.session_names):
+        torch.testing.assert_close(
+            result.annotated2d(name).xy, clean.annotated2d(known).xy, atol=1e-3, rtol=0
+        )
+        notes = report['sessions'][name]['reader']['identities']
         assert {
-            'identities': told == {'told_by': 'identities'},
-            'groups': told.get('instances_of_other_tracks') == {cameras[2]: 2},
-            'rays': told.get('frames_of_other_tracks') == {cameras[2]: 1},
-        }[by], told
+            'identities': notes == {'told_by': 'identities'},
+            'groups': notes.get('instances_of_other_tracks') == {cameras[2]: 2},
+            'rays': notes.get('frames_of_other_tracks') == {cameras[2]: 1},
+        }[by], notes
     if by == 'identities':
         # The viewer shows one of them, and says so.
         scene = open_scene(path)

@@ -79,8 +79,8 @@ def test_images_show_the_labelled_places_where_the_labels_are(spotted_session):
             pixels = spotted_session.visible[0][t, c].round().astype(int)
             for k, (x, y) in enumerate(pixels):
                 if 2 < x < 157 and 2 < y < 125:
-                    found = bright[y - 2 : y + 3, x - 2 : x + 3].max()
-                    (hits if labels.visible[t, c, k] else misses).append(found)
+                    result = bright[y - 2 : y + 3, x - 2 : x + 3].max()
+                    (hits if labels.visible[t, c, k] else misses).append(result)
     assert len(hits) > 10
     assert len(misses) > 3
     # At the rim a point that counts as seen may have just turned away, and one that is hidden may show half its spot.
@@ -236,12 +236,12 @@ def test_same_seed_same_files_and_what_is_there_stays(quadruped, tmp_path):
     assert torch.equal(labels[0].xy, labels[1].xy)
     stamp = (one / 'session_000/truth.npz').stat().st_mtime_ns
     (one / 'session_001/truth.npz').unlink()
-    told = []
-    synthesize(model, one, replace(SMALL, n_sessions=3), progress=told.append)
+    notes = []
+    synthesize(model, one, replace(SMALL, n_sessions=3), progress=notes.append)
     assert (one / 'session_000/truth.npz').stat().st_mtime_ns == stamp
     assert (one / 'session_001/truth.npz').is_file()
     assert (one / 'session_002/calibration.toml').is_file()
-    assert {step.task for step in told} == {'rendering session_001', 'rendering session_002'}
+    assert {step.task for step in notes} == {'rendering session_001', 'rendering session_002'}
     with pytest.raises(FileExistsError, match='--overwrite'):
         synthesize(model, one, replace(SMALL, seed=5))
 

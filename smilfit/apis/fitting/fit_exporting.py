@@ -91,10 +91,10 @@ def export_fit(
     wanted = list(formats()) if ALL in to else list(dict.fromkeys(to))
     paths = find_fits(fit)
     check_output_folder(out, '--out')
-    for path in (fit, *(found.parent for found in paths.values())):
+    for path in (fit, *(result.parent for result in paths.values())):
         check_not_an_input(out, (path,), '--out')
     several = len(paths) > 1 or next(iter(paths.values())).parent != _folder_of(Path(fit))
-    found = []
+    result = []
     with OutputLock.of_folder(out):
         for name, path in paths.items():
             folder = real_folder(out, folder_name(name)) if several else Path(out)
@@ -107,10 +107,10 @@ def export_fit(
                 'smilfit': __version__,
             }
             done = _write(shown, folder, wanted, options, made_of, skip=ALL in to)
-            found.append(done)
+            result.append(done)
             if told is not None:
                 told(done)
-    return found
+    return result
 
 
 def find_fits(path: str | Path) -> dict[str, Path]:
@@ -206,12 +206,12 @@ def _body(path: Path, fit: FitResult, given: str | Path | None) -> tuple[SMIL | 
         return load_body_model(given), '', () if is_shipped(str(given)) else (Path(given),)
     reference = fit.reference
     try:
-        found = find_model(reference, path, folder=path.parent)
+        result = find_model(reference, path, folder=path.parent)
     except (ModelNotFoundError, OtherModelError) as error:
         logger.info('%s', error)
         return None, str(error), ()
     files = () if is_shipped(reference.given) else tuple(reference.places(path.parent))
-    return SMIL(found.body), '', files if found.file is None else (found.file,)
+    return SMIL(result.body), '', files if result.file is None else (result.file,)
 
 
 def _skin(files: Sequence[Path], body: SMIL) -> SkinImage | None:
@@ -246,14 +246,14 @@ def _observed(origin: FitOrigin, fit: FitResult) -> Keypoints2d | None:
 
 def _videos(origin: FitOrigin, fit: FitResult) -> dict[str, str]:
     """Name the cameras' videos, where the session's folder is still there."""
-    source, found = Path(origin.source), {}
+    source, result = Path(origin.source), {}
     names = () if fit.recorded_cameras is None else fit.recorded_cameras.names
     for name in names:
         try:
-            found[name] = str(find_video(source / name, source / name / 'none.slp').resolve())
+            result[name] = str(find_video(source / name, source / name / 'none.slp').resolve())
         except (OSError, ValueError):
             continue
-    return found
+    return result
 
 
 def _write(

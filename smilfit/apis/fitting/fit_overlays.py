@@ -171,7 +171,7 @@ def report_images(scene: OverlayScene) -> dict[str, np.ndarray]:
 
 
 def still_images(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Give the stills among a fit's files: caption -> path."""
+    """Return the stills among a fit's files: caption -> path."""
     paths = sorted(Path(name) for name in names if Path(name).parent.name == STILLS)
     return {f'frame {int(path.stem)}': folder / path for path in paths}
 

@@ -68,7 +68,7 @@ def with_body_lengths(cfg: Mapping[str, Any], dataset: Any, sessions: Sequence[s
 
 
 def _relative(cfg: Mapping[str, Any]) -> dict[str, str]:
-    """Give the lengths that are text, by handler key."""
+    """Return the lengths that are text, by handler key."""
     return {
         handler.get('handler_key', ''): handler['mse_loss']['sigma']
         for handler in cfg.get('handlers', ())
@@ -133,15 +133,15 @@ class FitRun:
     @property
     def not_believable(self) -> list[str]:
         """Name the sessions that are not believable, or hold an image that is not, or a frame without a fit."""
-        found = []
+        matches = []
         for session, result in self.results.items():
             verdict = self.verdicts.get(session)
             judged = verdict is not None and (
                 verdict.word == NOT_BELIEVABLE or (session in self.images and verdict.count(NOT_BELIEVABLE))
             )
             if judged or 'frames_failed' in result.report:
-                found.append(session)
-        return found
+                matches.append(session)
+        return matches
 
 
 def fit_dataset(
@@ -272,17 +272,17 @@ def _report(fits: SessionFits, sessions: Sequence[str], mine: Mapping[str, FitRe
     folders = {session: fits.outputs(session) for session in sessions}
     for session, outputs in folders.items():
         results[session] = mine.get(session) or FitResult.load(outputs.folder / FIT, body=fits.body)
-        found = fits.verdict(session)
-        if found is not None:
-            judged[session] = found
+        result = fits.verdict(session)
+        if result is not None:
+            judged[session] = result
         if fits.dataset.has_own_cameras(session):
             images[session] = read_figures(outputs.folder)
         else:
-            for found in fits.measured(session, results[session]):
-                if isinstance(found, PointBenchmark):
-                    points[session] = found
+            for result in fits.measured(session, results[session]):
+                if isinstance(result, PointBenchmark):
+                    points[session] = result
                 else:
-                    benchmarks[session] = found
+                    benchmarks[session] = result
     page = OutputFolder(fits.out)
     parts = ('fit', 'verdict', 'benchmark', 'pictures', 'overlay')
     made_of = MadeOf(
@@ -374,5 +374,5 @@ def _body(from_config: Any, from_command: str | Path | None, dataset: Any) -> tu
         body = build_body_model(from_config)
         path = from_config.get('model_path') if isinstance(from_config, Mapping) else None
         return body, reference_to(body.data, path or '')
-    found = find_model(reference_of(dataset), dataset.path, folder=Path(dataset.path).parent)
-    return SMIL(found.body), found.reference
+    result = find_model(reference_of(dataset), dataset.path, folder=Path(dataset.path).parent)
+    return SMIL(result.body), result.reference

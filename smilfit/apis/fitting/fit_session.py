@@ -115,11 +115,11 @@ class SessionFits:
         return build_registrant({**self.cfg, 'body_model': self.body, **overrides})
 
     def inputs(self, session: str) -> list[BaseInput]:
-        """Give what a session is fitted to: an Input of each weighted handler that needs one."""
+        """Return what a session is fitted to: an Input of each weighted handler that needs one."""
         stages, handlers = self.registrant.stages, self.registrant.handlers
         weighted = {key for stage in stages for key, weight in stage.weights.items() if weight}
         optional = self.registrant.optional_handlers
-        found = []
+        result = []
         for key, handler in handlers.items():
             if key not in weighted or not handler.requires_input():
                 continue
@@ -130,8 +130,8 @@ class SessionFits:
                     raise
                 continue
             if key not in optional or bool(given.observed().any()):
-                found.append(given)
-        return found
+                result.append(given)
+        return result
 
     def probe(self, cfg: Mapping[str, Any] | None = None) -> SMPLify:
         """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of.
@@ -153,16 +153,16 @@ class SessionFits:
         """
         if len(sessions) >= processes.count:
             return []
-        found = []
+        result = []
         for session in sessions:
             inputs = {i.handler_key: i.resolve(self.body.data) for i in self.inputs(session)}
             count = int(observed_frames(inputs).sum())
             reason = self.registrant.why_not_distributed(count, processes.count)
             if reason is None:
-                found.append(session)
+                result.append(session)
             elif processes.rank == 0:
                 logger.warning('%s: fitted by one process alone. %s', session, reason)
-        return found
+        return result
 
     def fit(self, session: str, processes: Processes) -> FitResult:
         """Fit a session, or read what an equal fit wrote before; the first process writes all its files."""
@@ -208,7 +208,7 @@ class SessionFits:
             ) from error
 
     def outputs(self, session: str) -> OutputFolder:
-        """Give the folder of a session's results; whatever its name, it lies in `out`."""
+        """Return the folder of a session's results; whatever its name, it lies in `out`."""
         return OutputFolder(real_folder(self.out, folder_name(session)))
 
     def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
@@ -230,13 +230,13 @@ class SessionFits:
         return replace(result, report=result.report | notes | self._exchanged_tracks(session))
 
     def _exchanged_tracks(self, session: str) -> dict[str, Any]:
-        """Say in how many frames of each camera preprocessing took the labels of another animal's track."""
+        """Report in how many frames of each camera preprocessing took the labels of another animal's track."""
         counts = getattr(self.dataset, 'report', {}).get('sessions', {}).get(session, {})
-        found = counts.get('reader', {}).get('identities', {}).get('frames_of_other_tracks')
-        return {'frames_of_other_tracks': found} if found else {}
+        result = counts.get('reader', {}).get('identities', {}).get('frames_of_other_tracks')
+        return {'frames_of_other_tracks': result} if result else {}
 
     def _recorded(self, session: str) -> dict[str, Any]:
-        """Give what a fit to the images themselves takes.
+        """Return what a fit to the images themselves takes.
 
         Raises:
             FileNotFoundError: the recording is not there any more.
@@ -268,12 +268,12 @@ class SessionFits:
         return hashlib.sha256(json.dumps(made_of.record(), sort_keys=True).encode()).hexdigest()[:16]
 
     def seen(self, session: str, result: FitResult) -> Keypoints2d:
-        """Give a session's 2D keypoints as its fit took them, with the cameras as it corrected them."""
+        """Return a session's 2D keypoints as its fit took them, with the cameras as it corrected them."""
         seen = self._as_fitted(self.dataset.keypoints2d(session), session, result)
         return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
 
     def annotated(self, session: str, result: FitResult) -> Keypoints2d:
-        """Give the keypoints in px of the annotated images as the fit took them, under the cameras as corrected."""
+        """Return the keypoints in px of the annotated images as the fit took them, under the cameras as corrected."""
         seen = self._as_fitted(self.dataset.annotated2d(session), session, result)
         if result.cameras is None:
             return seen
@@ -311,13 +311,13 @@ class SessionFits:
         if of is result:
             return known
         dataset = self.dataset
-        found: list[FitBenchmark | PointBenchmark] = []
+        matches: list[FitBenchmark | PointBenchmark] = []
         if dataset.has_views(session):
-            found.append(self.benchmark(session, result))
+            matches.append(self.benchmark(session, result))
         if not dataset.has_images(session):
-            found.append(measure_points(self, session, result))
-        self._measured[session] = result, found
-        return found
+            matches.append(measure_points(self, session, result))
+        self._measured[session] = result, matches
+        return matches
 
     @torch.no_grad()
     def _vertices(self, params: Any) -> torch.Tensor:
@@ -326,18 +326,18 @@ class SessionFits:
     def verdict(self, session: str) -> tuple[Verdict, list[dict[str, Any]]] | None:
         """Read the verdict on a session's fit and the table of its cameras; None where it was not judged."""
         outputs = self.outputs(session)
-        there = self.options.verdict and VERDICT in outputs.files('verdict')
-        return read_verdict(outputs.folder) if there else None
+        valid = self.options.verdict and VERDICT in outputs.files('verdict')
+        return read_verdict(outputs.folder) if valid else None
 
     def scene(self, session: str, result: FitResult, words: Sequence[str] = ()) -> OverlayScene:
-        """Give what overlays of a recording are drawn of, with what each frame was judged to be."""
+        """Return what overlays of a recording are drawn of, with what each frame was judged to be."""
         seen, side = self.seen(session, result), self.options.window_px
         # Drawn on the CPU, whatever the fit is computed on.
         body = self.body if self.body.v_template.device.type == 'cpu' else copy.deepcopy(self.body).cpu()
         return OverlayScene.of_fit(body, result, self.dataset, session, seen, side, words)
 
     def images(self, session: str, result: FitResult, words: Sequence[str] = ()) -> Mapping[str, Any]:
-        """Give a few frames for the report, with what each was judged to be: of the video where there is one."""
+        """Return a few frames for the report, with what each was judged to be: of the video where there is one."""
         if not self.dataset.has_images(session):
             return point_images(self, session, result, tuple(words))
         outputs = self.outputs(session)

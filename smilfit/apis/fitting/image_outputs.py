@@ -82,7 +82,7 @@ class ImageOutputs:
         self.fitted_cameras = self.cameras if result.cameras is None else result.cameras
 
     def images(self) -> Iterator[FittedImage]:
-        """Give the fitted images in order; frames that were not fitted are left out."""
+        """Return the fitted images in order; frames that were not fitted are left out."""
         rows = self.result.fitted.cpu().nonzero().flatten()
         for block in rows.split(BLOCK):
             ends = self._bodies(self.result.params, block)
@@ -125,12 +125,12 @@ class ImageOutputs:
         return BodyInImage(vertices, drawn, camera, fit)
 
     def _covered(self, vertices: Tensor, camera: Cameras) -> np.ndarray:
-        """Say which px of a crop a body covers."""
+        """Return which px of a crop a body covers."""
         drawn = self.renderer(vertices.double().unsqueeze(0), self.body.faces.cpu(), camera)
         return (drawn.alpha[0] > 0.5).numpy()
 
     def silhouettes(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Give of each fitted image that has a mask its row, what the fit covers, and the mask."""
+        """Return of each fitted image that has a mask its row, what the fit covers, and the mask."""
         for row in self.result.fitted.cpu().nonzero().flatten().tolist():
             mask = self._mask(row)
             if mask is not None:
@@ -146,9 +146,9 @@ class ImageOutputs:
         return None if mask is None or not mask.any() else mask > 0
 
     def _annotated(self, row: int) -> np.ndarray:
-        """Give an image's annotated keypoints, px of the crop; NaN where there is none."""
-        there = self.seen.confidence[row, 0] > 0
-        return torch.where(there.unsqueeze(-1), self.seen.xy[row, 0], torch.nan).double().numpy()
+        """Return an image's annotated keypoints, px of the crop; NaN where there is none."""
+        valid = self.seen.confidence[row, 0] > 0
+        return torch.where(valid.unsqueeze(-1), self.seen.xy[row, 0], torch.nan).double().numpy()
 
     def draw(self, shown: FittedImage) -> np.ndarray:
         """Draw one image: what was annotated, the start, the fit."""
@@ -195,7 +195,7 @@ class ImageOutputs:
 
 
 def image_row(name: str) -> int:
-    """Give the row that an image's files are named by."""
+    """Return the row that an image's files are named by."""
     return int(name.split('_', 1)[0])
 
 

@@ -89,12 +89,12 @@ def judge_session(
             numbers = with_failed_frames(numbers, result)
             return judge(numbers.values, thresholds, numbers.frames, numbers.notes), []
         doubt = _doubt(fits, result, seen)
-        found: SessionNumbers = session_numbers(
+        matches: SessionNumbers = session_numbers(
             fits.body, result, seen, asked, fit_by(registrant), fit_by(stiff), doubt, _told(step)
         )
-    found = with_failed_frames(found, result)
-    verdict = judge(found.values, thresholds, found.frames, found.notes, found.keypoints)
-    return verdict, [asdict(row) for row in found.cameras]
+    matches = with_failed_frames(matches, result)
+    verdict = judge(matches.values, thresholds, matches.frames, matches.notes, matches.keypoints)
+    return verdict, [asdict(row) for row in matches.cameras]
 
 
 def write_verdict(folder: Path, verdict: Verdict, cameras: list[CameraRow]) -> None:

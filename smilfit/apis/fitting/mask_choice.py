@@ -15,7 +15,7 @@ FILES = '{session}/{camera}/{frame:06d}.png'
 
 
 def with_masks(config: Mapping[str, Any], masks: str | Path | None) -> dict[str, Any]:
-    """Give a fit's config with the segmenter that is asked for; as it is if None.
+    """Return a fit's config with the segmenter that is asked for; as it is if None.
 
     Args:
         config: the registrant's.
@@ -38,7 +38,8 @@ def with_masks(config: Mapping[str, Any], masks: str | Path | None) -> dict[str,
 
 
 def without_masks(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the part of a fit's config that keypoints alone need: a `MaskSMPLify` without what it does with masks."""
+    """Return the part of a fit's config that keypoints alone need: a `MaskSMPLify` without what it does with
+    masks."""
     if not issubclass(find_class(config['type'], REGISTRANTS), MaskSMPLify):
         return dict(config)
     own = {'type': SMPLify.__name__}

@@ -92,7 +92,7 @@ class OverlayScene:
         )
         views = self._views(rows, which, singles)
         for row, shown, (vertices, fitted) in zip(rows, views, self._bodies(rows)):
-            annotated, there = self.seen.xy[row].double().numpy(), self.seen.confidence[row].numpy() > 0
+            annotated, valid = self.seen.xy[row].double().numpy(), self.seen.confidence[row].numpy() > 0
             normals = painter.normals(vertices)
             word = f'  {self.words[row]}' if self.words else ''
             yield [
@@ -100,7 +100,7 @@ class OverlayScene:
                     Panel(
                         f'{self.cameras.names[c]}  frame {self.frames[row]}{word}',
                         view,
-                        np.where(there[c, :, None], annotated[c], np.nan),
+                        np.where(valid[c, :, None], annotated[c], np.nan),
                         body=ShownBody(vertices, fitted[c], normals=normals),
                     )
                 )
@@ -108,7 +108,7 @@ class OverlayScene:
             ]
 
     def _bodies(self, rows: Sequence[int]) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-        """Give vertices and keypoints' px (C, K, 2) of frames, of a block at a time in memory."""
+        """Return vertices and keypoints' px (C, K, 2) of frames, of a block at a time in memory."""
         cameras, names = self.cameras, self.seen.names
         for block in torch.as_tensor(np.asarray(rows)).split(BLOCK):
             with torch.no_grad():

@@ -58,11 +58,11 @@ def _painter(fits: 'SessionFits', session: str, result: FitResult) -> PointPaint
 
 
 def _spread(result: FitResult, count: int, of_rows: Sequence[int] | None = None) -> list[int]:
-    there = result.fitted.cpu()
+    valid = result.fitted.cpu()
     rows = (
-        there.nonzero().flatten()
+        valid.nonzero().flatten()
         if of_rows is None
-        else torch.tensor([r for r in of_rows if there[r]], dtype=torch.long)
+        else torch.tensor([r for r in of_rows if valid[r]], dtype=torch.long)
     )
     if len(rows) > count:
         rows = rows[torch.linspace(0, len(rows) - 1, count).round().long()]

@@ -19,7 +19,7 @@ PARAMETER = 'landmark_offsets'
 
 
 def body_with_landmarks(body: SMIL, dataset: Any, found: str | Path | None = None) -> SMIL:
-    """Give a body the landmarks of a dataset, where an earlier session found them if its file is given.
+    """Return a body the landmarks of a dataset, where an earlier session found them if its file is given.
 
     Raises:
         ValueError: the file is of another model or another lookup; or the dataset has no landmarks.
@@ -45,7 +45,7 @@ def body_with_landmarks(body: SMIL, dataset: Any, found: str | Path | None = Non
 
 
 def warn_of_unfitted(body: SMIL, stages: Iterable[Any]) -> None:
-    """Say where no stage finds the offsets that are not known."""
+    """Return where no stage finds the offsets that are not known."""
     unknown = body.data.unknown_landmarks
     if unknown and not any(PARAMETER in stage.fit for stage in stages):
         logger.warning(
@@ -83,7 +83,7 @@ def found_landmarks(body: SMIL, result: FitResult, session: str) -> FoundLandmar
 
 
 def _posterior_sd(result: FitResult, count: int) -> list[float] | None:
-    """Give the standard deviation a direction of every offset; None where the fit does not tell."""
+    """Return the standard deviation a direction of every offset; None where the fit does not tell."""
     covariance = result.covariance
     columns = [f'{PARAMETER}[{i}]' for i in range(3 * count)]
     if covariance is None or not set(columns) <= set(covariance.columns):

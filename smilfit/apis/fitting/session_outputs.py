@@ -62,9 +62,9 @@ class SessionOutputs:
         return self._judged()[0]
 
     def _judged(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Give each frame's word and reason; empty where nothing is judged."""
-        found = self.fits.verdict(self.session)
-        return ((), ()) if found is None else (found[0].frame_words, found[0].frame_reasons)
+        """Return each frame's word and reason; empty where nothing is judged."""
+        result = self.fits.verdict(self.session)
+        return ((), ()) if result is None else (result[0].frame_words, result[0].frame_reasons)
 
     @property
     def _drawn_with(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class VideoChoice:
             )
 
     def rows(self, session: str, frames: Collection[Any]) -> list[int]:
-        """Give the places of the chosen frames in a session's.
+        """Return the places of the chosen frames in a session's.
 
         Raises:
             ValueError: the session has none of them.

@@ -96,13 +96,13 @@ def as_images(source: DataSource) -> DataSource:
 
 
 def annotation_readers() -> dict[str, type]:
-    """Give the readers of annotated images by the name of their format."""
+    """Return the readers of annotated images by the name of their format."""
     ANNOTATIONS.import_from_location()
     return dict(sorted(ANNOTATIONS.module_dict.items()))
 
 
 def session_kinds(name: str) -> list[type[RecordedSession]]:
-    """Give the classes that read calibrated sessions of a format, in the order in which they are asked."""
+    """Return the classes that read calibrated sessions of a format, in the order in which they are asked."""
     SESSIONS.import_from_location()
     return [kind for kind in SESSIONS.module_dict.values() if getattr(kind, 'format', '') == name]
 

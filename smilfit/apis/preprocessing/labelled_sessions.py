@@ -77,15 +77,15 @@ def images_of(
     sessions: Sequence[RecordedSession], camera: str, frames: Sequence[int]
 ) -> dict[int, np.ndarray]:
     """Decode images of one camera by the frames' numbers in all sessions, one after the other; RGB."""
-    found: dict[int, np.ndarray] = {}
+    result: dict[int, np.ndarray] = {}
     first = 0
     for session in sessions:
         mine = sorted(f - first for f in frames if first <= f < first + session.n_frames)
         if mine:
             decoded = iterate_videos({camera: session.video_paths[camera]}, mine)
-            found |= {first + f: images[camera] for f, images in decoded}
+            result |= {first + f: images[camera] for f, images in decoded}
         first += session.n_frames
-    return found
+    return result
 
 
 def joined2d(parts: Sequence[Keypoints2d]) -> Keypoints2d:

@@ -37,7 +37,7 @@ class LikelyUnit(NamedTuple):
 
 
 def likely_unit(recordings: Sequence[Keypoints3d], data: BodyModelData) -> LikelyUnit | None:
-    """Give the unit in which points would be of a size as the model's.
+    """Return the unit in which points would be of a size as the model's.
 
     None where the model's unit is not known, where there are no points, or where no unit makes them alike.
 
@@ -52,12 +52,12 @@ def likely_unit(recordings: Sequence[Keypoints3d], data: BodyModelData) -> Likel
     if not known:
         return None
     length, model = float(np.median(known)), data.rest_size * MILLIMETRES[data.unit]
-    found = [u for u, mm in MILLIMETRES.items() if _LEAST_SHARE <= length * mm / model <= 1 / _LEAST_SHARE]
-    return LikelyUnit(found[0], length, model) if len(found) == 1 else None
+    result = [u for u, mm in MILLIMETRES.items() if _LEAST_SHARE <= length * mm / model <= 1 / _LEAST_SHARE]
+    return LikelyUnit(result[0], length, model) if len(result) == 1 else None
 
 
 def _length(points: Keypoints3d) -> float | None:
-    """Give the longest side of a frame's points, median over frames that have at least two; None without any."""
+    """Return the longest side of a frame's points, median over frames that have at least two; None without any."""
     xyz = np.where(points.confidence.numpy()[..., None] > 0, points.xyz.numpy(), np.nan)
     xyz = xyz[np.isfinite(xyz).all(-1).sum(-1) >= 2]
     if not len(xyz):
@@ -141,7 +141,7 @@ def _likely_unit(
 ) -> LikelyUnit | None:
     if source is None or source.format != POINTS3D or any(session.unit for session in sessions):
         return None
-    points = [found for session in sessions if (found := session.keypoints3d()) is not None]
+    points = [result for session in sessions if (result := session.keypoints3d()) is not None]
     return likely_unit(points, body)
 
 

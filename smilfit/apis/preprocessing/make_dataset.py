@@ -88,18 +88,18 @@ def preprocess(
         FileExistsError: `out` exists and was made of other inputs.
     """
     out = Path(out)
-    found = _read(source, out, body_model, options)
+    result = _read(source, out, body_model, options)
     report = write_dataset(
-        found.sessions,
+        result.sessions,
         out,
-        found.body,
-        found.options,
+        result.body,
+        result.options,
         body_model_file=portable_model(body_model, out),
-        shape_betas=found.shape_betas,
+        shape_betas=result.shape_betas,
         progress=None if progress is None else _reports(progress),
         restart=restart,
         overwrite=overwrite,
-        left_out=found.left_out,
+        left_out=result.left_out,
     )
     return PreprocessRun(out, report)
 
@@ -107,12 +107,12 @@ def preprocess(
 def plan_preprocess(
     source: DataSource, out: str | Path, body_model: str | Path, options: Mapping[str, Any] | None = None
 ) -> PreprocessPlan:
-    """Say what `preprocess` would do of the same arguments; nothing is written."""
-    found = _read(source, Path(out), body_model, options)
-    names = shared_keypoint_names(found.sessions, found.body)
-    plans, unusable = plan_sessions(found.sessions, names, found.options)
-    left_out = [{'where': entry.where, 'reason': entry.reason} for entry in (*found.left_out, *unusable)]
-    return PreprocessPlan(plans, found.body, left_out)
+    """Return what `preprocess` would do of the same arguments; nothing is written."""
+    result = _read(source, Path(out), body_model, options)
+    names = shared_keypoint_names(result.sessions, result.body)
+    plans, unusable = plan_sessions(result.sessions, names, result.options)
+    left_out = [{'where': entry.where, 'reason': entry.reason} for entry in (*result.left_out, *unusable)]
+    return PreprocessPlan(plans, result.body, left_out)
 
 
 def _read(

@@ -26,17 +26,17 @@ def read_point_sessions(source: DataSource, body: BodyModelData) -> list[PointSe
         check_lookup(lookup, model_names=keypoint_definitions(body), where=str(source.keypoint_map))
     skeleton = None if source.skeleton is None else read_skeleton(source.skeleton)
     cameras = None if source.calibration is None else read_calibration(source.calibration, source.unit)
-    found = []
+    result = []
     for path in source.paths:
         points = read_recorded_points(_file(path), skeleton, source.image_size)
-        found += [
+        result += [
             # The pipeline judges cameras, and refuses.
             PointSession(points, animal, source.keypoint_map, source.unit, source.fps, cameras, judge=False)
             for animal in range(len(points.animals))
         ]
-    return found
+    return result
 
 
 def _file(path: Path) -> Path:
-    """Give the file that a path means: of a session's folder its points3d.h5."""
+    """Return the file that a path means: of a session's folder its points3d.h5."""
     return path / 'points3d.h5' if path.is_dir() else path

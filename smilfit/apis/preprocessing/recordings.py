@@ -61,7 +61,7 @@ def open_recording(
 
 
 def _how(recording: dict[str, Any]) -> tuple[type[RecordedSession], dict[str, Any]]:
-    """Give the class and arguments that a file states; a file of before is of SLEAP's folders."""
+    """Return the class and arguments that a file states; a file of before is of SLEAP's folders."""
     if not recording:
         return SleapSession, {}
     name, stated = recording.get('kind'), recording.get('arguments')

@@ -48,16 +48,16 @@ def find_places(source: DataSource, tell: bool = True) -> list[SessionPlace]:
     # A file that holds sessions says so itself; folders are looked through after it.
     for kind in sorted(session_kinds(source.format), key=lambda kind: kind.__name__ == 'SleapSession'):
         try:
-            found = kind.find(path, **_search(source)) if path.exists() else []
+            result = kind.find(path, **_search(source)) if path.exists() else []
         except FileNotFoundError as error:
             problem = error
             continue
         except NotADirectoryError:
             continue
-        if found:
+        if result:
             if tell:
-                _tell(source, found)
-            return found
+                _tell(source, result)
+            return result
     if source.format == SLEAP:
         if path.is_file() and SLEAP in annotation_readers():
             return []
@@ -154,17 +154,17 @@ def read_sessions(
 
 
 def _tell_of_animals(session: RecordedSession) -> None:
-    """Tell what a file itself says of which animal is which."""
+    """Return what a file itself says of which animal is which."""
     known = session.report.get('identities', {})
     if 'told_by' not in known:
         return
     changed = known.get('instances_of_other_tracks', {})
-    told = ', '.join(f'{n} in camera {camera}' for camera, n in changed.items())
+    notes = ', '.join(f'{n} in camera {camera}' for camera, n in changed.items())
     logger.info(
         "%s: told from other animals by the file's %s%s.",
         session.name,
         known['told_by'],
-        f', against the tracks of {told}' if told else '',
+        f', against the tracks of {notes}' if notes else '',
     )
 
 
@@ -235,37 +235,37 @@ def _open_animals(
     if individuals:
         return settled([opened(name) for name in individuals])
     # Tracks are those of all animals, 3D points of one: nothing but names is asked for.
-    found = opened(None, with_3d=False).tracks
-    for camera, tracks in found.items():
+    result = opened(None, with_3d=False).tracks
+    for camera, tracks in result.items():
         if not tracks:
             raise ValueError(
                 f"{place.folder}: instances must have tracks for --instance each; camera {camera!r}'s have none. "
                 'Track them in SLEAP (of a multi-view project, identities will do), or leave --instance away.'
             )
-    first, *others = found.values()
+    first, *others = result.values()
     if all(set(tracks) == set(first) for tracks in others):
         return settled([opened(name) for name in first])
     if any(len(tracks) != len(first) for tracks in others) or source.keep_tracks:
-        named = '; '.join(f'{camera}: {", ".join(tracks)}' for camera, tracks in found.items())
+        named = '; '.join(f'{camera}: {", ".join(tracks)}' for camera, tracks in result.items())
         raise ValueError(
             f'{place.folder}: tracks must have one name in all cameras for --instance each, or be as many in all '
             f'without --keep-tracks; got {named}. Join or rename them in SLEAP.'
         )
     # 3D points say nothing of which track they are of where cameras have names of their own.
-    rows = [{camera: tracks[i] for camera, tracks in found.items()} for i in range(len(first))]
+    rows = [{camera: tracks[i] for camera, tracks in result.items()} for i in range(len(first))]
     animals = same_animals([opened(name, False, row) for name, row in zip(first, rows)])
     for animal in animals:
-        told = animal.report['identities']['tracks']
+        notes = animal.report['identities']['tracks']
         logger.info(
             '%s: by where labels meet, it is %s.',
             animal.name,
-            ', '.join(f'{t} in {c}' for c, t in told.items()),
+            ', '.join(f'{t} in {c}' for c, t in notes.items()),
         )
     return settled(animals)
 
 
 def _excluded_of(places: Sequence[SessionPlace], exclude: Sequence[str]) -> list[tuple[str, ...]]:
-    """Give each session the excluded cameras that it has; every name must be in some session."""
+    """Return each session the excluded cameras that it has; every name must be in some session."""
     everywhere = dict.fromkeys(camera for place in places for camera in place.cameras)
     for name in exclude:
         if name not in everywhere:

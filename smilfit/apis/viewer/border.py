@@ -48,7 +48,7 @@ class Border:
         return HOME if '.' in self.address else '::1'
 
     def url(self, name: str) -> str:
-        """Give the page's address with one of the names or addresses of this machine."""
+        """Return the page's address with one of the names or addresses of this machine."""
         return f'http://{_in_url(name)}:{self.port}/{self.code}/'
 
     def admit(self, path: str, hosts: Sequence[str], origins: Sequence[str]) -> str:
@@ -75,7 +75,7 @@ class Border:
         return f'/{rest}'
 
     def _known(self, hosts: Sequence[str]) -> tuple[str, int]:
-        """Give the name and port that a browser was sent to; another site's name may lead here too."""
+        """Return the name and port that a browser was sent to; another site's name may lead here too."""
         name, port = _host_and_port(hosts[0]) if len(hosts) == 1 else ('', 0)
         # The port may be another one: the near end of a tunnel.
         if not self._is_ours(name):
@@ -184,12 +184,12 @@ def _no_address(host: str, error: Exception | None) -> ValueError:
 
 def addresses_in_network(port: int) -> list[str]:
     """Find addresses of this machine, in figures, at which others reach a port that listens at all of them."""
-    found: list[str] = []
+    result: list[str] = []
     for address in _own_addresses():
         is_home = ipaddress.ip_address(address.partition('%')[0]).is_loopback
-        if address not in found and not is_home and _answers(address, port):
-            found.append(address)
-    return found
+        if address not in result and not is_home and _answers(address, port):
+            result.append(address)
+    return result
 
 
 def _own_addresses() -> Iterable[str]:

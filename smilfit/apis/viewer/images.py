@@ -58,8 +58,8 @@ class VideoFrames:
         if index - self._next <= NEAR and index >= self._next:
             return
         # A container that cannot tell where it is is read from its beginning.
-        there = self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-        if there and round(self._capture.get(cv2.CAP_PROP_POS_FRAMES)) == index:
+        valid = self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        if valid and round(self._capture.get(cv2.CAP_PROP_POS_FRAMES)) == index:
             self._next = index
         else:
             self._open()
@@ -107,7 +107,7 @@ class FrameImages(Protocol):
     source: str
 
     def at(self, row: int) -> dict[str, SeenImage]:
-        """Give the images of a frame by camera; cameras without one are left out."""
+        """Return the images of a frame by camera; cameras without one are left out."""
 
 
 class StoredImages:
@@ -127,13 +127,13 @@ class StoredImages:
     def at(self, row: int) -> dict[str, SeenImage]:
         """Decode what is stored of a frame."""
         sample = int(self._samples[row])
-        record, found = self.dataset.record(sample), {}
+        record, result = self.dataset.record(sample), {}
         for name in self._names:
             view = self.dataset.camera_names.index(name)
             if record.view_mask[view]:
                 image = self.dataset.image(sample, name)
-                found[name] = SeenImage(image, record.to_original[view], self.dataset.undistorted)
-        return found
+                result[name] = SeenImage(image, record.to_original[view], self.dataset.undistorted)
+        return result
 
 
 class RecordedImages:
@@ -168,7 +168,7 @@ class Recent:
         return len(self._values)
 
     def at(self, row: int) -> Any:
-        """Give a frame's value, computed where it is not among the last ones."""
+        """Return a frame's value, computed where it is not among the last ones."""
         if row not in self._values:
             self._values[row] = self._function(row)
         self._values.move_to_end(row)

@@ -49,14 +49,14 @@ class ModelScene:
         return float(np.ptp(self.body.data.v_template, axis=0).max())
 
     def shape_range(self) -> list[tuple[float, float, float]]:
-        """Give least, greatest and mean value of every beta."""
+        """Return least, greatest and mean value of every beta."""
         data = self.body.data
         mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
         sd = np.ones(data.n_betas) if data.shape_cov is None else np.sqrt(np.diag(data.shape_cov))
         return [(float(m - SHAPE_SD * s), float(m + SHAPE_SD * s), float(m)) for m, s in zip(mean, sd)]
 
     def angle_range(self, joint: str) -> list[tuple[float, float]]:
-        """Give the limits of a joint's three angles, rad; half a turn either way where the model states none.
+        """Return the limits of a joint's three angles, rad; half a turn either way where the model states none.
 
         The angles are the rotation vector's components along the joint's own axes.
         """

@@ -64,11 +64,11 @@ def session_places(path: Path) -> list[SessionPlace]:
     # A folder with a calibration may be many things; SLEAP's are those that say least of themselves.
     for kind in sorted(kinds, key=lambda kind: kind.__name__ == 'SleapSession'):
         try:
-            found = kind.find(path)
+            result = kind.find(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        if found:
-            return found
+        if result:
+            return result
     # What a folder of sessions should hold is said by this.
     find_sessions(path)
     raise FileNotFoundError(f'{path}: sessions must be in the folder; there is none.')
@@ -134,7 +134,7 @@ def session_scene(path: Path, session: str | None = None) -> Scene:
 
 
 def holds_points(path: Path) -> bool:
-    """Say whether a file should be read as points in space; a fit's `.npz` has its record beside it."""
+    """Check whether a file should be read as points in space; a fit's `.npz` has its record beside it."""
     if path.name == POINTS_FILE:
         return True
     return path.suffix in POINT_ENDINGS and not (

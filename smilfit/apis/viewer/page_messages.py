@@ -55,7 +55,7 @@ class PageMessages:
         self._told: set[str] = set()
 
     def takes(self, raw: Any) -> bool:
-        """Say whether a message is one that this page's controls send; another is counted, and told once."""
+        """Check whether a message is one that this page's controls send; another is counted, and told once."""
         kind, taken = 'something unreadable', False
         try:
             message = self._decode(raw)
@@ -94,7 +94,7 @@ class PageMessages:
 
 
 def fits(control: Any, value: Any) -> bool:
-    """Say whether a control of a page can have a value; of a kind that no page has, none."""
+    """Check whether a control of a page can have a value; of a kind that no page has, none."""
     # By name: this file needs no viser.
     kind = type(control).__name__
     if kind in ('GuiCheckboxHandle', 'GuiButtonHandle'):

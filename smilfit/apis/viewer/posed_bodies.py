@@ -33,7 +33,7 @@ class PosedBodies:
         return self.params.batch_size
 
     def at(self, row: int) -> tuple[Float[np.ndarray, 'V 3'], Float[np.ndarray, 'K 3']] | None:
-        """Give vertices and keypoints of a frame, world unit; None of one that was not fitted."""
+        """Return vertices and keypoints of a frame, world unit; None of one that was not fitted."""
         if not self.fitted[row]:
             return None
         block = row // BLOCK

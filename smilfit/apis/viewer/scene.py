@@ -185,17 +185,17 @@ class Scene:
         return tuple(judged) if len(judged) == len(self) else (NOT_JUDGED,) * len(self)
 
     def at(self, row: int) -> Shown:
-        """Say what is shown at a frame.
+        """Return what is shown at a frame.
 
         Raises:
             IndexError: no such frame.
         """
         if not 0 <= row < len(self):
             raise IndexError(f'{self.title}: frames go from 0 to {len(self) - 1}; got {row}.')
-        found: dict[str, tuple[np.ndarray, Sequence[str]]] = {}
+        result: dict[str, tuple[np.ndarray, Sequence[str]]] = {}
         posed = None if self.bodies is None else self.bodies.at(row)
         if posed is not None:
-            found[FITTED_POINTS] = (posed[1], self.bodies.names)
+            result[FITTED_POINTS] = (posed[1], self.bodies.names)
         placed = self._triangulated(row)
         for kind, points in (
             (TRIANGULATED, placed),
@@ -203,8 +203,8 @@ class Scene:
         ):
             if points is not None:
                 known = points.confidence[0] > 0
-                found[kind] = (torch.where(known[:, None], points.xyz[0], torch.nan).numpy(), points.names)
-        rows = {kind: np.isfinite(xyz).all(1) for kind, (xyz, _) in found.items()}
+                result[kind] = (torch.where(known[:, None], points.xyz[0], torch.nan).numpy(), points.names)
+        rows = {kind: np.isfinite(xyz).all(1) for kind, (xyz, _) in result.items()}
         words = self.words
         reasons = () if self.verdict is None else self.verdict.frame_reasons
         return Shown(
@@ -213,15 +213,15 @@ class Scene:
             word=words[row],
             reason=reasons[row] if len(reasons) == len(self) else '',
             vertices=None if posed is None else posed[0],
-            points={kind: xyz[rows[kind]].astype(np.float32) for kind, (xyz, _) in found.items()},
+            points={kind: xyz[rows[kind]].astype(np.float32) for kind, (xyz, _) in result.items()},
             names={
                 kind: tuple(n for n, known in zip(names, rows[kind]) if known)
-                for kind, (_, names) in found.items()
+                for kind, (_, names) in result.items()
             },
         )
 
     def cameras_at(self, row: int) -> Cameras | None:
-        """Give the cameras of a frame."""
+        """Return the cameras of a frame."""
         if self.cameras is None or self.cameras.K.ndim == 3:
             return self.cameras
         return self.cameras.map(lambda x: x[row])
@@ -242,7 +242,7 @@ class Scene:
             return {}
         images = {} if self.images is None else self.images.at(row)
         posed = None if self.bodies is None else self.bodies.at(row)
-        found = {}
+        result = {}
         for c, name in enumerate(rig.names):
             camera = rig.select([name])
             window = CentredWindow.of(camera, IMAGE_SIDE)
@@ -256,14 +256,14 @@ class Scene:
                     stamp(image, window, torch.where(valid[..., None], pixels, torch.nan)[0], FITTED)
                 if self.seen is not None:
                     stamp(image, window, self._labels(row, c, camera), ANNOTATED)
-            found[name] = ShownImage(image, window)
-        return found
+            result[name] = ShownImage(image, window)
+        return result
 
     def _labels(self, row: int, c: int, camera: Cameras) -> torch.Tensor:
-        """Give the labels of a view in ideal px."""
+        """Return the labels of a view in ideal px."""
         pixels, inside = camera.undistort(self.seen.xy[row, c : c + 1].to(camera.K))
-        there = inside & (self.seen.confidence[row, c : c + 1] > 0)
-        return torch.where(there[..., None], pixels, torch.nan)[0]
+        valid = inside & (self.seen.confidence[row, c : c + 1] > 0)
+        return torch.where(valid[..., None], pixels, torch.nan)[0]
 
 
 def stamp(image: np.ndarray, window: CentredWindow, ideal: torch.Tensor, mark: Mark) -> None:
@@ -275,7 +275,7 @@ def stamp(image: np.ndarray, window: CentredWindow, ideal: torch.Tensor, mark: M
 
 
 def with_cameras(scene: Scene, cameras: Cameras | None) -> Scene:
-    """Give a scene with the cameras as a fit corrected them; lenses stay."""
+    """Return a scene with the cameras as a fit corrected them; lenses stay."""
     if cameras is None or scene.cameras is None:
         return scene
     lens = scene.cameras

@@ -168,14 +168,14 @@ class ScenePage:
         start.near, start.far = 0.005 * self.size, 500.0 * self.size
 
     def _aside(self, up: np.ndarray) -> np.ndarray:
-        """Give a direction a little from above, across from the cameras, so that their images are seen."""
+        """Return a direction a little from above, across from the cameras, so that their images are seen."""
         rig = self.scene.cameras_at(self._first)
         seen_from = np.zeros(3) if rig is None else rig.centres().double().numpy().mean(0) - self.centre
         level = seen_from - up * (seen_from @ up)
         if np.linalg.norm(level) < 0.1 * max(self.camera_distance, self.size):
             level = np.cross(up, np.eye(3)[np.argmin(np.abs(up))])
-        found = 0.4 * up - level / np.linalg.norm(level)
-        return found / np.linalg.norm(found)
+        result = 0.4 * up - level / np.linalg.norm(level)
+        return result / np.linalg.norm(result)
 
     def _add_controls(self) -> None:
         scene, gui = self.scene, self.server.gui
@@ -316,7 +316,7 @@ class ScenePage:
 
 
 def _placed(rig: Cameras, c: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give a camera's rotation (camera to world, wxyz) and place."""
+    """Return a camera's rotation (camera to world, wxyz) and place."""
     quaternion = rotmat_to_quat_wxyz(rig.R[c].double().T)
     return quaternion.numpy(), rig.centres()[c].double().numpy()
 
@@ -356,21 +356,23 @@ def _up(scene: Scene) -> np.ndarray:
 
 
 def _colours(scene: Scene) -> dict[str, tuple[int, int, int]]:
-    """Give the colours of the kinds of points that there are, in any frame."""
+    """Return the colours of the kinds of points that there are, in any frame."""
     kinds = {
         FITTED_POINTS: scene.bodies is not None,
         TRIANGULATED: scene.seen is not None and scene.cameras is not None and len(scene.cameras) > 1,
         GIVEN: scene.given is not None,
     }
-    found = {kind: colour for kind, colour in POINT_COLOURS.items() if kinds[kind]}
+    result = {kind: colour for kind, colour in POINT_COLOURS.items() if kinds[kind]}
     # Without a body there is nothing behind these points: on white, yellow is hardly seen.
     return (
-        found if scene.bodies is not None or TRIANGULATED not in found else found | {TRIANGULATED: _ON_WHITE}
+        result
+        if scene.bodies is not None or TRIANGULATED not in result
+        else result | {TRIANGULATED: _ON_WHITE}
     )
 
 
 def _legend(scene: Scene, marks: dict[str, tuple[int, int, int]]) -> str:
-    """Say what colours mean."""
+    """Return what colours mean."""
     words = [word for word in COLOURS if word in set(scene.words) and word != NOT_JUDGED]
     parts = [*marks.items()] + [(word, COLOURS[word]) for word in words]
     square = '<span style="color:#{}">&#9632;</span> {}'

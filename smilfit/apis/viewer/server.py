@@ -148,7 +148,7 @@ def _policy(host: str) -> str:
 
 
 def _connection(messages: PageMessages) -> type:
-    """Give the class of connections that hand viser only what a page may send."""
+    """Return the class of connections that hand viser only what a page may send."""
     from websockets.asyncio.server import ServerConnection
 
     class PageConnection(ServerConnection):

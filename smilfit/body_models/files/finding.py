@@ -58,10 +58,10 @@ class FoundModel(Generic[Found]):
         if self.file is None:
             return self.named
         data = _data_of(self.body)
-        found = replace(self.named, content_hash=data.hash_without_landmarks(), packed=pack_model(data))
-        if found.given in shipped_models() and self.file == shipped_model_file(found.given):
-            return replace(found, absolute='', relative='')
-        return replace(found, absolute=str(self.file))
+        result = replace(self.named, content_hash=data.hash_without_landmarks(), packed=pack_model(data))
+        if result.given in shipped_models() and self.file == shipped_model_file(result.given):
+            return replace(result, absolute='', relative='')
+        return replace(result, absolute=str(self.file))
 
 
 class ModelNotFoundError(FileNotFoundError):
@@ -73,7 +73,7 @@ class OtherModelError(ValueError):
 
 
 def may_be_packed(data: BodyModelData) -> bool:
-    """Say whether a model may be copied into the files that are made with it.
+    """Check whether a model may be copied into the files that are made with it.
 
     Such files are handed on. A model may be if its `licence` begins with CC0, CC BY, MIT, BSD, Apache, public domain
     or own. One that states none may not: SMPL's, SMAL's and bought rigs' files state none, either.
@@ -129,14 +129,14 @@ def reference_to(data: BodyModelData, given: str | Path, folder: str | Path | No
     content_hash = data.hash_without_landmarks()
     path = Path(given).expanduser()
     absolute = str(path.resolve()) if str(given) and _is_file(path) else ''
-    found = ModelReference(str(given), content_hash, absolute, packed=pack_model(data))
-    return found if folder is None else found.seen_from(folder)
+    result = ModelReference(str(given), content_hash, absolute, packed=pack_model(data))
+    return result if folder is None else result.seen_from(folder)
 
 
 def reference_of(dataset: Any) -> ModelReference:
-    """Give the model that a dataset file names; one of another program names a file, and a hash."""
-    found = getattr(dataset, 'body_model', None)
-    return found or ModelReference(str(dataset.body_model_file), dataset.body_model_hash)
+    """Return the model that a dataset file names; one of another program names a file, and a hash."""
+    result = getattr(dataset, 'body_model', None)
+    return result or ModelReference(str(dataset.body_model_file), dataset.body_model_hash)
 
 
 def load_model(source: Path | BodyModelData) -> BodyModelData:

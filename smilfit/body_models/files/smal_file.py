@@ -114,7 +114,7 @@ def stored_body(
 
 
 def _parents(table: Any, path: Path) -> np.ndarray:
-    """Give the first row of a tree's table, whose root has no parent."""
+    """Return the first row of a tree's table, whose root has no parent."""
     where = f'{path}: kintree_table'
     table = as_array(table, where)
     if table.ndim != 2 or table.size == 0:
@@ -240,7 +240,7 @@ def write_smal_file(data: BodyModelData, path: str | Path) -> tuple[str, ...]:
 
 
 def smal_values(data: BodyModelData) -> dict[str, Any]:
-    """Give a model's values by the keys of SMIL, SMAL and SMPL."""
+    """Return a model's values by the keys of SMIL, SMAL and SMPL."""
     vertices, joints = data.n_vertices, data.n_joints
     static = data.joint_regressor is None
     # What is absent is an empty array or list, as SMILify writes and expects it.
@@ -276,7 +276,7 @@ def smal_values(data: BodyModelData) -> dict[str, Any]:
 
 
 def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
-    """Say in words what of a model neither the pickle nor the npz can hold."""
+    """Describe in words what of a model neither the pickle nor the npz can hold."""
     keypoints = sum(map(len, data.keypoint_sets.values()))
     present = {
         'joint scales of shape directions, which are logarithms': data.log_scale_directions,
@@ -298,7 +298,7 @@ def lost_in_smal(data: BodyModelData) -> tuple[str, ...]:
         'that children inherit scales of joints': data.joint_scale_mode == 'inherited',
         "the joint limits, which are along joints' own axes": data.joint_axes is not None,
     }
-    lost = [words for words, there in present.items() if there]
+    lost = [words for words, valid in present.items() if valid]
     if data.joint_regressor is not None:
         off = float(np.abs(data.joints - data.joint_regressor @ data.v_template).max())
         if off > ROUNDED_JOINT_SHARE * data.rest_size:

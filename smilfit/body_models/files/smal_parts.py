@@ -34,9 +34,9 @@ def read_pose_prior(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         raise FileNotFoundError(f'{path}: the pose prior must be there; it is not. Check the path.')
     raw = read_pickle(path)
     if not isinstance(raw, dict) or 'mean_pose' not in raw or not {'cov', 'pic'} & set(raw):
-        found = shown_names(raw) if isinstance(raw, dict) else shown(raw)
+        result = shown_names(raw) if isinstance(raw, dict) else shown(raw)
         raise ValueError(
-            f'{path}: a pose prior must hold mean_pose and cov or pic; got {found}. Is it a pose prior?'
+            f'{path}: a pose prior must hold mean_pose and cov or pic; got {result}. Is it a pose prior?'
         )
     mean = as_array(raw['mean_pose'], f'{path}: mean_pose').astype(np.float64).ravel()
     key = 'cov' if 'cov' in raw else 'pic'
@@ -154,14 +154,14 @@ def _named(data: BodyModelData, rig: Mapping[str, Any]) -> BodyModelData:
 
 
 def _keypoints(data: BodyModelData, rig: Mapping[str, Any]) -> dict[str, dict[str, KeypointDefinition]]:
-    """Give the joints and, for the mesh of the published size, what is named on its surface."""
-    found: dict[str, KeypointDefinition] = {n: n for n in data.joint_names}
+    """Return the joints and, for the mesh of the published size, what is named on its surface."""
+    result: dict[str, KeypointDefinition] = {n: n for n in data.joint_names}
     for name, where in rig['keypoints'].items():
         if isinstance(where, str):
-            found |= {name: where} if where in data.joint_names else {}
+            result |= {name: where} if where in data.joint_names else {}
         elif data.n_vertices == rig['n_vertices']:
-            found[name] = {vertex: 1 / len(where) for vertex in where}
-    return {'smal': found}
+            result[name] = {vertex: 1 / len(where) for vertex in where}
+    return {'smal': result}
 
 
 def _family(path: Path, family: str | int, n_betas: int) -> dict[str, np.ndarray]:
@@ -232,6 +232,6 @@ def _read_dict(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     raw = read_pickle(path)
     missing = [k for k in keys if not isinstance(raw, dict) or k not in raw]
     if missing:
-        found = shown_names(raw) if isinstance(raw, dict) else shown(raw)
-        raise ValueError(f'{path}: must hold {", ".join(keys)}; got {found}. Is it the data file of SMAL?')
+        result = shown_names(raw) if isinstance(raw, dict) else shown(raw)
+        raise ValueError(f'{path}: must hold {", ".join(keys)}; got {result}. Is it the data file of SMAL?')
     return raw

@@ -34,7 +34,7 @@ def write_smil_json(data: BodyModelData, path: str | Path) -> Path:
 
 
 def smil_document(data: BodyModelData) -> dict[str, Any]:
-    """Give what a file of a body model holds, as JSON has it."""
+    """Return what a file of a body model holds, as JSON has it."""
     names = data.joint_names
     joints = []
     for j, name in enumerate(names):

@@ -88,25 +88,27 @@ def expression_directions(document: dict[str, Any], values: JsonValues) -> np.nd
 
 
 def _stack(directions: list[Any], place: str, values: JsonValues) -> np.ndarray | None:
-    found = [values.numbers(d, place.format(s), (2,)) for s, d in enumerate(directions)]
-    for s, direction in enumerate(found):
-        if direction.shape != found[0].shape:
-            values.refuse(place.format(s), f'have shape {found[0].shape}, as the first', str(direction.shape))
-    return np.stack(found, -1) if found else None
+    result = [values.numbers(d, place.format(s), (2,)) for s, d in enumerate(directions)]
+    for s, direction in enumerate(result):
+        if direction.shape != result[0].shape:
+            values.refuse(
+                place.format(s), f'have shape {result[0].shape}, as the first', str(direction.shape)
+            )
+    return np.stack(result, -1) if result else None
 
 
 def pose_spaces(value: Any, values: JsonValues) -> dict[str, PoseSpace]:
     """Take named subspaces of poses."""
-    found = {}
+    result = {}
     for name, space in values.record(value, 'pose_spaces').items():
         place = f'pose_spaces.{name}'
         space = values.record(space, place, ('joints', 'mean', 'components'))
-        found[name] = PoseSpace(
+        result[name] = PoseSpace(
             values.names(space['joints'], f'{place}.joints'),
             values.numbers(space['mean'], f'{place}.mean'),
             values.numbers(space['components'], f'{place}.components', (1, 2)),
         )
-    return found
+    return result
 
 
 def keypoint_sets(value: Any, values: JsonValues) -> dict[str, dict[str, KeypointDefinition]]:
@@ -131,24 +133,24 @@ def _keypoint(definition: Any, place: str, values: JsonValues) -> KeypointDefini
 
 def landmarks(value: Any, values: JsonValues) -> dict[str, Landmark]:
     """Take landmarks: an anchor, a bone, and what is known of the offset."""
-    found = {}
+    result = {}
     for name, entry in values.record(value, 'landmarks').items():
         place = f'landmarks.{name}'
         entry = values.record(entry, place, ('anchor', 'bone'))
         reject_unknown(f'{values.path}: {place}', 'key', entry, ('anchor', 'bone', 'offset', 'sd'))
         x, y, z = vector(entry.get('offset', [0.0, 0.0, 0.0]), f'{place}.offset', values).tolist()
-        found[name] = Landmark(
+        result[name] = Landmark(
             _keypoint(entry['anchor'], f'{place}.anchor', values),
             values.name(entry['bone'], f'{place}.bone'),
             (x, y, z),
             values.number(entry.get('sd', 0.0), f'{place}.sd'),
         )
-    return found
+    return result
 
 
 def part_sizes(value: Any, values: JsonValues) -> dict[str, PartSize]:
     """Take the parts of the body whose sizes a fit may change."""
-    found = {}
+    result = {}
     for name, entry in values.record(value, 'part_sizes').items():
         place = f'part_sizes.{name}'
         entry = values.record(entry, place, ('joints',))
@@ -156,8 +158,8 @@ def part_sizes(value: Any, values: JsonValues) -> dict[str, PartSize]:
         numbers = {
             key: values.number(entry[key], f'{place}.{key}') for key in ('sd', 'limit') if key in entry
         }
-        found[name] = PartSize(values.names(entry['joints'], f'{place}.joints'), **numbers)
-    return found
+        result[name] = PartSize(values.names(entry['joints'], f'{place}.joints'), **numbers)
+    return result
 
 
 def sparse_matrix(

@@ -157,12 +157,14 @@ def _index(joints: list[dict[str, Any]], values: JsonValues) -> dict[str, int]:
 
 
 def _parents(joints: list[dict[str, Any]], index: dict[str, int], values: JsonValues) -> np.ndarray:
-    found = []
+    result = []
     for i, joint in enumerate(joints):
         place = f'joints[{i}].parent'
         parent = joint['parent']
-        found.append(-1 if parent is None else joint_number(index, values.name(parent, place), place, values))
-    return np.asarray(found, dtype=np.int64)
+        result.append(
+            -1 if parent is None else joint_number(index, values.name(parent, place), place, values)
+        )
+    return np.asarray(result, dtype=np.int64)
 
 
 def _limits(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | None:
@@ -173,38 +175,38 @@ def _limits(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | No
         values.refuse(
             'joints', 'all have limits_rad, or none', 'some; write [-3.1416, 3.1416] for an axis that is free'
         )
-    found = [values.numbers(j['limits_rad'], f'joints[{i}].limits_rad', (2,)) for i, j in enumerate(joints)]
-    for i, limits in enumerate(found):
+    result = [values.numbers(j['limits_rad'], f'joints[{i}].limits_rad', (2,)) for i, j in enumerate(joints)]
+    for i, limits in enumerate(result):
         if limits.shape != (3, 2):
             values.refuse(f'joints[{i}].limits_rad', 'be 3 pairs', f'shape {limits.shape}')
-    return np.stack(found)
+    return np.stack(result)
 
 
 def _limits_from(joints: list[dict[str, Any]], values: JsonValues) -> tuple[str, ...]:
     """Read where limits are from; a joint that does not say it, beside some that do, has its user's."""
     if not any('limits_from' in joint for joint in joints):
         return ()
-    found = [
+    result = [
         values.name(j.get('limits_from', USER), f'joints[{i}].limits_from') for i, j in enumerate(joints)
     ]
-    for i, origin in enumerate(found):
+    for i, origin in enumerate(result):
         if origin not in LIMIT_ORIGINS:
             values.refuse(f'joints[{i}].limits_from', f'be one of {", ".join(LIMIT_ORIGINS)}', origin)
-    return tuple(found)
+    return tuple(result)
 
 
 def _axes(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | None:
     """Read the joints' own axes, one a row in the file; a joint without any has the model's."""
     if not any('axes' in joint for joint in joints):
         return None
-    found = np.tile(np.eye(3), (len(joints), 1, 1))
+    result = np.tile(np.eye(3), (len(joints), 1, 1))
     for i, joint in enumerate(joints):
         if 'axes' in joint:
             axes = values.numbers(joint['axes'], f'joints[{i}].axes', (2,))
             if axes.shape != (3, 3):
                 values.refuse(f'joints[{i}].axes', 'be 3 axes of 3 numbers', f'shape {axes.shape}')
-            found[i] = axes.T
-    return found
+            result[i] = axes.T
+    return result
 
 
 def _pairs(value: Any, values: JsonValues) -> tuple[tuple[str, str], ...]:

@@ -27,7 +27,7 @@ SHORTEST = 0.01
 
 @torch.no_grad()
 def unposed_joints(body: SMIL, params: BodyParams) -> Float[Tensor, 'B J 3']:
-    """Give the joints of bodies with all turns taken back, model unit: what shape and skeleton alone make."""
+    """Return the joints of bodies with all turns taken back, model unit: what shape and skeleton alone make."""
     zeros = torch.zeros_like
     plain = params.as_axis_angle()
     rest = plain.replace(
@@ -58,7 +58,7 @@ def _bone_ratios(body: SMIL, params: BodyParams) -> Float[Tensor, 'B b']:
 
 
 def bone_asymmetry(body: SMIL, params: BodyParams) -> Float[Tensor, 'B P']:
-    """Say how many times longer one side's bone is than the other's, beyond rest; at least 1, of each pair."""
+    """Return how many times longer one side's bone is than the other's, beyond rest; at least 1, of each pair."""
     ratio = bone_ratios(body, params)
     # Bone j - 1 ends at joint j.
     pairs = [(a - 1, b - 1) for a, b in side_pairs(body.data, body.joint_names) if a > 0]
@@ -69,7 +69,7 @@ def bone_asymmetry(body: SMIL, params: BodyParams) -> Float[Tensor, 'B P']:
 
 
 def joint_moves(body: SMIL, params: BodyParams) -> Float[Tensor, 'B J']:
-    """Give how far `joint_offsets` move each joint from its place on its parent, in body lengths."""
+    """Return how far `joint_offsets` move each joint from its place on its parent, in body lengths."""
     if params.joint_offsets is None:
         return params.transl.new_zeros(params.batch_size, body.n_joints)
     return params.joint_offsets.norm(dim=-1) / body.rest_size
@@ -93,7 +93,7 @@ _SAME = 1e-6
 def crossing_triangles(
     vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
 ) -> Bool[np.ndarray, ' F']:
-    """Say which triangles of a mesh are crossed by another with which they share no vertex.
+    """Return which triangles of a mesh are crossed by another with which they share no vertex.
 
     An edge of one that passes through the inside of the other (Moller and Trumbore 1997) is a crossing.
     """
@@ -125,7 +125,7 @@ def crossing_triangles(
 def new_crossings(
     poses: Float[np.ndarray, 'B V 3'], rest: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
 ) -> Float[np.ndarray, ' B']:
-    """Give the share of the skin, of its area at rest, that crosses other skin in a pose and does not at rest.
+    """Return the share of the skin, of its area at rest, that crosses other skin in a pose and does not at rest.
 
     Vertices in one place at rest (seams of an image of the skin) are one: triangles on both sides of a seam touch.
     """
@@ -137,7 +137,7 @@ def new_crossings(
 
 
 def _first_in_place(rest: Float[np.ndarray, 'V 3']) -> Int[np.ndarray, ' V']:
-    """Give for each vertex the first one in its place; places are told apart by `_SAME` of the extent."""
+    """Return for each vertex the first one in its place; places are told apart by `_SAME` of the extent."""
     step = _SAME * max(float(np.ptp(rest, axis=0).max()), np.finfo(float).tiny)
     _, first, place = np.unique(np.round(rest / step), axis=0, return_index=True, return_inverse=True)
     return first[place.ravel()]
@@ -155,17 +155,17 @@ def _neighbours(centres: np.ndarray, radii: np.ndarray, asked: np.ndarray) -> tu
     if len(large):
         reach = radii[large] + radii[asked].max()
         around = cKDTree(centres[asked]).query_ball_point(centres[large], reach)
-        first = np.repeat(large, [len(found) for found in around])
+        first = np.repeat(large, [len(result) for result in around])
         pairs.append(np.stack((first, asked[np.concatenate(around).astype(int)]), 1))
     a, b = np.concatenate(pairs).T
     return a, b
 
 
 def _pierces(edges_of: np.ndarray, into: np.ndarray) -> np.ndarray:
-    """Say of pairs of triangles whether an edge of the first passes through the inside of the second."""
+    """Return for pairs of triangles whether an edge of the first passes through the inside of the second."""
     first, second, third = into.transpose(1, 0, 2)
     one, two = second - first, third - first
-    found = np.zeros(len(into), bool)
+    result = np.zeros(len(into), bool)
     for i in range(3):
         start, ray = edges_of[:, i], edges_of[:, (i + 1) % 3] - edges_of[:, i]
         p = np.cross(ray, two)
@@ -176,8 +176,8 @@ def _pierces(edges_of: np.ndarray, into: np.ndarray) -> np.ndarray:
             r = np.cross(q, one)
             v = (ray * r).sum(-1) / determinant
             t = (two * r).sum(-1) / determinant
-            found |= (u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)
-    return found
+            result |= (u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)
+    return result
 
 
 # An edge so many times longer than at rest has torn the skin.
@@ -188,7 +188,8 @@ TORN = 3.0
 def torn_share(
     body: SMIL, params: BodyParams, vertices: Float[Tensor, 'B V 3'] | None = None
 ) -> Float[Tensor, ' B']:
-    """Give the share of the skin (of its area at rest) whose triangles have an edge `TORN` times as long as at rest.
+    """Return the share of the skin (of its area at rest) whose triangles have an edge `TORN` times as long as
+    at rest.
 
     Scale is taken out by the median edge. `vertices` are those of the bodies, where the caller has them.
     """
@@ -204,7 +205,7 @@ def torn_share(
 def inverted_share(
     body: SMIL, params: BodyParams, vertices: Float[Tensor, 'B V 3'] | None = None
 ) -> Float[Tensor, ' B']:
-    """Give the share of the skin (of its area at rest) that is turned inside out.
+    """Return the share of the skin (of its area at rest) that is turned inside out.
 
     A triangle is inverted where its normal points against that at rest, turned by the bones that carry it
     (skinning weights blend their rotations). `vertices` are those of the bodies, where the caller has them.
@@ -223,16 +224,16 @@ def inverted_share(
 
 @torch.no_grad()
 def posed(body: SMIL, params: BodyParams) -> Float[Tensor, 'B V 3']:
-    """Give the vertices of bodies."""
+    """Return the vertices of bodies."""
     return body(params.to(body.v_template), ('vertices',)).vertices
 
 
 def _world_rotations(body: SMIL, params: BodyParams) -> Tensor:
     local = params.rotations()
-    found: list[Tensor] = []
+    result: list[Tensor] = []
     for j, parent in enumerate(body.data.parents.tolist()):
-        found.append(local[:, j] if parent < 0 else found[parent] @ local[:, j])
-    return torch.stack(found, 1)
+        result.append(local[:, j] if parent < 0 else result[parent] @ local[:, j])
+    return torch.stack(result, 1)
 
 
 def _edges(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -268,39 +269,39 @@ def body_values(body: SMIL, params: BodyParams, unit: str | None = None) -> dict
         return {}
     bones, joints = body.joint_names[1:], body.joint_names
     ratios = bone_ratios(body, params)
-    found = {
+    result = {
         'bone_longest': _worst(ratios, bones, largest=True),
         'bone_shortest': _worst(ratios, bones, largest=False),
         'joint_moves': _worst(joint_moves(body, params), joints, largest=True),
     }
     size = size_ratio(body, params, unit)
     if size is not None:
-        found['size'] = Found(size)
+        result['size'] = Found(size)
     asymmetry = bone_asymmetry(body, params)
     if asymmetry.shape[1]:
         pairs = [joints[a] for a, _ in side_pairs(body.data, joints) if a > 0]
-        found['bone_asymmetry'] = _worst(asymmetry, pairs, largest=True)
+        result['bone_asymmetry'] = _worst(asymmetry, pairs, largest=True)
     offsets = landmark_offsets_sd(body, params)
     if params.landmark_offsets is not None and offsets.shape[1]:
-        found['landmark_offsets_sd'] = _worst(offsets, body.data.unknown_landmarks, largest=True)
-        found['landmark_offsets'] = _worst(
+        result['landmark_offsets_sd'] = _worst(offsets, body.data.unknown_landmarks, largest=True)
+        result['landmark_offsets'] = _worst(
             landmark_excess(body, params), body.data.unknown_landmarks, largest=True
         )
     sizes = part_sizes_sd(body, params)
     if sizes.shape[1]:
-        found['part_sizes_sd'] = _worst(sizes, tuple(body.part_sizes), largest=True)
+        result['part_sizes_sd'] = _worst(sizes, tuple(body.part_sizes), largest=True)
     if params.betas.shape[1]:
         names = [str(s) for s in range(params.betas.shape[1])]
-        found['betas_sd'] = _worst(betas_sd(body, params), names, largest=True)
+        result['betas_sd'] = _worst(betas_sd(body, params), names, largest=True)
     if not len(body.faces):
-        return found
+        return result
     few = params[torch.linspace(0, params.batch_size - 1, min(N_MESHES, params.batch_size)).round().long()]
     vertices = posed(body, few)
-    found['torn'] = Found(float(torn_share(body, few, vertices).mean()))
-    found['inverted'] = Found(float(inverted_share(body, few, vertices).mean()))
+    result['torn'] = Found(float(torn_share(body, few, vertices).mean()))
+    result['inverted'] = Found(float(inverted_share(body, few, vertices).mean()))
     chosen = vertices[:: max(1, few.batch_size // N_CROSSINGS)].cpu().numpy()
-    found['self_intersection'] = Found(_crossings(body, chosen))
-    return found
+    result['self_intersection'] = Found(_crossings(body, chosen))
+    return result
 
 
 def frame_meshes(body: SMIL, params: BodyParams) -> dict[str, np.ndarray]:
@@ -308,11 +309,11 @@ def frame_meshes(body: SMIL, params: BodyParams) -> dict[str, np.ndarray]:
     if not len(body.faces) or not params.batch_size:
         return {}
     parts = [params[rows] for rows in torch.arange(params.batch_size).split(N_MESHES)]
-    found = {
+    result = {
         'torn': torch.cat([torn_share(body, p) for p in parts]),
         'inverted': torch.cat([inverted_share(body, p) for p in parts]),
     }
-    return {name: value.cpu().double().numpy() for name, value in found.items()}
+    return {name: value.cpu().double().numpy() for name, value in result.items()}
 
 
 def body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str, np.ndarray]:
@@ -320,8 +321,8 @@ def body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str, 
     names = ('limits', 'camera_near', 'camera_far', 'behind_cameras', 'keypoints')
 
     def measured(rows: slice) -> Tensor:
-        found = _body_frames(body, params[rows], seen[rows])
-        return torch.stack([found[name].detach().cpu().double() for name in names], 1)
+        result = _body_frames(body, params[rows], seen[rows])
+        return torch.stack([result[name].detach().cpu().double() for name in names], 1)
 
     return dict(zip(names, by_blocks(params.batch_size, measured).numpy().T, strict=True))
 
@@ -344,7 +345,8 @@ def _body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str,
 
 
 def _worst(values: Tensor, names: tuple[str, ...] | list[str], largest: bool) -> Found:
-    """Give the mean over frames of the column where it is largest, or smallest, and its name; NaN does not count."""
+    """Return the mean over frames of the column where it is largest, or smallest, and its name; NaN does not
+    count."""
     means = values.double().nanmean(0)
     known = means.isfinite()
     if not bool(known.any()):

@@ -44,5 +44,5 @@ def extents_px(seen: Keypoints2d, pooled: bool = True) -> Float[Tensor, 'B C']:
 
 
 def kept_share(seen: Keypoints2d) -> Float[Tensor, ' C']:
-    """Give the share of its keypoints, of all frames, that each camera has labels of."""
+    """Return the share of its keypoints, of all frames, that each camera has labels of."""
     return seen.visible.double().mean((0, 2))

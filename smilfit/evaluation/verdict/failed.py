@@ -45,7 +45,7 @@ def mask_margins(
         count: how many rows there are.
         alone: rows of which the mask is all that was seen.
     """
-    found = np.full(count, np.nan)
+    result = np.full(count, np.nan)
     rows = list(silhouettes)
     for i, row in enumerate(rows):
         covered, mask = silhouettes[row]
@@ -59,8 +59,8 @@ def mask_margins(
         if row in alone:
             least.append(plain_overlap(mask))
         if least:
-            found[row] = mask_iou(covered, mask) - max(least)
-    return found
+            result[row] = mask_iou(covered, mask) - max(least)
+    return result
 
 
 def outline_convexity(mask: Bool[np.ndarray, 'H W']) -> float:
@@ -78,7 +78,8 @@ def outline_convexity(mask: Bool[np.ndarray, 'H W']) -> float:
 
 
 def plain_overlap(mask: Bool[np.ndarray, 'H W']) -> float:
-    """Give the larger IoU of a mask with its convex hull and with the ellipse of its second moments; 1 of a line."""
+    """Return the larger IoU of a mask with its convex hull and with the ellipse of its second moments; 1 of a
+    line."""
     import cv2
 
     rows, columns = np.nonzero(mask)
@@ -182,9 +183,9 @@ def picture_numbers(
     if fit is not None and len(few):
         step('fitting with shuffled keypoints')
         chosen = [i[few] for i in inputs]
-        found = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
-        if found is not None:
-            values['shuffled_maps'] = Found(min(found.shuffled))
+        matches = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
+        if matches is not None:
+            values['shuffled_maps'] = Found(min(matches.shuffled))
     return PictureNumbers(values, whole, notes)
 
 
@@ -194,15 +195,15 @@ def _doubt_of_masks(
     """Doubt the direction of images without keypoints; fills in `frames` and `notes`."""
     if blind.any():
         doubted = frames.get('view_doubt', np.full(len(blind), np.nan))
-        told = notes.get('view_doubt', ('',) * len(blind))
+        messages = notes.get('view_doubt', ('',) * len(blind))
         frames['view_doubt'] = np.where(blind, 1.0, doubted)
-        notes['view_doubt'] = tuple(MASK_ALONE if b else note for b, note in zip(blind, told))
+        notes['view_doubt'] = tuple(MASK_ALONE if b else note for b, note in zip(blind, messages))
 
 
 def _whole(values: np.ndarray, rows: Tensor) -> np.ndarray:
-    found = np.full(len(rows), np.nan)
-    found[rows.numpy()] = values
-    return found
+    result = np.full(len(rows), np.nan)
+    result[rows.numpy()] = values
+    return result
 
 
 Numbers = TypeVar('Numbers', SessionNumbers, PictureNumbers)
@@ -217,10 +218,10 @@ def with_failed_frames(numbers: Numbers, result: FitResult) -> Numbers:
     rows, causes = np.full(count, np.nan), [''] * count
     for row, cause in zip(failed['rows'], failed['causes']):
         rows[row], causes[row] = 1.0, cause
-    told = Found(float(failed['count']), failure_sentence(failed))
+    notes = Found(float(failed['count']), failure_sentence(failed))
     return replace(
         numbers,
-        values={**numbers.values, FRAMES_FAILED: told},
+        values={**numbers.values, FRAMES_FAILED: notes},
         frames={**numbers.frames, FRAME_FAILED: rows},
         notes={**numbers.notes, FRAME_FAILED: causes},
     )
@@ -230,5 +231,5 @@ def judged_by_failures(result: FitResult, thresholds: Mapping[str, Threshold]) -
     """Judge a fit by its failed frames alone, as where no other has a fit; None where none has failed."""
     if 'frames_failed' not in result.report:
         return None
-    found = with_failed_frames(SessionNumbers({}, {}, ()), result)
-    return judge(found.values, thresholds, found.frames, found.notes)
+    matches = with_failed_frames(SessionNumbers({}, {}, ()), result)
+    return judge(matches.values, thresholds, matches.frames, matches.notes)

@@ -53,7 +53,7 @@ class Verdict:
         return self.frame_words.count(word)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what JSON can hold; `from_dict` reads it."""
+        """Return what JSON can hold; `from_dict` reads it."""
         measures = [{**asdict(m), 'word': m.word} for m in self.measures]
         frames: list[dict[str, Any]] = [
             {'word': w, 'reason': r} for w, r in zip(self.frame_words, self.frame_reasons)
@@ -95,7 +95,7 @@ def judge(
     """
     frames, notes = dict(frames or {}), dict(notes or {})
     reject_unknown('judge', 'measure', {*values, *frames}, list(thresholds))
-    measures = [thresholds[name].measure(name, *found) for name, found in values.items()]
+    measures = [thresholds[name].measure(name, *result) for name, result in values.items()]
     words, reasons = _frames(frames, notes, thresholds)
     fitted = [word for word in words if word != NOT_FITTED]
     shares = []
@@ -137,7 +137,7 @@ def judge(
 
 
 def _share_off(given: FrameKeypoints, threshold: Threshold) -> Found:
-    """Give the share of keypoints that are not good, and the one that is so most often."""
+    """Return the share of keypoints that are not good, and the one that is so most often."""
     off = np.nan_to_num(given.values, nan=-np.inf) >= threshold.doubtful
     share = off.sum() / max(int((~np.isnan(given.values)).sum()), 1)
     return Found(float(share), given.names[int(off.sum(0).argmax())] if off.any() else '')
@@ -146,19 +146,19 @@ def _share_off(given: FrameKeypoints, threshold: Threshold) -> Found:
 def _worst_keypoints(
     given: FrameKeypoints, threshold: Threshold
 ) -> tuple[np.ndarray, tuple[tuple[str, ...], ...]]:
-    """Give each frame's largest number (NaN without any) and the keypoints that are not good, the worst first."""
+    """Return each frame's largest number (NaN without any) and the keypoints that are not good, the worst first."""
     known = np.where(np.isnan(given.values), -np.inf, given.values)
     most = known.max(1, initial=-np.inf)
     order = np.argsort(-known, axis=1, kind='stable')
     bad = known >= threshold.doubtful
-    named = tuple(tuple(given.names[k] for k in row if there[k]) for row, there in zip(order, bad))
+    named = tuple(tuple(given.names[k] for k in row if valid[k]) for row, valid in zip(order, bad))
     return np.where(np.isneginf(most), np.nan, most), named
 
 
 def _no_better(
     words: tuple[str, ...], reasons: tuple[str, ...], common: Measure | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give frames at best the word of what they all share: a frame of a wrong skeleton is wrong.
+    """Return frames at best the word of what they all share: a frame of a wrong skeleton is wrong.
 
     A reason of their own stays.
     """
@@ -180,14 +180,16 @@ def _frames(
     count = len(next(iter(frames.values()), ()))
     words, reasons = [], []
     for row in range(count):
-        found = [
+        result = [
             thresholds[name].measure(name, float(numbers[row]), notes[name][row] if name in notes else '')
             for name, numbers in frames.items()
             if not np.isnan(numbers[row])
         ]
-        words.append(worst([m.word for m in found]) if found else NOT_FITTED)
+        words.append(worst([m.word for m in result]) if result else NOT_FITTED)
         bad = max(
-            (m for m in found if m.word in (DOUBTFUL, NOT_BELIEVABLE)), key=lambda m: m.severity, default=None
+            (m for m in result if m.word in (DOUBTFUL, NOT_BELIEVABLE)),
+            key=lambda m: m.severity,
+            default=None,
         )
         reasons.append('' if bad is None else bad.reason)
     return tuple(words), tuple(reasons)

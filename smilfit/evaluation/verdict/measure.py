@@ -35,11 +35,11 @@ class Measure:
 
     @property
     def word(self) -> str:
-        """Say what the number makes of the fit; one that is not a number is not believable."""
+        """Return what the number makes of the fit; one that is not a number is not believable."""
         severity = self.severity
         return NOT_BELIEVABLE if severity >= 1 else DOUBTFUL if severity >= 0 else GOOD
 
 
 def worst(words: list[str] | tuple[str, ...]) -> str:
-    """Give the worst of some words; good if there are none."""
+    """Return the worst of some words; good if there are none."""
     return max(words, key=WORDS.index, default=GOOD)

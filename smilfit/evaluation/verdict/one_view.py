@@ -25,25 +25,25 @@ def view_frames(
     Returns:
         Numbers by measure, and of the doubt its reasons.
     """
-    found: dict[str, np.ndarray] = {}
+    matches: dict[str, np.ndarray] = {}
     notes: dict[str, tuple[str, ...]] = {}
     if doubt is not None:
         doubted = torch.where(result.fitted.cpu(), doubt.doubted.cpu().double(), torch.nan)
-        found['view_doubt'], notes['view_doubt'] = doubted.numpy(), doubt.reasons
+        matches['view_doubt'], notes['view_doubt'] = doubted.numpy(), doubt.reasons
     if result.covariance is not None:
-        found['yaw_sd'] = turn_sd_deg(body, result.covariance).cpu().numpy()
-        found['depth_sd'] = depth_sd(body, result, result.covariance).cpu().numpy()
-    return found, notes
+        matches['yaw_sd'] = turn_sd_deg(body, result.covariance).cpu().numpy()
+        matches['depth_sd'] = depth_sd(body, result, result.covariance).cpu().numpy()
+    return matches, notes
 
 
 def turn_sd_deg(body: SMIL, covariance: FitCovariance) -> Float[Tensor, ' B']:
-    """Give the standard deviation of the body's turn about the worst of the world's axes, degrees."""
+    """Return the standard deviation of the body's turn about the worst of the world's axes, degrees."""
     columns = [f'{body.joint_names[0]}.turn_{axis}' for axis in 'xyz']
     return _of(covariance, columns).amax(1) * (180 / math.pi)
 
 
 def depth_sd(body: SMIL, result: FitResult, covariance: FitCovariance) -> Float[Tensor, ' B']:
-    """Give the standard deviation of the body's place along the worst of the world's axes, in its lengths.
+    """Return the standard deviation of the body's place along the worst of the world's axes, in its lengths.
 
     Under one camera that is depth, but for the turn of its axes.
     """
@@ -52,7 +52,7 @@ def depth_sd(body: SMIL, result: FitResult, covariance: FitCovariance) -> Float[
 
 
 def _of(covariance: FitCovariance, columns: list[str]) -> Tensor:
-    """Give the standard deviations of some unknowns; NaN where they were not fitted."""
+    """Return the standard deviations of some unknowns; NaN where they were not fitted."""
     sd, known = covariance.parameter_sd().cpu().double(), list(covariance.columns)
     if any(name not in known for name in columns):
         return torch.full((len(sd), len(columns)), torch.nan).double()

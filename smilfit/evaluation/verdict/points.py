@@ -71,11 +71,11 @@ def point_numbers(
     chosen = [i[few] for i in inputs]
     values |= left_out_points(lambda changed: fit(changed, few), chosen, given[few], measured.size, step)
     step('fitting with shuffled keypoints')
-    found = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED)
-    if found is not None:
-        values['shuffled_maps'] = Found(min(found.shuffled))
-        if found.swapped is not None:
-            values['swapped_sides'] = Found(found.swapped)
+    matches = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED)
+    if matches is not None:
+        values['shuffled_maps'] = Found(min(matches.shuffled))
+        if matches.swapped is not None:
+            values['swapped_sides'] = Found(matches.swapped)
     return SessionNumbers(values, {n: at_places(v, rows) for n, v in frames.items()}, ())
 
 
@@ -103,17 +103,17 @@ def left_out_points(
         The median distance as a share of the size, and over that of the mean pose; empty of too few frames or
         keypoints.
     """
-    names, there = given.names, given.visible
-    if len(names) < LEAST_KEYPOINTS or len(there) < N_GROUPS:
+    names, valid = given.names, given.visible
+    if len(names) < LEAST_KEYPOINTS or len(valid) < N_GROUPS:
         return {}
-    group = torch.arange(len(there)).unsqueeze(1) + torch.arange(len(names))
-    errors, trivial = (torch.full(there.shape, torch.nan, dtype=torch.float64) for _ in range(2))
+    group = torch.arange(len(valid)).unsqueeze(1) + torch.arange(len(names))
+    errors, trivial = (torch.full(valid.shape, torch.nan, dtype=torch.float64) for _ in range(2))
     for g in range(N_GROUPS):
         step(f'fitting without a quarter of the keypoints ({g + 1} of {N_GROUPS})')
         hidden = group % N_GROUPS == g
         result = fit([changed_keypoints(i, {Keypoints3d: _hiding(names, hidden)}) for i in inputs])
         errors[hidden] = _distances(given, keypoints_of(result, names))[hidden]
-        trivial[hidden] = _distances(given, _mean_pose(given, there & ~hidden))[hidden]
+        trivial[hidden] = _distances(given, _mean_pose(given, valid & ~hidden))[hidden]
     both = errors.isfinite() & trivial.isfinite()
     if not bool(both.any()):
         return {}
@@ -121,10 +121,12 @@ def left_out_points(
     worst = int(medians.nan_to_num(-1.0).argmax())
     most = f'most {names[worst]}: {float(medians[worst]) / size:.1%}'
     error, mean = float(errors[both].median()), float(trivial[both].median())
-    found = {'left_out_points': Found(error / size, most)}
+    matches = {'left_out_points': Found(error / size, most)}
     if mean > 0:
-        found['left_out_points_ratio'] = Found(error / mean, f'{error / size:.1%} against {mean / size:.1%}')
-    return found
+        matches['left_out_points_ratio'] = Found(
+            error / mean, f'{error / size:.1%} against {mean / size:.1%}'
+        )
+    return matches
 
 
 def _distances(given: Keypoints3d, points: Tensor) -> Float[Tensor, 'B K']:
@@ -134,17 +136,17 @@ def _distances(given: Keypoints3d, points: Tensor) -> Float[Tensor, 'B K']:
 
 def _mean_pose(given: Keypoints3d, shown: Tensor) -> Float[Tensor, 'B K 3']:
     """Put the mean pose of the shown points onto those of each frame; NaN where it cannot be put."""
-    there, xyz = shown.numpy(), given.xyz.double().numpy()
-    if there.sum(1).max() < LEAST_PLACED:
+    valid, xyz = shown.numpy(), given.xyz.double().numpy()
+    if valid.sum(1).max() < LEAST_PLACED:
         return torch.full(given.xyz.shape, torch.nan, dtype=torch.float64)
-    points = np.where(there[..., None], xyz, np.nan)
+    points = np.where(valid[..., None], xyz, np.nan)
     return torch.from_numpy(
-        place_at_prediction(mean_pose(np.where(there[..., None], xyz, 0.0), there), points)
+        place_at_prediction(mean_pose(np.where(valid[..., None], xyz, 0.0), valid), points)
     )
 
 
 def _hiding(names: Sequence[str], hidden: Tensor) -> Callable[[Keypoints3d], Keypoints3d]:
-    """Give a function that takes the hidden ones of named keypoints away."""
+    """Return a function that takes the hidden ones of named keypoints away."""
 
     def hide(seen: Keypoints3d) -> Keypoints3d:
         confidence = seen.confidence.clone()

@@ -21,7 +21,7 @@ FAR_TURN_DEG = 100.0
 
 
 def betas_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B S']:
-    """Give each shape coefficient in standard deviations of the model's shape space, along its main axes.
+    """Return each shape coefficient in standard deviations of the model's shape space, along its main axes.
 
     Of a model that knows several kinds of animals: of the nearest one.
     """
@@ -45,7 +45,7 @@ def betas_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B S']:
 
 
 def landmark_offsets_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
-    """Give how far each landmark with an unknown offset is from where it is expected, in its standard deviations.
+    """Return how far each landmark with an unknown offset is from where it is expected, in its standard deviations.
 
     Of its three directions the farthest stands. Rows as `body.data.unknown_landmarks`; none where none was fitted.
     """
@@ -57,7 +57,7 @@ def landmark_offsets_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
 
 
 def landmark_excess(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
-    """Give how much farther each landmark with an unknown offset is than the lookup expects, in body lengths.
+    """Return how much farther each landmark with an unknown offset is than the lookup expects, in body lengths.
 
     Of an offset with the standard deviation s in each direction, `3 s^2` of its squared length are expected; the root
     of what it has beyond that counts, 0 where it has less. Rows as `body.data.unknown_landmarks`.
@@ -71,14 +71,14 @@ def landmark_excess(body: SMIL, params: BodyParams) -> Float[Tensor, 'B K']:
 
 
 def part_sizes_sd(body: SMIL, params: BodyParams) -> Float[Tensor, 'B G']:
-    """Give the size of each part in standard deviations of the model file; none where no size was fitted."""
+    """Return the size of each part in standard deviations of the model file; none where no size was fitted."""
     if params.part_sizes is None:
         return params.transl.new_zeros(params.batch_size, 0)
     return params.part_sizes.abs() / params.part_sizes.new_tensor([p.sd for p in body.part_sizes.values()])
 
 
 def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
-    """Give the share of joints that stand beyond a limit of the model, by `BEYOND_DEG` at least.
+    """Return the share of joints that stand beyond a limit of the model, by `BEYOND_DEG` at least.
 
     Of joints whose limits nobody stated: that are turned by more than `FAR_TURN_DEG` from rest.
     """
@@ -95,7 +95,7 @@ def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
 
 
 def size_ratio(body: SMIL, params: BodyParams, unit: str | None) -> float | None:
-    """Say how many times larger, or smaller, fitted bodies are than the model says; at least 1, the median.
+    """Return how many times larger, or smaller, fitted bodies are than the model says; at least 1, the median.
 
     Args:
         body: the body.
@@ -113,6 +113,6 @@ def size_ratio(body: SMIL, params: BodyParams, unit: str | None) -> float | None
 
 
 def camera_distance(body: SMIL, params: BodyParams, centres: Float[Tensor, '*b C 3']) -> Float[Tensor, 'B C']:
-    """Give how far the root is from each camera, in the body's lengths."""
+    """Return how far the root is from each camera, in the body's lengths."""
     size = body.rest_size * params.scale
     return (params.transl.unsqueeze(1) - centres.to(params.transl)).norm(dim=-1) / size.unsqueeze(1)

@@ -56,7 +56,7 @@ def spread_rows(there: Tensor, count: int) -> Int[Tensor, ' n']:
 def stiffened(
     cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler], extent_px: float | None = None
 ) -> dict[str, Any]:
-    """Give a registrant's config with the weights of its priors `STIFF` times as heavy.
+    """Return a registrant's config with the weights of its priors `STIFF` times as heavy.
 
     Held near rest, labels of an animal that is large in its images miss by more px than a robust loss bears, which
     then leaves half of them out: its width is at least `WIDTH` of the animal.
@@ -78,7 +78,7 @@ def stiffened(
 
 
 def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> Any:
-    """Give a handler's config with a robust loss of keypoints in images made as wide as that, at least."""
+    """Return a handler's config with a robust loss of keypoints in images made as wide as that, at least."""
     if not isinstance(cfg, Mapping) or not isinstance(
         handlers.get(str(cfg.get('handler_key'))), MultiviewKeypoint2dMSEHandler
     ):
@@ -90,7 +90,7 @@ def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> 
 
 
 def with_covariance(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a registrant's config whose last stage says how sure it is, where its solver can."""
+    """Return a registrant's config whose last stage says how sure it is, where its solver can."""
 
     def sure(solver: Mapping[str, Any]) -> dict[str, Any]:
         return {**solver, 'covariance': True} if solver.get('type') == SECOND_ORDER else dict(solver)
@@ -156,13 +156,13 @@ def misfit(seen: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], pool
 
 
 def _labels(inputs: Inputs) -> Keypoints2d | Keypoints3d | None:
-    """Give the keypoints that are fitted to: those in images, or without these the ones in space."""
+    """Return the keypoints that are fitted to: those in images, or without these the ones in space."""
     given = [i.keypoints for i in inputs if isinstance(i, KeypointInput)]
     return next((k for k in given if isinstance(k, Keypoints2d)), given[0] if given else None)
 
 
 def dealt_out(inputs: Inputs, rng: np.random.Generator) -> list[BaseInput]:
-    """Give every keypoint the name of another, in all views and frames alike."""
+    """Return every keypoint the name of another, in all views and frames alike."""
     orders: dict[tuple[str, ...], list[int]] = {}
 
     def deal(keypoints: Keypoints2d | Keypoints3d) -> Keypoints2d | Keypoints3d:

@@ -94,23 +94,23 @@ def _renewed(others: Keypoints3d) -> Callable[[Keypoints3d], Keypoints3d]:
     def renew(given: Keypoints3d) -> Keypoints3d:
         known = [name in place for name in given.names]
         at = [place.get(name, 0) for name in given.names]
-        there = others.confidence[:, at].to(given.confidence) * torch.tensor(known)
+        valid = others.confidence[:, at].to(given.confidence) * torch.tensor(known)
         return replace(
             given,
             xyz=others.xyz[:, at].to(given.xyz),
-            confidence=torch.where(given.visible, there, 0.0),
+            confidence=torch.where(given.visible, valid, 0.0),
         )
 
     return renew
 
 
 def _mean_pose(points: Keypoints3d) -> Float[Tensor, 'B K 3']:
-    there = points.visible.cpu().numpy()
+    valid = points.visible.cpu().numpy()
     xyz = points.xyz.double().cpu().numpy()
-    if there.sum(1).max(initial=0) < LEAST_KEYPOINTS:
+    if valid.sum(1).max(initial=0) < LEAST_KEYPOINTS:
         return torch.full(points.xyz.shape, torch.nan, dtype=torch.float64)
-    xyz[~there] = float('nan')
-    return torch.from_numpy(place_at_prediction(mean_pose(points.xyz.double().cpu().numpy(), there), xyz))
+    xyz[~valid] = float('nan')
+    return torch.from_numpy(place_at_prediction(mean_pose(points.xyz.double().cpu().numpy(), valid), xyz))
 
 
 def _in_ellipses(
@@ -122,10 +122,10 @@ def _in_ellipses(
         return nothing
     expected = expected_keypoints(result, seen.rig, seen.names)
     mine = seen.rig.names[camera]
-    there, left = in_cameras(expected, seen, [name for name in seen.rig.names if name != mine])
-    if not bool((left.visible & there.valid & there.covariance.isfinite().all(-1).all(-1)).any()):
+    valid, left = in_cameras(expected, seen, [name for name in seen.rig.names if name != mine])
+    if not bool((left.visible & valid.valid & valid.covariance.isfinite().all(-1).all(-1)).any()):
         return nothing
-    noise = there.noise_px(left)
+    noise = valid.noise_px(left)
     alone, labels = in_cameras(expected, seen, [mine])
     sd = alone.sd()[labels.visible & alone.valid]
     return radii(alone, labels, noise)[:, 0], noise, float(sd[sd.isfinite()].median())
@@ -136,7 +136,7 @@ N_REFITTED, N_SHUFFLED = 12, 3
 
 
 def n_steps(n_cameras: int) -> int:
-    """Say how often `session_numbers` tells what it does, of a session of so many cameras."""
+    """Return how often `session_numbers` tells what it does, of a session of so many cameras."""
     return 2 + (n_cameras if n_cameras > 2 else 0)
 
 
@@ -258,8 +258,8 @@ def _cameras(
     at = int(kept.argmin())
     values['labels_kept'] = Found(float(kept[at]), names[at])
     if several and bool((~own.isnan()).any()):
-        there = ~own.isnan()
-        values['fit_excess'] = Found(*worst_camera((camera_medians(errors, there) - given) / size, names))
+        valid = ~own.isnan()
+        values['fit_excess'] = Found(*worst_camera((camera_medians(errors, valid) - given) / size, names))
         values['triangulation'] = Found(*worst_camera(given / size, names))
     nothing = float('nan')
     rows = zip(names, kept.tolist(), fitted.tolist(), given.tolist())
@@ -276,14 +276,14 @@ def _left_out(
     step: Callable[[str], None],
 ) -> list[CameraNumbers]:
     """Fit without each camera in turn; fills in `values`."""
-    own, found, medians = left_out_triangulation_px(seen), {}, []
+    own, result, medians = left_out_triangulation_px(seen), {}, []
     for c, row in enumerate(table):
         step(f'fitting without camera {row.camera}')
-        out = found[row.camera] = leave_out(fit, inputs, seen, c)
+        out = result[row.camera] = leave_out(fit, inputs, seen, c)
         # The same points in both: where the others see a keypoint twice at least.
-        there = ~own[:, c].isnan()
-        medians.append([_median(e, there) for e in (out.px, own[:, c], out.mean_pose_px)])
-    inside = scaled_by_other_cameras({name: out.radii for name, out in found.items()})
+        valid = ~own[:, c].isnan()
+        medians.append([_median(e, valid) for e in (out.px, own[:, c], out.mean_pose_px)])
+    inside = scaled_by_other_cameras({name: out.radii for name, out in result.items()})
     rows = [
         replace(
             row,
@@ -292,8 +292,8 @@ def _left_out(
             left_out_mean_pose_px=mean_pose_px,
             left_out_inside=inside[row.camera].inside,
             left_out_scale=inside[row.camera].scale,
-            left_out_sd_px=found[row.camera].fit_sd_px,
-            label_noise_px=found[row.camera].noise_px,
+            left_out_sd_px=result[row.camera].fit_sd_px,
+            label_noise_px=result[row.camera].noise_px,
         )
         for row, (fit_px, triangulated_px, mean_pose_px) in zip(table, medians)
     ]
@@ -314,15 +314,15 @@ def _against_null_maps(
 ) -> None:
     """Compare with wrong maps; fills in `values`."""
     step('fitting with shuffled keypoints')
-    found = null_maps(fit, inputs, body.data, N_SHUFFLED)
-    if found is not None:
-        values['shuffled_maps'] = Found(min(found.shuffled))
-    if found is not None and found.swapped is not None:
-        values['swapped_sides'] = Found(found.swapped)
+    result = null_maps(fit, inputs, body.data, N_SHUFFLED)
+    if result is not None:
+        values['shuffled_maps'] = Found(min(result.shuffled))
+    if result is not None and result.swapped is not None:
+        values['swapped_sides'] = Found(result.swapped)
 
 
 def at_places(values: np.ndarray, rows: Tensor) -> np.ndarray:
     """Put the numbers of fitted frames at their places; a frame that was not fitted has none."""
-    found = np.full((len(rows), *values.shape[1:]), np.nan)
-    found[rows.numpy()] = values
-    return found
+    result = np.full((len(rows), *values.shape[1:]), np.nan)
+    result[rows.numpy()] = values
+    return result

@@ -29,11 +29,11 @@ def side_pairs(data: BodyModelData, names: Sequence[str]) -> list[tuple[int, int
 
 
 def _mirrored(name: str) -> list[str]:
-    """Give the name with each of its sides' words exchanged, one at a time, the last one first."""
-    found = []
+    """Return the name with each of its sides' words exchanged, one at a time, the last one first."""
+    result = []
     for match in reversed(list(_SIDE.finditer(name))):
         word = match.group()
         other = _OTHER[word.lower()]
         other = other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
-        found.append(name[: match.start()] + other + name[match.end() :])
-    return found
+        result.append(name[: match.start()] + other + name[match.end() :])
+    return result

@@ -53,7 +53,7 @@ def load_thresholds(path: str | Path | None = None) -> dict[str, Threshold]:
     shipped = _read(SHIPPED)
     given = {} if path is None else _read(Path(path))
     reject_unknown(str(path), 'measure', given, list(shipped))
-    found = {}
+    result = {}
     for name, fields in shipped.items():
         with reading(path or SHIPPED, _WHAT):
             whole = {**fields, **given.get(name, {})}
@@ -61,8 +61,8 @@ def load_thresholds(path: str | Path | None = None) -> dict[str, Threshold]:
             unit, reason, source = (str(whole.pop(key)) for key in ('unit', 'reason', 'source'))
             if whole:
                 raise ValueError(f'{name} must have no other fields; got {sorted(whole)}')
-            found[name] = Threshold(doubtful, not_believable, unit, reason, source)
-    return found
+            result[name] = Threshold(doubtful, not_believable, unit, reason, source)
+    return result
 
 
 def _read(path: Path) -> Mapping[str, dict]:

@@ -40,11 +40,11 @@ def triangulation_px(seen: Keypoints2d) -> Float[Tensor, 'B C K']:
 
 def left_out_triangulation_px(seen: Keypoints2d) -> Float[Tensor, 'B C K']:
     """Measure px in each camera between its labels and what the other cameras make of the same keypoints."""
-    found = []
+    result = []
     for c in range(seen.xy.shape[1]):
         points = triangulate_keypoints(without_camera(seen, c))
-        found.append(errors_px(seen, points.xyz, points.visible)[:, c])
-    return torch.stack(found, 1)
+        result.append(errors_px(seen, points.xyz, points.visible)[:, c])
+    return torch.stack(result, 1)
 
 
 def without_camera(seen: Keypoints2d, camera: int) -> Keypoints2d:
@@ -55,13 +55,13 @@ def without_camera(seen: Keypoints2d, camera: int) -> Keypoints2d:
 
 
 def camera_medians(errors: Float[Tensor, 'B C K'], counted: Tensor | None = None) -> Float[Tensor, ' C']:
-    """Give the median of each camera's errors; NaN where it has none."""
+    """Return the median of each camera's errors; NaN where it has none."""
     errors = errors if counted is None else torch.where(counted, errors, torch.nan)
     return errors.transpose(0, 1).flatten(1).nanmedian(1).values
 
 
 def worst_camera(values: Float[Tensor, ' C'], names: Sequence[str]) -> tuple[float, str]:
-    """Give the largest number and its camera; NaN where there is none."""
+    """Return the largest number and its camera; NaN where there is none."""
     known = torch.where(values.isnan(), -torch.inf, values)
     at = int(known.argmax())
     return float(values[at]), names[at]

@@ -75,11 +75,11 @@ class Builder:
         self.n_tuple_keys = 0
 
     def open_parts(self, node: Any) -> Iterable[Any]:
-        """Give the parts of a node whose values are made before its own."""
+        """Return the parts of a node whose values are made before its own."""
         return () if isinstance(node, Made) and node.name.kind in self.closed else parts(node)
 
     def value(self, node: Any) -> Any:
-        """Give the value of a leaf, or of a node that was added."""
+        """Return the value of a leaf, or of a node that was added."""
         if id(node) in self.made:
             return self.made[id(node)]
         if isinstance(node, memoryview):
@@ -87,7 +87,7 @@ class Builder:
         return self.named(node) if isinstance(node, Name) else node
 
     def named(self, name: Name) -> Any:
-        """Give what stands for a name that is not called."""
+        """Return what stands for a name that is not called."""
         return StandIn(name.origin)
 
     def add(self, node: Any) -> None:
@@ -166,7 +166,7 @@ def _is_small_integer(node: Any) -> bool:
 
 
 def items_of(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
-    """Give the items that Python 2 makes an ordered dict with: a list of lists of two."""
+    """Return the items that Python 2 makes an ordered dict with: a list of lists of two."""
     items = arguments[0] if len(arguments) == 1 else []
     if len(arguments) > 1 or not isinstance(items, list):
         raise UnsafePickleError(f'an ordered dict must be made of a list; got {shown(arguments)}')
@@ -179,7 +179,7 @@ def items_of(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
 
 
 def _rebuilt_class(arguments: tuple[Any, ...]) -> Name:
-    """Give the class that `copyreg._reconstructor` makes an object of, in protocols 0 and 1."""
+    """Return the class that `copyreg._reconstructor` makes an object of, in protocols 0 and 1."""
     kinds = [part.kind if isinstance(part, Name) else None for part in arguments]
     if kinds != ['stand_in', 'object', None] or arguments[2] is not None:
         raise UnsafePickleError('an object must be one of scipy.sparse or chumpy, of nothing; got another')
@@ -312,7 +312,7 @@ def _reshaped(array: np.ndarray, shape: Any, what: str) -> np.ndarray:
 
 
 def _indices(value: Any, count: int, what: str) -> np.ndarray:
-    """Give indices, all of them inside; negative ones are an error too."""
+    """Return indices, all of them inside; negative ones are an error too."""
     indices = whole_numbers(value, what)
     outside = (indices < 0) | (indices >= count)
     if outside.any():
@@ -381,7 +381,7 @@ def _vector(state: dict[str, Any], key: str, what: str) -> np.ndarray:
 
 
 def _majors(pointers: np.ndarray, count: int, n_numbers: int, what: str) -> np.ndarray:
-    """Give the row (csr) or column (csc) of every number from where each begins."""
+    """Return the row (csr) or column (csc) of every number from where each begins."""
     starts = whole_numbers(pointers, f'{what}: indptr')
     ordered = len(starts) == count + 1 and starts[0] == 0 and starts[-1] == n_numbers
     if not ordered or (starts[1:] < starts[:-1]).any():

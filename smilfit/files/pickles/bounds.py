@@ -41,7 +41,7 @@ def check_size(root: Any, file_bytes: int) -> None:
 
 
 def inner_first(root: Any, parts_of: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
-    """Give every node that holds others once, after what it holds; without recursion.
+    """Return every node that holds others once, after what it holds; without recursion.
 
     Raises:
         UnsafePickleError: a value holds itself, or lies deeper than `MAX_DEPTH`.

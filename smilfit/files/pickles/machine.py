@@ -39,7 +39,7 @@ TAKES_STATE = {'reconstruct', 'dtype', 'stand_in', 'reconstructor'}
 
 
 def allowed_name(module: str, name: str) -> Name:
-    """Give what a name stands for.
+    """Return what a name stands for.
 
     Raises:
         UnsafePickleError: it is not on the allow-list.
@@ -151,7 +151,7 @@ class Machine:
             TAKES_ARGUMENT[name](self, argument, offset)
 
     def result(self) -> Any:
-        """Give what is left after STOP."""
+        """Return what is left after STOP."""
         if len(self.stack) != 1 or self.marks:
             raise BrokenPickleError(f'{len(self.stack)} values and {len(self.marks)} open marks at its end')
         return self.stack[0]

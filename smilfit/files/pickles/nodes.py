@@ -43,7 +43,7 @@ class Made:
 
 
 def parts(node: Any) -> Iterable[Any]:
-    """Give what a node holds; nothing for a leaf."""
+    """Return what a node holds; nothing for a leaf."""
     if isinstance(node, (list, tuple)):
         return node
     if isinstance(node, Pairs):
@@ -56,7 +56,7 @@ def parts(node: Any) -> Iterable[Any]:
 
 
 def is_leaf(node: Any) -> bool:
-    """Tell whether a node holds no others."""
+    """Check whether a node holds no others."""
     return type(node) not in _INNER
 
 

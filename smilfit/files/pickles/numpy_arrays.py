@@ -41,7 +41,8 @@ def array_of(made: Made) -> np.ndarray | np.generic:
 
 
 def bytes_of(node: Any) -> bytes | memoryview:
-    """Give the bytes that a node stands for: bytes, or text of one byte a character as Python 2 and `encode` have it.
+    """Return the bytes that a node stands for: bytes, or text of one byte a character as Python 2 and `encode`
+    have it.
 
     Raises:
         UnsafePickleError: something else.
@@ -65,7 +66,7 @@ def bytes_of(node: Any) -> bytes | memoryview:
 
 
 def dtype_of(node: Any) -> np.dtype:
-    """Give the dtype that a node stands for.
+    """Return the dtype that a node stands for.
 
     Raises:
         UnsafePickleError: fields, Python objects, or another kind than bool, integer, float and text.
@@ -89,7 +90,7 @@ def dtype_of(node: Any) -> np.dtype:
 
 
 def _byte_order(state: Any, item_bytes: int) -> str:
-    """Give the byte order of a dtype's state.
+    """Return the byte order of a dtype's state.
 
     It is version, order, subarray, names, fields, item size, alignment, flags, and in version 4 metadata, which mean
     nothing here.
@@ -163,7 +164,7 @@ def _filled(content: Any, dtype: np.dtype, shape: Any, order: Literal['C', 'F'])
 
 
 def checked_shape(shape: Any) -> tuple[int, ...]:
-    """Give a shape whose numbers are counts, and whose product fits.
+    """Return a shape whose numbers are counts, and whose product fits.
 
     Raises:
         UnsafePickleError: another thing.

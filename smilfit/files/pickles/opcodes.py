@@ -35,7 +35,7 @@ class Source:
         self.at = start
 
     def take(self, count: int) -> memoryview:
-        """Give the next bytes, without a copy.
+        """Return the next bytes, without a copy.
 
         Raises:
             BrokenPickleError: there are fewer.
@@ -46,11 +46,11 @@ class Source:
         return self.view[self.at - count : self.at]
 
     def unsigned(self, size: int) -> int:
-        """Give a little-endian number."""
+        """Return a little-endian number."""
         return int.from_bytes(self.take(size), 'little')
 
     def line(self, longest: int | None = None) -> bytes:
-        """Give the bytes before the next line feed, and step over it.
+        """Return the bytes before the next line feed, and step over it.
 
         Raises:
             BrokenPickleError: there is none, or none within `longest` bytes.
@@ -66,7 +66,7 @@ class Source:
 def opcodes_of(
     data: Data, start: int = 0, most: int = MAX_OPCODES, persistent: bool = False, alone: bool = True
 ) -> Iterator[Opcode]:
-    """Give the opcodes one by one, up to and with STOP.
+    """Return the opcodes one by one, up to and with STOP.
 
     Args:
         data: what holds the pickle.
@@ -85,11 +85,11 @@ def opcodes_of(
         offset = source.at
         if offset == len(data):
             raise BrokenPickleError(f'an end without STOP at byte {offset}')
-        found = readers.get(data[offset])
-        if found is None:
+        result = readers.get(data[offset])
+        if result is None:
             raise _not_allowed(data[offset], offset)
         source.at += 1
-        name, read = found
+        name, read = result
         yield name, None if read is None else read(source), offset
         if name == 'STOP':
             # HDF5 pads texts with zeros.

@@ -95,7 +95,7 @@ class Animal3DReader(AnnotationReader):
 
 
 def _points3d(entry: dict[str, Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Give points and confidences; the confidence is a fourth column, where there is one."""
+    """Return points and confidences; the confidence is a fourth column, where there is one."""
     if 'keypoint_3d' not in entry:
         return None, None
     points = numbers(entry['keypoint_3d'], (len(KEYPOINTS), None), 'keypoint_3d')

@@ -67,7 +67,7 @@ class GrevyZebraReader(AnnotationReader):
         return AnnotationSet('grevyzebra', KEYPOINTS, images, skipped, flip=FLIP)
 
     def image_folders(self, path: Path) -> tuple[Path, ...]:
-        """Give the folder of the images, and that of the masks."""
+        """Return the folder of the images, and that of the masks."""
         folders = super().image_folders(path)
         return folders if self.masks is None else (*folders, self.masks)
 
@@ -86,9 +86,9 @@ class GrevyZebraReader(AnnotationReader):
 
 
 def find_image(folder: Path, stem: str) -> Path:
-    """Give the image of that name, of any usual type; `.jpg` where there is none."""
-    found = (folder / f'{stem}{suffix}' for suffix in IMAGE_SUFFIXES)
-    return next((path for path in found if path.is_file()), folder / f'{stem}.jpg')
+    """Return the image of that name, of any usual type; `.jpg` where there is none."""
+    result = (folder / f'{stem}{suffix}' for suffix in IMAGE_SUFFIXES)
+    return next((path for path in result if path.is_file()), folder / f'{stem}.jpg')
 
 
 def _points(annotation: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -159,7 +159,7 @@ class AnimalKeyReader(AnnotationReader):
         return AnnotationSet(path.name, names, images, skipped, temporal=True, flip=mirror_pairs(names))
 
     def image_folders(self, path: Path) -> tuple[Path, ...]:
-        """Give `images`, and the folder that is read, in which the masks are."""
+        """Return `images`, and the folder that is read, in which the masks are."""
         return (path,) if self.images is None else (self.images, path)
 
     def _read_frame(
@@ -199,7 +199,7 @@ def _default_names(folders: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _boxes(folder: Path) -> dict[str, np.ndarray]:
-    """Give the boxes by image, where they are px of the images beside them."""
+    """Return the boxes by image, where they are px of the images beside them."""
     file = folder / 'bboxes.json'
     if not file.is_file() or (folder / 'full_size').is_dir():
         return {}

@@ -50,9 +50,9 @@ class Points3d:
         return Points3d(tuple(names), self.frames, xyz, confidence)
 
     def at(self, frame: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Give points and confidences of a frame; None where there is none."""
-        found = np.flatnonzero(self.frames == frame)
-        return (self.xyz[found[0]], self.confidence[found[0]]) if len(found) else (None, None)
+        """Return points and confidences of a frame; None where there is none."""
+        result = np.flatnonzero(self.frames == frame)
+        return (self.xyz[result[0]], self.confidence[result[0]]) if len(result) else (None, None)
 
 
 def read_points(path: str | Path) -> Points3d:
@@ -115,10 +115,10 @@ def _world(path: Path, table: np.ndarray, column: dict[str, int], points: np.nda
     if not all(name in column for name in axes + centre) or not len(table):
         return points
     # The same in every row.
-    turn = table[0, [column[name] for name in axes]].reshape(3, 3)
-    if not np.isfinite(turn).all() or abs(np.linalg.det(turn)) < 1e-9:
-        raise BadFileError(f'{path}: M must be three axes of space; got {turn.tolist()}.')
-    return (points + table[0, [column[name] for name in centre]]) @ np.linalg.inv(turn).T
+    rotation = table[0, [column[name] for name in axes]].reshape(3, 3)
+    if not np.isfinite(rotation).all() or abs(np.linalg.det(rotation)) < 1e-9:
+        raise BadFileError(f'{path}: M must be three axes of space; got {rotation.tolist()}.')
+    return (points + table[0, [column[name] for name in centre]]) @ np.linalg.inv(rotation).T
 
 
 CONFIG_FILE = 'config.toml'
@@ -151,7 +151,7 @@ def read_config(session: Path) -> dict[str, Any]:
 
 
 def levels(session: Path) -> list[Path]:
-    """Give a session's folder and those above it, up to the project's (which has the configuration)."""
+    """Return a session's folder and those above it, up to the project's (which has the configuration)."""
     absolute = session.absolute()
     above = [absolute, *absolute.parents[: MOST_LEVELS - 1]]
     top = next((i for i, folder in enumerate(above) if (folder / CONFIG_FILE).is_file()), 2)
@@ -159,14 +159,14 @@ def levels(session: Path) -> list[Path]:
 
 
 def cam_regex(session: Path, config: dict[str, Any]) -> str:
-    """Give the pattern of config.toml; one that could take forever to match is refused."""
+    """Return the pattern of config.toml; one that could take forever to match is refused."""
     table = config.get('triangulation', {})
     pattern = table.get('cam_regex', USUAL_CAM_REGEX) if isinstance(table, dict) else None
     return check_pattern(str(session), pattern)
 
 
 def folder_called(config: dict[str, Any], name: str) -> str:
-    """Give the name that the configuration's table `pipeline` gives to a folder of sessions."""
+    """Return the name that the configuration's table `pipeline` gives to a folder of sessions."""
     table = config.get('pipeline', {})
     stated = table.get(name, FOLDERS[name]) if isinstance(table, dict) else FOLDERS[name]
     plain = isinstance(stated, str) and stated not in ('', '.', '..') and Path(stated).name == stated
@@ -184,7 +184,7 @@ def find_calibration(session: Path, config: dict[str, Any]) -> Path | None:
 
 
 def offset_of(config: dict[str, Any], camera: str) -> np.ndarray:
-    """Give the place (x, y) px in the calibrated image at which a camera's images begin (`cameras.<name>.offset`).
+    """Return the place (x, y) px in the calibrated image at which a camera's images begin (`cameras.<name>.offset`).
 
     Raises:
         BadEntry: it is no such place.
@@ -201,7 +201,7 @@ def offset_of(config: dict[str, Any], camera: str) -> np.ndarray:
 
 
 def moved_by(cameras: Cameras, offset: np.ndarray) -> Cameras:
-    """Give cameras whose images begin at an offset (..., 2) px of the calibrated ones."""
+    """Return cameras whose images begin at an offset (..., 2) px of the calibrated ones."""
     K = cameras.K.clone()
     K[..., :2, 2] -= torch.as_tensor(offset, dtype=K.dtype)
     return replace(cameras, K=K)
@@ -277,9 +277,9 @@ class AniposeReader(AnnotationReader):
                 skipped.append(SkippedAnnotation(str(table.path), reason))
                 continue
             points = _points(path, trial, names)
-            found, left_out = annotate_rows(table, row_frames(table, video), _one_animal(table), names)
+            result, left_out = annotate_rows(table, row_frames(table, video), _one_animal(table), names)
             view = _view(cameras, camera, config)
-            images += [_completed(image, sequence_name(trial, camera), view, points) for image in found]
+            images += [_completed(image, sequence_name(trial, camera), view, points) for image in result]
             skipped += [*table.skipped, *left_out]
         unit = self.unit if cameras is None else cameras.unit
         return AnnotationSet(
@@ -295,7 +295,7 @@ class AniposeReader(AnnotationReader):
 
 
 def _view(cameras: Cameras | None, name: str, config: dict[str, Any]) -> Cameras | None:
-    """Give the camera of a video, which may show a part of the calibrated image (`offset` in config.toml, px)."""
+    """Return the camera of a video, which may show a part of the calibrated image (`offset` in config.toml, px)."""
     return None if cameras is None else moved_by(cameras.select([name]), offset_of(config, name))
 
 

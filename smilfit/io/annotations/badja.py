@@ -88,7 +88,7 @@ class BadjaReader(AnnotationReader):
         )
 
     def image_folders(self, path: Path) -> tuple[Path, ...]:
-        """Give `images`, else the folder beside `joint_annotations`, else that of the file."""
+        """Return `images`, else the folder beside `joint_annotations`, else that of the file."""
         if self.images is not None:
             return (self.images,)
         folder = path if path.is_dir() else path.parent
@@ -114,11 +114,11 @@ class BadjaReader(AnnotationReader):
         count = len(self.keypoint_names)
         joints = numbers(require(entry, 'joints', list), (count, 2), 'joints')
         visible = numbers(require(entry, 'visibility', list), (count,), 'visibility') > 0
-        there = (joints != 0).any(-1)
-        if (visible & ~there).any():
+        valid = (joints != 0).any(-1)
+        if (visible & ~valid).any():
             raise BadEntry('joints must have a position where they are visible; got (0, 0).')
         if self.occluded == 'keep':
-            visible = there
+            visible = valid
         segmentation = entry.get('segmentation_path')
         frame = PurePosixPath(name).stem
         return AnnotatedImage(

@@ -133,7 +133,7 @@ class AnnotationReader(ABC):
         """
 
     def image_folders(self, path: Path) -> tuple[Path, ...]:
-        """Give the folders in which images and masks of a file must lie: `images`, else that of the file."""
+        """Return the folders in which images and masks of a file must lie: `images`, else that of the file."""
         if self.images is not None:
             return (self.images,)
         return (path if path.is_dir() else path.parent,)
@@ -144,11 +144,11 @@ def _guarded(read: Callable[..., AnnotationSet]) -> Callable[..., AnnotationSet]
     def guarded(self: AnnotationReader, path: str | Path, *args: Any, **kwargs: Any) -> AnnotationSet:
         path = Path(path)
         with _naming(path):
-            found = read(self, path, *args, **kwargs)
-            if not isinstance(found, AnnotationSet):
-                return found
+            result = read(self, path, *args, **kwargs)
+            if not isinstance(result, AnnotationSet):
+                return result
             fence = None if self.allow_outside_images else Fence(self.image_folders(path))
-            return sound_set(path, found, fence)
+            return sound_set(path, result, fence)
 
     return guarded
 

@@ -100,7 +100,7 @@ class CocoReader(AnnotationReader):
         )
 
     def _choose(self, path: Path, names: Mapping[int | str, str], annotations: list[Any]) -> set[int | str]:
-        """Give the ids of the categories to read: the one asked for, or all that occur."""
+        """Return the ids of the categories to read: the one asked for, or all that occur."""
         if self.category is not None:
             chosen = {i for i, name in names.items() if name == self.category}
             if not chosen:
@@ -152,8 +152,8 @@ class CocoReader(AnnotationReader):
                 f'keypoints must have a visibility of 0, 1 or 2, or scores in [0, 1]; got {odd[0]:g} among '
                 f'{visibility.min():g} to {visibility.max():g}. Correct it.'
             )
-        there = visibility >= (2 if self.occluded == 'drop' else 1)
-        return np.where(there[:, None], rows[:, :2], 0.0), there.astype(np.float64)
+        valid = visibility >= (2 if self.occluded == 'drop' else 1)
+        return np.where(valid[:, None], rows[:, :2], 0.0), valid.astype(np.float64)
 
 
 def _listed(path: Path, content: Mapping[str, Any], key: str) -> list[Any]:
@@ -167,19 +167,19 @@ def _listed(path: Path, content: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _by_id(path: Path, content: Mapping[str, Any], key: str) -> dict[int | str, Any]:
-    """Give a list's objects by their ids, which must differ."""
-    found: dict[int | str, Any] = {}
+    """Return a list's objects by their ids, which must differ."""
+    result: dict[int | str, Any] = {}
     for i, entry in enumerate(_listed(path, content, key)):
         try:
             number = require(entry, 'id', (int, str))
         except BadEntry as error:
             raise BadFileError(f'{path}: {key}, entry {i}: {error}') from None
-        if number in found:
+        if number in result:
             raise BadFileError(
                 f'{path}: {key} must have different ids; got {shorten(number)} twice. Number them anew.'
             )
-        found[number] = entry
-    return found
+        result[number] = entry
+    return result
 
 
 def _names_of_categories(path: Path, categories: Mapping[int | str, Any]) -> dict[int | str, str]:
@@ -192,7 +192,7 @@ def _names_of_categories(path: Path, categories: Mapping[int | str, Any]) -> dic
 
 
 def _keypoint_names(path: Path, categories: Mapping[int | str, Any]) -> tuple[str, ...]:
-    """Give the keypoints of the categories to read, which must be the same for all."""
+    """Return the keypoints of the categories to read, which must be the same for all."""
     skeletons = {}
     for category in categories.values():
         names = category.get('keypoints') or []
@@ -255,6 +255,6 @@ def _get_any(entry: Any, key: str) -> Any:
 
 
 def _get(entry: Any, key: str) -> int | str | None:
-    """Give a value that can be looked up, or None of an entry that is broken."""
+    """Return a value that can be looked up, or None of an entry that is broken."""
     value = entry.get(key) if isinstance(entry, dict) else None
     return value if isinstance(value, int | str) else None

@@ -45,7 +45,7 @@ def read_valid_entries(
 
 
 def reason_of(error: Exception) -> str:
-    """Say why an entry is left out.
+    """Return why an entry is left out.
 
     Args:
         error: what reading it raised.
@@ -81,13 +81,13 @@ def read_json(path: str | Path, kind: type, form: str) -> Any:
         raise FileNotFoundError(f'{path}: the annotations must exist; there is no such file.')
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        result = dict(pairs)
+        if len(result) < len(pairs):
             twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
             raise BadFileError(
                 f'{path}: an object must have every key once; got {shorten(twice)!r} twice. Write the file anew.'
             )
-        return found
+        return result
 
     with reading(path, what):
         text = read_text(path, what, MOST_ANNOTATION_BYTES, 'utf-8-sig')
@@ -107,7 +107,7 @@ def read_json(path: str | Path, kind: type, form: str) -> Any:
 
 
 def require(entry: Any, key: str, kind: type | tuple[type, ...]) -> Any:
-    """Give the value of a key.
+    """Return the value of a key.
 
     Raises:
         BadEntry: no such key (with the near ones), or a value of another type.
@@ -128,7 +128,7 @@ def require(entry: Any, key: str, kind: type | tuple[type, ...]) -> Any:
 
 
 def numbers(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarray:
-    """Give finite numbers, float64, of a shape; None stands for any length.
+    """Return finite numbers, float64, of a shape; None stands for any length.
 
     Raises:
         BadEntry: another shape, or what is no finite number.
@@ -173,7 +173,7 @@ def _kind_of(value: Any) -> str:
 
 
 def image_size(entry: Any, width: str, height: str) -> tuple[int, int]:
-    """Give (width, height) px from two keys.
+    """Return (width, height) px from two keys.
 
     Raises:
         BadEntry: not two positive whole numbers, as which 640.0 counts.
@@ -219,7 +219,7 @@ def place(path: Path, index: int, name: str = '') -> str:
 
 
 def one_of(where: str, name: str, value: str, options: tuple[str, ...]) -> str:
-    """Give an option's value, which must be one of a few words.
+    """Return an option's value, which must be one of a few words.
 
     Raises:
         ValueError: another one; names the near ones.
@@ -254,7 +254,7 @@ def mirror_pairs(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _mirrored(name: str) -> Iterator[str]:
-    """Give the name with one of its words for left changed to right."""
+    """Return the name with one of its words for left changed to right."""
     words = _WORDS.findall(name)
     for i, word in enumerate(words):
         if word in _RIGHT_OF:
@@ -304,7 +304,7 @@ class AnimalSequences:
         self._taken: set[str] = set()
 
     def of(self, video: int, animal: Hashable, name: str) -> str:
-        """Give the sequence of an animal.
+        """Return the sequence of an animal.
 
         Args:
             video: the video's place in the list.
@@ -312,11 +312,11 @@ class AnimalSequences:
             name: what the annotation calls it.
         """
         if (video, animal) not in self._names:
-            found = ''
-            while not found or found in self._taken:
+            result = ''
+            while not result or result in self._taken:
                 self._count[video, name] += 1
                 n = self._count[video, name]
-                found = sequence_name(self._videos[video], name if n == 1 else f'{name} ({n})')
-            self._taken.add(found)
-            self._names[video, animal] = found
+                result = sequence_name(self._videos[video], name if n == 1 else f'{name} ({n})')
+            self._taken.add(result)
+            self._names[video, animal] = result
         return self._names[video, animal]

@@ -29,7 +29,7 @@ class EmbeddedFrame(VideoFrame):
 
 
 def probe_embedded(frame: EmbeddedFrame) -> tuple[frozenset[int], tuple[int, int]]:
-    """Give the frames that a package holds of a video, by their numbers in it, and (width, height) px.
+    """Return the frames that a package holds of a video, by their numbers in it, and (width, height) px.
 
     Raises:
         FileNotFoundError: no such file.
@@ -110,7 +110,7 @@ class ImageSizes:
         self._videos: dict[VideoFrame, tuple[frozenset[int] | range, tuple[int, int]]] = {}
 
     def find(self, source: Path | VideoFrame, size: tuple[int, int] | None) -> tuple[int, int]:
-        """Give (width, height) px as `read_still` and `read_frames` would, for an annotation that states a size.
+        """Return (width, height) px as `read_still` and `read_frames` would, for an annotation that states a size.
 
         Raises:
             OSError: no such file.
@@ -120,13 +120,13 @@ class ImageSizes:
             key = video_of(source)
             if key not in self._videos:
                 self._videos[key] = _probe(source)
-            frames, found = self._videos[key]
+            frames, result = self._videos[key]
             if source.index not in frames:
                 raise ValueError(
                     f'{source.video}: the frame must be one of its {len(frames)}; got {source.index}. Is it the '
                     'video that was annotated?'
                 )
-            return found
+            return result
         if source not in self._stills:
             self._stills[source] = _read_header(source)
         stored, orientation = self._stills[source]
@@ -134,7 +134,7 @@ class ImageSizes:
 
 
 def video_of(frame: VideoFrame) -> VideoFrame:
-    """Give what is equal for all frames of a video: its frame 0."""
+    """Return what is equal for all frames of a video: its frame 0."""
     return (
         EmbeddedFrame(frame.video, 0, frame.dataset)
         if isinstance(frame, EmbeddedFrame)
@@ -214,7 +214,7 @@ def _probe(frame: VideoFrame) -> tuple[frozenset[int] | range, tuple[int, int]]:
 
 
 def _read_header(path: Path) -> tuple[tuple[int, int], int]:
-    """Give the stored size (width, height) and the EXIF orientation, 1 to 8, without decoding."""
+    """Return the stored size (width, height) and the EXIF orientation, 1 to 8, without decoding."""
     from PIL import UnidentifiedImageError
 
     if not path.is_file():
@@ -230,12 +230,12 @@ def _read_header(path: Path) -> tuple[tuple[int, int], int]:
 
 
 def _orientation(value: object) -> int:
-    """Give what EXIF says, 1 to 8; what is no such number says nothing."""
+    """Return what EXIF says, 1 to 8; what is no such number says nothing."""
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int] | None) -> bool:
-    """Say whether the annotator saw the image turned upright: yes, unless only the stored size agrees."""
+    """Check whether the annotator saw the image turned upright: yes, unless only the stored size agrees."""
     upright = _turned(stored, orientation)
     return size is None or tuple(size) == upright or tuple(size) != stored
 

@@ -136,7 +136,7 @@ class Placement:
         return self.given - self.only_given + self.only_swapped
 
     def shares(self) -> tuple[float, float]:
-        """Give which part is inside, as written and exchanged."""
+        """Return which part is inside, as written and exchanged."""
         return self.given / max(self.n_points, 1), self.swapped / max(self.n_points, 1)
 
 
@@ -156,7 +156,7 @@ class Reach:
 
     @property
     def words(self) -> str:
-        """Say how large the images are and how far the points go."""
+        """Return how large the images are and how far the points go."""
         (width, height), (x, y) = self.largest, self.furthest
         return f'in images up to {width:.0f}x{height:.0f} px with keypoints up to x = {x:.0f} and y = {y:.0f}'
 
@@ -201,7 +201,7 @@ class PlacedSet:
         _reject_other_size(image, points, size)
 
     def fault_of(self, image: AnnotatedImage) -> str:
-        """Say why an entry that is fine by itself is not as one of this set; nothing where it is."""
+        """Return why an entry that is fine by itself is not as one of this set; nothing where it is."""
         if not (image.confidence > 0).any():
             return ''
         if self._is_swapped():
@@ -273,7 +273,7 @@ def _reject_other_size(
 
 
 def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
-    """Give the box (x, y, width, height) of the pixels of a mask (H, W) that is not empty, outer edges, px."""
+    """Return the box (x, y, width, height) of the pixels of a mask (H, W) that is not empty, outer edges, px."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     width, height = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
     return float(columns[0] - 0.5), float(rows[0] - 0.5), float(width), float(height)
@@ -362,7 +362,8 @@ def check_images(annotations: AnnotationSet) -> AnnotationSet:
 
 
 def _tell_dark(name: str, images: Sequence[AnnotatedImage]) -> None:
-    """Tell of cameras of 10 to 14 bits, whose 16-bit images are nearly black; the first image speaks for the set."""
+    """Report on cameras of 10 to 14 bits, whose 16-bit images are nearly black; the first image speaks for the
+    set."""
     first = next((image.image for image in images if not isinstance(image.image, VideoFrame)), None)
     try:
         unused = 0 if first is None else unused_bits(first)

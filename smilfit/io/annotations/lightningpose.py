@@ -59,19 +59,19 @@ class DeepLabCutReader(AnnotationReader):
         return read_tables(path, tables, self, self.individuals, self.video)
 
     def image_folders(self, path: Path) -> tuple[Path, ...]:
-        """Give `images`, or the folders in which a project is looked for; rows are held to the one found."""
+        """Return `images`, or the folders in which a project is looked for; rows are held to the one found."""
         return image_folders_of(self, path)
 
 
 def image_folders_of(reader: AnnotationReader, path: Path) -> tuple[Path, ...]:
-    """Give the folders in which images of a project's tables may lie."""
+    """Return the folders in which images of a project's tables may lie."""
     if reader.images is not None:
         return (reader.images,)
     return tuple(list(path.absolute().parents)[:4][-1:]) + (path,)
 
 
 def find_tables(path: Path) -> list[Path]:
-    """Give a table itself, or a folder's `CollectedData*` tables, csv before h5.
+    """Return a table itself, or a folder's `CollectedData*` tables, csv before h5.
 
     Raises:
         FileNotFoundError: nothing there, or no such table in the folder.
@@ -79,9 +79,9 @@ def find_tables(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     for pattern in ('CollectedData*', 'labeled-data/*/CollectedData*', '*/CollectedData*'):
-        found = {p.with_suffix(''): p for suffix in ('.h5', '.csv') for p in path.glob(pattern + suffix)}
-        if found:
-            return sorted(found.values())
+        result = {p.with_suffix(''): p for suffix in ('.h5', '.csv') for p in path.glob(pattern + suffix)}
+        if result:
+            return sorted(result.values())
     raise FileNotFoundError(
         f'{path}: the folder must hold CollectedData_*.csv or .h5, itself or in labeled-data/*; there is none.'
     )
@@ -125,8 +125,8 @@ def read_tables(
             images = [*row_frames(table, find_video(table.path, video))]
         else:
             images = row_images(table, reader.images, reader.allow_outside_images)
-        found, left_out = annotate_rows(table, images, names, keypoint_names)
-        entries += found
+        result, left_out = annotate_rows(table, images, names, keypoint_names)
+        entries += result
         skipped += left_out
     return AnnotationSet(
         name=path.stem,
@@ -182,5 +182,5 @@ class LightningPoseReader(AnnotationReader):
         return read_tables(path, tables, self, None, self.video)
 
     def image_folders(self, path: Path) -> tuple[Path, ...]:
-        """Give `images`, or the folders in which a project is looked for."""
+        """Return `images`, or the folders in which a project is looked for."""
         return image_folders_of(self, path)

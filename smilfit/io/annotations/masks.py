@@ -75,7 +75,7 @@ def _clipped(corners: np.ndarray, height: int) -> np.ndarray:
 
 
 def _box(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """Give first and last (exclusive) column and row of the pixels that a polygon may hold."""
+    """Return first and last (exclusive) column and row of the pixels that a polygon may hold."""
     low = np.floor(corners.min(0)).clip(0, (width, height)).astype(int)
     high = np.ceil(corners.max(0)).clip(0, (width, height)).astype(int)
     return int(low[0]), int(high[0]), int(low[1]), int(high[1])

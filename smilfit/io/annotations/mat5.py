@@ -33,7 +33,7 @@ class Mat5Error(ValueError):
 
 
 def parse_mat5(data: bytes) -> dict[str, Any]:
-    """Give the variables by name: arrays, str, lists (cells and struct arrays), dicts (structs).
+    """Return the variables by name: arrays, str, lists (cells and struct arrays), dicts (structs).
 
     Variables of other kinds are left out.
 
@@ -78,7 +78,7 @@ class _Reader:
         return memoryview(data).toreadonly()
 
     def element(self, data: memoryview, place: int) -> tuple[int, memoryview, int]:
-        """Give type and data of the element at a place, and the next one's place."""
+        """Return type and data of the element at a place, and the next one's place."""
         if place + 8 > len(data):
             raise Mat5Error('it ends within an element')
         kind, size = (int(n) for n in np.frombuffer(data, f'{self.order}u4', 2, place))
@@ -101,7 +101,7 @@ class _Reader:
         return np.frombuffer(body, dtype)
 
     def matrix(self, body: memoryview, depth: int) -> tuple[str, Any]:
-        """Give name and value of an array element; None as the value of a kind that is not read."""
+        """Return name and value of an array element; None as the value of a kind that is not read."""
         if not body:
             return '', np.zeros((0, 0))
         if depth > MAX_DEPTH:

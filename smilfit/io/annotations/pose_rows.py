@@ -31,29 +31,29 @@ class RowImage:
 def choose_individuals(
     table: PoseTable, wanted: Sequence[str] | None
 ) -> tuple[list[str], list[SkippedAnnotation]]:
-    """Give the individuals to read: those wanted, else all animals.
+    """Return the individuals to read: those wanted, else all animals.
 
     Body parts of the scene (individual `single`) are reported as skipped where nobody asked for them.
 
     Raises:
         KeyError: an individual that the table lacks, with the near ones.
     """
-    there = list(table.tracks)
+    valid = list(table.tracks)
     if wanted is not None:
         for name in wanted:
-            if name not in there:
-                raise UnknownNameError(f'{table.path}: no individual {name!r}. {did_you_mean(name, there)}')
+            if name not in valid:
+                raise UnknownNameError(f'{table.path}: no individual {name!r}. {did_you_mean(name, valid)}')
         return list(wanted), []
-    if len(there) == 1 or SCENE not in there:
-        return there, []
+    if len(valid) == 1 or SCENE not in valid:
+        return valid, []
     reason = f'the scene is no animal. Ask for it by individuals=[{SCENE!r}].'
-    return [n for n in there if n != SCENE], [
+    return [n for n in valid if n != SCENE], [
         SkippedAnnotation(f'{table.path}, individual {SCENE!r}', reason)
     ]
 
 
 def body_parts(tables: Iterable[tuple[PoseTable, Sequence[str]]]) -> tuple[str, ...]:
-    """Give the body parts of the individuals read, each once, in the tables' order."""
+    """Return the body parts of the individuals read, each once, in the tables' order."""
     parts = (name for table, individuals in tables for i in individuals for name in table.tracks[i].names)
     return tuple(dict.fromkeys(parts))
 
@@ -84,13 +84,13 @@ def annotate_rows(
             reason = f'a row must name an image or a frame; got {label!r}. Correct the row.'
             skipped.append(SkippedAnnotation(where, reason))
             continue
-        found = 0
+        result = 0
         for individual in individuals:
             track = table.tracks[individual]
             seen = np.isfinite(track.xy[row]).all(-1)
             if not seen.any():
                 continue
-            found += 1
+            result += 1
             target = [place[name] for name in track.names]
             keypoints, confidence = np.zeros((len(names), 2)), np.zeros(len(names))
             keypoints[target] = np.where(seen[:, None], track.xy[row], 0.0)
@@ -106,7 +106,7 @@ def annotate_rows(
                     frame=source.frame,
                 )
             )
-        if not found:
+        if not result:
             skipped.append(SkippedAnnotation(where, 'one body part at least must be labelled; got none.'))
     return images, skipped
 
@@ -164,7 +164,7 @@ def _project(table: Path, paths: Sequence[PurePosixPath]) -> Path:
 
 
 def row_frames(table: PoseTable, video: Path) -> list[RowImage | None]:
-    """Give the video's frames that rows number, from 0; the video's name is the sequence."""
+    """Return the video's frames that rows number, from 0; the video's name is the sequence."""
     return [
         None if frame is None else RowImage(VideoFrame(video, frame), video.stem, frame)
         for frame in (frame_number(row[0]) for row in table.rows)
@@ -185,9 +185,9 @@ def find_video(table: Path, video: Path | None) -> Path:
         return video
     here, above = table.parent, table.absolute().parent.parent
     folders = [video] if video is not None else [here, here / 'videos', above / 'videos', above]
-    found = next(filter(None, (video_of(folder, table.stem) for folder in folders)), None)
-    if found is not None:
-        return found
+    result = next(filter(None, (video_of(folder, table.stem) for folder in folders)), None)
+    if result is not None:
+        return result
     raise ValueError(
         f'{table}: the video of these frames must be found; got none in {", ".join(map(str, folders))} whose name '
         'begins the name of the table. Give it by video=.'
@@ -195,10 +195,10 @@ def find_video(table: Path, video: Path | None) -> Path:
 
 
 def video_of(folder: Path, stem: str) -> Path | None:
-    """Give the video of a folder whose name begins `stem`, the longest of them; None where there is none."""
-    found = [
+    """Return the video of a folder whose name begins `stem`, the longest of them; None where there is none."""
+    result = [
         path
         for path in (folder.iterdir() if folder.is_dir() else ())
         if path.suffix.lower() in VIDEO_SUFFIXES and stem.startswith(path.stem)
     ]
-    return max(found, key=lambda path: len(path.stem), default=None)
+    return max(result, key=lambda path: len(path.stem), default=None)

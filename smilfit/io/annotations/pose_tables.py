@@ -132,7 +132,7 @@ def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:
 
 
 def _length(group: h5py.Group, key: str) -> int:
-    """Give how long a row of labels is, before it is read; what is no row is refused by its reader."""
+    """Return how long a row of labels is, before it is read; what is no row is refused by its reader."""
     return int(getattr(group[key], 'size', 0) or 0)
 
 
@@ -195,12 +195,12 @@ class Track:
     variance: Float[np.ndarray, 'n K'] | None = None
 
     def rows(self, kept: Sequence[int]) -> 'Track':
-        """Give some of the rows."""
+        """Return some of the rows."""
         variance = None if self.variance is None else self.variance[kept]
         return Track(self.names, self.xy[kept], self.confidence[kept], variance)
 
     def scored(self) -> 'Track':
-        """Give the points with confidences from 0 to 1; those without one have 0."""
+        """Return the points with confidences from 0 to 1; those without one have 0."""
         return replace(self, confidence=np.nan_to_num(self.confidence, nan=0.0).clip(0, 1))
 
 
@@ -232,7 +232,7 @@ class PoseTable:
 
 
 def usual_threshold(tables: Iterable[PoseTable]) -> float:
-    """Give the score that labels must reach where nobody asks otherwise: as likelihoods, or as SLEAP's peaks."""
+    """Return the score that labels must reach where nobody asks otherwise: as likelihoods, or as SLEAP's peaks."""
     return PEAK_THRESHOLD if any(table.of_peaks for table in tables) else LIKELIHOOD_THRESHOLD
 
 
@@ -329,7 +329,7 @@ def _blank(cell: str) -> bool:
 
 
 def _with_individual(path: Path, column: tuple[str, ...]) -> tuple[str, str, str]:
-    """Give (individual, body part, coordinate) of a column's labels."""
+    """Return (individual, body part, coordinate) of a column's labels."""
     if len(column) not in (3, 4):
         raise ValueError(
             f'{path}: columns must be labelled by {", ".join(LEVELS)} (individuals may be absent); got '
@@ -351,22 +351,22 @@ def _checked(
     for c, (individual, part, coord) in enumerate(columns):
         if _blank(coord):
             continue
-        found = place.setdefault(individual, {}).setdefault(part, {})
-        if coord in found:
+        result = place.setdefault(individual, {}).setdefault(part, {})
+        if coord in result:
             raise BadFileError(
                 f'{path}: a column must be there once; got {shorten(coord)!r} of {shorten(part)!r} '
                 f'{shorten(individual)!r} twice. '
                 'Export one scorer alone.'
             )
-        found[coord] = c
+        result[coord] = c
     if not place:
         raise BadFileError(f'{path}: one body part at least must be there; got none.')
     for individual, parts in place.items():
-        for part, found in parts.items():
-            if 'x' not in found or 'y' not in found:
+        for part, result in parts.items():
+            if 'x' not in result or 'y' not in result:
                 raise BadFileError(
                     f'{path}: {shorten(part)!r} {shorten(individual)!r} must have x and y; got '
-                    f'{[shorten(name, 40) for name in sorted(found)[:10]]}. Export the table again.'
+                    f'{[shorten(name, 40) for name in sorted(result)[:10]]}. Export the table again.'
                 )
     tracks = {individual: _track(parts, values) for individual, parts in place.items()}
     faults = {i: text for track in tracks.values() for i, text in _faults(track)}
@@ -388,22 +388,22 @@ def _checked(
 
 
 def _track(parts: Mapping[str, Mapping[str, int]], values: np.ndarray) -> Track:
-    xy = values[:, [[found['x'], found['y']] for found in parts.values()]]
+    xy = values[:, [[result['x'], result['y']] for result in parts.values()]]
     confidence, variance = np.ones(xy.shape[:2]), np.full(xy.shape[:2], np.nan)
     stated = False
-    for k, found in enumerate(parts.values()):
-        if 'likelihood' in found:
-            confidence[:, k] = values[:, found['likelihood']]
+    for k, result in enumerate(parts.values()):
+        if 'likelihood' in result:
+            confidence[:, k] = values[:, result['likelihood']]
         for names in _VARIANCES:
-            if all(name in found for name in names):
-                stated, own = True, values[:, [found[name] for name in names]].mean(-1)
+            if all(name in result for name in names):
+                stated, own = True, values[:, [result[name] for name in names]].mean(-1)
                 variance[:, k] = np.where(np.isnan(variance[:, k]) & (own >= 0), own, variance[:, k])
     confidence = np.where(np.isnan(xy).all(-1), 0.0, confidence)
     return Track(tuple(parts), xy, confidence, variance if stated else None)
 
 
 def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
-    """Tell once of scores above 1, which become 1; gives how many there are.
+    """Report once of scores above 1, which become 1; gives how many there are.
 
     Raises:
         BadFileError: most are far above 1, so that they are no scores.
@@ -429,10 +429,10 @@ def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
 
 
 def _tell_unscored(path: Path, tracks: Sequence[Track]) -> int:
-    """Tell once of points without a likelihood, which count as missing; gives how many there are."""
-    there = [np.isfinite(track.xy).all(-1) for track in tracks]
-    n_empty = sum(int((np.isnan(track.confidence) & seen).sum()) for track, seen in zip(tracks, there))
-    n_negative = sum(int(((track.confidence < -_SLACK) & seen).sum()) for track, seen in zip(tracks, there))
+    """Report once of points without a likelihood, which count as missing; gives how many there are."""
+    valid = [np.isfinite(track.xy).all(-1) for track in tracks]
+    n_empty = sum(int((np.isnan(track.confidence) & seen).sum()) for track, seen in zip(tracks, valid))
+    n_negative = sum(int(((track.confidence < -_SLACK) & seen).sum()) for track, seen in zip(tracks, valid))
     if n_empty or n_negative:
         logger.warning(
             '%s: %d points have no likelihood (empty or NaN: %d, negative: %d) and count as missing.',
@@ -445,7 +445,7 @@ def _tell_unscored(path: Path, tracks: Sequence[Track]) -> int:
 
 
 def _faults(track: Track) -> Iterator[tuple[int, str]]:
-    """Give the rows with a point that is none, and what is wrong with it."""
+    """Return the rows with a point that is none, and what is wrong with it."""
     half = np.isinf(track.xy).any(-1) | (np.isnan(track.xy).sum(-1) == 1)
     for i, k in np.argwhere(half):
         point = f'{track.xy[i, k].tolist()} for {track.names[k]!r}'

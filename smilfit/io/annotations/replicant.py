@@ -41,7 +41,7 @@ class Batch:
 
 
 def list_files(path: Path) -> list[Path]:
-    """Give the JSON files of the samples: a file itself, those of its batch, or those of a folder.
+    """Return the JSON files of the samples: a file itself, those of its batch, or those of a folder.
 
     Raises:
         FileNotFoundError: no such file, or no sample.
@@ -122,7 +122,7 @@ def project_row_vectors(
 def camera_from_matrices(
     view: Float[np.ndarray, '4 4'], projection: Float[np.ndarray, '4 4'], size: tuple[int, int], unit: str
 ) -> Cameras:
-    """Give the camera called 'picture' of a View and a View Projection Matrix, for points times `MIRROR`.
+    """Return the camera called 'picture' of a View and a View Projection Matrix, for points times `MIRROR`.
 
     Raises:
         BadEntry: a view that is no rotation, or a projection that is not that of a pinhole camera.
@@ -237,9 +237,9 @@ class ReplicantReader(AnnotationReader):
                 where = f'{file.name}, subject {shorten(number)}'
                 try:
                     if not names:
-                        found = tuple(require(subject, 'keypoints', dict))
-                        check_keypoint_names(file, found)
-                        names = found
+                        result = tuple(require(subject, 'keypoints', dict))
+                        check_keypoint_names(file, result)
+                        names = result
                     images.append(self._entry(where, file, content, number, subject, names, batch.size, kind))
                 except Exception as error:  # The file chose what happened here.
                     skipped.append(SkippedAnnotation(where, reason_of(error)))
@@ -317,7 +317,7 @@ class ReplicantReader(AnnotationReader):
 
 
 def _subjects(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Give (id, subject): the file has a list of objects with one key each."""
+    """Return (id, subject): the file has a list of objects with one key each."""
     subjects = require(content, 'subject Data', list)
     if not all(isinstance(subject, dict) for subject in subjects):
         raise BadEntry('subject Data must be a list of objects; got a list of other things.')
@@ -359,7 +359,7 @@ def _box(bounds: Any) -> np.ndarray | None:
 
 
 def _betas(written: Any) -> np.ndarray:
-    """Give shape coefficients: a list of them, or an object of `PC_01`, `PC_02`, ..., which count from 1."""
+    """Return shape coefficients: a list of them, or an object of `PC_01`, `PC_02`, ..., which count from 1."""
     if not isinstance(written, Mapping):
         return numbers(written, (None,), 'shape betas')
     matches = {key: _COMPONENT.fullmatch(key) for key in written}

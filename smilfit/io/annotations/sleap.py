@@ -73,20 +73,20 @@ class SleapReader(AnnotationReader):
         n_high = 0
         for frame in sorted(labels, key=lambda frame: (order[id(frame.video)], frame.frame_idx)):
             number = order[id(frame.video)]
-            index, found = int(frame.frame_idx), _counting_instances(frame)
+            index, result = int(frame.frame_idx), _counting_instances(frame)
             where = f'{path.name}, frame {index} of {shorten(videos[number].name)}'
-            if len(found) > 1 and self.instance == 'only':
+            if len(result) > 1 and self.instance == 'only':
                 reason = (
-                    f"a frame must have one instance; got {len(found)}. instance='best' or 'each' takes it."
+                    f"a frame must have one instance; got {len(result)}. instance='best' or 'each' takes it."
                 )
                 skipped.append(SkippedAnnotation(where, reason))
                 continue
             if self.instance == 'best':
-                found = sorted(found, key=_worth)[-1:]
-            untracked |= len(found) > 1 and any(instance.track is None for instance in found)
-            for place, instance in enumerate(found):
+                result = sorted(result, key=_worth)[-1:]
+            untracked |= len(result) > 1 and any(instance.track is None for instance in result)
+            for place, instance in enumerate(result):
                 n_high += int((_points(instance)[2] > 1).sum())
-                label = where if len(found) == 1 else f'{where}, instance {place}'
+                label = where if len(result) == 1 else f'{where}, instance {place}'
                 sequence = sequences[number]
                 if self.instance == 'each':
                     track = instance.track
@@ -135,7 +135,7 @@ class _Video:
         self.is_film = self._images is None
 
     def at(self, index: int) -> Path | VideoFrame:
-        """Give the image of a frame; a package's own before the video that it was made from."""
+        """Return the image of a frame; a package's own before the video that it was made from."""
         if self._dataset:
             return EmbeddedFrame(self._package, index, self._dataset)
         if self._images is None:
@@ -176,7 +176,7 @@ def _entry(where: str, video: _Video, index: int, instance: Any, sequence: str) 
 
 
 def _points(instance: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give coordinates, whether each is an observation, and scores (NaN of a person's)."""
+    """Return coordinates, whether each is an observation, and scores (NaN of a person's)."""
     points = instance.points
     xy = np.asarray(points['xy'], dtype=np.float64)
     score = points['score'] if 'score' in points.dtype.names else np.full(len(xy), np.nan)
@@ -184,10 +184,10 @@ def _points(instance: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _counting_instances(frame: Any) -> list[Any]:
-    """Give the instances of a frame that have points: the person's, or else the predicted ones."""
-    there = [instance for instance in frame.instances if np.isfinite(instance.points['xy']).any()]
-    persons = [instance for instance in there if getattr(instance, 'score', None) is None]
-    return persons or there
+    """Return the instances of a frame that have points: the person's, or else the predicted ones."""
+    valid = [instance for instance in frame.instances if np.isfinite(instance.points['xy']).any()]
+    persons = [instance for instance in valid if getattr(instance, 'score', None) is None]
+    return persons or valid
 
 
 def _worth(instance: Any) -> float:
@@ -202,6 +202,6 @@ def _symmetries(skeleton: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _sequence_names(names: Sequence[str]) -> list[str]:
-    """Give videos' names without ending, such as can name folders; numbered where two are the same."""
+    """Return videos' names without ending, such as can name folders; numbered where two are the same."""
     stems = [PurePosixPath(name).stem for name in names]
     return different_names([sequence_name(stem) if stem else '' for stem in stems])

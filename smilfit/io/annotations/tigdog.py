@@ -86,24 +86,24 @@ class TigDogReader(AnnotationReader):
         """
         path = Path(path)
         root = path if (path / 'ranges').is_dir() else path / 'behaviorDiscovery2.0'
-        there = sorted(file.parent.name for file in root.glob('ranges/*/ranges.mat'))
-        if not there:
+        valid = sorted(file.parent.name for file in root.glob('ranges/*/ranges.mat'))
+        if not valid:
             raise FileNotFoundError(
                 f'{path}: the folder must hold ranges/<animal>/ranges.mat; there is none.'
             )
         images: list[AnnotatedImage] = []
         skipped: list[SkippedAnnotation] = []
-        for animal in there if self.animals is None else self.animals:
-            if animal not in there:
-                raise UnknownNameError(f'{path}: no animal {animal!r}. {did_you_mean(animal, there)}')
+        for animal in valid if self.animals is None else self.animals:
+            if animal not in valid:
+                raise UnknownNameError(f'{path}: no animal {animal!r}. {did_you_mean(animal, valid)}')
             for shot in _ranges(root / 'ranges' / animal / 'ranges.mat'):
                 file = root / 'landmarks' / animal / f'{shot[0]}.mat'
                 try:
-                    found, left_out = read_valid_entries(self._shot(root, animal, shot, file))
+                    result, left_out = read_valid_entries(self._shot(root, animal, shot, file))
                 except Exception as error:  # The file chose what happened here.
                     skipped.append(SkippedAnnotation(f'{file} (shot {shot[0]})', reason_of(error)))
                     continue
-                images += found
+                images += result
                 skipped += left_out
         return AnnotationSet(
             'tigdog', self.names, tuple(images), tuple(skipped), temporal=True, flip=mirror_pairs(self.names)
@@ -112,7 +112,7 @@ class TigDogReader(AnnotationReader):
     def _shot(
         self, root: Path, animal: str, shot: tuple[int, int, int], file: Path
     ) -> list[tuple[str, Callable[[], AnnotatedImage]]]:
-        """Give the entries of a shot, unread."""
+        """Return the entries of a shot, unread."""
         number, first, last = shot
         frames = _cells(file, 'landmarks', last - first + 1)
         seg = root / f'{animal}Seg' / f'seg{number}.mat'
@@ -158,7 +158,7 @@ def _ranges(file: Path) -> list[tuple[int, int, int]]:
 
 
 def _cells(file: Path, variable: str, count: int) -> list[Any]:
-    """Give one cell a frame of the shot."""
+    """Return one cell a frame of the shot."""
     cells = read_mat(file).get(variable)
     cells = [cells] if isinstance(cells, dict) else cells
     if not isinstance(cells, list) or len(cells) != count:
@@ -170,7 +170,7 @@ def _cells(file: Path, variable: str, count: int) -> list[Any]:
 
 
 def _points(landmarks: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give coordinates and confidence of a struct, whose two fields are positions and visibility."""
+    """Return coordinates and confidence of a struct, whose two fields are positions and visibility."""
     fields = list(landmarks.values()) if isinstance(landmarks, dict) else []
     if len(fields) < 2 or np.shape(fields[0]) != (len(LANDMARKS), 2) or np.size(fields[1]) != len(LANDMARKS):
         raise BadEntry(

@@ -105,8 +105,8 @@ class ExportedFit:
         """The fitted keypoints, world unit; NaN where missing."""
         points = self.fit.keypoints3d
         assert points is not None
-        there = (points.confidence > 0).cpu().numpy() & self.valid[:, None]
-        return np.where(there[..., None], points.xyz.cpu().double().numpy(), np.nan)
+        valid = (points.confidence > 0).cpu().numpy() & self.valid[:, None]
+        return np.where(valid[..., None], points.xyz.cpu().double().numpy(), np.nan)
 
     @cached_property
     def score3d(self) -> Float[np.ndarray, 'T K']:
@@ -123,9 +123,9 @@ class ExportedFit:
         cameras = self.cameras
         assert cameras is not None
         points = torch.from_numpy(self.xyz)
-        there = points.isfinite().all(-1)
+        valid = points.isfinite().all(-1)
         xy, _, inside = cameras.to(torch.float64).project(points.nan_to_num(0.0))
-        shown = (inside & there.unsqueeze(1)).numpy()
+        shown = (inside & valid.unsqueeze(1)).numpy()
         score = np.where(shown, self.score3d[:, None], 0.0)
         return np.where(shown[..., None], xy.numpy(), np.nan), score
 
@@ -211,7 +211,7 @@ class FitExporter(ABC):
     needs: tuple[str, ...] = ()
 
     def why_not(self, fit: ExportedFit) -> str | None:
-        """Say why a fit cannot be written so; None where it can."""
+        """Return why a fit cannot be written so; None where it can."""
         if not fit.valid.any():
             return 'no frame has a body'
         missing = next((name for name in self.needs if not _NEEDS[name][0](fit)), None)
@@ -226,14 +226,14 @@ class FitExporter(ABC):
 
 
 def exporter(name: str) -> FitExporter:
-    """Give a format by name.
+    """Return a format by name.
 
     Raises:
         UnknownNameError: an unknown one, with the near ones.
     """
     reject_unknown('--to', 'format', [name], formats())
-    found: FitExporter = EXPORTERS.get(name)()
-    return found
+    result: FitExporter = EXPORTERS.get(name)()
+    return result
 
 
 def formats() -> tuple[str, ...]:

@@ -58,16 +58,16 @@ def joint_angles(body: SMIL, params: BodyParams, covariance: FitCovariance | Non
     def angles(turned: Tensor) -> Tensor:
         return _angles(turned, axes, None if own is None else torch.as_tensor(own))
 
-    found = angles(turns)
+    result = angles(turns)
     sd = None if covariance is None else _deviations(body, turns, angles, covariance)
-    return JointAngles(body.joint_names, np.degrees(found.numpy()), sd)
+    return JointAngles(body.joint_names, np.degrees(result.numpy()), sd)
 
 
 def bone_axes(body: SMIL) -> Float[Tensor, 'J 3 3']:
-    """Give each bone's axes at rest as rows: flexion, abduction, twist; those of the root are the animal's own."""
+    """Return each bone's axes at rest as rows: flexion, abduction, twist; those of the root are the animal's own."""
     axes, data = body_axes(body.data), body.data
     children = [np.flatnonzero(data.parents == j) for j in range(data.n_joints)]
-    found = np.zeros((data.n_joints, 3, 3))
+    result = np.zeros((data.n_joints, 3, 3))
     for j, below in enumerate(children):
         if j == 0:
             bone = axes.forward
@@ -80,14 +80,14 @@ def bone_axes(body: SMIL) -> Float[Tensor, 'J 3 3']:
         near = axes.left if np.linalg.norm(np.cross(bone, axes.left)) > _LEAST_SINE else axes.up
         flexion = near - (near @ bone) * bone
         flexion = flexion / np.linalg.norm(flexion)
-        found[j] = flexion, np.cross(bone, flexion), bone
-    return torch.from_numpy(found)
+        result[j] = flexion, np.cross(bone, flexion), bone
+    return torch.from_numpy(result)
 
 
 def _angles(
     turns: Float[Tensor, 'T J 3 3'], axes: Float[Tensor, 'J 3 3'], own: Float[Tensor, 'J 3 3'] | None
 ) -> Float[Tensor, 'T J 6']:
-    """Give x, y, z, flexion, abduction, twist, rad."""
+    """Return x, y, z, flexion, abduction, twist, rad."""
     flexion, abduction, bone = axes.unbind(1)
     quaternion = rotmat_to_quat_wxyz(turns)
     half = torch.atan2((quaternion[..., 1:] * bone).sum(-1), quaternion[..., 0])
@@ -126,18 +126,18 @@ def _deviations(
 
 
 def _turn_covariance(names: tuple[str, ...], covariance: FitCovariance) -> Float[Tensor, 'T J 3 3']:
-    """Give each joint's block; NaN of joints that were not fitted."""
+    """Return each joint's block; NaN of joints that were not fitted."""
     whole = covariance.parameters
     sd = covariance.parameter_sd().double().cpu()
     place = {name: i for i, name in enumerate(covariance.columns)}
-    found = torch.full((len(sd), len(names), 3, 3), torch.nan, dtype=torch.float64)
+    result = torch.full((len(sd), len(names), 3, 3), torch.nan, dtype=torch.float64)
     for j, name in enumerate(names):
         columns = [place.get(f'{name}.turn_{axis}') for axis in 'xyz']
         rows = [c for c in columns if c is not None]
         if len(rows) < 3:
             continue
         if whole is None:
-            found[:, j] = torch.diag_embed(sd[:, rows].square())
+            result[:, j] = torch.diag_embed(sd[:, rows].square())
         else:
-            found[:, j] = whole.double().cpu()[:, rows][:, :, rows]
-    return found
+            result[:, j] = whole.double().cpu()[:, rows][:, :, rows]
+    return result

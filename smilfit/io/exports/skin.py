@@ -114,7 +114,7 @@ def write_animation(path: Path, fit: ExportedFit, up: str | None = None) -> None
 
 
 def probable_up(body: SMIL, params: BodyParams) -> str | None:
-    """Give the world's axis along which the animal's back points over all frames, such as 'z' or '-y'.
+    """Return the world's axis along which the animal's back points over all frames, such as 'z' or '-y'.
 
     None where the model does not say which way is up, or the back points along no axis: what would make the animal
     stand is then not known.
@@ -130,7 +130,7 @@ def probable_up(body: SMIL, params: BodyParams) -> str | None:
 
 
 def skinned_mesh(body: SMIL, params: BodyParams) -> SkinnedMesh:
-    """Give the body at rest with what its frames share: the mean of their shapes, and of their joints' sizes."""
+    """Return the body at rest with what its frames share: the mean of their shapes, and of their joints' sizes."""
     still = params.map(lambda x: x.mean(0, keepdim=True)).as_axis_angle()
     still = still.replace(
         global_orient=torch.zeros_like(still.global_orient),
@@ -159,8 +159,8 @@ def skinned_mesh(body: SMIL, params: BodyParams) -> SkinnedMesh:
 
 
 def viewpoints(cameras: Cameras) -> list[Viewpoint]:
-    """Give cameras as glTF has them; its extras hold the matrix and lens, of which glTF knows the angle alone."""
-    found = []
+    """Return cameras as glTF has them; its extras hold the matrix and lens, of which glTF knows the angle alone."""
+    result = []
     cameras = cameras.to('cpu', torch.float64)
     for c, name in enumerate(cameras.names):
         K, (width, height) = cameras.K[c].numpy(), cameras.size[c].tolist()
@@ -172,8 +172,8 @@ def viewpoints(cameras: Cameras) -> list[Viewpoint]:
         aspect = (width / K[0, 0]) / (height / K[1, 1])
         lens = None if cameras.dist is None else cameras.dist[c].tolist()
         extras = {'K': K.tolist(), 'distortion': lens, 'size_px': [width, height]}
-        found.append(Viewpoint(name, matrix, yfov, aspect, extras))
-    return found
+        result.append(Viewpoint(name, matrix, yfov, aspect, extras))
+    return result
 
 
 def _tell_change(name: str, body: SMIL, params: BodyParams, mesh: SkinnedMesh, motion: Motion) -> None:

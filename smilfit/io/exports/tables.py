@@ -37,10 +37,10 @@ def write_angles(path: Path, fit: ExportedFit) -> None:
     params, covariance = fit.params, fit.fit.covariance
     if covariance is not None:
         covariance = covariance.take(torch.from_numpy(rows))
-    found = joint_angles(fit.body, params, covariance)
-    tables = [found.degrees] + ([] if found.sd is None else [found.sd])
+    result = joint_angles(fit.body, params, covariance)
+    tables = [result.degrees] + ([] if result.sd is None else [result.sd])
     header = ['frame', 'time_s', 'valid', *(['image'] if fit.labels else [])]
-    for name in found.names:
+    for name in result.names:
         header += [
             f'{name}_{axis}_{what}' for what in ('deg', 'sd_deg')[: len(tables)] for axis in (*PLAIN, *NAMED)
         ]
@@ -91,7 +91,7 @@ class FramesExporter(FitExporter):
         """Write all; a fit that was not judged has no words, and its bad frames are those without a fit."""
         verdict = fit.fit.verdict
         words = verdict.frame_words if verdict else [''] * len(fit.frames)
-        words = [word if there else 'not fitted' for word, there in zip(words, fit.valid.tolist())]
+        words = [word if valid else 'not fitted' for word, valid in zip(words, fit.valid.tolist())]
         reasons = verdict.frame_reasons if verdict else [''] * len(fit.frames)
         loss = fit.fit.per_frame_loss.double().cpu().numpy()
         converged = fit.fit.converged.cpu().tolist()
@@ -114,14 +114,14 @@ class FramesExporter(FitExporter):
 
 
 def _median_px(fit: ExportedFit) -> dict[str, np.ndarray]:
-    """Give by camera each frame's median distance from the annotated points, where these are at hand."""
+    """Return by camera each frame's median distance from the annotated points, where these are at hand."""
     if fit.observed is None or not fit.keypoint_names or (fit.pixels is None and fit.cameras is None):
         return {}
     annotated, (xy, score) = fit.observed.select(fit.keypoint_names), fit.seen
     both = (annotated.confidence > 0).numpy() & (score > 0)
     distance = np.linalg.norm(np.nan_to_num(xy) - annotated.xy.numpy(), axis=-1)
-    found = np.ma.median(np.ma.masked_array(distance, ~both), axis=-1).filled(np.nan)
-    return {name: found[:, c] for c, name in enumerate(fit.camera_names)}
+    result = np.ma.median(np.ma.masked_array(distance, ~both), axis=-1).filled(np.nan)
+    return {name: result[:, c] for c, name in enumerate(fit.camera_names)}
 
 
 def _start(fit: ExportedFit, t: int) -> list[object]:

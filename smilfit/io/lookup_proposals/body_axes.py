@@ -54,7 +54,7 @@ def _first(given: str | None, file: str | None, named: str | None, default: str)
 
 
 def axes_by_names(body: BodyModelData) -> tuple[str | None, str | None]:
-    """Give up and forward ('+x' to '-z') by where joints are that are called left and right, in front and behind.
+    """Return up and forward ('+x' to '-z') by where joints are that are called left and right, in front and behind.
 
     None where names do not tell. Forward is from hips or tail to head: upwards in an animal that stands upright.
     """

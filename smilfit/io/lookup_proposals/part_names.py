@@ -53,7 +53,7 @@ class Parts:
     hind: frozenset[str]
 
     def named(self, name: str) -> Part:
-        """Give a part by its name in the table."""
+        """Return a part by its name in the table."""
         return next(part for part in self.parts if part.name == name)
 
 
@@ -85,13 +85,13 @@ def load_parts() -> Parts:
 def read_name(name: str) -> PartName:
     """Take a name apart: `Ear_L`, `leftEar`, `ear-left` and `LEar` are one."""
     parts = load_parts()
-    found = [
+    result = [
         word
         for chunk in re.findall(r'[^\W\d_]+|\d+', name)
         for word in _HUMPS.sub(' ', chunk).lower().split()
     ]
     tokens: list[str] = []
-    for token in found:
+    for token in result:
         glued = next((s for s in (LEFT, RIGHT) if token.startswith(s) and token != s), '')
         tokens += [glued, token[len(glued) :]] if glued else [token]
     side = ''
@@ -114,7 +114,7 @@ def part_of(name: PartName) -> Part | None:
 
 
 def says(words: tuple[str, ...], spellings: frozenset[tuple[str, ...]]) -> bool:
-    """Say whether words are one of some spellings; words may be written as one, such as `tailbase`."""
+    """Check whether words are one of some spellings; words may be written as one, such as `tailbase`."""
     if words in spellings:
         return True
     return len(words) == 1 and any(
@@ -123,7 +123,7 @@ def says(words: tuple[str, ...], spellings: frozenset[tuple[str, ...]]) -> bool:
 
 
 def nearly_says(words: tuple[str, ...], spellings: frozenset[tuple[str, ...]]) -> bool:
-    """Say whether a single long word is nearly one of some spellings, such as `tharocic` for thoracic."""
+    """Check whether a single long word is nearly one of some spellings, such as `tharocic` for thoracic."""
     if len(words) != 1 or len(words[0]) < _LEAST_LETTERS:
         return False
     single = [spelling[0] for spelling in spellings if len(spelling) == 1]

@@ -46,41 +46,41 @@ def chain_places(names: Mapping[str, PartName], body: BodyModelData) -> dict[str
     Returns:
         By annotated name; those alone of chains whose ends are annotated, and that the model has.
     """
-    found: dict[str, ChainPlace] = {}
+    result: dict[str, ChainPlace] = {}
     for chain, spellings in load_parts().chains.items():
         for side in ('', 'left', 'right'):
             joints = chain_joints(body, spellings, side)
             given = {n: name for n, name in names.items() if name.side == side}
             if len(joints) > 1:
-                found |= _placed(_members(given, chain, spellings), joints, body)
-    return found
+                result |= _placed(_members(given, chain, spellings), joints, body)
+    return result
 
 
 def chain_joints(body: BodyModelData, spellings: frozenset[tuple[str, ...]], side: str) -> list[int]:
-    """Give the joints of a chain from its base to its tip: numbered ones, each the child of the one before."""
-    found: list[int] = []
+    """Return the joints of a chain from its base to its tip: numbered ones, each the child of the one before."""
+    result: list[int] = []
     for j, name in enumerate(map(read_name, body.joint_names)):
         if name.side == side and says(name.words, spellings) and name.numbers:
             # A second chain of these words begins: a fork is none.
-            if found and body.parents[j] != found[-1]:
+            if result and body.parents[j] != result[-1]:
                 return []
-            found.append(j)
-    return found
+            result.append(j)
+    return result
 
 
 def _members(
     given: Mapping[str, PartName], chain: str, spellings: frozenset[tuple[str, ...]]
 ) -> tuple[str | None, list[str], str | None]:
-    """Give an annotator's base, numbered points in order, and tip of a chain."""
+    """Return an annotator's base, numbered points in order, and tip of a chain."""
     ends: list[str | None] = []
     for end in ('base', 'tip'):
         part = next((part for part in load_parts().parts if part.name == f'{chain} {end}'), None)
         fitting = [n for n, name in given.items() if part and says(name.words, part.names)]
         ends.append(fitting[0] if len(fitting) == 1 else None)
     numbered = [n for n, name in given.items() if says(name.words, spellings) and name.numbers]
-    middle = next((part for part in load_parts().parts if part.name == f'{chain} middle'), None)
-    if not numbered and middle:
-        numbered = [n for n, name in given.items() if says(name.words, middle.names)]
+    centre = next((part for part in load_parts().parts if part.name == f'{chain} middle'), None)
+    if not numbered and centre:
+        numbered = [n for n, name in given.items() if says(name.words, centre.names)]
     return ends[0], sorted(numbered, key=lambda n: given[n].numbers), ends[1]
 
 
@@ -88,26 +88,26 @@ def _placed(
     members: tuple[str | None, list[str], str | None], joints: Sequence[int], body: BodyModelData
 ) -> dict[str, ChainPlace]:
     base, between, tip = members
-    found = {}
+    result = {}
     names = [body.joint_names[j] for j in joints]
     if base is not None:
-        found[base] = ChainPlace(names[0], 0.0, 'base')
+        result[base] = ChainPlace(names[0], 0.0, 'base')
     if tip is not None:
-        found[tip] = ChainPlace(names[-1], 0.0, 'tip')
+        result[tip] = ChainPlace(names[-1], 0.0, 'tip')
     if base is None or tip is None:
-        return found
+        return result
     lengths = np.linalg.norm(np.diff(body.joints[list(joints)], axis=0), axis=1)
     at = np.concatenate(([0.0], np.cumsum(lengths))) / lengths.sum()
     for i, name in enumerate(between, start=1):
         wanted = i / (len(between) + 1)
         nearest = int(np.abs(at - wanted).argmin())
         if abs(at[nearest] - wanted) < _AT_JOINT:
-            found[name] = ChainPlace(names[nearest], 0.0)
+            result[name] = ChainPlace(names[nearest], 0.0)
         else:
             before = int(np.searchsorted(at, wanted)) - 1
             share = (wanted - at[before]) / (at[before + 1] - at[before])
-            found[name] = ChainPlace(names[before], float(share))
-    return found
+            result[name] = ChainPlace(names[before], float(share))
+    return result
 
 
 # How far from the line out of the joint a vertex may lie, share of the body; then farther ones.
@@ -249,13 +249,13 @@ class _Proposal:
         self.places = {} if self.same_vocabulary else chain_places(self.names, body)
 
     def rows(self) -> list[ProposedRow]:
-        found = [self._row(name) for name in self.names]
+        result = [self._row(name) for name in self.names]
         taken: dict[str, str] = {}
         rows = []
         # The surer row keeps a place that two names claim.
-        order = sorted(range(len(found)), key=lambda i: [*CONFIDENCES, ''].index(found[i].confidence))
+        order = sorted(range(len(result)), key=lambda i: [*CONFIDENCES, ''].index(result[i].confidence))
         for i in order:
-            row = found[i]
+            row = result[i]
             place = row.cells.get('vertices') or (row.model if not row.cells else str(row.cells))
             if row.confidence and place in taken:
                 reason = f'{place} is {taken[place]} already: choose another place'
@@ -274,25 +274,25 @@ class _Proposal:
                 return ProposedRow(data, self.by_spelling[name][0], confidence='sure', remark='the same name')
         part = part_of(name)
         for instead in part.instead if part else ():
-            found, how = self._candidates(name, load_parts().named(instead))
-            if len(found) == 1:
+            result, how = self._candidates(name, load_parts().named(instead))
+            if len(result) == 1:
                 remark = f'a label called {data} is taken for the {instead}, which is seen'
-                return ProposedRow(data, found[0], confidence='guess', remark=remark)
-        found, how = self._same_name(data, name)
-        if not found and part:
-            found, how = self._candidates(name, part)
-        if part and not any(says(self.known[known].words, part.names) for known in found):
+                return ProposedRow(data, result[0], confidence='guess', remark=remark)
+        result, how = self._same_name(data, name)
+        if not result and part:
+            result, how = self._candidates(name, part)
+        if part and not any(says(self.known[known].words, part.names) for known in result):
             between = self._between(data, part)
             if between is not None:
                 return between
         place = self.places.get(data)
-        if place and not (place.end and len(found) == 1):
+        if place and not (place.end and len(result) == 1):
             return self._along(data, place)
-        if not found:
+        if not result:
             return ProposedRow(data, remark='nothing of the model is called so')
-        if len(found) > 1:
-            return ProposedRow(data, remark=f'several fit: {", ".join(found[:8])}')
-        return self._on_skin(data, found[0], how, part)
+        if len(result) > 1:
+            return ProposedRow(data, remark=f'several fit: {", ".join(result[:8])}')
+        return self._on_skin(data, result[0], how, part)
 
     def _same_name(self, data: str, name: PartName) -> tuple[list[str], str]:
         spelt = self.by_spelling.get(name, [])
@@ -310,21 +310,21 @@ class _Proposal:
             ('guess', lambda words: nearly_says(words, part.names | part.joints)),
         )
         for how, fits in ways:
-            found = [known for known, read in here.items() if fits(read.words)]
-            bare = [known for known in found if not self.known[known].numbers]
-            if found:
-                return self._different(bare or found), how
+            result = [known for known, read in here.items() if fits(read.words)]
+            bare = [known for known in result if not self.known[known].numbers]
+            if result:
+                return self._different(bare or result), how
         return [], ''
 
     def _between(self, data: str, part: Part) -> ProposedRow | None:
-        """Give the skin about the middle of two other parts; None where that is not how the part lies."""
+        """Return the skin about the middle of two other parts; None where that is not how the part lies."""
         side = self.names[data].side
         joints = [self._joint_of(name, side) for name in part.between]
         ends = [joint for joint in joints if joint is not None]
         if not joints or len(ends) < len(joints):
             return None
-        middle = np.mean([self.body.joints[self.body.joint_names.index(joint)] for joint in ends], axis=0)
-        vertex = skin_from(self.body, middle, part.skin, side, self.axes)
+        centre = np.mean([self.body.joints[self.body.joint_names.index(joint)] for joint in ends], axis=0)
+        vertex = skin_from(self.body, centre, part.skin, side, self.axes)
         if vertex is None:
             return None
         remark = f'the skin midway between {" and ".join(ends)}'
@@ -332,8 +332,8 @@ class _Proposal:
 
     def _joint_of(self, part: str, side: str) -> str | None:
         """Name the joint of a part on a side, or of one that has none."""
-        found, _ = self._candidates(PartName((), side, ()), load_parts().named(part))
-        joints = [name for name in found if name in self.body.joint_names]
+        result, _ = self._candidates(PartName((), side, ()), load_parts().named(part))
+        joints = [name for name in result if name in self.body.joint_names]
         if not joints:
             # A rig calls a chain's base by its number.
             chain = load_parts().chains.get(part.removesuffix(' base'), frozenset())
@@ -346,7 +346,7 @@ class _Proposal:
         return [name for i, name in enumerate(found) if points[i] not in points[:i]]
 
     def _along(self, data: str, place: ChainPlace) -> ProposedRow:
-        """Give the joint of a place in a chain, or a landmark between two joints or at the tip."""
+        """Return the joint of a place in a chain, or a landmark between two joints or at the tip."""
         if place.end == 'tip' and (vertex := tip_vertex(self.body, place.joint)) is not None:
             remark = f'the tip of the chain, beyond {place.joint}'
             return self._landmark(data, _skin_landmark(vertex, self.body), 'likely', remark)
@@ -400,8 +400,8 @@ def _skin_landmark(vertex: int, body: BodyModelData) -> Landmark:
 
 
 def _free_name(name: str, taken: Iterable[str]) -> str:
-    """Give a name that no keypoint of the model has."""
-    found, taken = name, set(taken)
-    while found in taken:
-        found += '_skin'
-    return found
+    """Return a name that no keypoint of the model has."""
+    result, taken = name, set(taken)
+    while result in taken:
+        result += '_skin'
+    return result

@@ -35,6 +35,6 @@ def write_proposal(path: str | Path, rows: Sequence[ProposedRow], body: BodyMode
 
 
 def joints_without(rows: Iterable[ProposedRow], body: BodyModelData) -> list[str]:
-    """Give the joints that no row names."""
+    """Return the joints that no row names."""
     named = {row.model for row in rows}
     return [joint for joint in body.joint_names if joint not in named]

@@ -82,7 +82,7 @@ def write_bvh(
 
 
 def euler_zxy(rotations: Float[np.ndarray, '*n 3 3']) -> Float[np.ndarray, '*n 3']:
-    """Give angles about z, x and y, degrees, of `R = Rz Rx Ry`."""
+    """Return angles about z, x and y, degrees, of `R = Rz Rx Ry`."""
     x = np.arcsin(rotations[..., 2, 1].clip(-1, 1))
     z = np.arctan2(-rotations[..., 0, 1], rotations[..., 1, 1])
     y = np.arctan2(-rotations[..., 2, 0], rotations[..., 2, 2])

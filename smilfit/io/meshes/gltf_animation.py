@@ -133,7 +133,7 @@ def write_gltf_animation(
 
 
 def posed_skin(mesh: SkinnedMesh, motion: Motion, key: int) -> Float[np.ndarray, 'V 3']:
-    """Give the vertices that a player shows at a key."""
+    """Return the vertices that a player shows at a key."""
     turns = quat_wxyz_to_rotmat(
         torch.from_numpy(np.asarray(motion.quaternions_wxyz[key], np.float64))
     ).numpy()
@@ -222,16 +222,16 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
 
 
 def _material(image: SkinImage | None, buffer: _Buffer) -> dict[str, Any]:
-    """Give the skin's look: its image, else a colour."""
+    """Return the skin's look: its image, else a colour."""
     look: dict[str, Any] = {'metallicFactor': 0.0, 'roughnessFactor': 0.9}
-    found: dict[str, Any] = {'materials': [{'pbrMetallicRoughness': look, 'doubleSided': True}]}
+    result: dict[str, Any] = {'materials': [{'pbrMetallicRoughness': look, 'doubleSided': True}]}
     if image is None:
         look['baseColorFactor'] = [0.55, 0.6, 0.7, 1.0]
-        return found
+        return result
     look['baseColorTexture'] = {'index': 0}
     kind = 'image/png' if image.data[:4] == b'\x89PNG' else 'image/jpeg'
     shown = {'images': [{'bufferView': buffer.add_bytes(image.data), 'mimeType': kind}]}
-    return found | shown | {'textures': [{'source': 0}]}
+    return result | shown | {'textures': [{'source': 0}]}
 
 
 def _mesh(mesh: SkinnedMesh, attributes: dict[str, int], faces: int, buffer: _Buffer) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def _mesh(mesh: SkinnedMesh, attributes: dict[str, int], faces: int, buffer: _Bu
 
 
 def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[dict[str, Any]], list[int]]:
-    """Give the animal's place, then its joints, then the mesh; at the first key, so that a still shows it.
+    """Return the animal's place, then its joints, then the mesh; at the first key, so that a still shows it.
 
     Also the nodes that the skin hangs on, and behind them those that it does not hang on: of nodes of a skin alone
     readers such as Blender know where they were at rest, and take others as they stand at the first key.
@@ -305,7 +305,7 @@ def _add_scene(document: dict[str, Any], viewpoints: Sequence[Viewpoint], world:
 
 
 def _normals(mesh: SkinnedMesh) -> np.ndarray:
-    """Give the vertices' normals at rest, faces counted by their area: players draw a mesh without black."""
+    """Return the vertices' normals at rest, faces counted by their area: players draw a mesh without black."""
     a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
     across = np.cross(b - a, c - a)
     normals = np.zeros_like(mesh.vertices, dtype=np.float64)
@@ -333,7 +333,7 @@ def _animation(motion: Motion, buffer: _Buffer) -> dict[str, Any]:
 
 
 def _influences(weights: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Give joints and weights in sets of four, the heaviest first."""
+    """Return joints and weights in sets of four, the heaviest first."""
     most = max(1, int((weights > 0).sum(1).max()))
     sets = -(-most // _PER_SET)
     order = np.argsort(-weights, axis=1, kind='stable')[:, : sets * _PER_SET]
@@ -379,16 +379,16 @@ def _glb(document: tuple[dict[str, Any], bytes]) -> bytes:
 
 
 def world_matrix(metres: float | None, up: str | None) -> np.ndarray | None:
-    """Give what takes the world to glTF's: metres, and y up where it is known what points up."""
+    """Return what takes the world to glTF's: metres, and y up where it is known what points up."""
     if metres is None and up is None:
         return None
-    turn = np.eye(3)
+    rotation = np.eye(3)
     if up is not None:
         axis = 'xyz'.index(up[-1])
         # Of y, z, x: an even change of axes keeps right and left.
-        turn = np.eye(3)[[(axis + 2) % 3, axis, (axis + 1) % 3]]
+        rotation = np.eye(3)[[(axis + 2) % 3, axis, (axis + 1) % 3]]
         if up.startswith('-'):
-            turn = np.diag([-1.0, -1.0, 1.0]) @ turn
+            rotation = np.diag([-1.0, -1.0, 1.0]) @ rotation
     matrix = np.eye(4)
-    matrix[:3, :3] = (metres or 1.0) * turn
+    matrix[:3, :3] = (metres or 1.0) * rotation
     return matrix

@@ -37,7 +37,7 @@ def find_scans(paths: list[str | Path]) -> dict[str, Path]:
         FileNotFoundError: a path that is not there, or a folder without scans.
         ValueError: two of one name.
     """
-    found: dict[str, Path] = {}
+    result: dict[str, Path] = {}
     for given in paths:
         path = Path(given)
         if path.is_dir():
@@ -51,12 +51,12 @@ def find_scans(paths: list[str | Path]) -> dict[str, Path]:
         else:
             raise FileNotFoundError(f'{path}: must be a scan, or a folder of scans; it is not there.')
         for file in files:
-            if file.stem in found:
+            if file.stem in result:
                 raise ValueError(
-                    f'{file}: scans must have names of their own; {found[file.stem]} has the same. Rename one.'
+                    f'{file}: scans must have names of their own; {result[file.stem]} has the same. Rename one.'
                 )
-            found[file.stem] = file
-    return found
+            result[file.stem] = file
+    return result
 
 
 def read_mesh(path: str | Path) -> tuple[Float[np.ndarray, 'V 3'], Int[np.ndarray, 'F 3']]:
@@ -87,7 +87,7 @@ def import_mesh_reader() -> None:
 
 
 def scan_digest(path: str | Path) -> str:
-    """Give the SHA-256 of a scan's file or of what lies beside it, in hexadecimal.
+    """Return the SHA-256 of a scan's file or of what lies beside it, in hexadecimal.
 
     Raises:
         BadFileError: a file of holes, or one larger than any scan, which is not gone through.
@@ -164,7 +164,7 @@ def read_scan_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, '3']]:
 
 
 def _read_landmarks(beside: Path) -> dict[str, Float[np.ndarray, '3']]:
-    found = {}
+    result = {}
     for name, value in read_json(beside, _LANDMARKS_OF, dict, _MOST_LANDMARK_BYTES).items():
         try:
             point = np.asarray(value, np.float64)
@@ -176,5 +176,5 @@ def _read_landmarks(beside: Path) -> dict[str, Float[np.ndarray, '3']]:
                 f'{beside}: a landmark must be three numbers; {shorten(name)!r} is {shown}. Leave it out, '
                 'or correct it.'
             )
-        found[name] = point
-    return found
+        result[name] = point
+    return result

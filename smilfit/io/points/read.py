@@ -66,7 +66,7 @@ def _predictions(path: Path, variables: Mapping[str, Any]) -> RecordedPoints:
 
 
 def _samples(variables: Mapping[str, Any], count: int) -> np.ndarray | None:
-    """Give the samples' numbers where they can number frames: `sampleID` is a time in ms in some projects."""
+    """Return the samples' numbers where they can number frames: `sampleID` is a time in ms in some projects."""
     numbers = np.asarray(variables.get('sampleID', ())).ravel()
     return numbers if numbers.size == count and (np.diff(numbers) > 0).all() else None
 
@@ -100,12 +100,12 @@ def _labels(path: Path, variables: Mapping[str, Any], image_size: tuple[int, int
             )
         names = _listed(variables.get('camnames', [])) or [f'Camera{i + 1}' for i in range(len(params))]
         views = RecordedViews(_cameras(path, params, names, xy, image_size), xy[order])
-    found = recorded_points(path, None, xyz[order][:, None], frames=frames[order], views=views)
-    if not found.confidence.any():
+    result = recorded_points(path, None, xyz[order][:, None], frames=frames[order], views=views)
+    if not result.confidence.any():
         raise BadFileError(
             f'{path}: a keypoint must be labelled in 3D; none is. Triangulate in Label3D and save again.'
         )
-    return found
+    return result
 
 
 def _cameras(
@@ -132,7 +132,7 @@ def _cameras(
 
 
 def _listed(value: Any) -> list[Any]:
-    """Give a cell's content; of one element MATLAB saves a struct, a text or an empty array alike."""
+    """Return a cell's content; of one element MATLAB saves a struct, a text or an empty array alike."""
     if isinstance(value, (dict, str)):
         return [value] if value else []
     return list(value) if isinstance(value, (list, tuple)) else []
@@ -152,25 +152,25 @@ def read_nwb_points(path: Path) -> RecordedPoints:
         BadFileError: no pose in space, series of other lengths or times.
     """
     with open_hdf5(path, 'an NWB file') as file:
-        found = {name: _series(path, group) for name, group in _of_type(file, _CONTAINER)}
-    found = {name: series for name, series in found.items() if series}
-    if not found:
+        result = {name: _series(path, group) for name, group in _of_type(file, _CONTAINER)}
+    result = {name: series for name, series in result.items() if series}
+    if not result:
         raise BadFileError(
             f'{path}: an NWB file must hold a {_CONTAINER} (ndx-pose) with points of three coordinates; it has none.'
         )
-    names = list(dict.fromkeys(keypoint for series in found.values() for keypoint in series))
-    length = {len(s[0]) for series in found.values() for s in series.values()}
+    names = list(dict.fromkeys(keypoint for series in result.values() for keypoint in series))
+    length = {len(s[0]) for series in result.values() for s in series.values()}
     if len(length) != 1:
         raise BadFileError(
             f'{path}: series of keypoints must be equally long; got {sorted(length)[:5]} samples.'
         )
     (count,) = length
     xyz, scores = (
-        np.full((count, len(found), len(names), 3), np.nan),
-        np.zeros((count, len(found), len(names))),
+        np.full((count, len(result), len(names), 3), np.nan),
+        np.zeros((count, len(result), len(names))),
     )
     rates, units = set(), set()
-    for a, series in enumerate(found.values()):
+    for a, series in enumerate(result.values()):
         for keypoint, (data, confidence, rate, unit) in series.items():
             k = names.index(keypoint)
             xyz[:, a, k], scores[:, a, k] = data, confidence
@@ -179,7 +179,7 @@ def read_nwb_points(path: Path) -> RecordedPoints:
     known = [rate for rate in rates if rate]
     fps = known[0] if known and max(known) - min(known) <= _SAME_RATE * max(known) else None
     unit = units.pop() if len(units) == 1 else None
-    animals = tuple(found) if len(found) > 1 else ('',)
+    animals = tuple(result) if len(result) > 1 else ('',)
     return recorded_points(
         path, names, xyz, scores, None, animals, fps=fps, unit=_SHORT.get(str(unit).lower())
     )
@@ -194,7 +194,7 @@ _SHORT = {
 
 def _of_type(group: h5py.Group, kind: str) -> list[tuple[str, h5py.Group]]:
     """Find the groups of a type anywhere in the file, by name; no group is entered twice."""
-    found, waiting, seen = [], [group], set()
+    result, waiting, seen = [], [group], set()
     while waiting:
         here = waiting.pop()
         for name in here:
@@ -206,10 +206,10 @@ def _of_type(group: h5py.Group, kind: str) -> list[tuple[str, h5py.Group]]:
                 continue
             seen.add(address)
             if _text(item.attrs.get('neurodata_type')) == kind:
-                found.append((name, item))
+                result.append((name, item))
             else:
                 waiting.append(item)
-    return sorted(found, key=lambda pair: pair[0])
+    return sorted(result, key=lambda pair: pair[0])
 
 
 def _series(
@@ -327,28 +327,28 @@ def read_recorded_points(
         raise FileNotFoundError(f'{path}: points must be a file; there is none. Check the path.')
     with reading(path, _WHAT):
         if kind in ('.h5', '.hdf5'):
-            found = _tracks(path)
+            result = _tracks(path)
         elif kind == '.csv':
-            found = read_point_csv(path)
+            result = read_point_csv(path)
         elif kind == '.mat':
-            found = read_dannce(path, read_mat(path), image_size)
+            result = read_dannce(path, read_mat(path), image_size)
         elif kind == '.nwb':
-            found = read_nwb_points(path)
+            result = read_nwb_points(path)
         elif kind == '.npz':
-            found = read_point_npz(path)
+            result = read_point_npz(path)
         else:
             raise BadFileError(
                 f'{path}: points must be a .h5 (points3d.h5), .csv, .mat (DANNCE), .nwb (ndx-pose) or .npz file; got '
                 f'{kind or "no ending"!r}.'
             )
     if skeleton is not None:
-        return found.named(skeleton)
-    if found.names is None:
+        return result.named(skeleton)
+    if result.names is None:
         raise BadFileError(
-            f'{path}: its {found.xyz.shape[2]} keypoints must have names; the file has none. Give the skeleton that '
+            f'{path}: its {result.xyz.shape[2]} keypoints must have names; the file has none. Give the skeleton that '
             'was labelled by --skeleton FILE (a name a line, a .mat with joint_names, a .slp).'
         )
-    return found
+    return result
 
 
 def _tracks(path: Path) -> RecordedPoints:

@@ -127,7 +127,7 @@ def _check_coordinates(path: Path, xyz: np.ndarray, names: Sequence[str] | None)
 
 
 def _scores(path: Path, there: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
-    """Give confidences from 0 to 1, 0 where there is no point."""
+    """Return confidences from 0 to 1, 0 where there is no point."""
     if confidence is None:
         return there.astype(np.float64)
     scores = np.nan_to_num(np.asarray(confidence, np.float64), nan=0.0)

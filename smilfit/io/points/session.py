@@ -59,13 +59,13 @@ class PointSession:
         self._nodes = [list(points.names or ()).index(node) for node in self._lookup.values()]
         self._xyz, self._confidence = points.xyz[:, animal], points.confidence[:, animal]
         self._views: RecordedViews | None = points.views
-        found = cameras if points.views is None else points.views.cameras
-        self.cameras = None if found is None else Cameras(**{**vars(found), 'unit': self.unit})
-        there = self._confidence[:, self._nodes] > 0
+        result = cameras if points.views is None else points.views.cameras
+        self.cameras = None if result is None else Cameras(**{**vars(result), 'unit': self.unit})
+        valid = self._confidence[:, self._nodes] > 0
         self.report: dict[str, Any] = {
             'file': points.path.name,
-            'points': int(there.sum()),
-            'points_missing': int((~there).sum()),
+            'points': int(valid.sum()),
+            'points_missing': int((~valid).sum()),
             'unmapped_labels': sorted(set(points.names or ()) - set(self._lookup.values())),
         }
         self._camera_report: CameraReport | None = None
@@ -88,7 +88,7 @@ class PointSession:
         return len(self.frame_numbers)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d:
-        """Give the points of all frames."""
+        """Return the points of all frames."""
         seen = Keypoints3d(
             xyz=torch.from_numpy(self._xyz[:, self._nodes]),
             confidence=torch.from_numpy(self._confidence[:, self._nodes]),
@@ -98,7 +98,7 @@ class PointSession:
         return seen if names is None else seen.select(names)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d | None:
-        """Give what the cameras saw, px of the recorded images; None where the file does not say."""
+        """Return what the cameras saw, px of the recorded images; None where the file does not say."""
         if self._views is None or self.cameras is None:
             return None
         xy = self._views.xy[:, :, self._nodes]
@@ -111,7 +111,7 @@ class PointSession:
         return seen if names is None else seen.select(names)
 
     def frames(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Give the frames' numbers; there are no images."""
+        """Return the frames' numbers; there are no images."""
         return ((i, {}) for i in (range(self.n_frames) if indices is None else indices))
 
     def _tell_of_cameras(self) -> None:

@@ -37,11 +37,11 @@ def read_point_csv(path: Path) -> RecordedPoints:
     header = [name.strip() for name in lines[0]]
     lower = [name.lower() for name in header]
     if 'fnum' in header and 'M_00' in header:
-        found = read_points(path)
-        order = np.argsort(found.frames)
-        xyz = np.where(found.confidence[..., None] > 0, found.xyz, np.nan)
+        result = read_points(path)
+        order = np.argsort(result.frames)
+        xyz = np.where(result.confidence[..., None] > 0, result.xyz, np.nan)
         return recorded_points(
-            path, found.names, xyz[order][:, None], found.confidence[order][:, None], found.frames[order]
+            path, result.names, xyz[order][:, None], result.confidence[order][:, None], result.frames[order]
         )
     for number, line in enumerate(lines[1:], 2):
         if len(line) != len(header):

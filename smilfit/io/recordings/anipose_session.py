@@ -48,7 +48,7 @@ class AniposeSession(TableSession):
 
     @classmethod
     def folders(cls, root: Path) -> Iterable[Path]:
-        """Give the folders that hold 2D poses, sorted; folders inside one are not searched, nor are hidden ones."""
+        """Return the folders that hold 2D poses, sorted; folders inside one are not searched, nor are hidden ones."""
         config = read_config(root)
         if any((root / folder_called(config, name)).is_dir() for name in _POSES_2D):
             yield root
@@ -84,7 +84,7 @@ class AniposeSession(TableSession):
         }
 
     def _cameras_of_images(self, cameras: Cameras) -> Cameras:
-        """Give the cameras of the videos, which may show a part of the calibrated images."""
+        """Return the cameras of the videos, which may show a part of the calibrated images."""
         config = read_config(self.folder)
         offsets = np.stack([offset_of(config, name) for name in cameras.names])
         if not offsets.any():
@@ -99,24 +99,24 @@ class AniposeSession(TableSession):
     def _read_points3d(self) -> np.ndarray | None:
         if self.trial.points3d is None:
             return None
-        found = read_points(self.trial.points3d).ordered(self._node_names)
+        result = read_points(self.trial.points3d).ordered(self._node_names)
         xyz = np.full((self.n_frames, len(self._node_names), 3), np.nan)
-        inside = (found.frames >= 0) & (found.frames < self.n_frames)
-        seen = found.confidence[inside] > 0
-        xyz[found.frames[inside]] = np.where(seen[..., None], found.xyz[inside], np.nan)
+        inside = (result.frames >= 0) & (result.frames < self.n_frames)
+        seen = result.confidence[inside] > 0
+        xyz[result.frames[inside]] = np.where(seen[..., None], result.xyz[inside], np.nan)
         return xyz
 
 
 def _tables(folder: Path, config: dict[str, Any], scorer: str | None) -> Sequence[Path]:
-    """Give one table a video: filtered poses before others, h5 (which keeps all digits) before csv."""
+    """Return one table a video: filtered poses before others, h5 (which keeps all digits) before csv."""
     places = [folder / folder_called(config, name) for name in _POSES_2D]
-    found: dict[str, Path] = {}
+    result: dict[str, Path] = {}
     for place in places:
         for suffix in ('.h5', '.csv'):
             for path in sorted(place.glob(f'*{suffix}') if place.is_dir() else ()):
                 if scorer is None or scorer in f'{place.name}/{path.name}':
-                    found.setdefault(path.stem, path)
-    return [found[stem] for stem in sorted(found)]
+                    result.setdefault(path.stem, path)
+    return [result[stem] for stem in sorted(result)]
 
 
 def _points_file(folder: Path, config: dict[str, Any], trial: str) -> Path | None:

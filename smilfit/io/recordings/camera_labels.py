@@ -47,7 +47,7 @@ class CameraLabels:
 
 
 def usual_threshold(path: Path) -> float:
-    """Give the score that SLEAP's labels of a file must reach where nobody asks otherwise.
+    """Return the score that SLEAP's labels of a file must reach where nobody asks otherwise.
 
     SLEAP's scores are peaks of confidence maps, no probabilities: good points of a poor view lie between 0.2 and 0.5.
     Labels that somebody looked through (files with 'proofread' in the name, as sleap-anipose asks for) count whole.

@@ -41,7 +41,7 @@ class FlatSession(TableSession):
 
     @classmethod
     def folders(cls, root: Path) -> Iterable[Path]:
-        """Give the folder itself: its trials are told apart by names."""
+        """Return the folder itself: its trials are told apart by names."""
         return (root,)
 
     @classmethod
@@ -65,7 +65,7 @@ class FlatSession(TableSession):
             and (search.scorer is None or search.scorer in path.relative_to(folder).as_posix())
         ]
         stems = [path.stem for own in videos.values() for path in own.values()]
-        found = {}
+        result = {}
         for name, own in videos.items():
             calibration = calibrations.get(name, calibrations.get(''))
             if calibration is None:
@@ -73,12 +73,12 @@ class FlatSession(TableSession):
             known = read_calibration(calibration).names
             matched = _match(folder, own, stems, tables, known, len(videos) == 1, search.cam_regex)
             if len(matched) > 1:
-                found[name] = Trial(name, calibration, matched)
-        return found
+                result[name] = Trial(name, calibration, matched)
+        return result
 
     @classmethod
     def _calibrations(cls, folder: Path, files: Sequence[Path], search: Search) -> dict[str, Path]:
-        """Give calibrations by trial; '' stands for all without one of their own."""
+        """Return calibrations by trial; '' stands for all without one of their own."""
         if search.calibration is not None:
             return {'': search.calibration}
         absolute = folder.absolute()
@@ -89,10 +89,10 @@ class FlatSession(TableSession):
             absolute.parent,
             absolute.parent / 'calibration',
         ]
-        found = [place / CALIBRATION_FILE for place in near if (place / CALIBRATION_FILE).is_file()]
+        result = [place / CALIBRATION_FILE for place in near if (place / CALIBRATION_FILE).is_file()]
         below = [path for path in files if path.name == CALIBRATION_FILE]
         # One far below the folder is the project's only if there is no other.
-        own = found[:1] or (below if len(below) == 1 else [])
+        own = result[:1] or (below if len(below) == 1 else [])
         return {'': own[0]} if own else {}
 
 
@@ -142,47 +142,47 @@ class LightningPoseSession(FlatSession):
 
 
 def _walk(root: Path) -> list[Path]:
-    """Give all files below a folder, sorted; hidden folders, and those very deep, are not searched."""
-    found: list[Path] = []
+    """Return all files below a folder, sorted; hidden folders, and those very deep, are not searched."""
+    result: list[Path] = []
     for place, folders, names in os.walk(root):
         deep = len(Path(place).relative_to(root).parts) >= _MOST_LEVELS
         folders[:] = [] if deep else sorted(name for name in folders if not name.startswith('.'))
-        found += [Path(place) / name for name in sorted(names) if not name.startswith('.')]
-        if len(found) > _MOST_FILES:
+        result += [Path(place) / name for name in sorted(names) if not name.startswith('.')]
+        if len(result) > _MOST_FILES:
             raise BadFileError(
                 f'{root}: a project must have at most {_MOST_FILES} files; got more. Give the folder with the tables.'
             )
-    return found
+    return result
 
 
 def _split(stem: str, cameras: Sequence[str], pattern: str | None) -> tuple[str, str] | None:
     if pattern is None:
         return split_by_names(stem, cameras)
-    found = split_by_pattern(stem, check_pattern('cam_regex', pattern, trusted=True))
-    return found if found is not None and found[1] in cameras else None
+    result = split_by_pattern(stem, check_pattern('cam_regex', pattern, trusted=True))
+    return result if result is not None and result[1] in cameras else None
 
 
 def _sorted_videos(
     folder: Path, files: Sequence[Path], cameras: Sequence[str], pattern: str | None
 ) -> dict[str, dict[str, Path]]:
-    """Give each trial's videos by camera; what DeepLabCut drew on is none."""
+    """Return each trial's videos by camera; what DeepLabCut drew on is none."""
     videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     stems = sorted((path.stem for path in videos), key=len)
-    found: dict[str, dict[str, Path]] = {}
+    result: dict[str, dict[str, Path]] = {}
     for path in videos:
         drawn = any(path.stem.startswith(f'{stem}DLC') for stem in stems if len(stem) < len(path.stem))
         split = _split(path.stem, cameras, pattern)
         if drawn or split is None or path.stem.endswith(_NO_VIDEOS) or 'labeled_videos' in path.parts:
             continue
         trial, camera = split
-        other = found.setdefault(trial, {}).setdefault(camera, path)
+        other = result.setdefault(trial, {}).setdefault(camera, path)
         if other != path:
             raise BadFileError(
                 f'{folder}: camera {camera!r} must have one video of trial {trial!r}; got '
                 f'{other.relative_to(folder)} and {path.relative_to(folder)}. Move one away, or give --images '
                 '(videos=).'
             )
-    return found
+    return result
 
 
 def _match(
@@ -194,7 +194,7 @@ def _match(
     only_trial: bool,
     pattern: str | None,
 ) -> dict[str, CameraFiles]:
-    """Give each camera the table of its video.
+    """Return each camera the table of its video.
 
     A table is of the video whose name begins its own (or its folder's, of `predictions.csv`); where no video is, one
     is that holds the camera's name, and the trial's or there is one trial alone.
@@ -202,7 +202,7 @@ def _match(
     Raises:
         BadFileError: several tables of one video, none before the others.
     """
-    found = {}
+    result = {}
     for camera, video in videos.items():
         if camera not in cameras:
             continue
@@ -224,17 +224,17 @@ def _match(
                 f'{root}: video {video.name} must have one table; got {names}. Name one network by a part '
                 'of its path: --scorer TEXT (scorer=).'
             )
-        found[camera] = CameraFiles(first[0], video)
-    return found
+        result[camera] = CameraFiles(first[0], video)
+    return result
 
 
 def _key(path: Path) -> str:
-    """Give the part of a table's path that names its video."""
+    """Return the part of a table's path that names its video."""
     return Path(path.parent.name).stem if path.stem == _PREDICTIONS else path.stem
 
 
 def _video_stem(key: str, stems: Sequence[str]) -> str | None:
-    """Give the longest of the videos' names that begins a table's; None where none does."""
+    """Return the longest of the videos' names that begins a table's; None where none does."""
     return max((stem for stem in stems if key.startswith(stem)), key=len, default=None)
 
 

@@ -25,7 +25,7 @@ _LEAST_PX = 2.0
 
 
 def same_animals(animals: Sequence[RecordedSession]) -> list[RecordedSession]:
-    """Give tracks of all cameras to the animal that they are of, where cameras have names of their own for them.
+    """Return tracks of all cameras to the animal that they are of, where cameras have names of their own for them.
 
     The first camera's order stays. Each further camera's tracks go to the animals that their rays meet best, in the
     median over frames and keypoints and in the mean over the cameras that are matched already.
@@ -81,25 +81,25 @@ def untangled(animals: Sequence[RecordedSession]) -> list[RecordedSession]:
                 values[[a, b]] = torch.where(flip, values[[b, a]], values[[a, b]])
         if not changed:
             break
-    found = []
+    result = []
     for a, session in enumerate(animals):
         count = (taken[a] != a).sum(0)
         if not int(count.sum()):
-            found.append(session)
+            result.append(session)
             continue
         index = taken[a].numpy()
-        told = {name: int(n) for name, n in zip(session.camera_names, count) if n}
+        notes = {name: int(n) for name, n in zip(session.camera_names, count) if n}
         logger.warning(
             '%s: the tracks of animals were exchanged: labels of another track are taken in %s.',
             session.name,
-            ', '.join(f'{n} of {len(index)} frames of camera {name}' for name, n in told.items()),
+            ', '.join(f'{n} of {len(index)} frames of camera {name}' for name, n in notes.items()),
         )
-        found.append(_chosen(session, animals, index, {'frames_of_other_tracks': told}))
-    return found
+        result.append(_chosen(session, animals, index, {'frames_of_other_tracks': notes}))
+    return result
 
 
 def _labels(animals: Sequence[RecordedSession]) -> tuple[Tensor, Tensor, IdealViews]:
-    """Give px of ideal lenses (A, B, C, K, 2), where there are labels (A, B, C, K), and the cameras."""
+    """Return px of ideal lenses (A, B, C, K, 2), where there are labels (A, B, C, K), and the cameras."""
     rig = animals[0].cameras
     if rig is None:
         raise ValueError(
@@ -107,46 +107,46 @@ def _labels(animals: Sequence[RecordedSession]) -> tuple[Tensor, Tensor, IdealVi
         )
     rig = rig.to(torch.float64)
     seen = [session.keypoints2d() for session in animals]
-    found = [rig.undistort(labels.xy.double()) for labels in seen]
-    there = torch.stack([labels.visible & inside for labels, (_, inside) in zip(seen, found)])
-    return torch.stack([xy for xy, _ in found]), there, IdealViews(rig.K, rig.R, rig.t)
+    result = [rig.undistort(labels.xy.double()) for labels in seen]
+    valid = torch.stack([labels.visible & inside for labels, (_, inside) in zip(seen, result)])
+    return torch.stack([xy for xy, _ in result]), valid, IdealViews(rig.K, rig.R, rig.t)
 
 
 def _ordered(xy: Tensor, seen: Tensor, views: IdealViews) -> Tensor:
-    """Say whose labels each animal has in every frame and view, (A, B, C), of all animals at once."""
+    """Return whose labels each animal has in every frame and view, (A, B, C), of all animals at once."""
     best = seen.sum((1, 2)).amin(0).argsort(descending=True, stable=True)[:_N_KEYPOINTS]
     costs = TrackCosts.of(views, xy[:, :, :, best], seen[:, :, :, best])
     return find_identities(costs, seen.sum((0, 1, 3))).permute(2, 1, 0)
 
 
 def _exchanged(xy: Tensor, seen: Tensor, views: IdealViews) -> Tensor:
-    """Say where two animals (2, B, C, K, ...) are exchanged, (B, C)."""
+    """Return where two animals (2, B, C, K, ...) are exchanged, (B, C)."""
     best = seen.sum((1, 2)).amin(0).argsort(descending=True, stable=True)[:_N_KEYPOINTS]
     n_keypoints = len(best)
-    points, there = (
+    points, valid = (
         torch.cat((xy[0][:, :, best], xy[1][:, :, best]), 2),
         torch.cat((seen[0][:, :, best], seen[1][:, :, best]), 2),
     )
     number = torch.arange(n_keypoints)
-    pairs = SidePairs.of(points, there, number, number + n_keypoints, views)
+    pairs = SidePairs.of(points, valid, number, number + n_keypoints, views)
     whole = torch.zeros(n_keypoints, dtype=torch.long)
     return find_swaps(pairs, [whole]).any(-1)
 
 
 def _miss_px(views: IdealViews, cameras: tuple[int, int], xy: Tensor, seen: Tensor) -> float:
-    """Give the median px by which two cameras' tracks (the first and the second of `xy`) miss common points."""
+    """Return the median px by which two cameras' tracks (the first and the second of `xy`) miss common points."""
     c, d = cameras
     pick = [c, d]
     two = IdealViews(views.K[pick], views.R[pick], views.t[pick])
     both = torch.stack((xy[0][:, c], xy[1][:, d]), 2).flatten(0, 1)
-    there = torch.stack((seen[0][:, c], seen[1][:, d]), 2).flatten(0, 1)
+    valid = torch.stack((seen[0][:, c], seen[1][:, d]), 2).flatten(0, 1)
     geometry = PairGeometry(
-        two.double(), both.unsqueeze(2).repeat(1, 1, 2, 1), there.unsqueeze(2).repeat(1, 1, 2)
+        two.double(), both.unsqueeze(2).repeat(1, 1, 2, 1), valid.unsqueeze(2).repeat(1, 1, 2)
     )
     far, known, _ = geometry.distances()
     miss = torch.where(known[:, 0, 0, 0], far[:, 0, 0, 0, :, 0].sum(-1), torch.nan)
     # Labels whose rays meet behind a camera, or nowhere, are of two animals.
-    behind = there.all(-1) & ~known[:, 0, 0, 0]
+    behind = valid.all(-1) & ~known[:, 0, 0, 0]
     return float(torch.where(behind, torch.inf, miss).nanmedian())
 
 
@@ -187,6 +187,6 @@ def _of(
 def _chosen(
     session: RecordedSession, among: Sequence[RecordedSession], index: np.ndarray, told: dict[str, object]
 ) -> RecordedSession:
-    """Give the session with labels of others: `index` (frames, cameras) says whose."""
+    """Return the session with labels of others: `index` (frames, cameras) says whose."""
     identities = {**session.report.get('identities', {}), **told}
     return session.with_labels_of(among, index, {'identities': identities})

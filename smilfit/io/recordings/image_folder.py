@@ -70,9 +70,9 @@ class ImageFolder:
         """Decode images; a fault says why there is none."""
         (camera,) = self.camera_names
         for number in numbers:
-            found = self._read(self.files[int(number)])
-            images = {} if isinstance(found, str) else {camera: found}
-            yield RecordedFrame(int(number), images, {camera: found} if isinstance(found, str) else {})
+            result = self._read(self.files[int(number)])
+            images = {} if isinstance(result, str) else {camera: result}
+            yield RecordedFrame(int(number), images, {camera: result} if isinstance(result, str) else {})
 
     def _read(self, path: Path) -> np.ndarray | str:
         (size,) = self.sizes.values()
@@ -87,22 +87,24 @@ class ImageFolder:
 
 def images_by_size(folder: Path) -> dict[tuple[int, int], list[Path]]:
     """Part the images of a folder by width and height; those that do not open are with the first."""
-    sizes, found, broken = ImageSizes(), dict[tuple[int, int], list[Path]](), []
+    sizes, result, broken = ImageSizes(), dict[tuple[int, int], list[Path]](), []
     for path in images_in(folder):
         try:
-            found.setdefault(sizes.find(path, None), []).append(path)
+            result.setdefault(sizes.find(path, None), []).append(path)
         except (OSError, ValueError):
             broken.append(path)
-    if found and broken:
-        first = next(iter(found))
-        found[first] = sorted(found[first] + broken, key=_natural)
-    return found
+    if result and broken:
+        first = next(iter(result))
+        result[first] = sorted(result[first] + broken, key=_natural)
+    return result
 
 
 def images_in(folder: Path) -> list[Path]:
     """List the images of a folder: 2 comes before 10."""
-    found = (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.'))
-    return sorted((p for p in found if p.is_file()), key=_natural)
+    result = (
+        p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')
+    )
+    return sorted((p for p in result if p.is_file()), key=_natural)
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

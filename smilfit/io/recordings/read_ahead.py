@@ -11,7 +11,7 @@ _END = object()
 
 
 def read_ahead(items: Iterator[T], depth: int = 4) -> Iterator[T]:
-    """Give the items of an iterator that runs in a thread, at most `depth` ahead; an error of it is raised here.
+    """Return the items of an iterator that runs in a thread, at most `depth` ahead; an error of it is raised here.
 
     The thread ends when the generator is closed. Decoding and cutting images by OpenCV let other threads run.
 

@@ -175,7 +175,7 @@ class RecordedSession(ABC):
 
     @abstractmethod
     def _place(self) -> SessionPlace:
-        """Say where the session is, or refuse a folder that holds none."""
+        """Return where the session is, or refuse a folder that holds none."""
 
     @abstractmethod
     def _own_name(self) -> str:
@@ -195,7 +195,8 @@ class RecordedSession(ABC):
 
     def _read_all_labels(self, files: Mapping[str, CameraFiles]) -> dict[str, CameraLabels]:
         return {
-            camera: self._read_labels(camera, found, self.track_in(camera)) for camera, found in files.items()
+            camera: self._read_labels(camera, result, self.track_in(camera))
+            for camera, result in files.items()
         }
 
     def track_in(self, camera: str) -> str | None:
@@ -207,7 +208,6 @@ class RecordedSession(ABC):
         return None
 
     def _cameras_of_images(self, cameras: Cameras) -> Cameras:
-        """Give the cameras of the images as they were recorded."""
         return cameras
 
     @property
@@ -221,7 +221,7 @@ class RecordedSession(ABC):
         return tuple(self._lookup)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Give the labels of all frames, px of the original images, with the cameras.
+        """Return the labels of all frames, px of the original images, with the cameras.
 
         Raises:
             KeyError: an unknown name, with the near ones.
@@ -236,7 +236,7 @@ class RecordedSession(ABC):
         return seen if names is None else seen.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
-        """Give the 3D points, confidence 1 where there is one; None where the session has none.
+        """Return the 3D points, confidence 1 where there is one; None where the session has none.
 
         Raises:
             KeyError: an unknown name, with the near ones.
@@ -255,7 +255,7 @@ class RecordedSession(ABC):
     def with_labels_of(
         self, sessions: Sequence['RecordedSession'], index: np.ndarray, told: Mapping[str, Any]
     ) -> 'RecordedSession':
-        """Give this session with other animals' labels of the same recording.
+        """Return this session with other animals' labels of the same recording.
 
         Args:
             sessions: of all animals.
@@ -270,7 +270,7 @@ class RecordedSession(ABC):
         return changed
 
     def centres2d(self) -> AnimalCentres | None:
-        """Give the centres of all labelled animals, means of their points; None where one alone is labelled.
+        """Return the centres of all labelled animals, means of their points; None where one alone is labelled.
 
         A view shows all of them if as many are labelled in it as in any frame of any camera.
         """
@@ -280,12 +280,12 @@ class RecordedSession(ABC):
         xy = np.full((self.n_frames, len(self._centres), most, 1, 2), np.nan)
         for c, centres in enumerate(self._centres):
             if centres is not None:
-                there = centres[: self.n_frames]
-                xy[: len(there), c, : centres.shape[1], 0] = there
+                valid = centres[: self.n_frames]
+                xy[: len(valid), c, : centres.shape[1], 0] = valid
         return AnimalCentres.of_keypoints([xy[:, :, a] for a in range(most)])
 
     def landmarks(self, body: BodyModelData) -> dict[str, Landmark]:
-        """Give the landmarks that the lookup describes on a body, for `body.with_landmarks`.
+        """Return the landmarks that the lookup describes on a body, for `body.with_landmarks`.
 
         Raises:
             ValueError: a row that breaks a rule, with its line.
@@ -315,9 +315,9 @@ class RecordedSession(ABC):
     def frames_that_decode(self, indices: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Decode images as `frames` does, without those that do not decode; `damage` and `report` tell of them."""
         yield from iterate_videos(self.video_paths, self._checked(indices), damage=self.damage)
-        for name, found in self.damage.items():
+        for name, result in self.damage.items():
             self.report.setdefault(name, {}).update(
-                frames_that_do_not_decode=len(found.lost), frames_mended_by_the_decoder=len(found.mended)
+                frames_that_do_not_decode=len(result.lost), frames_mended_by_the_decoder=len(result.mended)
             )
 
     def _checked(self, indices: Iterable[int] | None) -> Sequence[int]:
@@ -348,7 +348,7 @@ class RecordedSession(ABC):
     def _points(
         self, labels: Mapping[str, CameraLabels], thresholds: Mapping[str, float]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Give points (frames, cameras, nodes, 2) px and confidences (frames, cameras, nodes)."""
+        """Return points (frames, cameras, nodes, 2) px and confidences (frames, cameras, nodes)."""
         return self._stack(labels, thresholds)
 
     def _stack(
@@ -359,14 +359,14 @@ class RecordedSession(ABC):
         xy, confidence = np.full((*shape, 2), np.nan), np.zeros(shape)
         for c, (name, label) in enumerate(labels.items()):
             points, score = label.xy[: self.n_frames], label.score[: self.n_frames]
-            there = np.isfinite(points).all(-1)
-            kept = there & (score >= thresholds[name]) & (score > 0)
+            valid = np.isfinite(points).all(-1)
+            kept = valid & (score >= thresholds[name]) & (score > 0)
             xy[: len(points), c] = np.where(kept[..., None], points, np.nan)
             confidence[: len(points), c] = np.where(kept, score, 0.0)
             self.report[name] = {
                 'labels': label.path.name,
                 'points': int(kept.sum()),
-                'points_missing': int(self.n_frames * len(label.node_names) - there.sum()),
+                'points_missing': int(self.n_frames * len(label.node_names) - valid.sum()),
                 'scores_above_1': label.scores_above_1,
                 'frames_without_labels': int(self.n_frames - label.labelled[: self.n_frames].sum()),
                 'instances_of_others': label.skipped_instances,
@@ -376,7 +376,7 @@ class RecordedSession(ABC):
             if label.weighted_by != 'score':
                 self.report[name]['weighted_by'] = label.weighted_by
             if thresholds[name] > 0:
-                self.report[name]['points_below_threshold'] = int((there & ~kept).sum())
+                self.report[name]['points_below_threshold'] = int((valid & ~kept).sum())
             logger.debug('%s, camera %s: %s', self.folder, name, self.report[name])
         return xy, confidence
 

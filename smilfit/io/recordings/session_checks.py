@@ -17,7 +17,7 @@ MOST_TRIMMED, MOST_TRIMMED_SHARE = 5, 0.05
 
 
 def same_nodes(labels: Mapping[str, CameraLabels]) -> tuple[str, ...]:
-    """Give the nodes that all cameras were labelled with, in one order, or refuse."""
+    """Return the nodes that all cameras were labelled with, in one order, or refuse."""
     (first, reference), *others = labels.items()
     for name, label in others:
         if label.node_names != reference.node_names:
@@ -45,7 +45,7 @@ def negligible(more: int, fewer: int) -> bool:
 
 
 def common_length(where: str | Path, videos: Mapping[str, VideoInfo], trim: bool = False) -> int:
-    """Give the number of frames that all videos have.
+    """Return the number of frames that all videos have.
 
     Videos that differ by a few frames are used up to the shortest one's end, which is told.
 
@@ -67,13 +67,13 @@ def common_length(where: str | Path, videos: Mapping[str, VideoInfo], trim: bool
             'short, or have lost frames on the way: copy it again. If all began together, use what all have by '
             '--trim (trim=True), or leave the camera out with --exclude-cameras.'
         )
-    told = ', '.join(f'{name}: {n}' for name, n in lengths.items())
-    logger.warning('%s: videos differ in frames (%s); the first %d of each are used.', where, told, shortest)
+    notes = ', '.join(f'{name}: {n}' for name, n in lengths.items())
+    logger.warning('%s: videos differ in frames (%s); the first %d of each are used.', where, notes, shortest)
     return shortest
 
 
 def same_rate(videos: Mapping[str, VideoInfo]) -> float:
-    """Give the first video's frames per second; others are warned about."""
+    """Return the first video's frames per second; others are warned about."""
     rates = {name: video.fps for name, video in videos.items()}
     first = next(iter(rates.values()))
     if any(abs(rate - first) > 0.01 * first for rate in rates.values()):

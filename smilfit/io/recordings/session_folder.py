@@ -27,13 +27,13 @@ def find_sessions(root: str | Path) -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: sessions must be in a folder; there is no such folder.')
-    found = list(_walk(root, set()))
-    if not found:
+    result = list(_walk(root, set()))
+    if not result:
         raise FileNotFoundError(
             f'{root}: a session must be a folder with {CALIBRATION_FILE} or with camera folders that hold '
             '.slp or analysis .h5 files; found none.'
         )
-    return found
+    return result
 
 
 def _walk(folder: Path, seen: set[Path]) -> Iterable[Path]:
@@ -92,7 +92,7 @@ def cameras_of(folder: Path) -> tuple[str, ...]:
 
 
 def inputs_of(folder: Path) -> tuple[Path, ...]:
-    """Give what is read of a session: its cameras' folders, and the files beside these.
+    """Return what is read of a session: its cameras' folders, and the files beside these.
 
     A dataset file in a camera's folder would be taken for its labels the next time.
     """

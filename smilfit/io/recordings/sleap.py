@@ -144,7 +144,7 @@ class SleapSession(RecordedSession):
         return self._same_length_as_videos(path, xyz, ' Leave the file out with with_3d=False.')
 
     def _place_of_track(self) -> tuple[int, int]:
-        """Give the animal's number among the tracks, and how many these are."""
+        """Return the animal's number among the tracks, and how many these are."""
         if self.track is None:
             return 0, 1
         tracks: Mapping[str, tuple[str, ...]] = self._tracks

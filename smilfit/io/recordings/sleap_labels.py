@@ -109,9 +109,9 @@ def write_tracks(
 
 def _read_slp(path: Path, track: str | None) -> CameraLabels:
     labels = load_slp(path)
-    for thing, found in (('skeleton', labels.skeletons), ('video', labels.videos)):
-        if len(found) != 1:
-            raise ValueError(f'{path}: labels must have one {thing}; got {len(found)}.')
+    for thing, result in (('skeleton', labels.skeletons), ('video', labels.videos)):
+        if len(result) != 1:
+            raise ValueError(f'{path}: labels must have one {thing}; got {len(result)}.')
     if not any(frame.instances for frame in labels):
         raise ValueError(f'{path}: labels must have instances; got none. Was the right file exported?')
     shape = labels.videos[0].backend_metadata.get('shape')
@@ -128,7 +128,7 @@ def labels_of_frames(
     stated: int | None,
     animal_of: Callable[[Any], Hashable | None] | None = None,
 ) -> CameraLabels:
-    """Give one animal's labels of sleap-io's labelled frames of one video.
+    """Return one animal's labels of sleap-io's labelled frames of one video.
 
     Args:
         path: the file, for messages.
@@ -174,7 +174,7 @@ def labels_of_frames(
 
 
 def stated_length(shape: Any) -> int | None:
-    """Give the number of frames of a video's stated shape; None where it states none."""
+    """Return the number of frames of a video's stated shape; None where it states none."""
     stated = shape[0] if isinstance(shape, list | tuple) and shape else None
     return stated if isinstance(stated, int) else None
 
@@ -191,20 +191,20 @@ def _check_track(path: Path, name: str | None, known: Collection[str]) -> None:
 
 
 def _instance_centres(frames: Sequence[Any], n_frames: int) -> np.ndarray:
-    """Give the mean of each instance's points, of frames up to a number; a corrected prediction does not count."""
+    """Return the mean of each instance's points, of frames up to a number; a corrected prediction does not count."""
     by_frame: dict[int, list[np.ndarray]] = {}
     for frame in frames:
         corrected = {id(getattr(instance, 'from_predicted', None)) for instance in frame.instances}
         for instance in frame.instances:
             points = instance.points
-            there = np.isfinite(points['xy']).all(-1) & points['visible']
-            if there.any() and id(instance) not in corrected:
-                by_frame.setdefault(int(frame.frame_idx), []).append(points['xy'][there].mean(0))
-    most = max((len(found) for found in by_frame.values()), default=0)
+            valid = np.isfinite(points['xy']).all(-1) & points['visible']
+            if valid.any() and id(instance) not in corrected:
+                by_frame.setdefault(int(frame.frame_idx), []).append(points['xy'][valid].mean(0))
+    most = max((len(result) for result in by_frame.values()), default=0)
     centres = np.full((n_frames, most, 2), np.nan)
-    for index, found in by_frame.items():
+    for index, result in by_frame.items():
         if index < n_frames:
-            centres[index, : len(found)] = found
+            centres[index, : len(result)] = result
     return centres
 
 
@@ -230,7 +230,7 @@ def _choose_instances(
 
 
 def track_of(instance: Any) -> Any:
-    """Give sleap-io's track of an instance; a person's correction without one has that of its prediction."""
+    """Return sleap-io's track of an instance; a person's correction without one has that of its prediction."""
     source = getattr(instance, 'from_predicted', None)
     return instance.track if instance.track is not None or source is None else source.track
 
@@ -310,11 +310,11 @@ def _floats(path: Path, table: Any) -> np.ndarray:
 
 
 def _fill_scores(score: np.ndarray) -> np.ndarray:
-    """Give points without a score, which a person set, 1; peaks of a network may exceed 1 by a little."""
+    """Return points without a score, which a person set, 1; peaks of a network may exceed 1 by a little."""
     return np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0)
 
 
 def tell_high_peaks(where: str | Path, count: int) -> None:
-    """Tell that scores above 1 are taken as 1: a confidence map's peak may exceed it."""
+    """Report that scores above 1 are taken as 1: a confidence map's peak may exceed it."""
     if count:
         logger.info('%s: %d scores exceed 1 and are taken as 1, as peaks of confidence maps.', where, count)

@@ -50,8 +50,8 @@ class SlpAnimals:
 
     def of_group(self, group: Any) -> str | None:
         """Name the animal of a group of instances: what most of them are."""
-        found = Counter(name for i in group.instances if (name := self.of(i)) is not None)
-        return found.most_common(1)[0][0] if found else None
+        result = Counter(name for i in group.instances if (name := self.of(i)) is not None)
+        return result.most_common(1)[0][0] if result else None
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ class SlpAnimals:
 
 
 def animals_of(frames: Mapping[str, Sequence[Any]], groups: Iterable[Any]) -> SlpAnimals:
-    """Say which animal each instance is of.
+    """Return which animal each instance is of.
 
     `Identity` of a group of instances, else of an instance, is its animal; instances without one are what all others
     of their track are. Without identities, groups say which tracks of different cameras are one animal, by the name
@@ -75,8 +75,8 @@ def animals_of(frames: Mapping[str, Sequence[Any]], groups: Iterable[Any]) -> Sl
     groups = list(groups)
     stated = _stated(frames, groups)
     if stated:
-        found = _spread_along_tracks(frames, stated)
-        return SlpAnimals(_names(frames, found), IDENTITIES, found)
+        result = _spread_along_tracks(frames, stated)
+        return SlpAnimals(_names(frames, result), IDENTITIES, result)
     own = {id(i): str(track.name) for _, i in _instances(frames) if (track := track_of(i)) is not None}
     tracks = SlpAnimals(_names(frames, own), TRACKS, own)
     same = _joined(tracks.names, frames, own, groups)
@@ -103,33 +103,33 @@ def _names(frames: Mapping[str, Sequence[Any]], found: Mapping[int, str]) -> dic
 
 
 def _stated(frames: Mapping[str, Sequence[Any]], groups: Sequence[Any]) -> dict[int, str]:
-    """Give the identities that the file states; empty where it states none."""
+    """Return the identities that the file states; empty where it states none."""
     # Files of sleap-io before 0.9 know none.
-    found = {
+    result = {
         id(i): i.identity.name for _, i in _instances(frames) if getattr(i, 'identity', None) is not None
     }
     for group in groups:
         if getattr(group, 'identity', None) is not None:
-            found.update({id(instance): group.identity.name for instance in group.instances})
-    return {key: str(name) for key, name in found.items() if name}
+            result.update({id(instance): group.identity.name for instance in group.instances})
+    return {key: str(name) for key, name in result.items() if name}
 
 
 def _spread_along_tracks(frames: Mapping[str, Sequence[Any]], stated: Mapping[int, str]) -> dict[int, str]:
-    """Give instances without identity that of their track, where it has one alone and nobody else has it there."""
+    """Return instances without identity that of their track, where it has one alone and nobody else has it there."""
     by_track: dict[tuple[str, int], set[str]] = {}
     for camera, instance in _instances(frames):
         track = track_of(instance)
         if track is not None and id(instance) in stated:
             by_track.setdefault((camera, id(track)), set()).add(stated[id(instance)])
-    found = dict(stated)
+    result = dict(stated)
     for camera, labelled in frames.items():
         for frame in labelled:
             taken = {stated[id(i)] for i in frame.instances if id(i) in stated}
             for instance in frame.instances:
                 names = by_track.get((camera, id(track_of(instance))), set())
-                if id(instance) not in found and len(names) == 1 and not names & taken:
-                    found[id(instance)] = next(iter(names))
-    return found
+                if id(instance) not in result and len(names) == 1 and not names & taken:
+                    result[id(instance)] = next(iter(names))
+    return result
 
 
 def _joined(
@@ -138,16 +138,17 @@ def _joined(
     own: Mapping[int, str],
     groups: Sequence[Any],
 ) -> dict[str, dict[str, str]] | None:
-    """Give each camera's tracks the name of the first camera's that they share most groups with; None if unknown."""
+    """Return each camera's tracks the name of the first camera's that they share most groups with; None if
+    unknown."""
     camera_of = {id(instance): camera for camera, instance in _instances(frames)}
     first, *others = names
     votes = {camera: np.zeros((len(names[first]), len(names[camera]))) for camera in others}
     for group in groups:
-        there = {camera_of[id(i)]: own[id(i)] for i in group.instances if id(i) in own}
-        if first in there:
-            row = names[first].index(there[first])
-            for camera in set(there) - {first}:
-                votes[camera][row, names[camera].index(there[camera])] += 1
+        valid = {camera_of[id(i)]: own[id(i)] for i in group.instances if id(i) in own}
+        if first in valid:
+            row = names[first].index(valid[first])
+            for camera in set(valid) - {first}:
+                votes[camera][row, names[camera].index(valid[camera])] += 1
     joined = {first: {name: name for name in names[first]}}
     for camera, table in votes.items():
         # Imported late: it takes a third of a second.
@@ -163,14 +164,14 @@ def _joined(
 def _by_groups(
     frames: Mapping[str, Sequence[Any]], groups: Sequence[Any], mapped: Mapping[int, str]
 ) -> SlpAnimals:
-    """Give every instance of a group to the animal that most of them are of."""
-    found = dict(mapped)
+    """Return every instance of a group to the animal that most of them are of."""
+    result = dict(mapped)
     for group in groups:
         most = Counter(mapped[id(i)] for i in group.instances if id(i) in mapped).most_common(1)
         if most:
-            found.update({id(i): most[0][0] for i in group.instances})
-    changed = Counter(camera for camera, i in _instances(frames) if found.get(id(i)) != mapped.get(id(i)))
-    return SlpAnimals(_names(frames, found), GROUPS, found, changed)
+            result.update({id(i): most[0][0] for i in group.instances})
+    changed = Counter(camera for camera, i in _instances(frames) if result.get(id(i)) != mapped.get(id(i)))
+    return SlpAnimals(_names(frames, result), GROUPS, result, changed)
 
 
 _WHAT = 'SLEAP labels'
@@ -292,7 +293,7 @@ class SleapMultiviewSession(RecordedSession):
             )
 
     def _size(self, camera: Any) -> list[int] | None:
-        """Give width and height of a camera's images: as calibrated, else as the video's stated shape."""
+        """Return width and height of a camera's images: as calibrated, else as the video's stated shape."""
         if camera.size is not None:
             return [int(value) for value in camera.size]
         shape = (self._session.get_video(camera).backend_metadata or {}).get('shape')
@@ -410,7 +411,7 @@ def _name(number: int, camera: Any) -> str:
 
 
 def _table(camera: Any, size: list[int] | None) -> dict[str, Any]:
-    """Give a camera as a calibration file states it, so that both are held to the same rules."""
+    """Return a camera as a calibration file states it, so that both are held to the same rules."""
     table = {
         'matrix': np.asarray(camera.matrix).tolist(),
         'distortions': np.asarray(camera.dist).tolist(),

@@ -101,7 +101,7 @@ def _check_tables(path: Path, file: h5py.File) -> None:
 
 
 def _columns(path: Path, table: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give two columns of a table: of records, as SLEAP writes, or of plain numbers."""
+    """Return two columns of a table: of records, as SLEAP writes, or of plain numbers."""
     fields = table.dtype.names
     if len(fields or ()) < first + 2 and (table.ndim != 2 or table.shape[1] < first + 2):
         if table.size == 0:

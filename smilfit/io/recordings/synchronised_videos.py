@@ -63,7 +63,7 @@ class SynchronisedVideos:
 
     @property
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """Give width and height of each camera's images, px."""
+        """Return width and height of each camera's images, px."""
         return {name: video.size for name, video in self.infos.items()}
 
     @property
@@ -75,12 +75,14 @@ class SynchronisedVideos:
         shortest = min(self.lengths.values())
         if shortest == max(self.lengths.values()) or common:
             if common and shortest != max(self.lengths.values()):
-                told = ', '.join(f'{name}: {n}' for name, n in self.lengths.items())
-                logger.warning('Videos differ in frames (%s); the first %d of each are used.', told, shortest)
+                notes = ', '.join(f'{name}: {n}' for name, n in self.lengths.items())
+                logger.warning(
+                    'Videos differ in frames (%s); the first %d of each are used.', notes, shortest
+                )
             return shortest
-        told = ', '.join(f'{name} ({self.paths[name].name}): {n}' for name, n in self.lengths.items())
+        notes = ', '.join(f'{name} ({self.paths[name].name}): {n}' for name, n in self.lengths.items())
         raise ValueError(
-            f'videos: synchronised videos must have equally many frames; got {told}. Did they begin together? Then '
+            f'videos: synchronised videos must have equally many frames; got {notes}. Did they begin together? Then '
             'use the part that all have by --common, or leave a camera out by --views.'
         )
 
@@ -88,9 +90,9 @@ class SynchronisedVideos:
         rates = {name: video.fps for name, video in self.infos.items()}
         first = next(iter(rates.values()))
         if any(abs(rate - first) > _RATE_SLACK * max(first, 1e-9) for rate in rates.values()):
-            told = ', '.join(f'{name} ({self.paths[name].name}): {rate:.4g}' for name, rate in rates.items())
+            notes = ', '.join(f'{name} ({self.paths[name].name}): {rate:.4g}' for name, rate in rates.items())
             raise ValueError(
-                f'videos: synchronised videos must have one frame rate; got {told} frames per second. Bring them to '
+                f'videos: synchronised videos must have one frame rate; got {notes} frames per second. Bring them to '
                 'one, such as by ffmpeg -i IN -r RATE OUT, or leave a camera out by --views.'
             )
         return first
@@ -114,16 +116,16 @@ class SynchronisedVideos:
             for number in numbers:
                 images, faults = {}, {}
                 for name, tape in tapes.items():
-                    found = tape.at(number)
-                    if isinstance(found, str):
-                        faults[name] = found
+                    result = tape.at(number)
+                    if isinstance(result, str):
+                        faults[name] = result
                     else:
-                        images[name] = found
+                        images[name] = result
                 yield RecordedFrame(number, images, faults)
 
 
 def _length_of(video: VideoInfo, common: bool) -> int:
-    """Give a video's length: the stated one where damaged frames are missing that timestamps find the places of."""
+    """Return a video's length: the stated one where damaged frames are missing that timestamps find the places of."""
     try:
         reject_cut(video)
     except ValueError:
@@ -163,7 +165,7 @@ def find_videos(folder: str | Path, views: Sequence[str] = ()) -> dict[str, Path
     calibration = folder / CALIBRATION_FILE
     names = read_calibration(calibration).names if calibration.is_file() else None
     below = {child.name: _videos_in(child) for child in sorted(folder.iterdir()) if child.is_dir()}
-    below = {name: found for name, found in below.items() if found and not name.startswith('.')}
+    below = {name: result for name, result in below.items() if result and not name.startswith('.')}
     beside = _videos_in(folder)
     if not below and not beside:
         raise FileNotFoundError(
@@ -180,19 +182,21 @@ def _video_of(
 ) -> Path:
     place = next((key for key in below if key.lower() == name.lower()), None)
     if place is not None:
-        found = below[place]
-        found = [path for path in found if 'overlay' not in path.stem.lower()] if len(found) > 1 else found
+        result = below[place]
+        result = (
+            [path for path in result if 'overlay' not in path.stem.lower()] if len(result) > 1 else result
+        )
     else:
-        found = [path for path in beside if path.stem.lower() == name.lower()]
+        result = [path for path in beside if path.stem.lower() == name.lower()]
         # The longest name that ends a file's: `cam_1` is not the camera of `top_cam_1`, where there is a `top_cam_1`.
-        found = found or [path for path in beside if _owner(path.stem, names) == name]
-    if len(found) != 1:
-        got = ', '.join(path.name for path in found) or 'none'
+        result = result or [path for path in beside if _owner(path.stem, names) == name]
+    if len(result) != 1:
+        got = ', '.join(path.name for path in result) or 'none'
         raise ValueError(
             f'{folder}: camera {name!r} must have one video; got {got}. Say which by --videos {name}=FILE, or leave '
             'it out by --views.'
         )
-    return found[0]
+    return result[0]
 
 
 def _owner(stem: str, names: Sequence[str]) -> str | None:

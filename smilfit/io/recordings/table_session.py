@@ -30,7 +30,7 @@ LABEL_SD_PX = 3.0
 def labels_of_table(
     table: PoseTable, names: Sequence[str], track: str | None = None, label_sd_px: float = LABEL_SD_PX
 ) -> CameraLabels:
-    """Give the labels of one animal, frame by frame.
+    """Return the labels of one animal, frame by frame.
 
     A label's score is its likelihood. Where an ensemble states the variance v of a label, the score is
     `s^2 / (s^2 + v)`: the inverse variance of a label that misses by s even where all networks agree, relative to
@@ -91,10 +91,10 @@ def labels_of_table(
 
 def part_names(tables: Sequence[PoseTable]) -> tuple[str, ...]:
     """Name the body parts of all tables' animals, each once, in the tables' order."""
-    found = (
+    result = (
         name for table in tables for i in choose_individuals(table, None)[0] for name in table.tracks[i].names
     )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(result))
 
 
 def _weights(track: Track, label_sd_px: float) -> np.ndarray | None:
@@ -122,12 +122,12 @@ def _frames(table: PoseTable) -> np.ndarray:
 
 
 def _centres(tracks: dict[str, Track], frames: np.ndarray, n_frames: int) -> np.ndarray:
-    """Give the mean of each animal's points by frame, NaN where it has none."""
+    """Return the mean of each animal's points by frame, NaN where it has none."""
     centres = np.full((n_frames, len(tracks), 2), np.nan)
     for a, track in enumerate(tracks.values()):
-        there = np.isfinite(track.xy).all(-1)
-        count = there.sum(1)
-        total = np.where(there[..., None], track.xy, 0.0).sum(1)
+        valid = np.isfinite(track.xy).all(-1)
+        count = valid.sum(1)
+        total = np.where(valid[..., None], track.xy, 0.0).sum(1)
         centres[frames[count > 0], a] = total[count > 0] / count[count > 0, None]
     return centres
 
@@ -164,11 +164,11 @@ class Search:
         return cls(places[0], cam_regex, scorer, places[1])
 
     def arguments(self) -> dict[str, str]:
-        """Give what is stated, by name, wherever it is asked from."""
+        """Return what is stated, by name, wherever it is asked from."""
         paths = {'calibration': self.calibration, 'videos': self.videos}
         texts = {'cam_regex': self.cam_regex, 'scorer': self.scorer}
-        found = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
-        return found | {name: text for name, text in texts.items() if text is not None}
+        result = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
+        return result | {name: text for name, text in texts.items() if text is not None}
 
 
 class TableSession(RecordedSession):
@@ -232,12 +232,12 @@ class TableSession(RecordedSession):
         if not root.is_dir():
             raise FileNotFoundError(f'{root}: sessions must be in a folder; there is no such folder.')
         where = Search.of(calibration, cam_regex, scorer, videos)
-        found = [
+        result = [
             (folder, trial) for folder in cls.folders(root) for trial in cls.trials(folder, where).values()
         ]
-        own = [(folder.resolve().name, trial.name) for folder, trial in found]
+        own = [(folder.resolve().name, trial.name) for folder, trial in result]
         places = []
-        for folder, trial in found:
+        for folder, trial in result:
             place = place_of(cls.__name__, folder, trial, where)
             if own.count((folder.resolve().name, trial.name)) > 1:
                 # Days of several animals are called the same.
@@ -249,7 +249,7 @@ class TableSession(RecordedSession):
     @classmethod
     @abstractmethod
     def folders(cls, root: Path) -> Iterable[Path]:
-        """Give the folders of a project in which trials are looked for, sorted."""
+        """Return the folders of a project in which trials are looked for, sorted."""
 
     @classmethod
     @abstractmethod
@@ -267,21 +267,21 @@ class TableSession(RecordedSession):
         """
         if not self.folder.is_dir():
             raise FileNotFoundError(f'{self.folder}: a session must be a folder; there is no such folder.')
-        found = self.trials(self.folder, self._search)
-        if not found:
+        result = self.trials(self.folder, self._search)
+        if not result:
             raise FileNotFoundError(
                 f'{self.folder}: there must be a calibration.toml, and tables of poses and videos of two of its '
                 'cameras; found none.'
             )
-        if self._asked is not None and self._asked not in found:
+        if self._asked is not None and self._asked not in result:
             raise UnknownNameError(
-                f'{self.folder}: no trial {self._asked!r}. {did_you_mean(self._asked, found)}'
+                f'{self.folder}: no trial {self._asked!r}. {did_you_mean(self._asked, result)}'
             )
-        if self._asked is None and len(found) > 1:
+        if self._asked is None and len(result) > 1:
             raise ValueError(
-                f'{self.folder}: one trial must be named; there are {", ".join(found)}. Give trial=.'
+                f'{self.folder}: one trial must be named; there are {", ".join(result)}. Give trial=.'
             )
-        return found[next(iter(found)) if self._asked is None else self._asked]
+        return result[next(iter(result)) if self._asked is None else self._asked]
 
     def _place(self) -> SessionPlace:
         return place_of(type(self).__name__, self.folder, self.trial, self._search)
@@ -320,7 +320,7 @@ class TableSession(RecordedSession):
 
     def _read_all_labels(self, files: Mapping[str, CameraFiles]) -> dict[str, CameraLabels]:
         # Networks of different cameras may know different body parts.
-        tables = {camera: read_pose_table(found.labels) for camera, found in files.items()}
+        tables = {camera: read_pose_table(result.labels) for camera, result in files.items()}
         names = part_names(list(tables.values()))
         return {
             camera: labels_of_table(table, names, self.track_in(camera)) for camera, table in tables.items()
@@ -328,9 +328,9 @@ class TableSession(RecordedSession):
 
 
 def place_of(kind: str, folder: Path, trial: Trial, search: Search) -> SessionPlace:
-    """Say where a trial lies."""
+    """Return where a trial lies."""
     cameras = read_calibration(trial.calibration).names
-    files = [path for found in trial.files.values() for path in (found.labels, found.video)]
+    files = [path for result in trial.files.values() for path in (result.labels, result.video)]
     extra = [] if trial.points3d is None else [trial.points3d]
     arguments = {'trial': trial.name, **search.arguments()}
     return SessionPlace(kind, folder, cameras, arguments, (trial.calibration, *files, *extra))

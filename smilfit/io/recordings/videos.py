@@ -146,15 +146,15 @@ def _first(frames: Sequence[int]) -> str:
 
 def mended_frames(path: Path, indices: Sequence[int]) -> list[int]:
     """Find those of some frames that the decoder complains of, by decoding all up to the last in one thread."""
-    wanted, found = set(indices), []
+    wanted, result = set(indices), []
     with opened_video(path, threads=1) as capture:
         tape = Tape(capture, every_step=False)
         while indices and tape.number < indices[-1] and not tape.ended:
             before, length = tape.number, COMPLAINTS.length()
             tape.at(before + 1)
             if tape.number in wanted and tape.number == before + 1 and COMPLAINTS.damage_since(length):
-                found.append(tape.number)
-    return found
+                result.append(tape.number)
+    return result
 
 
 class Tape:
@@ -244,10 +244,10 @@ class _Reader:
         """
         if index - self._tape.number > _FAR + 1:
             self._seek(index)
-        found = self._tape.at(index, bgr, self._memory if bgr else None)
-        if isinstance(found, np.ndarray):
-            self._memory = found
-            return found
+        result = self._tape.at(index, bgr, self._memory if bgr else None)
+        if isinstance(result, np.ndarray):
+            self._memory = result
+            return result
         if self._tape.ended:
             raise undecoded(self._path, self._tape.number + 1)
         return None
@@ -290,7 +290,7 @@ def _count_frames(path: Path, capture: Capture) -> int:
 
 
 def _ends_as_stated(capture: Capture) -> bool:
-    """Say whether the container's last frame decodes and none follows; the capture then stands at the end."""
+    """Check whether the container's last frame decodes and none follows; the capture then stands at the end."""
     import cv2
 
     stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -52,13 +52,13 @@ class TopDown(nn.Module):
         self.refine = nn.ModuleList(ResidualBlock(dim, dim) for dim in dims[:-1])
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Give as many maps, finest first, each of which has seen all coarser ones."""
-        found = [self.lateral[-1](maps[-1])]
+        """Return as many maps, finest first, each of which has seen all coarser ones."""
+        result = [self.lateral[-1](maps[-1])]
         for level in reversed(range(len(maps) - 1)):
             fine = self.lateral[level](maps[level])
-            above = functional.interpolate(self.down[level](found[0]), size=fine.shape[-2:], mode='nearest')
-            found.insert(0, self.refine[level](fine + above))
-        return found
+            above = functional.interpolate(self.down[level](result[0]), size=fine.shape[-2:], mode='nearest')
+            result.insert(0, self.refine[level](fine + above))
+        return result
 
 
 # ImageNet's, so that images reach the first layer around 0 with a deviation of about 1.
@@ -156,7 +156,7 @@ class TimmPyramid(TimmNetwork):
         self.top_down = TopDown(self.map_dims, self.dims)
 
     def default_indices(self) -> list[int]:
-        """Give the feature maps of stride 4 and more, the last one of each stride."""
+        """Return the feature maps of stride 4 and more, the last one of each stride."""
         last = {feature['reduction']: i for i, feature in enumerate(self.network.feature_info)}
         return [i for stride, i in last.items() if stride >= _FINEST]
 
@@ -165,7 +165,7 @@ class TimmPyramid(TimmNetwork):
         return self.decode(self.kept_maps(images))
 
     def decode(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Give the pyramid of the network's own maps."""
+        """Return the pyramid of the network's own maps."""
         return self.top_down(maps)
 
 
@@ -232,5 +232,5 @@ class ViTPyramid(TimmNetwork):
         return self.decode(self.kept_maps(images))
 
     def decode(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Give the fine map and the patches' of the network's own map."""
+        """Return the fine map and the patches' of the network's own map."""
         return [self.deconvolutions(maps[-1]), maps[-1]]

@@ -92,7 +92,7 @@ class TimmNetwork(nn.Module):
             self._checkpoint_gradients()
 
     def default_indices(self) -> Sequence[int]:
-        """Give the feature maps to take where none are named: the last."""
+        """Return the feature maps to take where none are named: the last."""
         return (-1,)
 
     def feature_maps(
@@ -109,7 +109,7 @@ class TimmNetwork(nn.Module):
         )
 
     def kept_maps(self, images: Float[Tensor, 'N 3 H W']) -> list[Tensor]:
-        """Give feature maps of images in [0, 1]; in training those that the cache has, if there is one.
+        """Return feature maps of images in [0, 1]; in training those that the cache has, if there is one.
 
         Predictions are of other images every time, so theirs are not kept.
         """
@@ -138,7 +138,7 @@ class TimmNetwork(nn.Module):
         for name, parameter in self.network.named_parameters():
             if name not in reached:
                 parameter.requires_grad_(False)
-        return [found.shape[1] for found in maps]
+        return [result.shape[1] for result in maps]
 
     def _freeze_stages(self, count: int) -> None:
         most = max(self.indices) + 1
@@ -164,12 +164,12 @@ class TimmNetwork(nn.Module):
         training = self.network.training
         self.network.eval()
         maps = self.feature_maps(torch.full((1, 3, *self._probe_size()), 0.5), indices)
-        sum(found.square().sum() for found in maps).backward()
+        sum(result.square().sum() for result in maps).backward()
         reached = {name for name, p in self.network.named_parameters() if p.grad is not None}
         for parameter in self.network.parameters():
             parameter.grad = None
         self.network.train(training)
-        return [found.detach() for found in maps], reached
+        return [result.detach() for result in maps], reached
 
     def _checkpoint_gradients(self) -> None:
         try:

@@ -49,7 +49,8 @@ class AutocastOptimWrapper(SkippingUpdates, OptimWrapper):
             yield
 
     def gradient_is_judged(self) -> bool:
-        """Say whether a gradient that is not finite is the batch's fault; by a loss scaled up it may be the scale's.
+        """Check whether a gradient that is not finite is the batch's fault; by a loss scaled up it may be the
+        scale's.
 
         Then the scaler leaves the step out and scales less.
         """
@@ -71,7 +72,7 @@ class AutocastOptimWrapper(SkippingUpdates, OptimWrapper):
         self.loss_scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the optimiser's state and the scaler's."""
+        """Return the optimiser's state and the scaler's."""
         scale = {} if self.loss_scaler is None else {'loss_scaler': self.loss_scaler.state_dict()}
         return super().state_dict() | scale
 

@@ -75,7 +75,7 @@ class BadBatchHook(Hook):
         )
 
     def after_train(self, runner: Any) -> None:
-        """Say how many there were."""
+        """Return how many there were."""
         if self.count:
             runner.logger.warning(
                 f'training: {self.count} of {runner.iter} batches were left out; see the warnings above.'
@@ -83,7 +83,7 @@ class BadBatchHook(Hook):
 
 
 def _of_process(runner: Any, data_batch: Any, outputs: Any) -> tuple[list[str], list[str]]:
-    """Give the losses of this process that are not finite, and its samples."""
+    """Return the losses of this process that are not finite, and its samples."""
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
     return _not_finite(outputs), sample_names(data_batch, metainfo)
 

@@ -117,7 +117,7 @@ class _StderrOfNow(logging.StreamHandler):
 
     @property
     def stream(self) -> Any:
-        """Give it."""
+        """Return it."""
         return sys.stderr
 
 

@@ -28,18 +28,18 @@ _EMPTIED = {'pretrained': False, 'checkpoint': None, 'init_cfg': None, 'out_file
 
 
 def plain_config(cfg: Config) -> dict[str, Any]:
-    """Give a config as plain values, without the keys that hold classes, functions or objects of python."""
-    found: dict[str, Any] = {}
+    """Return a config as plain values, without the keys that hold classes, functions or objects of python."""
+    result: dict[str, Any] = {}
     for key, value in cfg.to_dict().items():
         try:
-            found[key] = to_plain(value, f'config.{key}')
+            result[key] = to_plain(value, f'config.{key}')
         except TypeError as error:
             logger.warning('the checkpoints hold the config without its %s: %s', key, error)
-    return found
+    return result
 
 
 def config_of_checkpoint(path: str | Path) -> Config:
-    """Give what testing needs of the config of a checkpoint's training.
+    """Return what testing needs of the config of a checkpoint's training.
 
     Raises:
         BadFileError: it holds none, or one that asks for more than registered classes.

@@ -63,7 +63,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
 
 
 def smilfit_entry(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what smilfit added to a checkpoint: data, body model and its hash.
+    """Return what smilfit added to a checkpoint: data, body model and its hash.
 
     Raises:
         BadFileError: no such entry, so that nobody can say which body the weights are for, or one of a newer format.
@@ -83,15 +83,15 @@ def smilfit_entry(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, 
 
 
 def names_entry(names: DatasetNames, folder: str | Path) -> dict[str, Any]:
-    """Give the names of a training's data, and its body model, as a checkpoint in `folder` keeps them."""
-    found = names.record()
+    """Return the names of a training's data, and its body model, as a checkpoint in `folder` keeps them."""
+    result = names.record()
     if names.body_model is not None:
-        found['body_model'] = names.body_model.seen_from(folder).record()
+        result['body_model'] = names.body_model.seen_from(folder).record()
         if names.body_model.packed is not None:
-            found['packed_body_model'] = torch.frombuffer(
+            result['packed_body_model'] = torch.frombuffer(
                 bytearray(names.body_model.packed), dtype=torch.uint8
             )
-    return found
+    return result
 
 
 def body_model_of_entry(path: str | Path, entry: Mapping[str, Any]) -> ModelReference | None:
@@ -115,8 +115,8 @@ def body_model_of_entry(path: str | Path, entry: Mapping[str, Any]) -> ModelRefe
         given = entry.get('body_model_file')
         return ModelReference(given, entry.get('body_model_hash')) if isinstance(given, str) else None
     with reading(Path(path), 'a checkpoint'):
-        found = ModelReference.from_record(record, None if packed is None else packed.numpy().tobytes())
-    return replace(found, content_hash=entry.get('body_model_hash'))
+        result = ModelReference.from_record(record, None if packed is None else packed.numpy().tobytes())
+    return replace(result, content_hash=entry.get('body_model_hash'))
 
 
 def load_from_smilfit(filename: str, map_location: Any = None) -> dict[str, Any]:

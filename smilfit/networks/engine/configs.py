@@ -106,7 +106,7 @@ def building(cfg: Config) -> Iterator[None]:
 
 
 def _ours(error: Exception) -> bool:
-    """Say whether an error is a sentence of ours or of a registry: `<where>: ...`."""
+    """Check whether an error is a sentence of ours or of a registry: `<where>: ...`."""
     message = str(error.args[0]) if error.args else ''
     return isinstance(error, KeyError) or _SENTENCE.match(message) is not None
 
@@ -167,8 +167,8 @@ def set_tracking(cfg: Config, trackers: Sequence[str]) -> None:
     reject_unknown('--track', 'tracker', trackers, TRACKERS)
     visualizer: dict[str, Any] = dict(cfg.get('visualizer') or {'type': 'Visualizer'})
     backends = list(visualizer.get('vis_backends') or [{'type': 'LocalVisBackend'}])
-    there = {backend['type'] for backend in backends}
-    backends += [{'type': TRACKERS[t]} for t in dict.fromkeys(trackers) if TRACKERS[t] not in there]
+    valid = {backend['type'] for backend in backends}
+    backends += [{'type': TRACKERS[t]} for t in dict.fromkeys(trackers) if TRACKERS[t] not in valid]
     cfg.visualizer = {**visualizer, 'vis_backends': backends}
 
 

@@ -73,17 +73,17 @@ def _function(cfg: Any) -> Any:
     """Find a function that a config names, as `dict(type='default_collate')`; a function stays as it is."""
     if not isinstance(cfg, Mapping):
         return cfg
-    found = FUNCTIONS.get(cfg['type'])
-    if found is None:
+    result = FUNCTIONS.get(cfg['type'])
+    if result is None:
         raise UnknownNameError(
             f'data loader: no function {cfg["type"]!r}. {did_you_mean(cfg["type"], FUNCTIONS.module_dict)}'
         )
     arguments = {key: value for key, value in cfg.items() if key != 'type'}
-    return functools.partial(found, **arguments) if arguments else found
+    return functools.partial(result, **arguments) if arguments else result
 
 
 def follow_training_data(cfg: Any) -> None:
-    """Give the validation and the test set the training set's file and way of splitting, where they name none.
+    """Return the validation and the test set the training set's file and way of splitting, where they name none.
 
     So one option, `train_dataloader.dataset.data_path` or `.split_by`, is enough. Changes the config.
 

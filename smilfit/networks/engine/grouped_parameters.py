@@ -52,9 +52,9 @@ class _FrozenLines(logging.Filter):
 
 def joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Join groups of the same options."""
-    found: dict[str, dict[str, Any]] = {}
+    result: dict[str, dict[str, Any]] = {}
     for group in groups:
         options = {k: v for k, v in group.items() if k != _PARAMS}
         alike = repr(sorted(options.items()))
-        found.setdefault(alike, {_PARAMS: [], **options})[_PARAMS] += group[_PARAMS]
-    return list(found.values())
+        result.setdefault(alike, {_PARAMS: [], **options})[_PARAMS] += group[_PARAMS]
+    return list(result.values())

@@ -21,7 +21,7 @@ KINDS = {
 
 
 def has_labels(batch: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Say of each sample which kinds of labels it has, by kind: (B,) bool."""
+    """Return for each sample which kinds of labels it has, by kind: (B,) bool."""
     truth = batch['data_samples']
     params = truth['has_params'].bool()
     flat = truth['confidence2d'].flatten(1) > 0, truth['confidence3d'].flatten(1) > 0
@@ -39,12 +39,12 @@ def has_labels(batch: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def switched_on(weights: Mapping[str, float], hooks: Iterable[Mapping[str, Any]] = ()) -> tuple[str, ...]:
     """Name the losses that have a weight at the start, or get one from a curriculum."""
-    found = {key for key, weight in weights.items() if weight > 0}
+    result = {key for key, weight in weights.items() if weight > 0}
     for hook in hooks:
         if hook.get('type') == 'LossCurriculumHook':
             for changes in hook.get('schedule', {}).values():
-                found |= {key for key, weight in changes.items() if weight > 0}
-    return tuple(key for key in weights if key in found)
+                result |= {key for key, weight in changes.items() if weight > 0}
+    return tuple(key for key in weights if key in result)
 
 
 def check_labels(
@@ -70,14 +70,14 @@ def check_labels(
     Raises:
         ValueError: no loss has any label.
     """
-    there = has_labels(batch)
-    n = len(there['params'])
+    valid = has_labels(batch)
+    n = len(valid['params'])
     which = batch['data_samples'].get('dataset', torch.zeros(n, dtype=torch.int64))
     kinds = list(dict.fromkeys(needs[key] for key in losses if key in needs))
-    hopeless = bool(kinds) and n >= count and not any(bool(there[kind].any()) for kind in kinds)
+    hopeless = bool(kinds) and n >= count and not any(bool(valid[kind].any()) for kind in kinds)
     for kind in kinds:
         named = ', '.join(key for key in losses if needs.get(key) == kind)
-        known = there[kind]
+        known = valid[kind]
         if not bool(known.any()):
             text = (
                 f'training: samples must have {KINDS[kind]} for the loss {named}; none of the {n} that were looked '

@@ -71,7 +71,7 @@ def _candidates(work_dir: Path, out_dir: str | Path | None) -> Iterator[Path]:
 
 
 def _named(work_dir: Path) -> str | None:
-    """Give the name, without its folder, that `last_checkpoint` holds."""
+    """Return the name, without its folder, that `last_checkpoint` holds."""
     note = work_dir / LAST
     if not note.is_file():
         return None

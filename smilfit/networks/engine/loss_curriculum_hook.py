@@ -10,7 +10,7 @@ from smilfit.registry import HOOKS, reject_unknown
 
 
 def weights_at(epoch: int, base: Mapping[str, float], schedule: Mapping[int, Mapping[str, float]]) -> dict:
-    """Give the weights in force in an epoch: the base, then each entry up to that epoch, in order."""
+    """Return the weights in force in an epoch: the base, then each entry up to that epoch, in order."""
     weights = dict(base)
     for start in sorted(schedule):
         if start <= epoch:

@@ -23,7 +23,7 @@ _ROOTS = (
 
 
 def declare_scope() -> None:
-    """Give each of mmengine's registries a child of our scope; a second call changes nothing."""
+    """Return each of mmengine's registries a child of our scope; a second call changes nothing."""
     for name in _ROOTS:
         root = getattr(mmengine_registry, name)
         if SCOPE not in root.children:

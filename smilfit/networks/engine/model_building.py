@@ -63,8 +63,8 @@ def load_body_for(
 
     beside = None if names.data_path is None else Path(names.data_path).parent
     if override is not None:
-        found = find_model(_named(override), '--body-model', make, beside)
-        return _with_landmarks(found.body, names), found.reference
+        result = find_model(_named(override), '--body-model', make, beside)
+        return _with_landmarks(result.body, names), result.reference
     named = cfg.get('model_path')
     of_data = names.body_model or ModelReference(
         names.body_model_file or '', relative=names.body_model_file or ''
@@ -82,14 +82,14 @@ def load_body_for(
             # Only the class itself knows what else belongs to it.
             reference = replace(reference, packed=None)
         try:
-            found = find_model(reference, str(of), make, folder)
+            result = find_model(reference, str(of), make, folder)
         except (ModelNotFoundError, OtherModelError) as error:
             # Another one than the dataset's, named on purpose, is not what the dataset's own could mend.
             if named is not None and reference.given == str(named) and isinstance(error, OtherModelError):
                 raise
             first = first or error
             continue
-        return _with_landmarks(found.body, names), found.reference
+        return _with_landmarks(result.body, names), result.reference
     assert first is not None
     raise first
 
@@ -101,7 +101,7 @@ def _named(given: str | Path, content_hash: str | None = None) -> ModelReference
 
 
 def _with_landmarks(body: SMIL, names: DatasetNames) -> SMIL:
-    """Give a body the landmarks that the dataset's lookup described."""
+    """Return a body the landmarks that the dataset's lookup described."""
     if not names.landmarks or names.landmarks == '{}':
         return body
     values = JsonValues(Path(names.data_path or 'the dataset'), 'Preprocess again.')

@@ -25,7 +25,7 @@ from smilfit.version import __version__
 
 
 def inner_model(runner: Any) -> Any:
-    """Give the model without its distributed wrapper."""
+    """Return the model without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
@@ -96,7 +96,7 @@ class PlainCheckpointHook(Hook):
         self._before_val = random_state()
 
     def after_val(self, runner: Any) -> None:
-        """Give training its generators back."""
+        """Return training its generators back."""
         if self._before_val is not None:
             set_random_state(self._before_val)
             self._before_val = None
@@ -139,7 +139,7 @@ class PlainCheckpointHook(Hook):
 
 
 def _last_weights(where: str, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the weights of the last step, which mmengine's `EMAHook` stores beside the averaged ones."""
+    """Return the weights of the last step, which mmengine's `EMAHook` stores beside the averaged ones."""
     beside = checkpoint.get('ema_state_dict')
     if not isinstance(beside, Mapping):
         raise ValueError(
@@ -151,7 +151,8 @@ def _last_weights(where: str, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _place(runner: Any, meta: Mapping[str, Any]) -> dict[str, int]:
-    """Say where in the training set a checkpoint stands: at the beginning of a round, if it is of an epoch's end."""
+    """Return where in the training set a checkpoint stands: at the beginning of a round, if it is of an
+    epoch's end."""
     rounds = getattr(runner.train_loop, 'rounds', None)
     place = {} if rounds is None else rounds.place
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -170,7 +171,7 @@ def _old_place(runner: Any) -> dict[str, int]:
 
 
 def validation_was_due(runner: Any) -> bool:
-    """Say whether a run validates right after the checkpoint that it goes on from.
+    """Check whether a run validates right after the checkpoint that it goes on from.
 
     A checkpoint is written before its epoch is validated. A run that was stopped between the two, or whose later
     epochs were lost, would never learn how good that epoch was, and take a worse one for the best.

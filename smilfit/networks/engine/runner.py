@@ -118,17 +118,17 @@ class Rounds:
             self.done = 0
 
     def batches(self) -> Iterator[tuple[int, Any]]:
-        """Give what is left of this round: numbers and batches."""
+        """Return what is left of this round: numbers and batches."""
         now = random_state()
         resumed, self._resumed = self._resumed if self.done else None, None
         if resumed is not None:
             set_random_state(resumed)
         self.began_with = random_state()
         self.loader.begin(self.round, self.done)
-        found = enumerate(iter(self.loader), start=self.done)
+        result = enumerate(iter(self.loader), start=self.done)
         if resumed is not None:
             set_random_state(now)
-        for number, batch in found:
+        for number, batch in result:
             self.done = number + 1
             yield number, batch
 
@@ -164,7 +164,8 @@ class WholeIterLoop(IterBasedTrainLoop):
         self.dataloader_iterator = self._forever()
 
     def _forever(self) -> Iterator[Any]:
-        """Give batches without end, after nothing for each of a resumed run: mmengine's loop asks for those again."""
+        """Return batches without end, after nothing for each of a resumed run: mmengine's loop asks for those
+        again."""
         yield from (None for _ in range(self.iter))
         sampler = self.dataloader.sampler
         while True:

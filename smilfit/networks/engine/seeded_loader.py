@@ -57,7 +57,7 @@ class SeededSamples(Dataset):
         return self.dataset[index]
 
     def __getitems__(self, seed_and_indices: list[int]) -> list[Any]:
-        """Give the samples of a batch."""
+        """Return the samples of a batch."""
         seed, *indices = seed_and_indices
         with seeded(seed):
             return [self.dataset[i] for i in indices]

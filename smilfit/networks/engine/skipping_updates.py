@@ -59,11 +59,11 @@ class SkippingUpdates:
             yield
 
     def gradient_is_judged(self) -> bool:
-        """Say whether a gradient that is not finite is the batch's fault."""
+        """Check whether a gradient that is not finite is the batch's fault."""
         return True
 
     def share_gradients(self) -> None:
-        """Give all processes the mean of what they have accumulated, which changes nothing of the step to come."""
+        """Return all processes the mean of what they have accumulated, which changes nothing of the step to come."""
         if self._between_steps() and dist.is_available() and dist.is_initialized():
             gradients = [x for x in self._accumulated() if x is not None]
             if not gradients:
@@ -76,7 +76,7 @@ class SkippingUpdates:
                 gradient.copy_(mean.view_as(gradient))
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the optimiser's state, and what was accumulated for the step to come."""
+        """Return the optimiser's state, and what was accumulated for the step to come."""
         state = super().state_dict()
         if self._between_steps():
             state['accumulated'] = {'gradients': self._accumulated(), 'spoilt': self._spoilt}

@@ -44,8 +44,9 @@ class StagedUnfreezeHook(Hook):
                 raise ValueError(f'StagedUnfreezeHook: an epoch must be 0 or greater; got {epoch}.')
 
     def starts(self, model: nn.Module) -> dict[str, float]:
-        """Give the epoch in which each named parameter begins to train: the earliest of the entries that name it."""
-        found: dict[str, float] = {}
+        """Return the epoch in which each named parameter begins to train: the earliest of the entries that
+        name it."""
+        result: dict[str, float] = {}
         for epoch in sorted(self.schedule):
             for beginning in self.schedule[epoch]:
                 # A whole part of the name: layer1 is not layer10.
@@ -57,8 +58,8 @@ class StagedUnfreezeHook(Hook):
                         f'{did_you_mean(beginning, parts)}'
                     )
                 for name in named:
-                    found.setdefault(name, epoch)
-        return found
+                    result.setdefault(name, epoch)
+        return result
 
     def before_run(self, runner: Any) -> None:
         """Check the names before any work is done."""

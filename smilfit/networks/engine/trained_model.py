@@ -44,7 +44,7 @@ class TrainedRegressor:
         return self.model.body_model
 
     def describe(self) -> dict[str, Any]:
-        """Say what it is, as JSON has it."""
+        """Return what it is, as JSON has it."""
         return {'type': self.cfg['type'], 'checkpoint': self.path.name, 'body_model': self.body.data.name}
 
 
@@ -77,8 +77,8 @@ def load_trained_regressor(
     with torch.random.fork_rng(devices=()):
         body, reference = load_body_for(names, cfg, body_model, names.body_model, path)
         body_file = Path(reference.absolute or reference.given)
-        found = body.data.hash_without_landmarks()
-        check_body_model(str(path), entry, found, str(body_file))
+        result = body.data.hash_without_landmarks()
+        check_body_model(str(path), entry, result, str(body_file))
         names = names_with_body(names, body, reference)
         model = build_regressor(cfg, body, TrainingStatistics.neutral(body.n_joints, names))
     check_weights(str(path), model, stored['state_dict'])
@@ -92,26 +92,26 @@ def names_of(path: str | Path, entry: Mapping[str, Any]) -> DatasetNames:
     Raises:
         BadFileError: values of a wrong kind.
     """
-    found = {
+    result = {
         field.name: entry[field.name]
         for field in fields(DatasetNames)
         if field.name != 'body_model' and entry.get(field.name) is not None
     }
     kinds = {'target_resolution': int, 'undistorted': bool, 'bbox_margin': (int, float)}
-    for name, value in found.items():
+    for name, value in result.items():
         if name.endswith('_names'):
             right = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
-            found[name] = tuple(value) if right else value
+            result[name] = tuple(value) if right else value
         else:
             right = isinstance(value, kinds.get(name, str))
         if not right:
             raise BadFileError(
                 f'{path}: {name} in a checkpoint must be of its kind; got {shorten(value)}. Take another checkpoint.'
             )
-    if found.get('landmarks'):
+    if result.get('landmarks'):
         with reading(Path(path), 'landmarks in a checkpoint'):
-            json.loads(found['landmarks'])
-    return DatasetNames(**found, body_model=body_model_of_entry(path, entry))
+            json.loads(result['landmarks'])
+    return DatasetNames(**result, body_model=body_model_of_entry(path, entry))
 
 
 def _model_cfg(path: Path, entry: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def _model_cfg(path: Path, entry: Mapping[str, Any], config: str | Path | None) 
     kept = entry.get('config')
     # Checkpoints of before, and converted ones, have the model's alone, as text.
     stored = entry.get('model') or (kept.get('model') if isinstance(kept, Mapping) else None)
-    found = model_of_checkpoint(str(path), stored)
-    if found is None:
+    result = model_of_checkpoint(str(path), stored)
+    if result is None:
         raise ValueError(
             f"{path}: a checkpoint must hold its model's config to be used without one; this one does not (an older "
             'one, or a config with objects in it). Give the config of its training by --config FILE.'
         )
-    return found
+    return result

@@ -129,7 +129,7 @@ def look_at(dataset: Any, most_samples: int = MOST_SAMPLES) -> dict[str, Any]:
 def centre_and_spread(
     points: Float[Tensor, 'n K 3'], seen: Bool[Tensor, 'n K']
 ) -> tuple[Float[Tensor, 'n 3'], Float[Tensor, ' n']]:
-    """Give the centroid of each frame's points, and twice their RMS distance from it."""
+    """Return the centroid of each frame's points, and twice their RMS distance from it."""
     weight = seen.to(points.dtype).unsqueeze(-1)
     count = weight.sum(1).clamp_min(1)
     centre = (points * weight).sum(1) / count
@@ -138,7 +138,7 @@ def centre_and_spread(
 
 
 def enough_keypoints(seen: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n']:
-    """Say which frames (or views) have keypoints enough to tell a size."""
+    """Return which frames (or views) have keypoints enough to tell a size."""
     return seen.sum(-1) >= _LEAST_KEYPOINTS
 
 
@@ -153,13 +153,13 @@ def _mean_places(batch: Mapping[str, Any], cameras: Sequence[str]) -> dict[str, 
         if 'view' in targets
         else torch.arange(seen.shape[1]).expand(seen.shape[:2])
     )
-    found = {}
+    result = {}
     for c, name in enumerate(cameras):
         counted = seen & (camera == c).unsqueeze(-1)
         total = torch.where(counted.unsqueeze(-1), shares, 0.0).sum((0, 1))
         # No label is no place.
-        found[name] = (total / counted.sum((0, 1)).unsqueeze(-1)).tolist()
-    return found
+        result[name] = (total / counted.sum((0, 1)).unsqueeze(-1)).tolist()
+    return result
 
 
 def _without_images(sample: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,11 +175,11 @@ def _params(targets: Mapping[str, Any]) -> tuple[BodyParams, Tensor]:
 
 
 def _check_sizes(params: BodyParams, body: SMIL) -> None:
-    found = (params.n_joints, params.betas.shape[1])
-    if found != (body.n_joints, body.n_betas):
+    result = (params.n_joints, params.betas.shape[1])
+    if result != (body.n_joints, body.n_betas):
         raise ValueError(
             f'training set: its parameters must be those of the body model {body.data.name!r} '
-            f'({body.n_joints} joints, {body.n_betas} betas); got {found[0]} joints, {found[1]} betas. '
+            f'({body.n_joints} joints, {body.n_betas} betas); got {result[0]} joints, {result[1]} betas. '
             f'Give the body model of the dataset file by --body-model.'
         )
 

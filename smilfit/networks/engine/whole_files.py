@@ -62,9 +62,13 @@ class WholeCheckpointHook(CheckpointHook):
         self._distrust(runner)
         super().before_train(runner)
         self._keep_inside()
-        found = Path(runner._load_from or '')
-        if runner._resume and is_main_process() and found.parent.resolve() == Path(runner.work_dir).resolve():
-            write_text(Path(runner.work_dir) / LAST, str(found))
+        result = Path(runner._load_from or '')
+        if (
+            runner._resume
+            and is_main_process()
+            and result.parent.resolve() == Path(runner.work_dir).resolve()
+        ):
+            write_text(Path(runner.work_dir) / LAST, str(result))
 
     def _distrust(self, runner: Any) -> None:
         """Forget old checkpoints that a resumed one names by anything but a number: they are deleted in time."""
@@ -138,5 +142,5 @@ class _LateDeletions:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    found = Path(path).stat()
-    return found.st_ino, found.st_mtime_ns
+    result = Path(path).stat()
+    return result.st_ino, result.st_mtime_ns

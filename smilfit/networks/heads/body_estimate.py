@@ -37,11 +37,11 @@ class BodyEstimate:
     def with_joint_sizes(
         self, log_joint_scales: Float[Tensor, 'B J 3'], joint_offsets: Float[Tensor, 'B J 3']
     ) -> 'BodyEstimate':
-        """Give a copy with scales and offsets of joints."""
+        """Return a copy with scales and offsets of joints."""
         return replace(self, log_joint_scales=log_joint_scales, joint_offsets=joint_offsets)
 
     def turned(self, root: Float[Tensor, 'B 3 3']) -> 'BodyEstimate':
-        """Give a copy with another rotation of the root."""
+        """Return a copy with another rotation of the root."""
         return replace(self, rotations=torch.cat((root.unsqueeze(1), self.rotations[:, 1:]), 1))
 
     @classmethod

@@ -30,12 +30,12 @@ class CameraNames:
         self.use(tuple(known))
 
     def use(self, names: Sequence[str]) -> None:
-        """Say which cameras the views of samples are, in order.
+        """Return which cameras the views of samples are, in order.
 
         Raises:
             UnknownNameError: a camera that the network does not know, with the near ones.
         """
-        found = []
+        result = []
         for name in names:
             wanted = self.renamed.get(name, name)
             if wanted not in self.known:
@@ -44,11 +44,11 @@ class CameraNames:
                     f'{wanted!r}. {did_you_mean(wanted, self.known)} Name the one to use instead by '
                     f'cameras={{{name!r}: ...}}.'
                 )
-            found.append(self.known.index(wanted))
-        self.views, self._index = tuple(names), tuple(found)
+            result.append(self.known.index(wanted))
+        self.views, self._index = tuple(names), tuple(result)
 
     def index(self, view_mask: Bool[Tensor, 'B C']) -> Int[Tensor, 'B C']:
-        """Give each view's camera by its number among the known ones.
+        """Return each view's camera by its number among the known ones.
 
         Raises:
             ValueError: samples of another number of views.
@@ -102,15 +102,15 @@ def centred_lens(fov: Float[Tensor, '*n'], given: Cameras) -> Cameras:
 
 def corrected_cameras(cameras: Cameras, change: Float[Tensor, 'B C 7'], unit: Float[Tensor, '']) -> Cameras:
     """Apply a camera head's corrections; a change of zero gives the same numbers back."""
-    turn = axis_angle_to_rotmat(change[..., :3])
+    rotation = axis_angle_to_rotmat(change[..., :3])
     focal = change[..., 6].exp()
     ones = torch.ones_like(focal)
     stretch = torch.stack((focal, focal, ones), -1)
     # The skew and both focal lengths grow together; the principal point stays.
     upper = cameras.K * stretch.unsqueeze(-1)
     K = torch.cat((upper[..., :2], cameras.K[..., 2:]), -1)
-    t = (turn @ cameras.t.unsqueeze(-1)).squeeze(-1) + unit * change[..., 3:6]
-    return replace(cameras, K=K, R=turn @ cameras.R, t=t)
+    t = (rotation @ cameras.t.unsqueeze(-1)).squeeze(-1) + unit * change[..., 3:6]
+    return replace(cameras, K=K, R=rotation @ cameras.R, t=t)
 
 
 _FOV_RANGE_DEG = (5.0, 120.0)
@@ -163,7 +163,7 @@ class NamedCameraHead(nn.Module):
         tokens: Float[Tensor, 'B C N D'],
         mask: Bool[Tensor, 'B C N'],
     ) -> Float[Tensor, 'B C n']:
-        """Give each view's numbers; zeros for absent ones."""
+        """Return each view's numbers; zeros for absent ones."""
         pooled, count = _pooled(tokens, mask)
         numbers = of_each([net(pooled) for net in self.nets], self.names.index(count.squeeze(-1) > 0)).float()
         return torch.where(count > 0, numbers, torch.zeros_like(numbers))

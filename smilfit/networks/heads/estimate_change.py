@@ -45,7 +45,7 @@ class EstimateChange:
         return sum(self.sizes)
 
     def begun(self, start: BodyEstimate) -> BodyEstimate:
-        """Give a start the joint sizes that it lacks, at rest."""
+        """Return a start the joint sizes that it lacks, at rest."""
         if not self.separate or start.log_joint_scales is not None:
             return start
         rest = torch.zeros_like(start.rotations[..., 0])
@@ -53,12 +53,12 @@ class EstimateChange:
 
     def applied(self, estimate: BodyEstimate, change: Float[Tensor, 'B n']) -> BodyEstimate:
         """Change an estimate."""
-        turn, betas, position, log_scale, *further = change.split(self.sizes, 1)
-        turn = turn.unflatten(1, (self.n_joints, -1))
+        rotation, betas, position, log_scale, *further = change.split(self.sizes, 1)
+        rotation = rotation.unflatten(1, (self.n_joints, -1))
         if self.rotation == 'rot6d':
-            rotations = rot6d_to_rotmat(rotmat_to_rot6d(estimate.rotations) + turn)
+            rotations = rot6d_to_rotmat(rotmat_to_rot6d(estimate.rotations) + rotation)
         else:
-            rotations = estimate.rotations @ axis_angle_to_rotmat(turn)
+            rotations = estimate.rotations @ axis_angle_to_rotmat(rotation)
         changed = BodyEstimate(
             rotations=rotations,
             betas=estimate.betas + betas,

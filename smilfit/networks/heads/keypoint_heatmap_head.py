@@ -67,7 +67,7 @@ class KeypointHeatmapHead(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, maps: Sequence[Tensor]) -> Float[Tensor, 'N M h w']:
-        """Give logits of the backbone's maps; with `centre` the last map is the centres'."""
+        """Return logits of the backbone's maps; with `centre` the last map is the centres'."""
         return functional.pixel_shuffle(self.out(self.hidden(maps[0])), self.shuffle)
 
     def split(

@@ -109,10 +109,10 @@ def lifter_energies(
 def _at_true_distance(points: Tensor, goal: Tensor, known: Tensor, evidence: PointEvidence) -> Tensor:
     """Move what only one camera saw along its rays, to the mean distance of the truth."""
     centre = only_view(evidence)[0].unsqueeze(1)
-    there = known.to(points)
-    true, found = (((x - centre).norm(dim=-1) * there).sum(1) for x in (goal, points))
+    valid = known.to(points)
+    true, result = (((x - centre).norm(dim=-1) * valid).sum(1) for x in (goal, points))
     factor = torch.where(
-        (evidence.n_views <= 1) & (found > 0), true / found.clamp_min(1e-12), torch.ones_like(found)
+        (evidence.n_views <= 1) & (result > 0), true / result.clamp_min(1e-12), torch.ones_like(result)
     )
     return centre + factor[:, None, None] * (points - centre)
 
@@ -126,9 +126,9 @@ def _parameter_energies(lifter: 'PointLifter', found: BodyParams, truth: LifterT
         if goal is None:
             continue
         # Numbers of rows that are not known must not enter, not even as NaN.
-        there = (row > 0).reshape(-1, *(1,) * (goal.ndim - 1))
+        valid = (row > 0).reshape(-1, *(1,) * (goal.ndim - 1))
         safe = torch.ones_like(goal) if name == 'scale' else torch.zeros_like(goal)
-        goal = PARAMETERS[name].free(PARAMETERS[name].as_matrix(torch.where(there, goal, safe)))
+        goal = PARAMETERS[name].free(PARAMETERS[name].as_matrix(torch.where(valid, goal, safe)))
         off = PARAMETERS[name].free(getattr(found, name)) - goal
         if name == 'betas':
             off = off / lifter.betas_sd.clamp_min(1e-6)
@@ -274,21 +274,21 @@ class PointLifter(nn.Module):
 
     def _params(self, answer: Float[Tensor, 'B n'], frame: PointFrame) -> BodyParams:
         body = self.body_model
-        turn, betas, place, log_scale, *further = answer.split(self.out_sizes, 1)
+        rotation, betas, place, log_scale, *further = answer.split(self.out_sizes, 1)
         eye = torch.eye(3, dtype=answer.dtype, device=answer.device)
         base = rotmat_to_rot6d(torch.cat((eye[None], self.mean_pose.to(answer))))
-        rotations = rot6d_to_rotmat(base + ROTATION_GAIN * turn.unflatten(1, (-1, 6)))
+        rotations = rot6d_to_rotmat(base + ROTATION_GAIN * rotation.unflatten(1, (-1, 6)))
         scale = frame.scale * (SCALE_GAIN * log_scale.squeeze(1)).exp()
-        found = dict(zip(self.further, further))
+        result = dict(zip(self.further, further))
         params = BodyParams(
             global_orient=frame.rotation @ rotations[:, 0],
             body_pose=rotations[:, 1:],
             betas=self.mean_betas + BETAS_GAIN * self.betas_sd * betas,
             transl=frame.origin,
             scale=scale,
-            part_sizes=0.1 * found['part_sizes'] if 'part_sizes' in found else None,
-            landmark_offsets=body.rest_size * 0.03 * found['landmark_offsets'].unflatten(1, (-1, 3))
-            if 'landmark_offsets' in found
+            part_sizes=0.1 * result['part_sizes'] if 'part_sizes' in result else None,
+            landmark_offsets=body.rest_size * 0.03 * result['landmark_offsets'].unflatten(1, (-1, 3))
+            if 'landmark_offsets' in result
             else None,
         )
         # The root turns about itself, so its place is what is found, and the shift follows.
@@ -336,20 +336,20 @@ class PointLifter(nn.Module):
             evidence: of the views.
             truth: keypoints in the order of `keypoint_names`, and parameters of those rows that have any.
         """
-        found, frame = self.lift(evidence)
-        stated = lifter_energies(self, found, evidence, frame, truth)
+        result, frame = self.lift(evidence)
+        stated = lifter_energies(self, result, evidence, frame, truth)
         return {name: terms for name, terms in stated.items() if self.loss_weights[name] > 0}
 
 
 def root_at_rest(body: SMIL, params: BodyParams) -> Float[Tensor, '_ 3']:
-    """Give the place of the root joint at rest, model unit: the point about which a body turns."""
+    """Return the place of the root joint at rest, model unit: the point about which a body turns."""
     joints = body.rest_joints_of(params, body.rest_shape(params.betas))[:, 0]
     _, offsets = body.joint_scales_and_offsets(params)
     return joints if offsets is None else joints + offsets[:, 0]
 
 
 def _direction(axis: str | None) -> Tensor | None:
-    """Give an axis such as '+z' as a vector."""
+    """Return an axis such as '+z' as a vector."""
     if axis is None:
         return None
     return torch.eye(3)['xyz'.index(axis[1])] * (1.0 if axis[0] == '+' else -1.0)

@@ -44,7 +44,7 @@ class MLPHead(nn.Module):
     def forward(
         self, tokens: Float[Tensor, 'B L D'], mask: Bool[Tensor, 'B L'], start: BodyEstimate
     ) -> list[BodyEstimate]:
-        """Give the corrected estimate, as a list of one; tokens outside the mask take no part."""
+        """Return the corrected estimate, as a list of one; tokens outside the mask take no part."""
         weight = mask.unsqueeze(-1).to(tokens)
         mean = tokens.mul(weight).sum(1) / weight.sum(1).clamp_min(1)
         return [self.change.applied(self.change.begun(start), self.correct(self.trunk(mean)).float())]

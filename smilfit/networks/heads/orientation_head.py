@@ -92,12 +92,12 @@ class OrientationHead(nn.Module):
 
 
 def camera_view_frames(cameras: Cameras) -> Float[Tensor, 'B C 3 3']:
-    """Give the rotation from the world to axes whose z looks along the ray through the image's middle.
+    """Return the rotation from the world to axes whose z looks along the ray through the image's middle.
 
     It is the camera's own rotation followed by the smallest one that brings that ray onto z.
     """
-    middle = ((cameras.size - 1) / 2).unsqueeze(2)
-    rays, _ = pixel_rays(cameras, middle)
+    centre = ((cameras.size - 1) / 2).unsqueeze(2)
+    rays, _ = pixel_rays(cameras, centre)
     ray = (cameras.R @ rays.squeeze(2).unsqueeze(-1)).squeeze(-1)
     x, y, z = ray.unbind(-1)
     # R = I + [v]x + [v]x^2 / (1 + cos) with v = ray x (0, 0, 1) = (y, -x, 0); a crop never looks backwards.

@@ -38,18 +38,18 @@ def frame_of(
 ) -> PointFrame:
     """Find each frame's own axes: by its points, or by the rays of its only view."""
     single = evidence.n_views <= 1
-    found = frame_of_points(evidence.xyz, evidence.covariance, evidence.confidence, reference, spread)
+    result = frame_of_points(evidence.xyz, evidence.covariance, evidence.confidence, reference, spread)
     rows = single.nonzero().flatten()
     if not len(rows):
-        return found
+        return result
     part = evidence[rows]
     centre, rays, mass = only_view(part)
     by_rays = frame_of_rays(centre, rays, mass * part.confidence, reference, spread, scale)
-    return PointFrame(*(x.index_copy(0, rows, y) for x, y in zip(found, by_rays)))
+    return PointFrame(*(x.index_copy(0, rows, y) for x, y in zip(result, by_rays)))
 
 
 def only_view(evidence: PointEvidence) -> tuple[Tensor, Tensor, Tensor]:
-    """Give centre (B, 3), likeliest rays (B, K, 3) and their mass (B, K) of the view that saw most."""
+    """Return centre (B, 3), likeliest rays (B, K, 3) and their mass (B, K) of the view that saw most."""
     mass = evidence.ray_mass * evidence.view_mask[..., None, None]
     view = mass.sum((2, 3)).argmax(1)
     row = torch.arange(len(view), device=view.device)
@@ -88,8 +88,8 @@ def tokens_of(
     xyz = torch.where(known.unsqueeze(-1), evidence.xyz, torch.zeros_like(evidence.xyz))
     own = torch.where(known[..., None, None], evidence.covariance, torch.zeros_like(evidence.covariance))
     off = (frame.points_from_world(xyz) - reference) / unit
-    turn = frame.rotation.unsqueeze(1)
-    covariance = turn.transpose(-1, -2) @ own @ turn / frame.scale.square()[:, None, None, None]
+    rotation = frame.rotation.unsqueeze(1)
+    covariance = rotation.transpose(-1, -2) @ own @ rotation / frame.scale.square()[:, None, None, None]
     # A covariance long along a ray asks for more digits than float32 has.
     shrink = torch.linalg.inv((covariance / spread[:, None, None] + eye).double()).to(eye)
 

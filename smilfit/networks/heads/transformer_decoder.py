@@ -57,7 +57,7 @@ class TransformerDecoderHead(nn.Module):
     def forward(
         self, tokens: Float[Tensor, 'B L D'], mask: Bool[Tensor, 'B L'], start: BodyEstimate
     ) -> list[BodyEstimate]:
-        """Give the estimate after each step, the final one last."""
+        """Return the estimate after each step, the final one last."""
         contexts = [layer.keys_values(tokens) for layer in self.layers]
         estimates = []
         estimate = self.change.begun(start)

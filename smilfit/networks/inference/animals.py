@@ -80,7 +80,7 @@ class AnimalsPredictor(FramePredictor):
         return samples
 
     def _row(self, frame: PreparedFrame, sample: Mapping[str, Any] | None) -> Predictions:
-        """Say of a row without an animal that there is none, where its views had images."""
+        """Return for a row without an animal that there is none, where its views had images."""
         row = super()._row(frame, sample)
         if row.valid[0] or not row.reasons[0].startswith(NO_VIEW) or not row.view_mask.any():
             return row
@@ -112,19 +112,19 @@ def parted(
         ValueError: nothing was found in any frame.
     """
     T = len(found) // rows
-    there = found.valid.reshape(T, rows)
-    if not there.any():
+    valid = found.valid.reshape(T, rows)
+    if not valid.any():
         reasons = found.told_reasons()
         raise ValueError(f'infer: one animal at least must be found; none is in {T} frames: {reasons}.')
     places, gate = _places(found, extent, in_space)
     tracker = Tracker(gate=gate, max_missed=max(1, round(PATIENCE_S * fps)))
-    who = identify(places.reshape(T, rows, -1), there, tracker, count.number)
+    who = identify(places.reshape(T, rows, -1), valid, tracker, count.number)
     animals = [_of_animal(found, rows, slot) for slot in who.slot]
     numbers = found.frames[::rows]
-    told = []
+    notes = []
     for i, slot in enumerate(who.slot):
         unsure = (slot >= 0) & ~(who.sure[i] & _sure(found, rows, slot))
-        told.append(
+        notes.append(
             {
                 'frames': int((slot >= 0).sum()),
                 'lost': int((slot < 0).sum()),
@@ -135,7 +135,7 @@ def parted(
         )
     report = {
         'asked': AUTO if count.number is None else count.number,
-        'animals': told,
+        'animals': notes,
         'detections_of_no_animal': who.surplus,
         'frames_of_fewer_animals': int((who.slot < 0).any(0).sum()),
     }
@@ -145,15 +145,15 @@ def parted(
 
 
 def _places(found: Predictions, extent: float, in_space: bool) -> tuple[np.ndarray, float]:
-    """Give what the tracker follows, the middle of each row's keypoints, and its gate."""
+    """Return what the tracker follows, the middle of each row's keypoints, and its gate."""
     if in_space:
         return found.keypoints3d.mean(1), GATE * extent
     # Depth from one view is uncertain: the image says more.
     weight = found.confidence2d.max(1, initial=0.0)[..., None]
     points = np.where(found.view_mask[..., None, None], found.keypoints2d, 0.0).sum(1)
-    middle = (weight * points).sum(1) / np.maximum(weight.sum(1), 1e-9)
-    spread = np.where(weight > 0, np.abs(points - middle[:, None]), 0.0).max((1, 2))
-    return middle, GATE * 2 * float(np.median(spread[found.valid]))
+    centre = (weight * points).sum(1) / np.maximum(weight.sum(1), 1e-9)
+    spread = np.where(weight > 0, np.abs(points - centre[:, None]), 0.0).max((1, 2))
+    return centre, GATE * 2 * float(np.median(spread[found.valid]))
 
 
 def _sure(found: Predictions, rows: int, slot: np.ndarray) -> np.ndarray:

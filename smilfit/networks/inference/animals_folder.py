@@ -32,15 +32,15 @@ class AnimalsFolder:
         self.outputs = OutputFolder(folder)
 
     def animal(self, place: int) -> OutputFolder:
-        """Give the folder of an animal."""
+        """Return the folder of an animal."""
         return OutputFolder(real_folder(self.outputs.folder, animal_name(place)))
 
     def animals(self) -> dict[str, OutputFolder]:
-        """Give the folders of all animals that were kept, by name."""
+        """Return the folders of all animals that were kept, by name."""
         return {animal_name(i): self.animal(i) for i in range(len(self._report()['animals']))}
 
     def holds(self, made_of: MadeOf) -> bool:
-        """Say whether all animals' predictions are there, whole and made of the same."""
+        """Check whether all animals' predictions are there, whole and made of the same."""
         if not self.outputs.holds(_ANIMALS, made_of):
             return False
         return all(folder.holds('predictions', made_of) for folder in self.animals().values())
@@ -66,9 +66,9 @@ class AnimalsFolder:
             self.outputs.drop(_ANIMALS)
 
     def report(self, place: int) -> dict[str, Any]:
-        """Give what is told of one animal, and of all."""
-        found = self._report()
-        return {**{k: v for k, v in found.items() if k != 'animals'}, **found['animals'][place]}
+        """Return what is told of one animal, and of all."""
+        result = self._report()
+        return {**{k: v for k, v in result.items() if k != 'animals'}, **result['animals'][place]}
 
     def show(
         self, made: Sequence[PredictedRecording], options: InferenceOutputs, inputs: dict[str, Any]

@@ -30,7 +30,7 @@ class CropOptions:
     undistort: bool = True
 
     def whole(self, size: tuple[int, int]) -> Crop:
-        """Give the crop of a whole frame of this width and height."""
+        """Return the crop of a whole frame of this width and height."""
         if self.mode:
             return find_crop(self.mode, size, self.side)
         return square_crop((0.0, 0.0, float(size[0]), float(size[1])), self.side)
@@ -55,7 +55,7 @@ class PreparedFrame:
     faults: dict[str, str] = field(default_factory=dict)
 
     def inputs(self) -> dict[str, torch.Tensor]:
-        """Give the inputs of one sample."""
+        """Return the inputs of one sample."""
         side = self.image.shape[-1]
         size = np.where(self.view_mask[:, None], np.full((len(self.view_mask), 2), float(side)), 0.0)
         arrays = {'K': self.K, 'R': self.R, 't': self.t, 'dist': self.dist, 'size': size}
@@ -66,7 +66,7 @@ class PreparedFrame:
         }
 
     def data_samples(self) -> dict[str, torch.Tensor]:
-        """Give what goes along with one sample."""
+        """Return what goes along with one sample."""
         back = invert_affine(np.where(self.view_mask[:, None, None], self.affine, np.eye(2, 3)))
         back = back * self.view_mask[:, None, None]
         return {
@@ -118,19 +118,19 @@ class FrameCutter:
         return tuple(v * mask.reshape(-1, *(1,) * (v.ndim - 1)) for v in (K, R, t, dist))
 
     def _crops(self, frame: RecordedFrame) -> tuple[dict[str, Crop], dict[str, str]]:
-        faults, found = dict(frame.faults), {}
+        faults, result = dict(frame.faults), {}
         boxes: Mapping[str, Any] = {} if self.boxes is None else self.boxes(frame)
         for name, image in frame.images.items():
             if self.boxes is None:
-                found[name] = self.options.whole(image.shape[1::-1])
+                result[name] = self.options.whole(image.shape[1::-1])
             elif boxes.get(name) is None:
                 faults[name] = 'no box'
             else:
-                found[name] = square_crop(self._undistorted(name, boxes[name]), self.options.side)
-        return found, faults
+                result[name] = square_crop(self._undistorted(name, boxes[name]), self.options.side)
+        return result, faults
 
     def _undistorted(self, name: str, box: Sequence[float]) -> tuple[float, ...]:
-        """Give the box, in undistorted px, around a box of the recorded image; a third number alone is a side."""
+        """Return the box, in undistorted px, around a box of the recorded image; a third number alone is a side."""
         box = tuple(float(v) for v in (box if len(box) == 4 else (*box, box[-1])))
         camera = self._single[name]
         if camera.dist is None or not self.options.undistort or getattr(self.boxes, 'undistorted', False):

@@ -214,17 +214,17 @@ def _check_same_animal(dataset: DatasetFile, names: DatasetNames) -> None:
     shared = set(names.keypoint_names) & set(dataset.keypoint_names)
     if None in (trained, stored) or trained == stored:
         return
-    found, wanted = (Path(file or '').name for file in (dataset.body_model_file, names.body_model_file))
+    result, wanted = (Path(file or '').name for file in (dataset.body_model_file, names.body_model_file))
     if 2 * len(shared) < len(names.keypoint_names):
         raise ValueError(
             f'{dataset.path}: its images must show the animal that the model was trained on, {wanted}; they are of '
-            f'{found} and have {len(shared)} of its {len(names.keypoint_names)} keypoints. Take another checkpoint, '
+            f'{result} and have {len(shared)} of its {len(names.keypoint_names)} keypoints. Take another checkpoint, '
             'or give the videos.'
         )
     logger.warning(
         '%s: was made with another body model (%s) than the one that is predicted (%s).',
         dataset.path,
-        found,
+        result,
         wanted,
     )
 
@@ -287,7 +287,7 @@ def _label_boxes(
     """Read the labels that lie beside the videos."""
     if isinstance(reader, ImageFolder):
         raise ValueError('--boxes sleap: labels must lie beside videos; the source is a folder of images.')
-    found = {}
+    result = {}
     for name, path in reader.paths.items():
         labels = read_labels(find_labels(path.parent))
         nodes = [i for i, node in enumerate(labels.node_names) if node in names.keypoint_names]
@@ -298,9 +298,9 @@ def _label_boxes(
             torch.from_numpy(np.where(kept[..., None], xy, 0.0)).reshape(1, -1, 2)
         )
         kept &= valid.numpy().reshape(kept.shape)
-        found[name] = np.where(kept[..., None], ideal.numpy().reshape(xy.shape), np.nan)
+        result[name] = np.where(kept[..., None], ideal.numpy().reshape(xy.shape), np.nan)
     margin = names.bbox_margin or BBOX_MARGIN
-    return LabelBoxes(found, margin, undistorted=True)
+    return LabelBoxes(result, margin, undistorted=True)
 
 
 @with_options(InferOptions)
@@ -393,7 +393,7 @@ def _run_all(
 def check_camera_names(
     names: Sequence[str], trained: TrainedRegressor, renamed: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Give the names by which a model knows the recording's cameras.
+    """Return the names by which a model knows the recording's cameras.
 
     Models that see by rays know no camera by name; those that do (`camera_names` of the model) must know all.
 

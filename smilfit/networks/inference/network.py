@@ -35,7 +35,7 @@ class FramePredictor:
         self.trained, self.lenses, self.batch_size = trained, lenses, batch_size
 
     def __call__(self, frames: Iterable[PreparedFrame]) -> Iterator[Predictions]:
-        """Give predictions a batch, in the order of the frames."""
+        """Return predictions a batch, in the order of the frames."""
         batch: list[PreparedFrame] = []
         for frame in frames:
             batch.append(frame)
@@ -48,7 +48,7 @@ class FramePredictor:
     @torch.no_grad()
     def _batch(self, frames: Sequence[PreparedFrame]) -> Predictions:
         seen = [frame for frame in frames if frame.view_mask.any()]
-        found: dict[int, Sequence[Mapping[str, Any]]] = {}
+        result: dict[int, Sequence[Mapping[str, Any]]] = {}
         if seen:
             data = {
                 'inputs': default_collate([frame.inputs() for frame in seen]),
@@ -56,10 +56,10 @@ class FramePredictor:
             }
             samples = self._samples(data)
             self._check_body([sample for each in samples for sample in each])
-            found = {frame.number: each for frame, each in zip(seen, samples)}
+            result = {frame.number: each for frame, each in zip(seen, samples)}
         rows = []
         for frame in frames:
-            each = found.get(frame.number, ())
+            each = result.get(frame.number, ())
             rows += [self._row(frame, sample) for sample in (*each, *[None] * (self.rows - len(each)))]
         return Predictions.cat(rows)
 
@@ -95,7 +95,7 @@ class FramePredictor:
         )
 
     def _arrays(self, frame: PreparedFrame, sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Give what is said of a frame, in px of the recorded images."""
+        """Return what is said of a frame, in px of the recorded images."""
         mask = frame.view_mask
         back = invert_affine(np.where(mask[:, None, None], frame.affine, np.eye(2, 3)))
         pixels = self._recorded(_numpy(sample['keypoints2d']), back) * mask[:, None, None]
@@ -105,7 +105,7 @@ class FramePredictor:
         K = np.concatenate((back, bottom), 1) @ cameras['K']
         # Where a camera's image does not hold a point at all, it is told with confidence 0.
         shown = np.isfinite(pixels).all(-1)
-        found = {
+        result = {
             'keypoints3d': points,
             'confidence3d': np.ones(points.shape[:-1]),
             'keypoints2d': np.where(shown[..., None], pixels, 0.0),
@@ -114,12 +114,12 @@ class FramePredictor:
             'camera_R': np.where(mask[:, None, None], cameras['R'], np.eye(3)),
             'camera_t': cameras['t'] * mask[:, None],
         }
-        found |= {f'params/{n}': _numpy(v).astype(np.float32) for n, v in sample['params'].items()}
+        result |= {f'params/{n}': _numpy(v).astype(np.float32) for n, v in sample['params'].items()}
         for name, key in FURTHER.items():
             if sample.get(key) is not None:
                 value = _numpy(sample[key])
-                found[f'further/{name}'] = self._recorded(value, back) if name == 'seen2d' else value
-        return found
+                result[f'further/{name}'] = self._recorded(value, back) if name == 'seen2d' else value
+        return result
 
     def _recorded(self, pixels: np.ndarray, back: np.ndarray) -> np.ndarray:
         """Bring px of the crops (C, K, 2) to px of the recorded images."""
@@ -147,7 +147,7 @@ class FramePredictor:
 
 
 def _why_no_view(frame: PreparedFrame) -> str:
-    """Say why a frame has no view: the one reason that all its cameras have, else that there is none."""
+    """Return why a frame has no view: the one reason that all its cameras have, else that there is none."""
     reasons = set(frame.faults.values())
     return f'{NO_VIEW} ({reasons.pop()})' if len(reasons) == 1 else NO_VIEW
 

@@ -40,7 +40,7 @@ _BLOCK = 32
 
 
 def posed_vertices(body: SMIL, predictions: Predictions, rows: Sequence[int]) -> Iterator[torch.Tensor]:
-    """Give the vertices of frames, world unit, a block of frames at a time in memory."""
+    """Return the vertices of frames, world unit, a block of frames at a time in memory."""
     params = predictions.body_params
     for block in torch.as_tensor(list(rows)).split(_BLOCK):
         with torch.no_grad():
@@ -135,18 +135,18 @@ class PredictionVideo:
         return replace(one, **{n: getattr(one, n)[row] for n in ('K', 'R', 't', 'size')})
 
     def _view_sizes(self) -> dict[str, tuple[int, int]]:
-        """Give width and height of each view as it is drawn, from the first images that are there."""
-        found: dict[str, tuple[int, int]] = {}
+        """Return width and height of each view as it is drawn, from the first images that are there."""
+        result: dict[str, tuple[int, int]] = {}
         images = self.recording.shown(self.predictions.frames.tolist())
         for _, frame in images:
             for view, shown in frame.items():
                 height, width = shown.image.shape[:2]
                 scale = self.side_px / max(width, height)
-                found.setdefault(view, (max(2, round(width * scale)), max(2, round(height * scale))))
-            if len(found) == len(self.recording.camera_names):
+                result.setdefault(view, (max(2, round(width * scale)), max(2, round(height * scale))))
+            if len(result) == len(self.recording.camera_names):
                 break
         images.close()
-        return {view: found.get(view, (self.side_px, self.side_px)) for view in self.recording.camera_names}
+        return {view: result.get(view, (self.side_px, self.side_px)) for view in self.recording.camera_names}
 
 
 def _enlarging(size: tuple[int, int], shown: tuple[int, int]) -> np.ndarray:
@@ -209,11 +209,11 @@ class OutputWriter:
             # Imported late: predicting alone takes none of what fits.
             from smilfit.networks.inference.refinement import refined
 
-            found = refined(made, config, self.options.progress)
+            result = refined(made, config, self.options.progress)
             with self.outputs.make('refined', made_of) as staging:
-                found.made.save(staging / REFINED)
-                if found.verdict is not None:
-                    write_verdict(staging, found.verdict, found.cameras)
+                result.made.save(staging / REFINED)
+                if result.verdict is not None:
+                    write_verdict(staging, result.verdict, result.cameras)
         return made.read(self.outputs.folder / REFINED)
 
     def _smoothed(self, made: PredictedRecording) -> PredictedRecording:
@@ -228,10 +228,10 @@ class OutputWriter:
             made.recording.name,
             seconds,
         )
-        found = smoothed(
+        result = smoothed(
             made.predictions, made.trained.body, made.keypoint_names, made.lenses, made.fps, seconds
         )
-        made = made.changed(found, smoothing_s=seconds)
+        made = made.changed(result, smoothing_s=seconds)
         self._part('smoothed', True, {'fps': made.fps}, lambda folder: made.save(folder / SMOOTHED))
         return made
 
@@ -291,7 +291,7 @@ def chosen_video_views(names: Sequence[str], wanted: Sequence[str | int]) -> tup
 
 
 def report_of(made_of: MadeOf, predictions: Predictions, trained: TrainedRegressor) -> dict[str, Any]:
-    """Say what was predicted by what, and what was left out."""
+    """Return what was predicted by what, and what was left out."""
     return {
         'model': trained.describe(),
         'smilfit': __version__,

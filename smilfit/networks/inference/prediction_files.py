@@ -131,7 +131,7 @@ def write_tracks_of(folder: Path, animals: Mapping[str, PredictedRecording]) -> 
 
 
 def _labels_of(predictions: Predictions, camera: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give points and scores by frame number: frames between the predicted ones have none."""
+    """Return points and scores by frame number: frames between the predicted ones have none."""
     confidence = predictions.confidence2d[:, camera]
     xy = np.where(confidence[..., None] > 0, predictions.keypoints2d[:, camera], np.nan)
     count = int(predictions.frames[-1]) + 1
@@ -151,6 +151,6 @@ def write_animation(path: Path, made: PredictedRecording) -> None:
 
 
 def _exported(made: PredictedRecording) -> ExportedFit:
-    found = made.predictions
+    result = made.predictions
     fit = replace(made.fit, body=made.trained.body)
-    return ExportedFit(made.recording.name, fit, found.frames, found.valid, made.fps)
+    return ExportedFit(made.recording.name, fit, result.frames, result.valid, made.fps)

@@ -49,10 +49,10 @@ class Recording(Protocol):
         """Name everything that is read of it, as JSON has it."""
 
     def prepared(self, numbers: Sequence[int]) -> Iterator[PreparedFrame]:
-        """Give frames as a regressor takes them."""
+        """Return frames as a regressor takes them."""
 
     def shown(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, ShownImage]]]:
-        """Give frames to draw on."""
+        """Return frames to draw on."""
 
     def video_of(self, camera: str) -> str:
         """Name the video that labels of a camera belong to."""
@@ -171,7 +171,7 @@ class StoredRecording:
         return PreparedFrame(number, image, mask, K, R, t, dist, affine=affine, faults=faults)
 
     def shown(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, ShownImage]]]:
-        """Give the stored crops."""
+        """Return the stored crops."""
         for frame in self.prepared(numbers):
             images = {
                 name: ShownImage(np.ascontiguousarray(frame.image[c].transpose(1, 2, 0)), frame.affine[c])
@@ -186,7 +186,7 @@ class StoredRecording:
 
 
 def file_state(path: Path) -> list[Any]:
-    """Give a file's name, size and time of change: what tells that it is another one now."""
+    """Return a file's name, size and time of change: what tells that it is another one now."""
     state = path.stat()
     return [path.name, state.st_size, state.st_mtime_ns]
 

@@ -100,12 +100,14 @@ class Refiner:
 
         task = f'{self.made.recording.name}: judging'
         with steps(task, n_steps(len(self.seen.rig)), self.progress) as step:
-            found = session_numbers(
+            matches = session_numbers(
                 self.body, result, self.seen, inputs, fit_by(probe), fit_by(stiff), None, lambda what: step()
             )
-        found = with_failed_frames(found, result)
-        verdict = judge(found.values, load_thresholds(None), found.frames, found.notes, found.keypoints)
-        return self.of_all_frames(verdict), [asdict(row) for row in found.cameras]
+        matches = with_failed_frames(matches, result)
+        verdict = judge(
+            matches.values, load_thresholds(None), matches.frames, matches.notes, matches.keypoints
+        )
+        return self.of_all_frames(verdict), [asdict(row) for row in matches.cameras]
 
     def of_all_frames(self, verdict: Verdict) -> Verdict:
         """Put the words of the fitted frames at their places among all that were to be predicted."""
@@ -129,20 +131,20 @@ class Refiner:
         count, rows = len(before), self.rows.numpy()
         whole = result.expanded(torch.from_numpy(before.valid)).params.to(torch.float32)
         params = {name: value.detach().cpu().numpy() for name, value in whole.as_dict().items()}
-        found = np.zeros(count, np.bool_)
-        found[rows] = result.fitted.cpu().numpy()
+        matches = np.zeros(count, np.bool_)
+        matches[rows] = result.fitted.cpu().numpy()
         failed = result.report.get('frames_failed', {'rows': (), 'causes': ()})
         why = {int(rows[row]): cause for row, cause in zip(failed['rows'], failed['causes'])}
         reasons = tuple(
-            reason or ('' if there else f'not refined: {why.get(row, "no keypoint")}')
-            for row, (reason, there) in enumerate(zip(before.reasons, found))
+            reason or ('' if valid else f'not refined: {why.get(row, "no keypoint")}')
+            for row, (reason, valid) in enumerate(zip(before.reasons, matches))
         )
         rig = _rig(made.recording.cameras, count)
-        after = replace(before, params=params, valid=found, reasons=reasons, **rig).filled()
+        after = replace(before, params=params, valid=matches, reasons=reasons, **rig).filled()
         points = keypoints_of_params(self.body, after.body_params, made.keypoint_names)
-        after = replace(after, keypoints3d=points, confidence3d=before.confidence3d * found[:, None])
+        after = replace(after, keypoints3d=points, confidence3d=before.confidence3d * matches[:, None])
         pixels = projected(after, points, made.lenses)
-        mask = np.isfinite(pixels).all(-1) & before.view_mask[..., None] & found[:, None, None]
+        mask = np.isfinite(pixels).all(-1) & before.view_mask[..., None] & matches[:, None, None]
         after = replace(
             after, keypoints2d=np.where(mask[..., None], pixels, 0.0), confidence2d=mask.astype(np.float64)
         )
@@ -163,7 +165,7 @@ class Refiner:
 
 
 def observed(made: PredictedRecording, rows: torch.Tensor) -> Keypoints2d:
-    """Give what frames are fitted to, px of undistorted images: what the network saw, else its body's keypoints."""
+    """Return what frames are fitted to, px of undistorted images: what the network saw, else its body's keypoints."""
     predictions, cameras = made.predictions, made.recording.cameras
     if SEEN in predictions.further:
         xy, confidence = predictions.further[SEEN], predictions.further[SEEN_CONFIDENCE]
@@ -202,6 +204,6 @@ def _rig(cameras: Cameras, count: int) -> dict[str, np.ndarray]:
 
 
 def _spread(values: torch.Tensor, rows: np.ndarray, count: int) -> torch.Tensor:
-    found = torch.zeros(count)
-    found[torch.from_numpy(rows)] = values.detach().cpu().float()
-    return found
+    result = torch.zeros(count)
+    result[torch.from_numpy(rows)] = values.detach().cpu().float()
+    return result

@@ -65,11 +65,11 @@ class BlockFiles:
                 arrays = read_npz(path)
                 if str(arrays.pop('fingerprint')) != self.fingerprint:
                     return None
-                found = Predictions.of_arrays(arrays)
+                result = Predictions.of_arrays(arrays)
         except BadFileError as error:
             logger.warning('%s The block is made again.', error)
             return None
-        return found if found.frames.tolist() == [f for f in frames for _ in range(self.rows)] else None
+        return result if result.frames.tolist() == [f for f in frames for _ in range(self.rows)] else None
 
     def clear(self) -> None:
         """Delete the blocks: they were joined."""
@@ -88,7 +88,7 @@ def blocks_of(frames: Sequence[int], size: int) -> list[list[int]]:
 
 
 def fingerprint_of(record: Mapping[str, Any]) -> str:
-    """Give one short name for everything that predictions depend on."""
+    """Return one short name for everything that predictions depend on."""
     return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
@@ -129,7 +129,7 @@ def predict_blocks(
     processes.sum(torch.zeros(()))
     if processes.rank != 0:
         return None
-    found = []
+    result = []
     for index, block in enumerate(blocks):
         part = files.read(index, block)
         if part is None:
@@ -137,8 +137,8 @@ def predict_blocks(
                 f'{files.folder}: block {index} must be there; it is not. Do all processes see this folder? Give the '
                 'same command again.'
             )
-        found.append(part)
-    return Predictions.cat(found)
+        result.append(part)
+    return Predictions.cat(result)
 
 
 @dataclass(frozen=True)
@@ -234,10 +234,10 @@ class InferenceWork:
         self, recording: Recording, numbers: Sequence[int], outputs: OutputFolder, made_of: MadeOf
     ) -> None:
         predictor = FramePredictor(self.trained, _lenses(recording), self.frames.batch_size)
-        files, found = self._rows(recording, numbers, outputs.folder, made_of, predictor)
-        if found is not None:
+        files, result = self._rows(recording, numbers, outputs.folder, made_of, predictor)
+        if result is not None:
             AnimalsFolder(outputs.folder).drop()
-            self._keep(recording, found, outputs, made_of)
+            self._keep(recording, result, outputs, made_of)
             files.clear()
 
     def _predict_animals(
@@ -253,12 +253,12 @@ class InferenceWork:
         predictor = AnimalsPredictor(
             self.trained, _lenses(recording), self.frames.batch_size, most=count.most
         )
-        files, found = self._rows(recording, numbers, together.outputs.folder, made_of, predictor)
-        if found is None:
+        files, result = self._rows(recording, numbers, together.outputs.folder, made_of, predictor)
+        if result is None:
             return
         extent = float(self.trained.model.statistics.scene_unit)
         in_space = len(recording.camera_names) > 1
-        animals = parted(found, predictor.rows, count, extent, rate / self.frames.every, in_space)
+        animals = parted(result, predictor.rows, count, extent, rate / self.frames.every, in_space)
         for place, one in enumerate(animals.predictions):
             self._keep(recording, one, together.animal(place), made_of)
         report = animals.report | {'left_out_in_frames': predictor.left_out}
@@ -330,5 +330,5 @@ class InferenceWork:
 
 
 def _lenses(recording: Recording) -> Cameras | None:
-    """Give the cameras whose lenses the crops were freed of."""
+    """Return the cameras whose lenses the crops were freed of."""
     return recording.cameras if recording.undistorted else None

@@ -41,10 +41,12 @@ def smoothed(
         spec, given = PARAMETERS[name], torch.from_numpy(value)
         if spec.kind == 'rotation':
             turned = smooth_rotations(spec.as_matrix(given.double()), times, seconds, valid)
-            found = rotmat_to_axis_angle(turned).to(given)
+            result = rotmat_to_axis_angle(turned).to(given)
         else:
-            found = spec.from_free(smooth_numbers(spec.free(given.double()), times, seconds, valid)).to(given)
-        params[name] = torch.where(valid.reshape(-1, *(1,) * (given.ndim - 1)), found, given).numpy()
+            result = spec.from_free(smooth_numbers(spec.free(given.double()), times, seconds, valid)).to(
+                given
+            )
+        params[name] = torch.where(valid.reshape(-1, *(1,) * (given.ndim - 1)), result, given).numpy()
     changed = replace(predictions, params=params)
     points = keypoints_of_params(body, changed.body_params, names)
     pixels = projected(changed, points, lenses)
@@ -60,12 +62,12 @@ def smoothed(
 
 def keypoints_of_params(body: SMIL, params: BodyParams, names: Sequence[str]) -> np.ndarray:
     """Compute named keypoints of bodies, a block at a time."""
-    found = []
+    result = []
     with torch.no_grad():
         for first in range(0, params.batch_size, _BLOCK):
             output = body(params[first : first + _BLOCK].to(body.v_template), tuple(names))
-            found.append(output.select(names).cpu().double().numpy())
-    return np.concatenate(found)
+            result.append(output.select(names).cpu().double().numpy())
+    return np.concatenate(result)
 
 
 def projected(predictions: Predictions, points: np.ndarray, lenses: Cameras | None) -> np.ndarray:
@@ -78,7 +80,7 @@ def projected(predictions: Predictions, points: np.ndarray, lenses: Cameras | No
 
 
 def view_cameras(predictions: Predictions, names: Sequence[str] | None = None) -> Cameras:
-    """Give the cameras that the model saw by, one set a frame, without lenses."""
+    """Return the cameras that the model saw by, one set a frame, without lenses."""
     T, C = predictions.view_mask.shape
     return Cameras(
         names=tuple(names or (f'view {c}' for c in range(C))),

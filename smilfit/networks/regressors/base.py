@@ -91,16 +91,16 @@ class Observation:
 def _masks_of(
     data_samples: Mapping[str, Any], view_mask: Bool[Tensor, 'B C'], cameras: Cameras
 ) -> dict[str, Any]:
-    """Give a batch's masks, 1 where a view has one, and the cameras of their crops in the scene frame."""
+    """Return a batch's masks, 1 where a view has one, and the cameras of their crops in the scene frame."""
     if 'mask' not in data_samples:
         return {}
-    masks, there = data_samples['mask'], view_mask & data_samples['has_mask']
+    masks, valid = data_samples['mask'], view_mask & data_samples['has_mask']
     far = cameras.t.new_tensor([0.0, 0.0, _FAR])
     size = cameras.size.new_tensor([masks.shape[3], masks.shape[2]]).expand_as(cameras.size)
-    t = torch.where(there.unsqueeze(-1), cameras.t, far)
+    t = torch.where(valid.unsqueeze(-1), cameras.t, far)
     return {
         'masks': masks if masks.is_floating_point() else (masks > 0).to(cameras.t),
-        'mask_weight': there.to(cameras.t),
+        'mask_weight': valid.to(cameras.t),
         'mask_cameras': replace(cameras, t=t, size=size),
     }
 
@@ -149,7 +149,7 @@ class HandlerLosses(nn.Module):
 
     @property
     def label_needs(self) -> dict[str, str]:
-        """Say which labels the handlers' losses need; what a handler of another kind needs is not known."""
+        """Return which labels the handlers' losses need; what a handler of another kind needs is not known."""
         kinds = {
             MultiviewKeypoint2dMSEInput: 'keypoints2d', Keypoint3dMSEInput: 'keypoints3d', SilhouetteInput: 'masks'
         }  # fmt: skip
@@ -283,7 +283,7 @@ class BodyRegressor(ModalRegressor):
     def further_losses(
         self, prediction: Prediction, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]
     ) -> dict[str, Tensor]:
-        """Give losses that are not of the body; a subclass adds its own."""
+        """Return losses that are not of the body; a subclass adds its own."""
         return camera_losses(
             prediction.cameras,
             cameras_of(inputs),
@@ -294,7 +294,7 @@ class BodyRegressor(ModalRegressor):
 
     @property
     def label_needs(self) -> dict[str, str]:
-        """Say which labels losses need."""
+        """Return which labels losses need."""
         params = {key: 'betas' if key == 'betas' else 'params' for key in PARAMETER_KEYS}
         return params | self.handler_losses.label_needs
 

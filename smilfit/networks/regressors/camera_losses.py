@@ -20,7 +20,7 @@ def camera_losses(
     unit: Float[Tensor, ''] | float,
     weights: Mapping[str, float],
 ) -> dict[str, Tensor]:
-    """Give the weighted losses whose weight is not 0, as `loss_<key>`; means over the present views.
+    """Return the weighted losses whose weight is not 0, as `loss_<key>`; means over the present views.
 
     `camera_fov`: squared difference of the vertical fields of view, rad^2. `camera_rotation`: squared Frobenius
     distance of the rotations. `camera_position`: squared distance of the centres, in `unit`s.
@@ -40,5 +40,5 @@ def camera_losses(
 
 
 def vertical_fov(cameras: Cameras) -> Float[Tensor, '*b C']:
-    """Give the angle that the images' height covers, rad, as if the principal point were their middle."""
+    """Return the angle that the images' height covers, rad, as if the principal point were their middle."""
     return 2 * torch.atan2(cameras.size[..., 1], 2 * cameras.K[..., 1, 1])

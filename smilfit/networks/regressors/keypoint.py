@@ -152,7 +152,7 @@ class KeypointRegressor(ModalRegressor):
 
     @property
     def label_needs(self) -> dict[str, str]:
-        """Say which labels losses need: the lifter learns from poses that are drawn."""
+        """Return which labels losses need: the lifter learns from poses that are drawn."""
         labels = {'heatmap': 'keypoints', 'centre': 'keypoints'}
         return labels | {'consensus': 'keypoints3d', 'seen': 'keypoints3d'}
 
@@ -224,7 +224,7 @@ class KeypointRegressor(ModalRegressor):
         self.vision.compile_network(**options)
 
     def exported_network(self, side: int | None = None) -> ExportedPictures:
-        """Give the network of heat maps by itself, for images of `side` px; those of its crops if None."""
+        """Return the network of heat maps by itself, for images of `side` px; those of its crops if None."""
         vision = self.vision
         return ExportedPictures(vision.backbone, vision.head, side or vision.side, self.keypoint_names)
 
@@ -280,19 +280,19 @@ class KeypointRegressor(ModalRegressor):
                 'heatmap_head=dict(centre=True), as configs/train/keypoint_several.py does.'
             )
         unit, mask = self.statistics.scene_unit, inputs['view_mask']
-        seen, found = self.vision.several(inputs['image'], mask, cameras_of(inputs), unit, self.search, most)
-        counts, animals = dict(found.counts), [[] for _ in range(len(mask))]
+        seen, result = self.vision.several(inputs['image'], mask, cameras_of(inputs), unit, self.search, most)
+        counts, animals = dict(result.counts), [[] for _ in range(len(mask))]
         if seen is None:
             return animals, counts | {'twins': 0}
         points = seen.points
-        keep = without_twins(found.moment, points.xyz, points.confidence, TWINS * float(unit))
+        keep = without_twins(result.moment, points.xyz, points.confidence, TWINS * float(unit))
         counts['twins'] = int((~keep).sum())
-        rows = found.moment
+        rows = result.moment
         # Images are not asked for any more.
         shown = {name: value[rows] for name, value in inputs.items() if name != 'image'}
         truth = None if data_samples is None else chosen_rows(data_samples, rows)
         samples = self._samples(self._lifted(seen), shown, truth)
-        for sample, moment, kept, sure in zip(samples, rows.tolist(), keep.tolist(), found.sure.tolist()):
+        for sample, moment, kept, sure in zip(samples, rows.tolist(), keep.tolist(), result.sure.tolist()):
             if kept:
                 animals[moment].append(sample | {'sure': torch.tensor(sure)})
         return animals, counts

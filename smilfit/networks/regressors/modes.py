@@ -12,7 +12,7 @@ from smilfit.registry import reject_unknown
 
 
 def checked_loss_weights(where: str, weights: Mapping[str, float]) -> dict[str, float]:
-    """Give the weights back.
+    """Return the weights back.
 
     Raises:
         ValueError: one that is negative or not finite.
@@ -33,7 +33,7 @@ class ModalRegressor(BaseModel):
 
     @property
     def label_needs(self) -> Mapping[str, str]:
-        """Say which kind of label each loss needs, such as `keypoints3d`; losses that need none are left out."""
+        """Return which kind of label each loss needs, such as `keypoints3d`; losses that need none are left out."""
         return {}
 
     @abstractmethod
@@ -51,7 +51,7 @@ class ModalRegressor(BaseModel):
         """Compute the losses of a batch."""
 
     def exported_network(self, side: int | None = None) -> ExportedNetwork:
-        """Give what is plain layers by itself, to be written as a file for other runtimes.
+        """Return what is plain layers by itself, to be written as a file for other runtimes.
 
         Args:
             side: of the images, px; None for the usual one.

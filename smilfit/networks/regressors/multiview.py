@@ -118,7 +118,7 @@ class MultiViewRegressor(BodyRegressor):
         return self.camera_head.names.known if isinstance(self.camera_head, NamedCameraHead) else None
 
     def use_cameras(self, names: Sequence[str]) -> None:
-        """Say which cameras the views of samples are, in order, where the camera head knows cameras by name.
+        """Return which cameras the views of samples are, in order, where the camera head knows cameras by name.
 
         Raises:
             UnknownNameError: one that it does not know, with the near ones.
@@ -148,7 +148,7 @@ class MultiViewRegressor(BodyRegressor):
 
     @property
     def label_needs(self) -> dict[str, str]:
-        """Say which labels losses need."""
+        """Return which labels losses need."""
         return super().label_needs | {VOTE_KEY: 'params', 'heatmap': 'keypoints'}
 
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Prediction:
@@ -213,7 +213,7 @@ class MultiViewRegressor(BodyRegressor):
         return self.head(context, context_mask, start), change
 
     def exported_network(self, side: int | None = None) -> ExportedViews:
-        """Give the network by itself, for images of `side` px; the training's if None."""
+        """Return the network by itself, for images of `side` px; the training's if None."""
         side = side or self.statistics.names.target_resolution
         if side is None:
             raise ValueError(
@@ -222,7 +222,7 @@ class MultiViewRegressor(BodyRegressor):
         return ExportedViews(self, side)
 
     def mean_start(self, n_batch: int) -> BodyEstimate:
-        """Give the training set's mean, where estimates begin."""
+        """Return the training set's mean, where estimates begin."""
         mean = BodyEstimate.resting(self.statistics.mean_pose, self.head.n_betas, n_batch)
         return replace(mean, betas=mean.betas + self.start_betas)
 
@@ -259,7 +259,7 @@ class MultiViewRegressor(BodyRegressor):
     def further_losses(
         self, prediction: Prediction, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]
     ) -> dict[str, Tensor]:
-        """Give losses of cameras and of the views' votes."""
+        """Return losses of cameras and of the views' votes."""
         losses, mask = super().further_losses(prediction, inputs, data_samples), inputs['view_mask']
         stated: dict[str, Energies] = {}
         if prediction.camera_change is not None:

@@ -36,7 +36,7 @@ class ParameterLosses(nn.Module):
         weights: dict[str, float],
         params_weight: Float[Tensor, ' B'] | None = None,
     ) -> dict[str, Tensor]:
-        """Give the weighted losses whose weight is not 0, by key; both parameters in one frame.
+        """Return the weighted losses whose weight is not 0, by key; both parameters in one frame.
 
         Args:
             predicted: of the network.

@@ -11,7 +11,7 @@ from smilfit.structures import BodyParams, Cameras
 
 
 def per_sample(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
-    """Give one dict a sample, on the CPU, of nested dicts of tensors with leading dimension n."""
+    """Return one dict a sample, on the CPU, of nested dicts of tensors with leading dimension n."""
     host = _map(batch, lambda x: x.detach().cpu())
     return [_map(host, lambda x, i=i: x[i]) for i in range(n)]
 
@@ -24,7 +24,8 @@ def chosen_rows(batch: Any, rows: Tensor) -> Any:
 def body_predictions(
     body: SMIL, params: BodyParams, cameras: Cameras, view_mask: Tensor, names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Say where a predicted body's joints and keypoints are, in the world and in every image; absent views have 0."""
+    """Return where a predicted body's joints and keypoints are, in the world and in every image; absent views
+    have 0."""
     with torch.autocast(view_mask.device.type, enabled=False):
         output = body(params, need=('joints', *names))
         pixels, _, _ = cameras.project(output.keypoints)

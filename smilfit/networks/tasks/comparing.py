@@ -84,17 +84,19 @@ def test(config: str | Path | None, checkpoint: str | Path, options: TestOptions
             f'--left-out-views: the test must run in one process; got --launcher {options.launcher}. Leave one of '
             'them out.'
         )
-    found = None if config is None else find_config(config)
-    cfg = _experiment(found, checkpoint, options)
+    result = None if config is None else find_config(config)
+    cfg = _experiment(result, checkpoint, options)
     if options.refine:
         set_refinement(cfg)
     check_output_folder(cfg.work_dir, '--work-dir')
     if options.out is not None:
         check_output_file(options.out, '--out')
-        check_not_an_input(options.out, (found, checkpoint, options.body_model), '--out')
+        check_not_an_input(options.out, (result, checkpoint, options.body_model), '--out')
     device = choose_device(options.device)
     cfg.launcher = options.launcher
-    made_of = MadeOf({'checkpoint': Path(checkpoint).name}, {'config': None if found is None else found.name})
+    made_of = MadeOf(
+        {'checkpoint': Path(checkpoint).name}, {'config': None if result is None else result.name}
+    )
     with process_group(options.launcher, device), hold_work_dir(cfg.work_dir):
         return _test(cfg, checkpoint, options, made_of)
 
@@ -133,10 +135,10 @@ def _left_out(runner: Any) -> dict[str, int | float]:
         raise ValueError(
             '--left-out-views: test_evaluator must have a MultiViewPoseMetric; it has none. Add one to the config.'
         )
-    found = left_out_metrics(runner.model, runner.test_dataloader, metrics[0])
-    if not found[COUNT]:
+    result = left_out_metrics(runner.model, runner.test_dataloader, metrics[0])
+    if not result[COUNT]:
         logger.warning('--left-out-views: no sample has three views, so none could be left out.')
-    return found
+    return result
 
 
 def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Path | None) -> EvaluationRun:
@@ -144,11 +146,11 @@ def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Pat
     folder = real_folder(runner.work_dir, 'benchmark')
     text = json.dumps(metrics, indent=1, default=float) + '\n'
     with OutputFolder(folder).make('benchmark', made_of) as staging:
-        found = [_write_result(runner, metric, staging) for metric in runner.test_evaluator.metrics]
+        result = [_write_result(runner, metric, staging) for metric in runner.test_evaluator.metrics]
         if out is None:
             (staging / 'metrics.json').write_text(text, encoding='utf-8')
     path = folder / 'metrics.json' if out is None else write_text(out, text)
-    intervals = next((one for one in found if one is not None), None)
+    intervals = next((one for one in result if one is not None), None)
     files = (None, None) if intervals is None else (folder / 'report.html', folder / COMPARISON)
     return EvaluationRun(dict(metrics), Path(path), files[0], intervals, files[1])
 
@@ -240,6 +242,6 @@ def compare(
     differences, by = paired_differences(*results)
     keys = [set(zip(r.session.tolist(), r.frame.tolist())) for r in results]
     if out is not None:
-        found = {'by': by, 'differences': [asdict(d) for d in differences]}
-        write_text(out, json.dumps(found, indent=1) + '\n')
+        result = {'by': by, 'differences': [asdict(d) for d in differences]}
+        write_text(out, json.dumps(result, indent=1) + '\n')
     return ComparisonRun(differences, by, len(keys[0] & keys[1]))

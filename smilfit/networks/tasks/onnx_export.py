@@ -54,14 +54,14 @@ class ParityRow:
     lost: float = 0.0
 
     def within(self, tolerance: float) -> bool:
-        """Say whether it is near enough; what is not finite is not."""
+        """Check whether it is near enough; what is not finite is not."""
         return self.difference <= tolerance and self.lost <= tolerance
 
     def described(self) -> dict[str, Any]:
-        """Say all of it, as JSON has it."""
-        found = {'output': self.output, 'data': self.data, 'batch': dict(self.batch)}
-        found |= {'max_abs_difference': self.difference, 'max_abs_value': self.largest}
-        return found | ({'maps': self.n_maps, 'maps_of_equal_peak': self.n_equal} if self.n_maps else {})
+        """Report all of it, as JSON has it."""
+        result = {'output': self.output, 'data': self.data, 'batch': dict(self.batch)}
+        result |= {'max_abs_difference': self.difference, 'max_abs_value': self.largest}
+        return result | ({'maps': self.n_maps, 'maps_of_equal_peak': self.n_equal} if self.n_maps else {})
 
 
 def check_parity(
@@ -79,8 +79,8 @@ def check_parity(
         with torch.no_grad():
             expected = network(*inputs)
         expected = (expected,) if isinstance(expected, Tensor) else expected
-        for port, right, found in zip(network.outputs, expected, file(*inputs)):
-            rows.append(compared(port, data, lengths, right, found))
+        for port, right, result in zip(network.outputs, expected, file(*inputs)):
+            rows.append(compared(port, data, lengths, right, result))
     return rows
 
 

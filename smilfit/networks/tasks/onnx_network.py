@@ -34,7 +34,7 @@ class OnnxNetwork:
         self.names = [one.name for one in self.session.get_inputs()]
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Give the outputs of inputs in the file's order."""
+        """Return the outputs of inputs in the file's order."""
         given = {name: value.contiguous().cpu().numpy() for name, value in zip(self.names, inputs)}
         return tuple(map(torch.from_numpy, self.session.run(None, given)))
 
@@ -112,7 +112,7 @@ def check_installed(where: str, wanted: tuple[str, ...] = _WANTED) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Give a file's sha256.
+    """Return a file's sha256.
 
     Raises:
         BadFileError: no such file.

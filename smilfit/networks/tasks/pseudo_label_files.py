@@ -25,7 +25,7 @@ class LabelSources:
     refused: Mapping[str, int] = field(default_factory=dict)
 
     def told(self) -> str:
-        """Say it in words."""
+        """Report it in words."""
         taken = 0 if self.labels is None else len(self.labels)
         lines = [f'pseudo-labels: {taken} frames taken, {sum(self.refused.values())} refused']
         return '\n'.join(lines + [f'  - {count}: {reason}' for reason, count in self.refused.items()])
@@ -79,9 +79,9 @@ def results_in(folder: Path, names: Sequence[str] = (REFINED, FIT)) -> list[Path
             f'{folder}: must be a file of pseudo-labels, or a folder of infer --refine or fit; there is none.'
         )
     for places in ([folder], sorted(f for f in folder.iterdir() if f.is_dir())):
-        found = [p / name for p in places for name in names if (p / name).is_file()]
-        if found:
-            return found
+        result = [p / name for p in places for name in names if (p / name).is_file()]
+        if result:
+            return result
     raise FileNotFoundError(
         f'{folder}: must hold {" or ".join(names)}, or folders that do; none does. Make it by smilfit fit'
         f'{" or smilfit infer --refine" if REFINED in names else ""}.'
@@ -89,7 +89,7 @@ def results_in(folder: Path, names: Sequence[str] = (REFINED, FIT)) -> list[Path
 
 
 def _judged(path: Path) -> tuple[PseudoLabels, Counter[str]]:
-    """Give a result's good frames, and the reasons why others are refused."""
+    """Return a result's good frames, and the reasons why others are refused."""
     result = FitResult.load(path)
     if not (path.parent / VERDICT).is_file():
         raise BadFileError(
@@ -110,7 +110,7 @@ def _judged(path: Path) -> tuple[PseudoLabels, Counter[str]]:
 
 
 def fitted_labels(path: Path, result: FitResult) -> tuple[PseudoLabels, Sequence[str], Sequence[str]]:
-    """Give all frames of a result as labels, each of weight 1, with the words and reasons of its verdict.
+    """Return all frames of a result as labels, each of weight 1, with the words and reasons of its verdict.
 
     Raises:
         BadFileError: a file that does not name its body model, keypoints and frames.
@@ -138,11 +138,11 @@ def fitted_labels(path: Path, result: FitResult) -> tuple[PseudoLabels, Sequence
     if result.verdict is not None:
         return labels, result.verdict.frame_words, result.verdict.frame_reasons
     fitted = result.fitted.cpu().tolist()
-    return labels, ['' if there else NOT_FITTED for there in fitted], [''] * len(frames)
+    return labels, ['' if valid else NOT_FITTED for valid in fitted], [''] * len(frames)
 
 
 def _refused(verdict: Verdict) -> list[str]:
-    """Say why each frame is refused; empty of those that are taken."""
+    """Return why each frame is refused; empty of those that are taken."""
     if verdict.word == NOT_BELIEVABLE:
         why = verdict.reasons[0] if verdict.reasons else 'no reason is given'
         return [f'the whole fit is {NOT_BELIEVABLE}: {why}'] * len(verdict.frame_words)

@@ -67,20 +67,20 @@ def count_pseudo_labels(dataset: Any) -> int:
     ]
     if not adding:
         return 0
-    found = sum(transform.count(*part.session_frames) for part, transform in adding)
+    result = sum(transform.count(*part.session_frames) for part, transform in adding)
     total = sum(len(transform.labels) for _, transform in adding)
     called = ' and '.join(dict.fromkeys(t.called for _, t in adding))
     logger.info(
         '%s: %d of %d frames are in the training split%s',
-        *(called, found, total),
-        '' if found == total else '; the others are held out, or not in the dataset file',
+        *(called, result, total),
+        '' if result == total else '; the others are held out, or not in the dataset file',
     )
-    if not found:
+    if not result:
         raise ValueError(
             f'--{called}: a frame of the training split must have one; none of {total} does. Label other frames, or '
             'change the split.'
         )
-    return found
+    return result
 
 
 def kept(cfg: Config, file: Path, read: Callable[[], PseudoLabels] | None, checked: bool, what: str) -> bool:
@@ -130,7 +130,7 @@ def _good_labels(paths: Sequence[str | Path], weight: float) -> PseudoLabels:
 
 
 def training_datasets(cfg: Any) -> Iterator[Any]:
-    """Give the configs of the datasets that read files: that of the training, or those that it mixes."""
+    """Return the configs of the datasets that read files: that of the training, or those that it mixes."""
     if 'datasets' in cfg:
         for part in cfg['datasets']:
             yield from training_datasets(part)

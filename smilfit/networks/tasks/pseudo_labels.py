@@ -72,7 +72,7 @@ def make_pseudo_labels(
     """
     table = thresholds if isinstance(thresholds, Mapping) else load_thresholds(thresholds)
     refine = getattr(model, 'refine', None) if refine is None else refine
-    found = _Found()
+    result = _Found()
     loader = DataLoader(dataset, batch_size)
     model.eval()
     with steps('pseudo-labels', len(loader), progress or ignore) as step:
@@ -83,16 +83,16 @@ def make_pseudo_labels(
                 else torch.ones(len(batch['data_samples']['index']), dtype=torch.bool)
             )
             if bool(rows.any()):
-                found.add(*_label(model, chosen_rows(batch, rows), refine, table, left_out))
-    if not found.words:
+                result.add(*_label(model, chosen_rows(batch, rows), refine, table, left_out))
+    if not result.words:
         raise ValueError(
             'make_pseudo_labels: the dataset must have frames without parameters; got none. Set '
             'only_unlabelled=False to label all of them.'
         )
     metainfo = getattr(dataset, 'metainfo', {})
-    labels = found.labels(tuple(metainfo.get('session_names', ())), model, metainfo.get('unit'))
+    labels = result.labels(tuple(metainfo.get('session_names', ())), model, metainfo.get('unit'))
     return PseudoLabelRun(
-        labels.save(out), len(labels), dict(found.words), tuple(found.reasons.most_common(3))
+        labels.save(out), len(labels), dict(result.words), tuple(result.reasons.most_common(3))
     )
 
 

@@ -77,7 +77,7 @@ class ListenerHook(Hook):
         self.listener = listener
 
     def before_train(self, runner: Any) -> None:
-        """Say what is trained; what was resumed is known by now."""
+        """Return what is trained; what was resumed is known by now."""
         self.listener.begun(facts_of(runner, 'training'))
 
     def after_train_iter(
@@ -95,12 +95,12 @@ class ListenerHook(Hook):
         self.listener.progress(Progress('validating', batch_idx + 1, len(runner.val_dataloader)))
 
     def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
-        """Give the numbers of a validation."""
+        """Return the numbers of a validation."""
         when = f'epoch {runner.epoch}' if _by_epoch(runner) else f'iteration {runner.iter}'
         self.listener.validated(when, metrics or {})
 
     def before_test(self, runner: Any) -> None:
-        """Say what is tested."""
+        """Return what is tested."""
         self.listener.begun(facts_of(runner, 'testing'))
 
     def after_test_iter(
@@ -118,12 +118,12 @@ def add_listener(runner: Any, listener: RunListener | None) -> None:
 
 def recent_losses(runner: Any) -> dict[str, float]:
     """Read the mean losses of the last iterations, which mmengine keeps."""
-    found = {}
+    result = {}
     for name, history in runner.message_hub.log_scalars.items():
         bare = name.removeprefix('train/')
         if name.startswith('train/') and 'loss' in bare:
-            found[bare] = float(history.mean(min(_WINDOW, len(history.data[0]))))
-    return found
+            result[bare] = float(history.mean(min(_WINDOW, len(history.data[0]))))
+    return result
 
 
 def facts_of(runner: Any, task: str) -> RunFacts:

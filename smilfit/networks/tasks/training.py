@@ -162,7 +162,7 @@ def _check(cfg: Config, options: TrainOptions) -> int:
 
 
 def keypoint_summaries(xyz: Any, seen: Any) -> dict[str, Any]:
-    """Give the baselines that an evaluation compares with, from the training set's 3D keypoints."""
+    """Return the baselines that an evaluation compares with, from the training set's 3D keypoints."""
     return {'baseline': trivial_baseline(xyz, seen), 'mean_pose': mean_pose(xyz, seen)}
 
 

@@ -78,8 +78,8 @@ def read_targets(folder: str | Path, datasets: Sequence[str | Path]) -> PseudoLa
         refused.update(
             f'{session}: {"the whole fit is " if whole else ""}{NOT_BELIEVABLE if whole else word}'
             f'{": " + plain_reason(reason) if reason else ""}'
-            for word, reason, there in zip(words, reasons, good.tolist())
-            if not there
+            for word, reason, valid in zip(words, reasons, good.tolist())
+            if not valid
         )
         if fit.verdict is None:
             logger.info('%s: was not judged; all its fitted frames are taken.', path)
@@ -130,12 +130,12 @@ def _weighted(labels: PseudoLabels, fit: FitResult) -> PseudoLabels:
 
 
 def _turn_variance(covariance: FitCovariance) -> np.ndarray:
-    """Give each frame's mean variance of the turns that something is known of, rad squared."""
+    """Return each frame's mean variance of the turns that something is known of, rad squared."""
     columns = [i for i, name in enumerate(covariance.columns) if '.turn_' in name]
     variance = covariance.parameter_sd()[:, columns].double().square().cpu().numpy()
-    there = np.isfinite(variance)
-    total = np.where(there, variance, 0.0).sum(1)
-    return np.where(there.any(1), total / np.maximum(there.sum(1), 1), np.nan)
+    valid = np.isfinite(variance)
+    total = np.where(valid, variance, 0.0).sum(1)
+    return np.where(valid.any(1), total / np.maximum(valid.sum(1), 1), np.nan)
 
 
 def _tell_unused(path: Path, fit: FitResult) -> None:

@@ -39,18 +39,18 @@ def argument_slope(term: ActiveTerm, index: int, state: BodyState, item: Residua
     """Find the derivative of residuals by their loss's first argument, and give them with it."""
     with torch.enable_grad():
         leaves, _ = leaf_state(state)
-        found = term.stated(leaves)[index]
-        argument = found.source.argument
-        if not found.value.requires_grad:
-            zero = torch.zeros_like(argument).flatten(1)[:, None].expand(-1, found.value[0].numel(), -1)
+        result = term.stated(leaves)[index]
+        argument = result.source.argument
+        if not result.value.requires_grad:
+            zero = torch.zeros_like(argument).flatten(1)[:, None].expand(-1, result.value[0].numel(), -1)
             return replace(item, slope=zero, pointwise=False)
         if item.pointwise:
             rows = [
-                torch.autograd.grad(found.value[..., i].sum(), argument, retain_graph=True)[0]
-                for i in range(found.value.shape[-1])
+                torch.autograd.grad(result.value[..., i].sum(), argument, retain_graph=True)[0]
+                for i in range(result.value.shape[-1])
             ]
             return replace(item, slope=torch.stack(rows, -2))
-        (slope,) = _rows(found.value.flatten(1), [argument])
+        (slope,) = _rows(result.value.flatten(1), [argument])
     return replace(item, slope=slope.flatten(2))
 
 
@@ -71,8 +71,8 @@ def residual_slopes(term: ActiveTerm, index: int, state: BodyState) -> tuple[Res
                 'too many for automatic derivatives. Set pointwise=True in its Residuals where each vector depends '
                 'on one point, or give this stage optimizer=dict(type="Adam").'
             )
-        found = _rows(value, list(leaves.values()))
-    slopes = {n: s for n, s in zip(leaves, found) if s is not None}
+        result = _rows(value, list(leaves.values()))
+    slopes = {n: s for n, s in zip(leaves, result) if s is not None}
     return replace(item, value=item.value.detach()), slopes
 
 
@@ -136,8 +136,8 @@ def value_slopes(term: ActiveTerm, state: BodyState, widening: float = 1.0) -> S
         value = term.value(at) if widening == 1.0 else term.per_frame(at, widening).sum()
         if not value.requires_grad:
             return {}
-        found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-    return {n: g.unsqueeze(1) for n, g in zip(leaves, found) if g is not None}
+        result = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+    return {n: g.unsqueeze(1) for n, g in zip(leaves, result) if g is not None}
 
 
 def _rows(values: Float[Tensor, 'B R'], leaves: Sequence[Tensor]) -> list[Tensor | None]:
@@ -147,5 +147,5 @@ def _rows(values: Float[Tensor, 'B R'], leaves: Sequence[Tensor]) -> list[Tensor
     count = values.shape[1]
     picks = torch.eye(count, dtype=values.dtype, device=values.device)
     picks = picks.unsqueeze(1).expand(count, *values.shape)
-    found = torch.autograd.grad(values, leaves, picks, is_grads_batched=True, allow_unused=True)
-    return [None if f is None else f.transpose(0, 1) for f in found]
+    result = torch.autograd.grad(values, leaves, picks, is_grads_batched=True, allow_unused=True)
+    return [None if f is None else f.transpose(0, 1) for f in result]

@@ -62,7 +62,7 @@ class ChainTerms:
     loose: bool = False
 
     def copy(self) -> 'ChainTerms':
-        """Give a copy that may be added to."""
+        """Return a copy that may be added to."""
         lists = {n: list(getattr(self, n)) for n in ('points3d', 'points2d', 'apart')}
         matrices = {
             n: None if (m := getattr(self, n)) is None else m.clone() for n in ('precision', 'linear')
@@ -107,35 +107,35 @@ def chain_terms(
     Raises:
         UnsupportedError: a term that neither takes, by name.
     """
-    found, held = ChainTerms(), not layout.extras
+    result, held = ChainTerms(), not layout.extras
     for term in task.terms:
         stated = term.stated(state)
-        tried = found.copy()
+        tried = result.copy()
         shares = [float(s) for s in term.shares(stated, state.params.transl)]
         taken = [_take(tried, item, s, layout, state, fitted) for item, s in zip(stated, shares)]
         if all(taken):
-            found = tried
+            result = tried
         elif with_torch and all(_on_joints(item, state.body, held) for item in stated):
-            found.apart.append(term)
+            result.apart.append(term)
         else:
             raise UnsupportedError(_why_not(term, stated))
-    if not (found.points3d or found.points2d or found.apart):
+    if not (result.points3d or result.points2d or result.apart):
         raise UnsupportedError('a stage without observations')
-    if state.body.posedirs is not None and found.apart:
+    if state.body.posedirs is not None and result.apart:
         raise UnsupportedError('pose correctives of the skin')
-    names = [name for points in (found.points3d, found.points2d) for seen in points for name in seen[0]]
-    found.loose = bool(names) and hangs_on_several(state.body, tuple(dict.fromkeys(names)))
-    if found.precision is not None:
-        precision, linear = found.precision.double(), found.linear.double()
+    names = [name for points in (result.points3d, result.points2d) for seen in points for name in seen[0]]
+    result.loose = bool(names) and hangs_on_several(state.body, tuple(dict.fromkeys(names)))
+    if result.precision is not None:
+        precision, linear = result.precision.double(), result.linear.double()
         mean = torch.linalg.pinv(precision, hermitian=True) @ linear
-        found.mean = mean.to(found.precision)
+        result.mean = mean.to(result.precision)
         # c' P c - 2 l' c = (c - m)' P (c - m) - m' P m
-        found.constant = found.constant - (mean @ precision @ mean).to(found.precision)
-    return found
+        result.constant = result.constant - (mean @ precision @ mean).to(result.precision)
+    return result
 
 
 def _on_joints(item: Residuals | Energies, body: SMIL, held: bool) -> bool:
-    """Say whether torch can bring a statement's quadratic model to the joints.
+    """Check whether torch can bring a statement's quadratic model to the joints.
 
     Args:
         item: the statement.
@@ -162,7 +162,7 @@ def _on_joints(item: Residuals | Energies, body: SMIL, held: bool) -> bool:
 
 
 def _is_carried(body: SMIL, points: PointSet) -> bool:
-    """Say whether every landmark hangs on the bone in whose frame it is moved."""
+    """Check whether every landmark hangs on the bone in whose frame it is moved."""
     return points.offsets is None or bool((share_of_bone(body, points) > 0).all())
 
 
@@ -277,7 +277,7 @@ def _take_wall(
 
 
 def _matrix(item: Residuals, source: ParameterSource) -> Tensor | None:
-    """Give a linear statement's one matrix for all frames; None where frames differ."""
+    """Return a linear statement's one matrix for all frames; None where frames differ."""
     if not item.pointwise:
         return source.factor * item.slope[0] if len(item.slope) == 1 else None
     if item.slope.ndim == 3:
@@ -357,27 +357,29 @@ def _points(
         seen3d = [(first, nothing, torch.zeros_like(nothing[..., 0]), float('inf'))]
     seen = [*seen3d, *terms.points2d]
     parts = [RigidPoints.of(task.body, names, params, fitted) for names, *_ in seen]
-    found = _joined(parts, fitted, params)
+    result = _joined(parts, fitted, params)
     n3 = sum(len(s[0]) for s in seen3d)
     n2 = sum(len(s[0]) for s in terms.points2d)
     like = params.transl
     if n3:
         pad = like.new_zeros(len(like), n2)
-        found['targets3d'] = torch.cat([*(s[1] for s in seen3d), pad.unsqueeze(-1).expand(-1, -1, 3)], 1)
-        found['weights3d'] = torch.cat([*(s[2] for s in seen3d), pad], 1)
-        found['sigma3d'] = _widths(seen3d, 0, n2, like)
+        result['targets3d'] = torch.cat([*(s[1] for s in seen3d), pad.unsqueeze(-1).expand(-1, -1, 3)], 1)
+        result['weights3d'] = torch.cat([*(s[2] for s in seen3d), pad], 1)
+        result['sigma3d'] = _widths(seen3d, 0, n2, like)
     if n2:
         cameras = terms.cameras
         pad = like.new_zeros(len(like), len(cameras), n3)
-        found['xy'] = torch.cat([pad.unsqueeze(-1).expand(-1, -1, -1, 2), *(s[1] for s in terms.points2d)], 2)
-        found['weights2d'] = torch.cat([pad, *(s[2] for s in terms.points2d)], 2)
-        found['sigma2d'] = _widths(terms.points2d, n3, 0, like)
+        result['xy'] = torch.cat(
+            [pad.unsqueeze(-1).expand(-1, -1, -1, 2), *(s[1] for s in terms.points2d)], 2
+        )
+        result['weights2d'] = torch.cat([pad, *(s[2] for s in terms.points2d)], 2)
+        result['sigma2d'] = _widths(terms.points2d, n3, 0, like)
         for name in ('K', 'R', 't', 'dist', 'fold'):
             value = getattr(cameras, name)
             if value is not None:
                 value = value if cameras.K.ndim == 4 else value.unsqueeze(0)
-                found[f'camera_{name}'] = value.to(like)
-    return found
+                result[f'camera_{name}'] = value.to(like)
+    return result
 
 
 def _widths(seen: Sequence, before: int, after: int, like: Tensor) -> Tensor:
@@ -394,23 +396,23 @@ def _joined(parts: list[RigidPoints], fitted: Coefficients, params: BodyParams) 
         short = most - value.shape[dim]
         return torch.nn.functional.pad(value, (0, 0) * (value.ndim - 1 - dim) + (0, short))
 
-    found = {
+    result = {
         'point_joint': torch.cat([wide(p.joint, 1) for p in parts]),
         'point_share': torch.cat([wide(p.share, 1) for p in parts]),
         'point_offset': torch.cat([wide(p.offset, 2).expand(rows, -1, -1, -1) for p in parts], 1),
     }
     if any(p.dirs is not None for p in parts) and fitted.count:
         none = [like.new_zeros(*p.joint.shape, 3, fitted.count) if p.dirs is None else p.dirs for p in parts]
-        found['point_dirs'] = torch.cat([wide(d, 1) for d in none])
-    return found
+        result['point_dirs'] = torch.cat([wide(d, 1) for d in none])
+    return result
 
 
 def solved_params(start: BodyParams, found: ChainSolution | ChainState, fitted: Coefficients) -> BodyParams:
     """Put the kernel's answer into body parameters."""
     axis_angle = rotmat_to_axis_angle(found.rotations)
-    there = start.as_dict()
+    valid = start.as_dict()
     linear = {
-        name: found.coefficients[:, place].reshape(len(found.transl), *_row(start, there, name))
+        name: found.coefficients[:, place].reshape(len(found.transl), *_row(start, valid, name))
         for name, place in fitted.slices().items()
     }
     return start.replace(

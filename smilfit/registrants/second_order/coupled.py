@@ -35,18 +35,18 @@ class BandedFactor:
         """Solve for right-hand sides."""
         if not sides.numel():
             return sides
-        count, found = len(self.lower), list((self.scale * sides).unbind(0))
+        count, result = len(self.lower), list((self.scale * sides).unbind(0))
         for t in range(count):
             for lag, blocks in enumerate(self.below, 1):
                 if t >= lag:
-                    found[t] = torch.addmm(found[t], blocks[t], found[t - lag], alpha=-1)
-            found[t] = torch.linalg.solve_triangular(self.lower[t], found[t], upper=False)
+                    result[t] = torch.addmm(result[t], blocks[t], result[t - lag], alpha=-1)
+            result[t] = torch.linalg.solve_triangular(self.lower[t], result[t], upper=False)
         for t in reversed(range(count)):
             for lag, blocks in enumerate(self.below, 1):
                 if t + lag < count:
-                    found[t] = torch.addmm(found[t], blocks[t + lag].t(), found[t + lag], alpha=-1)
-            found[t] = torch.linalg.solve_triangular(self.lower[t].t(), found[t], upper=True)
-        return self.scale * torch.stack(found)
+                    result[t] = torch.addmm(result[t], blocks[t + lag].t(), result[t + lag], alpha=-1)
+            result[t] = torch.linalg.solve_triangular(self.lower[t].t(), result[t], upper=True)
+        return self.scale * torch.stack(result)
 
 
 def factorise_banded(
@@ -161,7 +161,7 @@ class MotionModel:
         return change
 
     def lagged(self, lag: int) -> Float[Tensor, 'B n']:
-        """Give the hessian between a frame and the one `lag` before it; zero for the first `lag`."""
+        """Return the hessian between a frame and the one `lag` before it; zero for the first `lag`."""
         order, weight = self.order, self.weight
         coefficients = DIFFERENCES[order]
         total = torch.zeros_like(weight)

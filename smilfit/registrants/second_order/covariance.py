@@ -49,7 +49,7 @@ WRONG_SIGN = 0.1
 
 
 def only_camera(part: FrameEvaluation, seen: list[Seen]) -> tuple[Tensor, Tensor] | None:
-    """Say which frames one camera alone saw (B,), and from where (B, 3); None where none can be."""
+    """Return which frames one camera alone saw (B,), and from where (B, 3); None where none can be."""
     views = [s.model for s in seen]
     if not views or any(not isinstance(m, PointModel) or m.view_hessian is None for m in views):
         return None
@@ -66,7 +66,7 @@ def only_camera(part: FrameEvaluation, seen: list[Seen]) -> tuple[Tensor, Tensor
 def depth_ambiguity(
     part: FrameEvaluation, centre: Float[Tensor, 'B 3'], names: tuple[str, ...]
 ) -> Float[Tensor, 'B K 3 3']:
-    """Give what wrong signs of bones add to the covariances of points seen from one place."""
+    """Return what wrong signs of bones add to the covariances of points seen from one place."""
     kin = part.kinematics
     tree, points = kin.body.tree, point_set(kin.body, names)
     view = torch.nn.functional.normalize(kin.joints.mean(1) - centre, dim=-1)
@@ -161,7 +161,7 @@ class _Covariance:
         self._kept: dict[tuple[str, int], Any] = {}
 
     def found(self) -> FitCovariance:
-        """Give it."""
+        """Return it."""
         variances, points = (self._joined(x) for x in zip(*map(self._result, range(len(self.rows)))))
         self._kept.clear()
         noise = self.noise
@@ -178,7 +178,7 @@ class _Covariance:
         )
 
     def _doubt(self) -> SharedDoubt | None:
-        """Say how well what is shared is known; of cameras, which no later frame moves, nothing."""
+        """Return how well what is shared is known; of cameras, which no later frame moves, nothing."""
         names = tuple((name, size) for name, size in self.layout.shared if name != 'cameras')
         if not names:
             return None
@@ -189,7 +189,7 @@ class _Covariance:
         return SharedDoubt(names, *rows, self._unknown_shared[at])
 
     def parameters(self) -> Tensor:
-        """Give the matrices of all frames' unknowns' covariances."""
+        """Return the matrices of all frames' unknowns' covariances."""
         with torch.no_grad():
             return self._joined([self._whole(i) for i in range(len(self.rows))]).to(self.dtype)
 
@@ -216,25 +216,25 @@ class _Covariance:
 
     @cached_property
     def _sums(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Give what each statement's groups come to in all frames."""
+        """Return what each statement's groups come to in all frames."""
         totals: list[Tensor] = []
         for i in range(len(self.rows)):
             seen = self._work(i).seen
             self.keys = tuple(s.key for s in seen)
-            found = [x for s in seen for x in (s.squares, s.counted, s.slopes)]
-            totals = [a + b for a, b in zip(totals, found)] if totals else found
+            result = [x for s in seen for x in (s.squares, s.counted, s.slopes)]
+            totals = [a + b for a, b in zip(totals, result)] if totals else result
         totals = [self.processes.sum(x) for x in totals]
         return list(zip(totals[::3], totals[1::3], totals[2::3]))
 
     @cached_property
     def slopes(self) -> list[Tensor]:
-        """Give each group's slope of the score, per unit of the reweighted squares' hessian."""
+        """Return each group's slope of the score, per unit of the reweighted squares' hessian."""
         return [
             torch.where(n > 0, s / n.clamp_min(1e-30), 1.0).clamp_min(LEAST_SLOPE) for _, n, s in self._sums
         ]
 
     def _models(self, work: _Work, factors: Sequence[Tensor], held: float = 1.0) -> list[Model]:
-        """Give all models, observations' by their groups' factors."""
+        """Return all models, observations' by their groups' factors."""
         priors = (
             [scaled(m, self.point.transl.new_tensor(held)) for m in work.held] if held != 1 else work.held
         )
@@ -254,7 +254,7 @@ class _Covariance:
 
     @cached_property
     def common(self) -> Tensor:
-        """Give the shared unknowns' part of the inverse."""
+        """Return the shared unknowns' part of the inverse."""
         none = self.point.transl.new_zeros(0, 0)
         if not self.layout.n_shared:
             return none
@@ -269,8 +269,8 @@ class _Covariance:
         spent = [torch.zeros_like(x) for x in squares]
         for i in range(len(self.rows)):
             elimination = self._elimination(i)
-            found = (spent_by(s, elimination, self.common) for s in self._work(i).seen)
-            spent = [a + b for a, b in zip(spent, found)]
+            result = (spent_by(s, elimination, self.common) for s in self._work(i).seen)
+            spent = [a + b for a, b in zip(spent, result)]
         numbers = [n - self.processes.sum(x) for n, x in zip(counted, spent)]
         return self._refined(Noise.of(squares, numbers))
 
@@ -304,12 +304,12 @@ class _Covariance:
 
     @cached_property
     def shared(self) -> Tensor:
-        """Give the shared unknowns' covariance."""
+        """Return the shared unknowns' covariance."""
         return self._shared(self._between)
 
     @cached_property
     def shared_ridge(self) -> Tensor:
-        """Give what was added to the diagonal, between two inverses: the shared unknowns' part."""
+        """Return what was added to the diagonal, between two inverses: the shared unknowns' part."""
         return self._shared(lambda i: self._elimination(i).between_ridge())
 
     def _shared(self, of_block: Callable[[int], DenseBetween | TreeBetween]) -> Tensor:
@@ -321,12 +321,12 @@ class _Covariance:
     @cached_property
     def _any_unknown(self) -> bool:
         """Whether any process has an unknown that nothing tells of."""
-        found = any(bool(self._unknown(i).any()) for i in range(len(self.rows)))
-        return float(self.processes.sum(torch.tensor(float(found)))) > 0
+        result = any(bool(self._unknown(i).any()) for i in range(len(self.rows)))
+        return float(self.processes.sum(torch.tensor(float(result)))) > 0
 
     @cached_property
     def _unknown_shared(self) -> Tensor:
-        """Say of which shared unknowns nothing tells in any frame."""
+        """Report on which shared unknowns nothing tells in any frame."""
         n, blocks = self.layout.n_own, range(len(self.rows))
         ridge = self.processes.sum(sum(self._elimination(i).ridge[:, n:].sum(0) for i in blocks))
         return ridge * self.common.diagonal() > NOT_KNOWN
@@ -340,7 +340,7 @@ class _Covariance:
         return torch.cat((own[:, : self.layout.n_own], shared), 1)
 
     def _result(self, i: int) -> tuple[Tensor, Tensor]:
-        """Give the variances of a block's unknowns, and its points' covariances."""
+        """Return the variances of a block's unknowns, and its points' covariances."""
         common, shared = self.common, self.shared
         between = self._between(i)
         variances = between.diagonal(common, shared).clamp_min(0)
@@ -376,21 +376,21 @@ class _Covariance:
 
     @property
     def _whole_layout(self) -> VariableLayout:
-        """Give the layout with what is shared and held."""
+        """Return the layout with what is shared and held."""
         return self.layout if self.known is None else replace(self.layout, shared=self.known.names)
 
     def _whole(self, i: int) -> Tensor:
         work = self._evaluated(i)
         models = self._models(work, self.slopes)
         elimination = DenseElimination.of(work.block, work.part, models)
-        found = elimination.between(self._middle(work, self.noise)).whole(self.common, self.shared)
+        result = elimination.between(self._middle(work, self.noise)).whole(self.common, self.shared)
         lost = self._lost(elimination)
         if self.known is None:
-            return without(found, lost)
+            return without(result, lost)
         across = elimination.follow(self._whole_layout, models).across
-        found = torch.nn.functional.pad(found, (0, across.shape[2]) * 2)
+        result = torch.nn.functional.pad(result, (0, across.shape[2]) * 2)
         lost = torch.cat((lost, self.known.unknown.expand(len(lost), -1)), 1)
-        return without(found + across @ self.known.covariance @ across.mT, lost)
+        return without(result + across @ self.known.covariance @ across.mT, lost)
 
 
 def _observing(task: StageTask, processes: Processes) -> frozenset[str]:
@@ -402,7 +402,7 @@ def _observing(task: StageTask, processes: Processes) -> frozenset[str]:
 
 
 def _carried(rows: Float[Tensor, '*b q'], covariance: Float[Tensor, 'q q']) -> Float[Tensor, '*b']:
-    """Give the diagonal of a covariance carried over."""
+    """Return the diagonal of a covariance carried over."""
     return ((rows @ covariance) * rows).sum(-1)
 
 
@@ -420,10 +420,10 @@ def without(matrix: Float[Tensor, '*b n n'], unknown: Bool[Tensor, '*b n']) -> F
 
 def _columns(body: SMIL, layout: VariableLayout) -> tuple[str, ...]:
     names = body.joint_names
-    found = [f'{names[j]}.turn_{axis}' for j in layout.free.tolist() for axis in 'xyz']
-    found += [f'transl_{axis}' for axis in 'xyz'] if layout.transl else []
+    result = [f'{names[j]}.turn_{axis}' for j in layout.free.tolist() for axis in 'xyz']
+    result += [f'transl_{axis}' for axis in 'xyz'] if layout.transl else []
     for name, size in layout.extras:
         # Columns of cameras that stay are not there: the numbers are those of all cameras.
         numbers = [6 * c + i for c in layout.cameras for i in range(6)] if name == 'cameras' else range(size)
-        found += [f'{name}[{i}]' for i in numbers]
-    return tuple(found)
+        result += [f'{name}[{i}]' for i in numbers]
+    return tuple(result)

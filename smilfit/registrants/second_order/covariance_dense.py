@@ -44,11 +44,11 @@ class Reduced:
         return cls(inverse, across, 0.5 * (schur + schur.mT))
 
     def whole_inverse(self, common: Float[Tensor, 'q q']) -> Float[Tensor, 'B m m']:
-        """Give each frame's part of the inverse of all frames' matrix, by the shared unknowns' part."""
+        """Return each frame's part of the inverse of all frames' matrix, by the shared unknowns' part."""
         n = self.inverse.shape[-1]
-        found = self.across @ common @ self.across.mT
-        found[:, :n, :n] += self.inverse
-        return found
+        result = self.across @ common @ self.across.mT
+        result[:, :n, :n] += self.inverse
+        return result
 
     def between(self, matrix: Float[Tensor, 'B m m']) -> 'Between':
         """Put other matrices between two inverses."""
@@ -77,14 +77,14 @@ class Between:
     schur: Float[Tensor, 'q q']
 
     def whole(self, common: Float[Tensor, 'q q'], shared: Float[Tensor, 'q q']) -> Float[Tensor, 'B m m']:
-        """Give each frame's part of it, by C and S."""
+        """Return each frame's part of it, by C and S."""
         n = self.own.shape[-1]
-        found = self.of.across @ shared @ self.of.across.mT
-        found[:, :n, :n] += self.own
+        result = self.of.across @ shared @ self.of.across.mT
+        result[:, :n, :n] += self.own
         mixed = self.mixed @ common @ self.of.across.mT
-        found[:, :n] += mixed
-        found[:, :, :n] += mixed.mT
-        return found
+        result[:, :n] += mixed
+        result[:, :, :n] += mixed.mT
+        return result
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ class DenseElimination:
 
     @property
     def schur(self) -> Tensor:
-        """Give the sum over frames of what is left of the shared unknowns' matrix."""
+        """Return the sum over frames of what is left of the shared unknowns' matrix."""
         return self.reduced.schur
 
     def diagonal(self, common: Tensor) -> Float[Tensor, 'B m']:
-        """Give the inverse's diagonal."""
+        """Return the inverse's diagonal."""
         return self.reduced.whole_inverse(common).diagonal(dim1=1, dim2=2)
 
     def points(self, names: tuple[str, ...], common: Tensor) -> Float[Tensor, 'B K 3 3']:
@@ -117,7 +117,7 @@ class DenseElimination:
         return self.at_points(names, self.reduced.whole_inverse(common))
 
     def trace(self, model: Model, common: Tensor) -> Tensor:
-        """Give the sum over frames of `tr(H^-1 G)`, G a model's hessian."""
+        """Return the sum over frames of `tr(H^-1 G)`, G a model's hessian."""
         matrix, _ = self.block.whole_equations(self.part, [model])
         return (self.reduced.whole_inverse(common) * matrix).sum()
 
@@ -161,11 +161,11 @@ class DenseFollow:
 
     @property
     def unknowns(self) -> Float[Tensor, 'B n s']:
-        """Give the change of a frame's own unknowns."""
+        """Return the change of a frame's own unknowns."""
         return self.across[:, : self.block.layout.n_own]
 
     def points(self, names: tuple[str, ...]) -> Float[Tensor, 'B K 3 s']:
-        """Give the motion of points, of which they have a part without any pose's change."""
+        """Return the motion of points, of which they have a part without any pose's change."""
         jacobian = self.part.kinematics.jacobian(point_set(self.block.task.body, names), self.block.layout)
         return (jacobian.flatten(1, 2) @ self.across).view(*jacobian.shape[:3], -1)
 
@@ -179,11 +179,11 @@ class DenseBetween:
 
     @property
     def schur(self) -> Tensor:
-        """Give the sum over frames of what there is between the shared unknowns' inverses."""
+        """Return the sum over frames of what there is between the shared unknowns' inverses."""
         return self.found.schur
 
     def diagonal(self, common: Tensor, shared: Tensor) -> Float[Tensor, 'B m']:
-        """Give its diagonal."""
+        """Return its diagonal."""
         return self.found.whole(common, shared).diagonal(dim1=1, dim2=2)
 
     def points(self, names: tuple[str, ...], common: Tensor, shared: Tensor) -> Float[Tensor, 'B K 3 3']:
@@ -191,12 +191,12 @@ class DenseBetween:
         return self.frames.at_points(names, self.found.whole(common, shared))
 
     def whole(self, common: Tensor, shared: Tensor) -> Float[Tensor, 'B m m']:
-        """Give all of it."""
+        """Return all of it."""
         return self.found.whole(common, shared)
 
 
 def ridge_of(diagonal: Float[Tensor, 'B m'], layout: VariableLayout) -> Float[Tensor, 'B m']:
-    """Give what is added to the diagonal; kinds of unknowns have units of their own."""
+    """Return what is added to the diagonal; kinds of unknowns have units of their own."""
     sizes = [3 * len(layout.free), *([3] if layout.transl else []), *(size for _, size in layout.extras)]
     parts = []
     for part in diagonal.clamp_min(0).split(sizes, 1):
@@ -222,5 +222,5 @@ def positive_inverse(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n n']
         bad = failed > 0
         lower, failed = torch.where(bad[..., None, None], again, lower), torch.where(bad, still, failed)
         lift *= 10
-    found = scale.unsqueeze(-1) * torch.cholesky_inverse(lower) * scale.unsqueeze(-2)
-    return torch.where((failed > 0)[..., None, None], torch.nan, found)
+    result = scale.unsqueeze(-1) * torch.cholesky_inverse(lower) * scale.unsqueeze(-2)
+    return torch.where((failed > 0)[..., None, None], torch.nan, result)

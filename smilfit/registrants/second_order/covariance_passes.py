@@ -97,7 +97,7 @@ class Level:
         return cls(S, s, K, inverse @ loads.rest, inverse, A)
 
     def left(self, loads: Loads) -> tuple[Tensor, Tensor]:
-        """Give what the turns' best leaves of matrices: by the parent's twist, and by it and the border.
+        """Return what the turns' best leaves of matrices: by the parent's twist, and by it and the border.
 
         They are those that were eliminated, or a change of them: the best's own change does not count.
         """
@@ -153,7 +153,7 @@ class TreePass:
         return cls(tree, levels, place, _spreads(tree, levels, place, s))
 
     def border(self, sums: TreeSums) -> Float[Tensor, 'B q q']:
-        """Give what matrices come to by the border where turns and place follow it: `Z' G Z`.
+        """Return what matrices come to by the border where turns and place follow it: `Z' G Z`.
 
         Of those that were eliminated it is what is left of the border; of a change, what that changes by.
         """
@@ -171,11 +171,11 @@ class TreePass:
 
     def slopes(self, sums: TreeSums) -> Spreads:
         """Differentiate the spreads along a change of the matrices; covariances with the sign turned."""
-        found: list[Slope] = []
+        result: list[Slope] = []
 
         def visit(i: int, *matrices: Tensor) -> tuple[Tensor, Tensor]:
             loads = Loads.of(self.levels[i].S, *matrices)
-            found.insert(0, Slope.of(self.levels[i], loads))
+            result.insert(0, Slope.of(self.levels[i], loads))
             return self.levels[i].left(loads)
 
         twist, cross = _collect(self.tree, sums, visit)
@@ -183,7 +183,7 @@ class TreePass:
         if self.place is not None:
             loads = Loads.of(self.place.S, twist, cross, sums.place.unsqueeze(1))
             place = Slope.of(self.place, loads)
-        return self._spread_slopes(found, place)
+        return self._spread_slopes(result, place)
 
     def _spread_slopes(self, slopes: list[Slope], place: Slope | None) -> Spreads:
         """Go from the root on."""
@@ -194,8 +194,8 @@ class TreePass:
         above, change = Spread(zero, torch.zeros_like(values.by[:, :1])), None
         change = above
         if self.place is not None:
-            turn, change = _level_slopes(self.place, place, above, above)
-            placed, above = turn, _from_place(self.place)
+            rotation, change = _level_slopes(self.place, place, above, above)
+            placed, above = rotation, _from_place(self.place)
         for i, (level, slope) in enumerate(zip(self.levels, slopes)):
             if i:
                 parent = self.tree.levels[i - 1][1]
@@ -203,8 +203,8 @@ class TreePass:
                 above = Spread(values.own[:, first:last], values.by[:, first:last]).take(parent)
                 change = twists[-1].take(parent)
             before = Spread(above.own, above.by + level.s)
-            turn, change = _level_slopes(level, slope, before, change)
-            turns.append(turn)
+            rotation, change = _level_slopes(level, slope, before, change)
+            turns.append(rotation)
             twists.append(change)
         rest = self.spreads.place
         placed = (
@@ -216,15 +216,15 @@ class TreePass:
 
 
 def _level_slopes(level: Level, slope: Slope, before: Spread, change: Spread) -> tuple[Spread, Spread]:
-    """Give a level's turns' and twists' slopes, from those of what its joints hang on."""
+    """Return a level's turns' and twists' slopes, from those of what its joints hang on."""
     held = before.own @ slope.K
     mixed = level.K.mT @ held
-    turn = level.K.mT @ change.own @ level.K - mixed - mixed.mT + slope.inverse
+    rotation = level.K.mT @ change.own @ level.K - mixed - mixed.mT + slope.inverse
     by = -(slope.K.mT @ before.by + slope.k + level.K.mT @ change.by)
     folded = (level.A @ held + 0.5 * level.S @ slope.inverse) @ level.S.mT
     # A is applied from both sides: it turns what is unknown above, and large, into nothing.
     own = level.A @ change.own @ level.A.mT + folded + folded.mT
-    return Spread(turn, by), Spread(own, change.by + level.S @ by)
+    return Spread(rotation, by), Spread(own, change.by + level.S @ by)
 
 
 def _from_place(place: Level) -> Spread:
@@ -248,7 +248,7 @@ def _spreads(tree: KinematicTree, levels: list[Level], place: Level | None, s: T
 
 
 def _ends(tree: KinematicTree) -> list[tuple[int, int]]:
-    """Give the first and last joint of every depth."""
+    """Return the first and last joint of every depth."""
     sizes = torch.tensor([0, 1, *(n for n, _ in tree.levels)]).cumsum(0).tolist()
     return list(zip(sizes, sizes[1:]))
 

@@ -52,19 +52,20 @@ class KernelPass:
         return cls(factor, _spreads(factor.spread))
 
     def border(self, sums: TreeSums) -> Float[Tensor, 'B 0 0']:
-        """Give the border, which is empty."""
+        """Return the border, which is empty."""
         return sums.border
 
     def follow(self, sums: TreeSums, moved: Float[Tensor, 'B J 3 q']) -> tuple[Tensor, Tensor, Tensor]:
-        """Give by how much twists, turns and the place follow a border that moves the joints and what hangs on them.
+        """Return by how much twists, turns and the place follow a border that moves the joints and what hangs
+        on them.
 
         Args:
             sums: what twists and the border have in common.
             moved: the joints' places by the border, turns held, in the order of depth.
         """
-        twist, turn, place = self.factor.follow(sums.cross + sums.twist[..., 3:] @ moved)
+        twist, rotation, place = self.factor.follow(sums.cross + sums.twist[..., 3:] @ moved)
         twist[..., 3:, :] += moved
-        return twist, turn, place
+        return twist, rotation, place
 
     def slopes(self, sums: TreeSums) -> Spreads:
         """Differentiate the spreads along a change of the matrices; covariances with the sign turned."""
@@ -81,7 +82,7 @@ def _spreads(found: TreeMatrices) -> Spreads:
 
 
 def hangs_on_bones(block: FrameBatch, models: Sequence[Model], names: tuple[str, ...]) -> bool:
-    """Say whether each model is of points that hang on one bone each or of the border, and no camera moves."""
+    """Check whether each model is of points that hang on one bone each or of the border, and no camera moves."""
     groups = [m.names for m in models if isinstance(m, PointModel)] + [names]
     if 'cameras' in block.layout.extra_columns() or any(g is None for g in groups):
         return False
@@ -143,17 +144,17 @@ class TreeGeometry:
         steps = torch.cat((moved[:, :1], steps[:, 1:]), 1)
         steps = torch.cat((torch.zeros_like(steps), steps), -2)
         # v(x) = v + w x (x - root): a joint that turns by w moves the root's place by -w x p = p x w.
-        turn = turning * torch.cat((eye, cross), -2)
-        turn, steps = (x.index_select(1, tree.order) for x in (turn, steps))
-        return cls(part, layout, turn, steps, moved)
+        rotation = turning * torch.cat((eye, cross), -2)
+        rotation, steps = (x.index_select(1, tree.order) for x in (rotation, steps))
+        return cls(part, layout, rotation, steps, moved)
 
     @property
     def tree(self) -> KinematicTree:
-        """Give the body's tree."""
+        """Return the body's tree."""
         return self.part.kinematics.body.tree
 
     def carried(self, names: tuple[str, ...]) -> 'Carried':
-        """Say how points hang on bones."""
+        """Return how points hang on bones."""
         if names not in self._carried:
             self._carried[names] = self._found(names)
         return self._carried[names]
@@ -207,7 +208,7 @@ class TreeGeometry:
         return sums, moved
 
     def diagonal(self, sums: TreeSums, border: Float[Tensor, 'B q']) -> Float[Tensor, 'B m']:
-        """Give the diagonal of the dense matrix: each joint's turn moves all that hangs below it."""
+        """Return the diagonal of the dense matrix: each joint's turn moves all that hangs below it."""
         order = self.tree.order
         below = self.tree.paths[order][:, order].mT
         twist = (below @ sums.twist.flatten(2)).view_as(sums.twist)
@@ -255,8 +256,8 @@ class TreeElimination:
         sums, moved = geometry.sums(models)
         ridge = ridge_of(geometry.diagonal(sums, moved), layout)
         held = geometry.on_diagonal(ridge, 1.0)
-        turn, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
-        sums = TreeSums(sums.twist, sums.cross, turn, place, border)
+        rotation, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
+        sums = TreeSums(sums.twist, sums.cross, rotation, place, border)
         if kernel and not layout.extras:
             free = geometry.turn[0].flatten(1).any(1)
             places = part.kinematics.joints.index_select(1, geometry.tree.order)
@@ -267,7 +268,7 @@ class TreeElimination:
 
     @property
     def schur(self) -> Tensor:
-        """Give the sum over frames of what is left of the shared unknowns' matrix."""
+        """Return the sum over frames of what is left of the shared unknowns' matrix."""
         return self.border.schur
 
     def follow(self, layout: VariableLayout, models: Sequence[Model]) -> 'TreeFollow':
@@ -289,12 +290,12 @@ class TreeElimination:
         return TreeFollow(geometry, spreads.twist.by, spreads.turn.by, spreads.place.by[:, 0], across)
 
     def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Carried]:
-        """Give where the bones of points stand in the order of their depth, and how points hang on them."""
+        """Return where the bones of points stand in the order of their depth, and how points hang on them."""
         seen = self.geometry.carried(names)
         return self.geometry.tree.restore[seen.bones], seen
 
     def diagonal(self, common: Tensor) -> Float[Tensor, 'B m']:
-        """Give the inverse's diagonal."""
+        """Return the inverse's diagonal."""
         border = self.border.whole_inverse(common)
         spreads = self.passes.spreads
         turns, place = (_variance(x, border) for x in (spreads.turn, spreads.place))
@@ -303,14 +304,14 @@ class TreeElimination:
     def points(self, names: tuple[str, ...], common: Tensor) -> Float[Tensor, 'B K 3 3']:
         """Carry the inverse over to points."""
         rows, seen = self.carried(names)
-        found = self.passes.spreads.twist.take(rows).carried(seen.maps, seen.apart)
-        return found.own + found.by @ self.border.whole_inverse(common).unsqueeze(1) @ found.by.mT
+        result = self.passes.spreads.twist.take(rows).carried(seen.maps, seen.apart)
+        return result.own + result.by @ self.border.whole_inverse(common).unsqueeze(1) @ result.by.mT
 
     def trace(self, model: Model, common: Tensor) -> Tensor:
-        """Give the sum over frames of `tr(H^-1 G)`, G the hessian of a model of a parameter."""
+        """Return the sum over frames of `tr(H^-1 G)`, G the hessian of a model of a parameter."""
         sums, _ = self.geometry.sums([model])
-        border, turn = self.border.whole_inverse(common), self.passes.spreads.turn
-        whole = turn.own + turn.by @ border.unsqueeze(1) @ turn.by.mT
+        border, rotation = self.border.whole_inverse(common), self.passes.spreads.turn
+        whole = rotation.own + rotation.by @ border.unsqueeze(1) @ rotation.by.mT
         return (whole * sums.turn).sum() + (border * sums.border).sum()
 
     def between(self, models: Sequence[Model]) -> 'TreeBetween':
@@ -345,20 +346,20 @@ class TreeFollow:
 
     @property
     def unknowns(self) -> Float[Tensor, 'B n s']:
-        """Give the change of a frame's own unknowns."""
+        """Return the change of a frame's own unknowns."""
         layout, order = self.geometry.layout, self.geometry.tree.restore
         turns = self.turn.index_select(1, order).index_select(1, layout.free).flatten(1, 2)
-        found = torch.cat((turns, self.place), 1) if layout.transl else turns
+        result = torch.cat((turns, self.place), 1) if layout.transl else turns
         if self.across is None:
-            return found
-        return torch.cat((found @ self.across, self.across[:, : layout.n_own - layout.n_pose]), 1)
+            return result
+        return torch.cat((result @ self.across, self.across[:, : layout.n_own - layout.n_pose]), 1)
 
     def points(self, names: tuple[str, ...]) -> Float[Tensor, 'B K 3 s']:
-        """Give the motion of points, of which they have a part without any pose's change."""
+        """Return the motion of points, of which they have a part without any pose's change."""
         seen = self.geometry.carried(names)
-        found = seen.maps @ self.twist.index_select(1, self.geometry.tree.restore[seen.bones])
-        found = found + seen.apart
-        return found if self.across is None else found @ self.across.unsqueeze(1)
+        result = seen.maps @ self.twist.index_select(1, self.geometry.tree.restore[seen.bones])
+        result = result + seen.apart
+        return result if self.across is None else result @ self.across.unsqueeze(1)
 
 
 @dataclass(frozen=True)
@@ -371,11 +372,11 @@ class TreeBetween:
 
     @property
     def schur(self) -> Tensor:
-        """Give the sum over frames of what there is between the shared unknowns' inverses."""
+        """Return the sum over frames of what there is between the shared unknowns' inverses."""
         return self.border.schur
 
     def diagonal(self, common: Tensor, shared: Tensor) -> Float[Tensor, 'B m']:
-        """Give its diagonal."""
+        """Return its diagonal."""
         inverse, border = self.frames.border.whole_inverse(common), self.border.whole(common, shared)
         values, slopes = self.frames.passes.spreads, self.spreads
         turns = _slope_variance(values.turn, slopes.turn, inverse, border)

@@ -38,7 +38,7 @@ class ReducedSystem:
 
 
 def damping_of(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n']:
-    """Give Marquardt's scaling, the diagonal, kept off zero."""
+    """Return Marquardt's scaling, the diagonal, kept off zero."""
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
     if not diagonal.shape[-1]:
         return diagonal

@@ -102,14 +102,14 @@ class MeshJacobian:
         above = torch.cat((rest, torch.ones_like(rest[:1])))
         carried = (self.maps[frame].flatten(0, 1) @ above).unflatten(0, (-1, 3)) * skin.unsqueeze(1)
         blended = (self.maps[frame, :, :, :3].permute(1, 2, 0).flatten(0, 1) @ skin).unflatten(0, (3, 3))
-        found = rest.new_zeros(self.layout.n_own + self.layout.n_shared, *rest.shape)
+        result = rest.new_zeros(self.layout.n_own + self.layout.n_shared, *rest.shape)
         n_turns = 3 * len(self.layout.free)
-        self._add_turns(found[:n_turns].unflatten(0, (-1, 3)), frame, block, (carried, blended))
+        self._add_turns(result[:n_turns].unflatten(0, (-1, 3)), frame, block, (carried, blended))
         if self.layout.transl:
-            found[n_turns : n_turns + 3].diagonal(dim1=0, dim2=1).fill_(1)
+            result[n_turns : n_turns + 3].diagonal(dim1=0, dim2=1).fill_(1)
         for name, columns in self.layout.extra_columns().items():
-            self._add_extra(found[columns], name, frame, block, (skin, rest, carried, blended))
-        return found
+            self._add_extra(result[columns], name, frame, block, (skin, rest, carried, blended))
+        return result
 
     def _add_turns(self, found: Tensor, frame: int, block: Block, shared: tuple[Tensor, Tensor]) -> None:
         """Turn joint after joint: `e_a x sum_j w_j (y_j - p_k)` over the bones j below joint k (k, axis, 3, n)."""
@@ -308,7 +308,7 @@ def block_diagonal(blocks: Float[Tensor, 'B J 3 3']) -> Float[Tensor, 'B n n']:
 
 
 def pose_maps(kin: Kinematics) -> Float[Tensor, 'B J 3 3']:
-    """Give d axis-angle / d turn of every joint: the logarithm's derivative after the parent's rotation."""
+    """Return d axis-angle / d turn of every joint: the logarithm's derivative after the parent's rotation."""
     axis_angle = kin.params.stacked_axis_angle()
     return left_jacobian_inverse(axis_angle) @ kin.parent_rotations.transpose(-1, -2)
 

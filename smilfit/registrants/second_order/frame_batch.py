@@ -68,7 +68,7 @@ class FrameBatch:
         return FrameEvaluation(point, energy, kin, state, widening, task.terms)
 
     def models(self, at: FrameEvaluation, observed: bool = False) -> tuple[list[Model], list[MotionModel]]:
-        """Give the quadratic models of all terms, or of observations alone.
+        """Return the quadratic models of all terms, or of observations alone.
 
         Returns:
             Those of single frames, and those that couple frames.
@@ -109,7 +109,7 @@ class FrameBatch:
         return FrameEquations(kin, self.layout).add(take_models(models, rows), state, at.widening)
 
     def whole_equations(self, at: FrameEvaluation, models: Sequence[Model]) -> tuple[Tensor, Tensor]:
-        """Give the dense equations of all frames, motion left out."""
+        """Return the dense equations of all frames, motion left out."""
         rows = even_parts(len(at.energy), CHUNK, at.energy.device)
         parts = [self.equations(at, r, models) for r in rows]
         return torch.cat([p.matrix for p in parts]), torch.cat([p.vector for p in parts])

@@ -130,7 +130,7 @@ class Kinematics:
         return turned.transpose(2, 3).flatten(3)
 
     def places(self, points: PointSet) -> Float[Tensor, 'B N 3']:
-        """Give points in the world."""
+        """Return points in the world."""
         parts = [self.joints.index_select(1, points.joints)] if len(points.joints) else []
         if points.landmarks is not None:
             parts.append(points.landmarks.carried(self).sum(2))
@@ -167,7 +167,7 @@ class Kinematics:
         return self.point.extras[name][0].numel()
 
     def shape_steps(self, name: str) -> Float[Tensor, 'S J 3']:
-        """Give how far each joint's offset from its parent changes a unit of a linear parameter, model unit."""
+        """Return how far each joint's offset from its parent changes a unit of a linear parameter, model unit."""
         directions = self.body.joint_directions(name)
         if directions is None:
             return self.linear.new_zeros(self._count(name), self.linear.shape[1], 3)
@@ -175,7 +175,7 @@ class Kinematics:
         return torch.cat((directions[:, :1], steps[:, 1:]), 1)
 
     def offsets(self) -> Float[Tensor, '_ J 3']:
-        """Give each joint's offset from its parent at rest, model unit."""
+        """Return each joint's offset from its parent at rest, model unit."""
         rest = self.rest_joints
         offsets = rest - rest.index_select(1, self.body.tree.parents)
         added = self.body.joint_scales_and_offsets(self.params)[1]

@@ -63,12 +63,12 @@ class PointOffsets:
     keypoints: KeypointRows
 
     def arms(self, kin: 'Kinematics') -> Float[Tensor, 'B M 3']:
-        """Give the offsets in the world."""
+        """Return the offsets in the world."""
         offsets = self.keypoints.offsets(kin.params.landmark_offsets)
         return (self.turned(kin) @ offsets.unsqueeze(-1)).squeeze(-1)
 
     def turned(self, kin: 'Kinematics') -> Float[Tensor, 'B M 3 3']:
-        """Give the maps from the bones' frames, model unit, to the world."""
+        """Return the maps from the bones' frames, model unit, to the world."""
         return kin.params.scale[:, None, None, None] * kin.bone_rotations.index_select(1, self.bones)
 
     def add_turns(self, kin: 'Kinematics', free: Tensor, turns: Float[Tensor, 'B N f 3 3']) -> Tensor:
@@ -79,10 +79,10 @@ class PointOffsets:
     def columns(self, kin: 'Kinematics', count: int) -> Float[Tensor, 'B N 3 n']:
         """Differentiate all N points with respect to the landmark offsets."""
         turned = self.turned(kin)
-        found = turned.new_zeros(len(turned), count, 3, len(kin.body.data.unknown_landmarks), 3)
-        known = (self.unknown < found.shape[3]).nonzero().flatten()
-        found[:, self.rows[known], :, self.unknown[known]] = turned[:, known].transpose(0, 1)
-        return found.flatten(3)
+        result = turned.new_zeros(len(turned), count, 3, len(kin.body.data.unknown_landmarks), 3)
+        known = (self.unknown < result.shape[3]).nonzero().flatten()
+        result[:, self.rows[known], :, self.unknown[known]] = turned[:, known].transpose(0, 1)
+        return result.flatten(3)
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ class Landmarks:
         return torch.einsum('kv,vj,bvc->bkjc', self.mix, self.skin, vertices)
 
     def rest_vertices(self, kin: 'Kinematics') -> Float[Tensor, 'b n 3']:
-        """Give the vertices before posing, pose correctives included."""
+        """Return the vertices before posing, pose correctives included."""
         shaped = kin.body.rest_vertices(kin.rest.betas, self.index)
         return shaped + kin.body.frame_offsets(kin.params, self.index)
 
     def carried(self, kin: 'Kinematics') -> Float[Tensor, 'B K J 3']:
-        """Give the rigid points of every bone in the world, times their shares."""
+        """Return the rigid points of every bone in the world, times their shares."""
         resting = self.at_rest(self.rest_vertices(kin))
         arms = resting - self.shares[..., None] * kin.rest_joints.unsqueeze(1)
         scale = kin.params.scale[:, None, None, None]

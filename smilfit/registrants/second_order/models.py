@@ -82,7 +82,7 @@ Model = PointModel | ParameterModel | AutomaticModel
 def models_of(
     term: ActiveTerm, state: BodyState, widening: float, by_view: bool
 ) -> tuple[list[Model], list[int]]:
-    """Give the quadratic models of a term, and which of its statements couple frames and have none here.
+    """Return the quadratic models of a term, and which of its statements couple frames and have none here.
 
     Args:
         term: the term.
@@ -123,7 +123,7 @@ def known(item: Residuals) -> bool:
 
 
 def irls_weights(item: Residuals, share: Tensor, widening: float) -> tuple[Tensor, Tensor]:
-    """Give `2 w rho'` by vector (B, *terms) or by number (B, *terms, D), and the residuals that count."""
+    """Return `2 w rho'` by vector (B, *terms) or by number (B, *terms, D), and the residuals that count."""
     terms = item.terms(None, widening)
     weight = 2 * share * item.factor * terms.weight
     return (weight if terms.slope is None else weight * terms.slope), terms.value
@@ -160,7 +160,7 @@ def _of_points(
 def _squares(
     slope: Tensor | None, weight: Tensor, value: Tensor, by_vector: bool
 ) -> tuple[Float[Tensor, 'B *k n'], Float[Tensor, 'B *k n n']]:
-    """Give `J' w r` and `J' w J`; no slope stands for the identity."""
+    """Return `J' w r` and `J' w J`; no slope stands for the identity."""
     by_number = weight.unsqueeze(-1).expand_as(value) if by_vector else weight
     if slope is None:
         return by_number * value, torch.diag_embed(by_number)
@@ -208,7 +208,7 @@ def _of_parameter(item: Residuals, source: ParameterSource, weight: Tensor, valu
 
 
 def is_identity(slope: Tensor | None) -> bool:
-    """Say whether a slope is the same identity matrix everywhere."""
+    """Check whether a slope is the same identity matrix everywhere."""
     square = slope is not None and slope.ndim == 2 and slope.shape[0] == slope.shape[1]
     return square and bool((slope == torch.eye(len(slope), dtype=slope.dtype, device=slope.device)).all())
 

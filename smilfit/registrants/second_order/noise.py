@@ -55,7 +55,8 @@ class Seen:
 
 
 def statements_of(part: FrameEvaluation, observing: Collection[str]) -> tuple[list[Seen], list[Model]]:
-    """Give observations of squares, which have a noise, and the models of all else; what couples frames is left out.
+    """Return observations of squares, which have a noise, and the models of all else; what couples frames is
+    left out.
 
     Args:
         part: posed bodies.
@@ -99,7 +100,7 @@ def _sums(item: Residuals, share: Tensor, grouped: bool) -> tuple[Tensor, Tensor
 
 
 def views_hessian(model: PointModel) -> Tensor:
-    """Give every view's hessian (B, C, N, 3, 3), or (B, 1, N, 3, 3) of points that no camera saw."""
+    """Return every view's hessian (B, C, N, 3, 3), or (B, 1, N, 3, 3) of points that no camera saw."""
     return model.hessian.unsqueeze(1) if model.view_hessian is None else model.view_hessian
 
 
@@ -114,12 +115,12 @@ def scaled(model: Model, factor: Tensor) -> Model:
 
 
 def on_points(seen: Seen, covariance: Float[Tensor, 'B K 3 3']) -> Tensor:
-    """Give each group's sum of `tr(W C)`, W the hessians and C covariances of its points."""
+    """Return each group's sum of `tr(W C)`, W the hessians and C covariances of its points."""
     return (views_hessian(seen.model) * covariance.unsqueeze(1)).sum((0, -2, -1)).reshape(seen.squares.shape)
 
 
 def spent_by(seen: Seen, elimination: DenseElimination | TreeElimination, common: Tensor) -> Tensor:
-    """Give the numbers that groups of these frames spend on parameters: the sums of their leverages."""
+    """Return the numbers that groups of these frames spend on parameters: the sums of their leverages."""
     if not seen.squares.ndim:
         return elimination.trace(seen.model, common)
     return on_points(seen, elimination.points(seen.model.names, common))
@@ -134,7 +135,7 @@ class Noise:
 
     @property
     def typical(self) -> float:
-        """Give the median group's variance: what weights of priors were likely chosen for."""
+        """Return the median group's variance: what weights of priors were likely chosen for."""
         return float(torch.cat([g.flatten() for g in self.groups]).median())
 
     @classmethod
@@ -149,7 +150,7 @@ class Noise:
                 'LevenbergMarquardt: covariance needs observations to estimate the noise from; no active '
                 'handler has any residuals. Set covariance=False.'
             )
-        total, count = (float(sum(x.sum() for x in found)) for found in (squares, numbers))
+        total, count = (float(sum(x.sum() for x in result)) for result in (squares, numbers))
         common = total / max(count, 1.0)
         groups = tuple(
             (s + PRIOR_NUMBERS * common) / (n.clamp_min(0) + PRIOR_NUMBERS) for s, n in zip(squares, numbers)
@@ -175,12 +176,12 @@ class Noise:
             first: the estimate from squares.
         """
         groups, change = [], 0.0
-        for value, number, used, trace, found in zip(self.groups, numbers, spent, carried, first.groups):
+        for value, number, used, trace, result in zip(self.groups, numbers, spent, carried, first.groups):
             if trace is not None:
                 left = number - used
                 expected = value * (number - 2 * used) + 0.5 * trace
                 enough = (left > 1) & (expected > 0)
-                ratio = torch.where(enough, found * left / torch.where(enough, expected, 1.0), 1.0)
+                ratio = torch.where(enough, result * left / torch.where(enough, expected, 1.0), 1.0)
                 ratio = ratio.clamp(*STEP)
                 value, change = value * ratio, max(change, float((ratio - 1).abs().max()))
             groups.append(value)

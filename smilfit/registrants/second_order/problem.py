@@ -62,7 +62,7 @@ class BodyProblem:
         self._blocks = [frames] if single else [frames.take(rows) for rows in self._rows]
 
     def take(self, index: Tensor) -> 'BodyProblem':
-        """Give the problem of some frames alone."""
+        """Return the problem of some frames alone."""
         return BodyProblem(self.frames.take(index), len(index), self.processes)
 
     def total(self, values: Tensor) -> Tensor:
@@ -107,15 +107,15 @@ class BodyProblem:
         if self.moving:
             return self._step_in_time(at, damping)
         parts = [block.eliminate(part, damping[rows]) for rows, block, part in self.parts(at)]
-        found = ReducedSystem.cat(parts)
-        shared = self._shared_step(found, damping)
-        own = found.start
+        result = ReducedSystem.cat(parts)
+        shared = self._shared_step(result, damping)
+        own = result.start
         if len(shared):
             # Frame by frame: one product for all would round by how many there are.
-            own = own - torch.bmm(found.influence, shared.expand(len(own), 1, -1).mT).squeeze(-1)
+            own = own - torch.bmm(result.influence, shared.expand(len(own), 1, -1).mT).squeeze(-1)
         n = self.layout.n_own
-        predicted = (damping.unsqueeze(1) * found.scale * own.square() - found.slope[:, :n] * own).sum(1)
-        return Step(own, shared, 0.5 * (predicted - (found.slope[:, n:] * shared).sum(1)))
+        predicted = (damping.unsqueeze(1) * result.scale * own.square() - result.slope[:, :n] * own).sum(1)
+        return Step(own, shared, 0.5 * (predicted - (result.slope[:, n:] * shared).sum(1)))
 
     def _step_in_time(self, at: Evaluation, damping: Tensor) -> Step:
         ((_, block, part),) = self.parts(at)

@@ -34,12 +34,12 @@ class Coefficients:
         return sum(self.sizes)
 
     def slices(self) -> dict[str, slice]:
-        """Give the places of each parameter."""
-        found, at = {}, 0
+        """Return the places of each parameter."""
+        result, at = {}, 0
         for name, size in zip(self.names, self.sizes):
-            found[name] = slice(at, at + size)
+            result[name] = slice(at, at + size)
             at += size
-        return found
+        return result
 
     def of(self, params: BodyParams) -> Float[Tensor, 'B S']:
         """Stack a body's numbers; what it does not have is zero."""
@@ -52,15 +52,15 @@ class Coefficients:
         )
 
     def without(self, params: BodyParams) -> BodyParams:
-        """Give a body in which the fitted parameters are zero."""
-        there = params.as_dict()
-        return params.replace(**{n: torch.zeros_like(there[n]) for n in self.names if n in there})
+        """Return a body in which the fitted parameters are zero."""
+        valid = params.as_dict()
+        return params.replace(**{n: torch.zeros_like(valid[n]) for n in self.names if n in valid})
 
 
 def bones_at_rest(
     body: SMIL, params: BodyParams, fitted: Coefficients
 ) -> tuple[Float[Tensor, 'n J 3'], Float[Tensor, 'J 3 S'] | None]:
-    """Give each joint's offset from its parent without the fitted coefficients, and how it changes with them."""
+    """Return each joint's offset from its parent without the fitted coefficients, and how it changes with them."""
     above = body.tree.parents[1:]
 
     def steps(places: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def bones_at_rest(
 
 
 def hangs_on_several(body: SMIL, names: tuple[str, ...]) -> bool:
-    """Say whether a named point has no bone with most of its weight, or is moved in the frame of another bone."""
+    """Check whether a named point has no bone with most of its weight, or is moved in the frame of another bone."""
     points = point_set(body, names)
     if points.landmarks is None:
         return False
@@ -98,7 +98,7 @@ def hangs_on_several(body: SMIL, names: tuple[str, ...]) -> bool:
 
 
 def share_of_bone(body: SMIL, points: PointSet) -> Float[Tensor, ' M']:
-    """Give how much of each landmark's anchor hangs on its bone: 1 of a joint that the bone begins or ends at."""
+    """Return how much of each landmark's anchor hangs on its bone: 1 of a joint that the bone begins or ends at."""
     marked = points.offsets
     like, parents = body.v_template, body.tree.parents
     eye = torch.eye(len(parents), dtype=like.dtype, device=like.device)
@@ -112,7 +112,7 @@ def share_of_bone(body: SMIL, points: PointSet) -> Float[Tensor, ' M']:
 
 
 def carrying_bones(body: SMIL, names: tuple[str, ...]) -> Int[Tensor, ' K'] | None:
-    """Give the one bone that each point hangs on and moves with; None where one hangs on several or bends."""
+    """Return the one bone that each point hangs on and moves with; None where one hangs on several or bends."""
     points = point_set(body, names)
     bones = points.joints
     if points.landmarks is not None:
@@ -149,8 +149,8 @@ class RigidPoints:
     ) -> 'RigidPoints':
         """Take points apart into what hangs on each bone."""
         points = point_set(body, names)
-        found = cls._anchors(body, points, params, fitted)
-        return found if points.offsets is None else found._moved(body, points.offsets, params, fitted)
+        result = cls._anchors(body, points, params, fitted)
+        return result if points.offsets is None else result._moved(body, points.offsets, params, fitted)
 
     @classmethod
     def _anchors(

@@ -55,7 +55,7 @@ class KernelPlan:
 
 
 def not_planned(solver: SecondOrderSolver) -> KernelPlan:
-    """Say that a solver does without the kernel."""
+    """Report that a solver does without the kernel."""
     own = not isinstance(solver, LevenbergMarquardt)
     return KernelPlan(None, None, type(solver).__name__ if own else f'backend={solver.backend!r}')
 
@@ -110,15 +110,15 @@ def run_kernel(
     graduation = solver.gnc_schedule if any(term.robust for term in task.terms) else ()
     n_iter = stage.n_iter + len(graduation)
     with torch.no_grad():
-        found = solve_chains(problem, n_iter, stage.ftol, graduation, solver.policy)
-    params = solved_params(start.params, found, plan.fitted)
+        matches = solve_chains(problem, n_iter, stage.ftol, graduation, solver.policy)
+    params = solved_params(start.params, matches, plan.fitted)
     constant = plan.terms.constant
-    result = _result(found, constant, n_iter, processes)
+    result = _result(matches, constant, n_iter, processes)
     if task.on_step is not None:
         task.on_step(result.n_steps, result.loss_end)
-    energy = found.energy + constant
+    energy = matches.energy + constant
     return StageOutcome(
-        replace(start, params=params), found.converged, result, energy=energy, engine='kernel'
+        replace(start, params=params), matches.converged, result, energy=energy, engine='kernel'
     )
 
 
@@ -138,10 +138,10 @@ def _run_steps(
     known = TreeStage(frames, start.params, plan.fitted, moving, terms.constant)
     tree = TreeProblem(problem, known, layout.n_shared > 0, processes)
     robust = any(term.robust for term in task.terms)
-    found, status, result = solver.minimise(
+    matches, status, result = solver.minimise(
         tree, problem.start, stage.n_iter, stage.ftol, task.on_step, robust
     )
-    params = solved_params(start.params, found, plan.fitted)
+    params = solved_params(start.params, matches, plan.fitted)
     engine = 'kernel and torch' if terms.apart else 'kernel'
     return StageOutcome(replace(start, params=params), status.converged, result, engine=engine)
 
@@ -149,7 +149,7 @@ def _run_steps(
 def _result(
     found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes
 ) -> SolverResult:
-    """Say how it went in all processes: what is done next hangs on it, and must be the same in all of them.
+    """Return how it went in all processes: what is done next hangs on it, and must be the same in all of them.
 
     Frames that took no part, of which nothing is seen in this stage or whose energy is not finite, do not count.
     """
@@ -237,22 +237,22 @@ def check_slopes(term: ActiveTerm, state: BodyState, kin: Kinematics, layout: Va
     # A term of what this stage does not move has a gradient of rounding alone.
     reach = (kin.joints - kin.joints[:, :1]).abs().max().clamp_min(1)
     parts = sum(slope.abs().sum() for slope in exact.values())
-    there = size > ROUNDING * torch.finfo(size.dtype).eps * reach * parts
-    if bool(size.isfinite()) and bool(there) and bool(off > TOLERANCE * size):
+    valid = size > ROUNDING * torch.finfo(size.dtype).eps * reach * parts
+    if bool(size.isfinite()) and bool(valid) and bool(off > TOLERANCE * size):
         raise TypeError(
             f'LevenbergMarquardt: the slopes that {term.name} hands in contradict the derivative of its residuals: '
             f'gradients differ by {float(off / size):.0%}. Mend slope, pointwise and source in its Residuals, or '
             'leave them out: derivatives are then found automatically.'
         )
-    return bool(there)
+    return bool(valid)
 
 
 def _is_flat(term: ActiveTerm, state: BodyState, widening: float = 1.0) -> bool:
-    """Say whether residuals lie so far off that a term's robust function has next to no slope there."""
+    """Check whether residuals lie so far off that a term's robust function has next to no slope there."""
     with torch.no_grad():
         stated = [item for item in term.stated(state) if isinstance(item, Residuals) and item.robust]
-        found = [item.terms(term.continuous(state), widening) for item in stated]
-    return any(bool(((t.slope < FLAT) & (t.weight > 0)).any()) for t in found if t.slope is not None)
+        result = [item.terms(term.continuous(state), widening) for item in stated]
+    return any(bool(((t.slope < FLAT) & (t.weight > 0)).any()) for t in result if t.slope is not None)
 
 
 def _model_gradient(
@@ -326,14 +326,14 @@ def run_second_order(
         rest_done = _run_dense(task, layout, None, solver, point, start, processes, ~outcome.converged)
         outcome = _joined(outcome, rest_done)
         return _with_covariance(outcome, task, layout, fitted, solver, processes)
-    found = _run_dense(task, layout, rest, solver, point, start, processes)
+    result = _run_dense(task, layout, rest, solver, point, start, processes)
     return _with_covariance(
-        replace(found, engine_reason=plan.reason), task, layout, fitted, solver, processes
+        replace(result, engine_reason=plan.reason), task, layout, fitted, solver, processes
     )
 
 
 def _is_finished(outcome: StageOutcome, plan: KernelPlan) -> bool:
-    """Say whether the kernel's end is the end of the stage.
+    """Check whether the kernel's end is the end of the stage.
 
     Of points that hang on several bones it takes a bound for the hessian: where its steps ran out, that may be why.
     """
@@ -371,7 +371,7 @@ def _run_dense(
 
 
 def _joined(first: StageOutcome, then: StageOutcome) -> StageOutcome:
-    """Give the outcome of two engines, one after the other; the second may have worked on what the first left."""
+    """Return the outcome of two engines, one after the other; the second may have worked on what the first left."""
     a, b = first.result, then.result
     end = b.loss_end
     if then.energy is not None:
@@ -418,12 +418,12 @@ def with_clip_totals(
     sums: list[list[Tensor]] = [[] for _ in task.terms]
     with torch.no_grad():
         for terms, state in parts:
-            for found, term in zip(sums, terms):
+            for result, term in zip(sums, terms):
                 totals = [item.total() for item in term.stated(state)]
-                found[:] = [a + b for a, b in zip(found, totals)] if found else totals
-    flat = processes.sum(torch.stack([total for found in sums for total in found]))
+                result[:] = [a + b for a, b in zip(result, totals)] if result else totals
+    flat = processes.sum(torch.stack([total for result in sums for total in result]))
     every = iter(flat.unbind(0))
-    terms = (replace(t, totals=tuple(next(every) for _ in found)) for t, found in zip(task.terms, sums))
+    terms = (replace(t, totals=tuple(next(every) for _ in result)) for t, result in zip(task.terms, sums))
     return replace(task, terms=tuple(terms))
 
 

@@ -101,16 +101,16 @@ class JointQuadratic:
             hessian: likewise.
         """
         # v = v_j + o x arm = [-[arm]x, 1] (o, v_j)
-        turn = -skew(arm)
-        pushed = hessian @ turn
-        top = torch.cat((turn.transpose(-1, -2) @ pushed, pushed.transpose(-1, -2)), -1)
+        rotation = -skew(arm)
+        pushed = hessian @ rotation
+        top = torch.cat((rotation.transpose(-1, -2) @ pushed, pushed.transpose(-1, -2)), -1)
         whole = torch.cat((top, torch.cat((pushed, hessian), -1)), -2)
         force = torch.cat((torch.linalg.cross(arm, gradient), gradient), -1)
         self.gradient[rows].index_add_(1, joint, force)
         self.hessian[rows].index_add_(1, joint, whole)
         if motion.shape[-1]:
             drawn = hessian @ motion
-            cross = torch.cat((turn.transpose(-1, -2) @ drawn, drawn), -2)
+            cross = torch.cat((rotation.transpose(-1, -2) @ drawn, drawn), -2)
             self.cross[rows].index_add_(1, joint, cross)
             back = motion.flatten(1, 2).transpose(1, 2)
             self.border_gradient[rows] += (back @ gradient.flatten(1).unsqueeze(-1)).squeeze(-1)
@@ -162,7 +162,7 @@ def _add_joints(found: JointQuadratic, model: PointModel, kin: Kinematics) -> No
 def rigid_motion(
     kin: Kinematics, pairs: SkinPairs, fitted: Coefficients, scale: bool, n_border: int
 ) -> tuple[Float[Tensor, 'B M 3'], Float[Tensor, 'B M 3 q']]:
-    """Give each rigid point's arm from its joint, and its motion against the joint by the border's columns."""
+    """Return each rigid point's arm from its joint, and its motion against the joint by the border's columns."""
     body, size = kin.body, kin.params.scale[:, None, None]
     rest = kin.rest.vertices[:, pairs.vertex] + body.frame_offsets(kin.params, pairs.vertex)
     rest = rest - kin.rest_joints[:, pairs.joint]
@@ -272,10 +272,10 @@ class TreeProblem:
         models = [m for term in self.terms for m in models_of(term, at.state, at.widening, False)[0]]
         # Joints know nothing of the border's columns: only points on the skin move by them against their joints.
         columns = self.problem.n_border if any(m.names is None for m in models) else 0
-        found = JointQuadratic.zeros(kin.joints, columns)
+        result = JointQuadratic.zeros(kin.joints, columns)
         for model in models:
-            add_model(found, model, kin, self.pairs, fitted, self.problem.fit_scale)
-        gradient, hessian = found.gradient, found.hessian
+            add_model(result, model, kin, self.pairs, fitted, self.problem.fit_scale)
+        gradient, hessian = result.gradient, result.hessian
         if couplings:
             motion = motion_quadratic(couplings, kin.joints)
             gradient, hessian = gradient + motion.joint_gradient, hessian + motion.joint_hessian
@@ -284,9 +284,9 @@ class TreeProblem:
         return ChainQuadratic(
             gradient,
             hessian,
-            border_cross=found.cross,
-            border_gradient=found.border_gradient,
-            border_hessian=found.border_hessian,
+            border_cross=result.cross,
+            border_gradient=result.border_gradient,
+            border_hessian=result.border_hessian,
         )
 
     def _couplings(self, at: FrameEvaluation) -> list[MotionCoupling]:
@@ -307,7 +307,7 @@ class TreeProblem:
         return self.steps.follow(at.point, step.motion)
 
     def take(self, index: Tensor) -> 'TreeProblem':
-        """Give the problem of some frames alone."""
+        """Return the problem of some frames alone."""
         return TreeProblem(self.problem.take(index), self.stage.take(index), self.shared, self.processes)
 
     def total(self, values: Tensor) -> Tensor:
@@ -319,14 +319,14 @@ class TreeProblem:
 def couplings_of(
     term: ActiveTerm, at: FrameEvaluation, rigid: Callable[[tuple[str, ...]], RigidPoints]
 ) -> list[MotionCoupling]:
-    """Give what a term couples in time, as differences of joints or of points that they carry.
+    """Return what a term couples in time, as differences of joints or of points that they carry.
 
     Args:
         term: the term.
         at: the bodies.
         rigid: takes named points apart into what hangs on each bone.
     """
-    stated, found = term.stated(at.state), []
+    stated, result = term.stated(at.state), []
     shares = term.shares(stated, at.energy)
     for item, share in zip(stated, shares):
         if not item.order:
@@ -336,11 +336,11 @@ def couplings_of(
         points = point_set(at.kinematics.body, item.source.names)
         if points.only_joints:
             every = weight.new_zeros(len(weight), at.kinematics.joints.shape[1])
-            found.append(MotionCoupling(item.order, every.index_add(1, points.joints, weight)))
+            result.append(MotionCoupling(item.order, every.index_add(1, points.joints, weight)))
         else:
             carried = carried_points(rigid(item.source.names), at.kinematics, item.value)
-            found.append(MotionCoupling(item.order, weight, carried))
-    return found
+            result.append(MotionCoupling(item.order, weight, carried))
+    return result
 
 
 def carried_points(rigid: RigidPoints, kin: Kinematics, places: Float[Tensor, 'B N 3']) -> CarriedPoints:

@@ -76,9 +76,9 @@ class VariableLayout:
         return (*self.own, *self.shared)
 
     def extra_columns(self) -> dict[str, slice]:
-        """Give the columns of every extra."""
-        at, found = self.n_pose, {}
+        """Return the columns of every extra."""
+        at, result = self.n_pose, {}
         for name, size in self.extras:
-            found[name] = slice(at, at + size)
+            result[name] = slice(at, at + size)
             at += size
-        return found
+        return result

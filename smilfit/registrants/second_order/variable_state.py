@@ -79,7 +79,7 @@ class VariableState:
         return VariableState(quats, transl, extras)
 
     def rotations(self) -> Float[Tensor, 'B J 3 3']:
-        """Give every joint's rotation in its parent's frame."""
+        """Return every joint's rotation in its parent's frame."""
         return quat_to_rotmat(self.quats)
 
     def params(self) -> BodyParams:
@@ -140,7 +140,7 @@ class VariableState:
         return self.map(lambda x: x[index])
 
     def put(self, index: Tensor, other: 'VariableState') -> 'VariableState':
-        """Give a copy in which some frames are another point's."""
+        """Return a copy in which some frames are another point's."""
 
         def merged(mine: Tensor, theirs: Tensor) -> Tensor:
             return theirs if mine.shape[0] != self.batch_size else mine.index_copy(0, index, theirs)
@@ -149,7 +149,7 @@ class VariableState:
         return VariableState(merged(self.quats, other.quats), merged(self.transl, other.transl), extras)
 
     def where(self, accept: Tensor, other: 'VariableState') -> 'VariableState':
-        """Give this point where `accept` is False and another where it is True."""
+        """Return this point where `accept` is False and another where it is True."""
 
         def chosen(mine: Tensor, theirs: Tensor) -> Tensor:
             if mine.shape[0] != len(accept):
@@ -169,8 +169,8 @@ class VariableState:
 
 def _turned_cameras(shift: Float[Tensor, 'C 6'], step: Float[Tensor, 'C 6']) -> Float[Tensor, 'C 6']:
     """Correct corrected cameras: first `shift`, then `step`."""
-    turn = axis_angle_to_quat(step[:, :3])
-    angle = quat_to_axis_angle(multiply(turn, axis_angle_to_quat(shift[:, :3])))
-    moved = (quat_to_rotmat(turn) @ shift[:, 3:].unsqueeze(-1)).squeeze(-1) + step[:, 3:]
+    rotation = axis_angle_to_quat(step[:, :3])
+    angle = quat_to_axis_angle(multiply(rotation, axis_angle_to_quat(shift[:, :3])))
+    moved = (quat_to_rotmat(rotation) @ shift[:, 3:].unsqueeze(-1)).squeeze(-1) + step[:, 3:]
     # Cameras that stay keep every bit.
     return torch.where(step.any(1, keepdim=True), torch.cat((angle, moved), 1), shift)

@@ -61,7 +61,7 @@ def why_implausible(
     silhouette: Bool[np.ndarray, 'H W'],
     limits: MaskLimits,
 ) -> str:
-    """Say which limit a mask breaks, in words that count alike; nothing where it keeps to all.
+    """Return which limit a mask breaks, in words that count alike; nothing where it keeps to all.
 
     Args:
         mask: what hangs together.
@@ -88,7 +88,8 @@ def why_implausible(
 
 
 def contrast(image: UInt8[np.ndarray, 'H W 3'], mask: Bool[np.ndarray, 'H W']) -> float:
-    """Say how far the colours of a mask part from those around it: 0 where they are the same, 1 where none is shared.
+    """Return how far the colours of a mask part from those around it: 0 where they are the same, 1 where none
+    is shared.
 
     It is one less the overlap of the two histograms, of the channel that parts best.
     """
@@ -172,35 +173,35 @@ class Segmenter(ABC):
         """Look at frames of one camera, spread over the recording, before its frames are segmented."""
 
     def may_find(self, camera: str, number: int, session: str = '') -> bool:
-        """Say whether there can be a mask of a frame, before its image is looked at."""
+        """Check whether there can be a mask of a frame, before its image is looked at."""
         return True
 
     def where(self, session: str = '') -> str:
-        """Say where masks are looked for, for messages; nothing where that is in the images."""
+        """Return where masks are looked for, for messages; nothing where that is in the images."""
         return ''
 
     def fingerprint(self) -> str:
-        """Say which masks it gives beside what its arguments say: other files, other fits."""
+        """Return which masks it gives beside what its arguments say: other files, other fits."""
         return ''
 
     @abstractmethod
     def find_mask(self, frame: Frame) -> Bool[np.ndarray, 'H W'] | str:
-        """Give a mask, or say why there is none."""
+        """Return a mask, or say why there is none."""
 
     def segment(self, frame: Frame) -> Segmentation:
         """Find the mask of a frame; what cannot be the animal is refused, with the reason."""
         nothing = np.zeros_like(frame.silhouette)
         if not frame.silhouette.any():
             return Segmentation(nothing, 0.0, 'the fitted body is not in the image')
-        found = self.find_mask(frame)
-        if isinstance(found, str):
-            return Segmentation(nothing, 0.0, found)
-        mask = joined_parts(found, frame.silhouette, self.limits.bridge)
-        reason = why_implausible(mask, found, frame.silhouette, self.limits)
+        result = self.find_mask(frame)
+        if isinstance(result, str):
+            return Segmentation(nothing, 0.0, result)
+        mask = joined_parts(result, frame.silhouette, self.limits.bridge)
+        reason = why_implausible(mask, result, frame.silhouette, self.limits)
         if reason:
             return Segmentation(nothing, 0.0, reason)
         return Segmentation(mask, self.quality(frame, mask))
 
     def quality(self, frame: Frame, mask: Bool[np.ndarray, 'H W']) -> float:
-        """Say how far a mask can be relied on, in [0, 1]."""
+        """Return how far a mask can be relied on, in [0, 1]."""
         return contrast(frame.image, mask)

@@ -111,21 +111,21 @@ class MaskSMPLify(SMPLify):
         numbers = list(range(first.params.batch_size)) if frames is None else [int(n) for n in frames]
         fitted = first.fitted.nonzero().flatten().cpu()
         rows = self._rows(first, fitted, numbers, recording, session)
-        found = recorded_masks(
+        result = recorded_masks(
             self.segmenter, recording, self.body, first.params, rows, numbers, self.side_px, session
         )
         used = torch.arange(len(rows)) % _CHECKED != 1
-        shape = self._fit_shape(inputs, first.params, found, used, numbers)
+        shape = self._fit_shape(inputs, first.params, result, used, numbers)
         start = _with_shape(first.params, shape.params, rows[used], first.joints())
         last = self._fit_poses(inputs, start, numbers, first)
         history = [
             {'part': part, **entry} for part, r in (('masks', shape), ('poses', last)) for entry in r.history
         ]
-        report = first.report | {'masks': self._judge(first.params, last.params, found, used, numbers)}
+        report = first.report | {'masks': self._judge(first.params, last.params, result, used, numbers)}
         return replace(last, history=(*first.history, *history), report=report, start=first.start)
 
     def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
-        """Tell of shape that no keypoint tells, where no stage looks for it in masks either."""
+        """Report on shape that no keypoint tells, where no stage looks for it in masks either."""
         masked = any('betas' in stage.fit for stage in self._shape.stages)
         return {} if masked else super()._unmoved(inputs, start)
 
@@ -135,7 +135,7 @@ class MaskSMPLify(SMPLify):
         return super().n_steps + self._shape.n_steps + self._poses.n_steps
 
     def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
-        """Say nothing of shape that no keypoint tells: masks tell."""
+        """Report nothing of shape that no keypoint tells: masks tell."""
         return {}
 
     def why_not_distributed(self, n_frames: int, n_processes: int) -> str | None:
@@ -148,15 +148,15 @@ class MaskSMPLify(SMPLify):
         """Choose the frames to segment, of those that may have a mask."""
         cameras = () if recording.cameras is None else recording.cameras.names
         may = [any(self.segmenter.may_find(c, numbers[r], session) for c in cameras) for r in fitted.tolist()]
-        there = fitted[torch.tensor(may, dtype=torch.bool)]
-        if len(there) < 2:
+        valid = fitted[torch.tensor(may, dtype=torch.bool)]
+        if len(valid) < 2:
             kind = type(self.segmenter).__name__
             raise ValueError(
                 f'MaskSMPLify: at least two frames must be fitted by keypoints and may have masks; {len(fitted)} are '
-                f'fitted, and {kind} may find masks of {len(there)} of them{self.segmenter.where(session)}. Give '
+                f'fitted, and {kind} may find masks of {len(valid)} of them{self.segmenter.where(session)}. Give '
                 'more masks, or use SMPLify.'
             )
-        return there[spread_frames(first.joints()[there], self.n_mask_frames)]
+        return valid[spread_frames(first.joints()[valid], self.n_mask_frames)]
 
     def _fit_shape(
         self,
@@ -189,7 +189,7 @@ class MaskSMPLify(SMPLify):
     def _judge(
         self, before: BodyParams, after: BodyParams, found: RecordedMasks, used: Tensor, numbers: list[int]
     ) -> dict[str, Any]:
-        """Say how well silhouettes fill masks, in frames that gave the shape and in those that did not."""
+        """Return how well silhouettes fill masks, in frames that gave the shape and in those that did not."""
         rows = found.rows
         overlaps = {
             'keypoints': self._overlap(before[rows], found.given),
@@ -198,12 +198,12 @@ class MaskSMPLify(SMPLify):
         # The animal of another time in the same place of the image: what any frame's pose would reach.
         other = _elsewhere(after[rows])
         overlaps['another_frame'] = self._overlap(other, found.given)
-        there = found.given.view_weight.cpu() > 0
+        valid = found.given.view_weight.cpu() > 0
         kinds = {'checked': ~used, 'used': used}
         cameras = found.given.cameras.names
         iou = {
             kind: {
-                name: {what: _mean(value[:, c], there[:, c] & chosen) for what, value in overlaps.items()}
+                name: {what: _mean(value[:, c], valid[:, c] & chosen) for what, value in overlaps.items()}
                 for c, name in enumerate(cameras)
             }
             for kind, chosen in kinds.items()
@@ -212,7 +212,7 @@ class MaskSMPLify(SMPLify):
             'segmenter': type(self.segmenter).__name__,
             'frames_used': [numbers[r] for r in rows[used].tolist()],
             'frames_checked': [numbers[r] for r in rows[~used].tolist()],
-            'masks_used': int(there[used].sum()),
+            'masks_used': int(valid[used].sum()),
             'masks_refused': found.refused,
             'iou': iou,
             'betas': after.betas[int(rows[0])].tolist(),
@@ -220,8 +220,8 @@ class MaskSMPLify(SMPLify):
 
     @torch.no_grad()
     def _overlap(self, params: BodyParams, given: SilhouetteInput) -> Float[Tensor, 'n C']:
-        """Give intersection over union of rendered silhouettes and masks."""
-        render, found = ZBufferRenderer(), []
+        """Return intersection over union of rendered silhouettes and masks."""
+        render, result = ZBufferRenderer(), []
         for row in range(params.batch_size):
             masks = given[row].to(self.body.v_template)
             vertices = self.body(params[row].to(self.body.v_template), ('vertices',)).vertices
@@ -229,8 +229,8 @@ class MaskSMPLify(SMPLify):
             alpha = render(
                 vertices.repeat_interleave(n_views, 0), self.body.faces, masks.flat_cameras()
             ).alpha
-            found.append(1 - SilhouetteIoULoss().views(alpha[None], (masks.masks > 0.5).to(alpha)))
-        return torch.cat(found).cpu()
+            result.append(1 - SilhouetteIoULoss().views(alpha[None], (masks.masks > 0.5).to(alpha)))
+        return torch.cat(result).cpu()
 
     def _check(self) -> None:
         every = [*self.stages, *self._shape.stages, *self._poses.stages]
@@ -250,7 +250,7 @@ class MaskSMPLify(SMPLify):
 
 
 def _without_shared(stage: Stage | Mapping[str, Any]) -> Stage | dict[str, Any]:
-    """Give a stage that holds what frames share."""
+    """Return a stage that holds what frames share."""
     shared = parameter_names(shared=True)
     if isinstance(stage, Stage):
         return replace(stage, fit=tuple(name for name in stage.fit if name not in shared))
@@ -264,7 +264,7 @@ def _of_key(masks: SilhouetteInput, key: str) -> SilhouetteInput:
 def _with_shape(
     params: BodyParams, found: BodyParams, rows: Tensor, joints: Float[Tensor, 'B J 3']
 ) -> BodyParams:
-    """Give all frames what the segmented ones share, and the turns by which masks corrected the one most like each.
+    """Return all frames what the segmented ones share, and the turns by which masks corrected the one most like each.
 
     So limbs that no keypoint tells of lie where masks have them.
     """
@@ -286,7 +286,7 @@ def _with_shape(
 
 
 def _elsewhere(params: BodyParams) -> BodyParams:
-    """Give every body the pose of one half the clip away, where it is."""
+    """Return every body the pose of one half the clip away, where it is."""
     half = max(1, params.batch_size // 2)
     return params.replace(
         body_pose=params.body_pose.roll(half, 0), global_orient=params.global_orient.roll(half, 0)

@@ -85,14 +85,14 @@ def recorded_masks(
     for images in _frames(recording, body, params, rows, numbers, session):
         for frame in images:
             lens = cameras.select([frame.camera])
-            found = segmenter.segment(frame)
-            crop = _crop(lens, frame.silhouette | found.mask, side_px)
-            masks.append(_undistorted(found.mask, crop, lens))
+            result = segmenter.segment(frame)
+            crop = _crop(lens, frame.silhouette | result.mask, side_px)
+            masks.append(_undistorted(result.mask, crop, lens))
             affine.append(torch.from_numpy(crop.affine()))
-            weight.append(0.0 if found.refused else 1.0)
-            quality.append(found.quality)
-            if found.refused:
-                refused[frame.camera][found.refused] += 1
+            weight.append(0.0 if result.refused else 1.0)
+            quality.append(result.quality)
+            if result.refused:
+                refused[frame.camera][result.refused] += 1
     if not any(weight):
         why = '; '.join(sorted({reason for counts in refused.values() for reason in counts}))
         raise ValueError(
@@ -104,8 +104,8 @@ def recorded_masks(
     cut_out = cameras.ideal().transformed(torch.stack(affine).reshape(*shape, 2, 3).to(cameras.K), size)
     stacked = torch.from_numpy(np.stack(masks)).reshape(*shape, side_px, side_px)
     given = SilhouetteInput(stacked.to(cameras.K), cut_out, torch.tensor(weight).reshape(shape).to(cameras.K))
-    told = {name: dict(counts) for name, counts in refused.items() if counts}
-    return RecordedMasks(rows, given, torch.tensor(quality).reshape(shape), told)
+    notes = {name: dict(counts) for name, counts in refused.items() if counts}
+    return RecordedMasks(rows, given, torch.tensor(quality).reshape(shape), notes)
 
 
 def _prepare(

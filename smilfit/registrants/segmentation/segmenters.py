@@ -84,7 +84,7 @@ class BackgroundSubtraction(Segmenter):
 
 
 def _near(silhouette: Bool[np.ndarray, 'H W'], reach: float) -> Bool[np.ndarray, 'H W']:
-    """Say which pixels are on a silhouette or within a share of its half width of it."""
+    """Return which pixels are on a silhouette or within a share of its half width of it."""
     if not silhouette.any():
         return silhouette
     return distance_transform_edt(~silhouette) <= reach * distance_transform_edt(silhouette).max()
@@ -97,9 +97,9 @@ def _median_where(
     # What is not there sorts behind all that is, and the middle is counted in what is.
     order = np.where(there[..., None], images.astype(np.int16), 256)
     order.sort(0)
-    middle = np.maximum(there.sum(0) - 1, 0) // 2
-    found = np.take_along_axis(order, np.broadcast_to(middle[None, ..., None], (1, *images.shape[1:])), 0)[0]
-    return np.where(found > 255, 0, found).astype(np.uint8)
+    centre = np.maximum(there.sum(0) - 1, 0) // 2
+    result = np.take_along_axis(order, np.broadcast_to(centre[None, ..., None], (1, *images.shape[1:])), 0)[0]
+    return np.where(result > 255, 0, result).astype(np.uint8)
 
 
 # Smoothing that keeps edges before colours are modelled: its width in px, and in grey levels.
@@ -158,9 +158,9 @@ class GrabCutSegmenter(Segmenter):
         seeds = _seeds(body, self.core, self.reach)
         if not _has_both(seeds):
             return 'the fitted body leaves no background, or nothing of itself, in the image'
-        found = _cut(small, seeds, self.n_iter).astype(np.uint8)
+        result = _cut(small, seeds, self.n_iter).astype(np.uint8)
         mask = np.zeros_like(frame.silhouette)
-        mask[window] = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR) > 0
+        mask[window] = cv2.resize(result, (width, height), interpolation=cv2.INTER_LINEAR) > 0
         quality = self.quality(frame, mask) if mask.any() else 0.0
         if quality < self.least_quality:
             return f'colours of animal and ground part by less than {self.least_quality}'
@@ -169,11 +169,11 @@ class GrabCutSegmenter(Segmenter):
 
 def _window(silhouette: Bool[np.ndarray, 'H W'], margin: int) -> tuple[slice, slice]:
     """Find the rows and columns of a silhouette with a margin, inside the image."""
-    found = []
+    result = []
     for axis in (1, 0):
-        there = np.flatnonzero(silhouette.any(axis))
-        found.append(slice(max(0, there[0] - margin), there[-1] + margin + 1))
-    return found[0], found[1]
+        valid = np.flatnonzero(silhouette.any(axis))
+        result.append(slice(max(0, valid[0] - margin), valid[-1] + margin + 1))
+    return result[0], result[1]
 
 
 def _seeds(body: Bool[np.ndarray, 'h w'], core: float, reach: float) -> UInt8[np.ndarray, 'h w']:
@@ -251,7 +251,7 @@ class MaskFiles(Segmenter):
         return mask
 
     def may_find(self, camera: str, number: int, session: str = '') -> bool:
-        """Say whether there is a file."""
+        """Check whether there is a file."""
         return self._path(camera, number, session).is_file()
 
     def where(self, session: str = '') -> str:
@@ -265,7 +265,7 @@ class MaskFiles(Segmenter):
         return inside(self.folder, name, 'MaskFiles')
 
     def fingerprint(self) -> str:
-        """Give a digest of names, sizes and times of the files."""
+        """Return a digest of names, sizes and times of the files."""
         files = sorted(path for path in self.folder.rglob('*') if path.is_file())
         facts = [(str(p.relative_to(self.folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]

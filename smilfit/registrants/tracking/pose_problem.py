@@ -44,10 +44,10 @@ def shape_of(body: SMIL, given: BodyParams | FitResult) -> BodyParams:
                 'use_one_betas_per_video=True, or give the params of one frame.'
             )
     rest = body.zero_params(1).to('cpu')
-    found = rest.replace(**{n: v[rows[:1]].detach().cpu().to(rest.transl) for n, v in shared.items()})
-    if found.log_joint_scales is not None and not bool(found.log_joint_scales.any()):
-        found = found.replace(log_joint_scales=None)
-    return found
+    result = rest.replace(**{n: v[rows[:1]].detach().cpu().to(rest.transl) for n, v in shared.items()})
+    if result.log_joint_scales is not None and not bool(result.log_joint_scales.any()):
+        result = result.replace(log_joint_scales=None)
+    return result
 
 
 def pose_problem(
@@ -194,11 +194,11 @@ def triangulated(
     """
     ideal, inside = cameras.undistort(xy.double()[None])
     sure = torch.where(inside[0], weights.double(), 0.0)[None]
-    found = triangulate(ideal, sure, cameras.K, cameras.R, cameras.t, n_refine=2, huber_px=sigma_px)
-    worst = found.residual[0].amax(0) / sigma_px
+    result = triangulate(ideal, sure, cameras.K, cameras.R, cameras.t, n_refine=2, huber_px=sigma_px)
+    worst = result.residual[0].amax(0) / sigma_px
     mean = sure[0].sum(0) / (sure[0] > 0).sum(0).clamp_min(1)
-    share = torch.where(found.valid[0], mean / (1 + worst.square()), 0.0)
-    return Triangulated(found.points[0], share)
+    share = torch.where(result.valid[0], mean / (1 + worst.square()), 0.0)
+    return Triangulated(result.points[0], share)
 
 
 def laid_onto(recording: ChainRecording, state: ChainState, seen: Triangulated) -> ChainState | None:
@@ -209,14 +209,14 @@ def laid_onto(recording: ChainRecording, state: ChainState, seen: Triangulated) 
     put(recording, state)
     recording.measure()
     source = recording.view.points[: len(seen.points)].double()[None]
-    found = procrustes(source, seen.points[None], seen.weights[None], with_scale=False)
-    if not bool(found.determined):
+    result = procrustes(source, seen.points[None], seen.weights[None], with_scale=False)
+    if not bool(result.determined):
         return None
-    rotations, turn = state.rotations.clone(), found.rotation[0].to(state.rotations)
-    rotations[0, 0] = turn @ rotations[0, 0]
+    rotations, rotation = state.rotations.clone(), result.rotation[0].to(state.rotations)
+    rotations[0, 0] = rotation @ rotations[0, 0]
     # The body turns about its root joint, an alignment about the origin.
     root = recording.view.joints[0].double()
-    moved = found.rotation[0] @ root + found.translation[0] - root
+    moved = result.rotation[0] @ root + result.translation[0] - root
     transl = state.transl + moved.to(state.transl)
     return ChainState(rotations, transl, state.log_scale, state.coefficients)
 

@@ -67,7 +67,7 @@ class TrackedPose:
 
 
 def medians(rows: Float[np.ndarray, 'C K']) -> Float[np.ndarray, ' C']:
-    """Give each row's median over what is not NaN; NaN where all are. (The lower of two in the middle.)"""
+    """Return each row's median over what is not NaN; NaN where all are. (The lower of two in the middle.)"""
     ordered = np.sort(rows, 1)
     count = rows.shape[1] - np.isnan(rows).sum(1)
     return ordered[np.arange(len(rows)), np.maximum(count - 1, 0) // 2]
@@ -243,7 +243,7 @@ class Tracker:
         return seen
 
     def _expect(self, before: Sequence[np.ndarray]) -> None:
-        """Say where the joints are expected, after these places of theirs."""
+        """Return where the joints are expected, after these places of theirs."""
         if not self._motion:
             return
         known = len(before) >= self._order
@@ -262,7 +262,7 @@ class Tracker:
         return miss if np.isfinite(miss) else np.inf
 
     def _size_px(self) -> np.ndarray:
-        """Give the body's length as each camera sees it; tiny for one that it is behind, which no pose explains."""
+        """Return the body's length as each camera sees it; tiny for one that it is behind, which no pose explains."""
         depth = self._depths()
         return np.where(depth > 0, self._focal * self.length / np.maximum(depth, 1e-9), 1e-9)
 
@@ -280,7 +280,7 @@ class Tracker:
             self._sigma,
         )
         self._wait = RETRY
-        least, found = np.inf, None
+        least, result = np.inf, None
         if points.enough:
             self._expect(())
             for start in [self._rest] if self._last is None else [self._rest, self._last]:
@@ -292,12 +292,12 @@ class Tracker:
                 self._pose()
                 energy = float(recording.energy)
                 if energy < least:
-                    least, found = energy, (taken(recording), self._miss(seen), int(recording.iterations))
-        if found is None or found[1] >= miss:
+                    least, result = energy, (taken(recording), self._miss(seen), int(recording.iterations))
+        if result is None or result[1] >= miss:
             put(recording, before)
             recording.measure()
             return None
-        put(recording, found[0])
+        put(recording, result[0])
         return self._miss(seen)
 
     def _found(self, seen: np.ndarray, state: str, miss: float) -> TrackedPose:

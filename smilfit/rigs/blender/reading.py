@@ -49,11 +49,11 @@ class Seams:
         source = source[order]
         corners = np.searchsorted(source, flat)
         corners[textured] = rank[inverse.reshape(-1)]
-        found = np.concatenate((unique[:, 1:], np.full((len(bare), 2), np.nan)))[order]
-        return cls(source, corners.reshape(-1, 3), found)
+        result = np.concatenate((unique[:, 1:], np.full((len(bare), 2), np.nan)))[order]
+        return cls(source, corners.reshape(-1, 3), result)
 
     def weights(self, weights: SparseMatrix) -> SparseMatrix:
-        """Give the vertices made of one the weights of that one."""
+        """Return the vertices made of one the weights of that one."""
         order = np.argsort(weights.rows, kind='stable')
         counts = np.bincount(weights.rows, minlength=weights.shape[0])
         starts = np.cumsum(counts) - counts
@@ -72,13 +72,13 @@ def linear_skin(
     rest: Float[np.ndarray, 'J 4 4'],
     posed: Float[np.ndarray, 'J 4 4'],
 ) -> Float[np.ndarray, 'V 3']:
-    """Give `sum_j w_j P_j R_j^-1 x / sum_j w_j`; vertices without weights stay."""
+    """Return `sum_j w_j P_j R_j^-1 x / sum_j w_j`; vertices without weights stay."""
     rows, values = weights.rows, weights.values
     moved = apply((posed @ np.linalg.inv(rest))[weights.cols], vertices[rows]) * values[:, None]
     total = np.bincount(rows, values, len(vertices))
-    found = np.stack([np.bincount(rows, moved[:, k], len(vertices)) for k in range(3)], 1)
+    result = np.stack([np.bincount(rows, moved[:, k], len(vertices)) for k in range(3)], 1)
     bare = total <= 0
-    return np.where(bare[:, None], vertices, found / np.where(bare, 1, total)[:, None])
+    return np.where(bare[:, None], vertices, result / np.where(bare, 1, total)[:, None])
 
 
 _INSIDE = Path(__file__).parent / 'inside' / 'reading.py'
@@ -148,7 +148,7 @@ def _refusal(path: Path, what: str, error: BlenderError) -> Exception:
 
 
 def _last(text: str) -> str:
-    """Give the last line that says something: operators put a whole traceback into one message."""
+    """Return the last line that says something: operators put a whole traceback into one message."""
     lines = [
         line.strip()
         for line in text.splitlines()
@@ -206,12 +206,12 @@ class _BlenderRig:
         )
 
     def _joined(self, name: str, empty: tuple[int, ...]) -> np.ndarray:
-        """Give one array of all meshes, one mesh behind the other."""
-        found = [self.arrays.get(f'm{n}.{name}', np.zeros(empty)) for n in range(len(self.counts))]
-        return np.concatenate(found)
+        """Return one array of all meshes, one mesh behind the other."""
+        result = [self.arrays.get(f'm{n}.{name}', np.zeros(empty)) for n in range(len(self.counts))]
+        return np.concatenate(result)
 
     def _starts_of(self, name: str) -> np.ndarray:
-        """Give the number of its mesh's first vertex for every row of an array."""
+        """Return the number of its mesh's first vertex for every row of an array."""
         return np.repeat(
             self.starts[:-1], [len(self.arrays[f'm{n}.{name}']) for n in range(len(self.counts))]
         )
@@ -221,35 +221,35 @@ class _BlenderRig:
 
     def _joints(self, worlds: np.ndarray) -> np.ndarray:
         """Bring transforms into the rig's world; its unit scales places, not the joints' own axes."""
-        found = _TO_GLTF @ worlds
-        found[..., :3, 3] *= float(self.document['metres'])
-        return found
+        result = _TO_GLTF @ worlds
+        result[..., :3, 3] *= float(self.document['metres'])
+        return result
 
     def _targets(self) -> list[str]:
         return [name for entry in self.document['meshes'] for name in entry['morphs']]
 
     def _moves(self) -> list[np.ndarray]:
-        """Give each shape key's displacement of all vertices."""
-        found = []
+        """Return each shape key's displacement of all vertices."""
+        result = []
         for number, entry in enumerate(self.document['meshes']):
             for k in range(len(entry['morphs'])):
                 moved = np.zeros((self.starts[-1], 3))
                 mine = self.arrays[f'm{number}.morphs'][k]
                 moved[self.starts[number] : self.starts[number + 1]] = mine @ self.to_world[:3, :3].T
-                found.append(moved)
-        return found
+                result.append(moved)
+        return result
 
     def _clips(self) -> list[Clip]:
         names, _ = unique_names([clip['name'] for clip in self.document['clips']])
-        found = []
+        result = []
         for number, name in enumerate(names):
             joints, morphs = (self.arrays[f'c{number}.{what}'] for what in ('joints', 'morphs'))
             times = self.arrays[f'c{number}.times']
-            found.append(Clip(name, times, self._joints(joints), morphs if morphs.shape[1] else None))
-        return found
+            result.append(Clip(name, times, self._joints(joints), morphs if morphs.shape[1] else None))
+        return result
 
     def _texture(self) -> tuple[bytes | None, np.ndarray]:
-        """Give the image that most triangles show, and where their corners lie on it (F, 3, 2), else NaN."""
+        """Return the image that most triangles show, and where their corners lie on it (F, 3, 2), else NaN."""
         shown, places = [], []
         for number in range(len(self.counts)):
             count = len(self.arrays[f'm{number}.triangles'])
@@ -275,7 +275,7 @@ class _BlenderRig:
         moves: list[np.ndarray],
         clips: list[Clip],
     ) -> None:
-        """Tell where Blender moves the skin otherwise than linear skinning does, which is what a model has."""
+        """Return where Blender moves the skin otherwise than linear skinning does, which is what a model has."""
         size = float(np.ptp(vertices, axis=0).max())
         worst, where = 0.0, ''
         for number, clip in enumerate(clips):

@@ -43,7 +43,7 @@ class Blender:
     found_by: str
 
     def command(self, script: str | Path, *arguments: str | Path) -> list[str]:
-        """Give the command line that runs a script without a window."""
+        """Return the command line that runs a script without a window."""
         return [*self.prefix, str(Path(script).resolve()), '--', *map(str, arguments)]
 
 
@@ -75,7 +75,7 @@ def find_blender() -> Blender:
 
 
 def beside_environment(prefix: str | Path) -> Path:
-    """Give the interpreter of the environment `blender` in another environment's folder."""
+    """Return the interpreter of the environment `blender` in another environment's folder."""
     return Path(prefix) / 'blender' / _BIN / ('python.exe' if os.name == 'nt' else 'python')
 
 
@@ -143,10 +143,10 @@ def run_in_blender(
         with (Path(folder) / 'printed').open('w+b') as printed:
             code = _run(command, blender, limit_s, printed, Path(folder))
             text = _last(printed)
-        found = json.loads(outcome.read_text(encoding='utf-8')) if outcome.is_file() else None
-        if found is None or found['kind'] == 'Unfinished':
-            raise _ended(blender, code, text, started=found is not None)
-        _raise_failure(found, blender)
+        result = json.loads(outcome.read_text(encoding='utf-8')) if outcome.is_file() else None
+        if result is None or result['kind'] == 'Unfinished':
+            raise _ended(blender, code, text, started=result is not None)
+        _raise_failure(result, blender)
         return text
 
 
@@ -210,7 +210,7 @@ def _raise_failure(outcome: dict[str, Any], blender: Blender) -> None:
 
 
 def _ended(blender: Blender, code: int, text: str, started: bool) -> Exception:
-    """Say that Blender ended before the script did."""
+    """Report that Blender ended before the script did."""
     lines = [line for line in text.splitlines() if line.strip()][-12:]
     last = shorten(lines[-1], 200) if lines else 'nothing'
     how = f'signal {-code} ({_signal_name(-code)})' if code < 0 else f'exit code {code}'

@@ -43,10 +43,10 @@ def main() -> None:
     outcome, script, *arguments = sys.argv[sys.argv.index('--') + 1 :]
     sys.argv = [script, *arguments]
     _write(outcome, _outcome('Unfinished', '', ''))
-    found = _run(script)
+    result = _run(script)
     sys.stdout.flush()
     sys.stderr.flush()
-    _write(outcome, found)
+    _write(outcome, result)
     os._exit(0)
 
 

@@ -40,12 +40,12 @@ class Finding:
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def sentence(self) -> str:
-        """Say it on one line."""
+        """Report it on one line."""
         where = f'; at {self.where}' if self.where else ''
         return ' '.join(filter(None, (f'{self.severity}: {self.check}: {self.what}{where}.', self.advice)))
 
     def record(self) -> dict[str, Any]:
-        """Give it as JSON has it."""
+        """Return it as JSON has it."""
         return asdict(self)
 
 
@@ -57,7 +57,7 @@ def listed(names: Sequence[object]) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Say how many there are of something."""
+    """Return how many there are of something."""
     if count == 1:
         return f'1 {noun}'
     return f'{count} {"vertices" if noun == "vertex" else f"{noun}s"}'
@@ -74,14 +74,14 @@ def vertex_places(data: BodyModelData, vertices: np.ndarray) -> str:
 
 
 def strongest_joint(data: BodyModelData) -> np.ndarray:
-    """Give the joint that each vertex (V,) hangs on most, -1 for one without weights."""
-    weights, found = data.weights, np.full(data.n_vertices, -1)
+    """Return the joint that each vertex (V,) hangs on most, -1 for one without weights."""
+    weights, result = data.weights, np.full(data.n_vertices, -1)
     inside = (weights.rows < data.n_vertices) & (weights.cols < data.n_joints)
     order = np.argsort(weights.values[inside], kind='stable')
-    found[weights.rows[inside][order]] = weights.cols[inside][order]
-    return found
+    result[weights.rows[inside][order]] = weights.cols[inside][order]
+    return result
 
 
 def share(length: float, size: float) -> str:
-    """Say a length of the model, and what part of its size it is."""
+    """Report a length of the model, and what part of its size it is."""
     return f'{length:.3g}' + (f' ({100 * length / size:.2g} % of its size)' if size > 0 else '')

@@ -21,7 +21,7 @@ _FULL_TURN = 2 * math.pi + 1e-3
 
 def impossible_limits(model: StoredModel) -> list[Finding]:
     """Find limits whose least is above their greatest, beyond a full turn, or without the rest pose."""
-    data, found = model.data, []
+    data, result = model.data, []
     if data.joint_limits is None:
         what = 'the file states no joint limits: fits take 90 degrees in limbs and 45 on the midline'
         return [Finding('joint limits', NOTE, '', what, 'Set some in `smilfit model view`.')]
@@ -30,20 +30,20 @@ def impossible_limits(model: StoredModel) -> list[Finding]:
     if crossed.any():
         names = _named(data, crossed)
         what, advice = 'the least angle is above the greatest', 'Swap the two numbers.'
-        found.append(Finding('joint limits', ERROR, names, what, advice, int(crossed.sum())))
+        result.append(Finding('joint limits', ERROR, names, what, advice, int(crossed.sum())))
     wide = (np.maximum(-low, high) > _FULL_TURN) & ~crossed
     if wide.any():
         names = _named(data, wide)
         what = f'limits reach {np.degrees(np.maximum(-low, high)[wide].max()):.0f} degrees; limits are in rad'
         advice = 'Were they written in degrees?'
-        found.append(Finding('joint limits', WARNING, names, what, advice, int(wide.sum())))
+        result.append(Finding('joint limits', WARNING, names, what, advice, int(wide.sum())))
     restless = ((low > 1e-6) | (high < -1e-6)) & ~crossed
     if restless.any():
         names = _named(data, restless)
         what = 'the rest pose, in which fits start, is outside of the limits'
         advice = 'Right for a joint that is never straight; else widen them to hold 0.'
-        found.append(Finding('joint limits', WARNING, names, what, advice, int(restless.sum())))
-    return found
+        result.append(Finding('joint limits', WARNING, names, what, advice, int(restless.sum())))
+    return result
 
 
 def free_axes(data: BodyModelData) -> np.ndarray:
@@ -71,27 +71,28 @@ def asymmetric_limits(model: StoredModel) -> list[Finding]:
         off = np.abs(image - data.joint_limits[right]).max()
         if off > _SAME_RAD:
             uneven.append((float(off), f'{data.joint_names[left]} / {data.joint_names[right]}'))
-    found = []
+    result = []
     if strange:
         what = (
             'the axes of their limits are not mirror images, so the limits of both sides cannot be compared'
         )
-        found.append(Finding('joint limits', NOTE, listed(strange), what, '', len(strange)))
+        result.append(Finding('joint limits', NOTE, listed(strange), what, '', len(strange)))
     if not uneven:
-        return found
+        return result
     uneven.sort(reverse=True)
     worst = math.degrees(uneven[0][0])
     what = f'limits differ between the sides by up to {worst:.1f} degrees'
     advice = '`smilfit model clean --symmetrise-limits` gives both sides the wider ones.'
     figures = {'worst_deg': worst}
     names = listed([name for _, name in uneven])
-    return [*found, Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
+    return [*result, Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
 
 
 def mirrored_limits(
     data: BodyModelData, limits: np.ndarray, pair: tuple[int, int], axis: int
 ) -> np.ndarray | None:
-    """Give the limits (3, 2) of a pair's second joint that mirror some of the first one, along an axis of the model.
+    """Return the limits (3, 2) of a pair's second joint that mirror some of the first one, along an axis of
+    the model.
 
     A rotation vector mirrored along an axis keeps that component and changes the signs of the others. None where the
     joints' own axes are not each other's images.

@@ -110,7 +110,7 @@ def plane_of_joints(data: BodyModelData) -> Mended:
 
 
 def symmetrise_limits(data: BodyModelData) -> Mended:
-    """Give the joints of two sides each other's mirrored limits, the wider of both."""
+    """Return the joints of two sides each other's mirrored limits, the wider of both."""
     pairs = joint_pairs(data)
     axis = mirror_axis(data, pairs)
     if data.joint_limits is None or axis is None:

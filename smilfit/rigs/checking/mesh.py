@@ -52,7 +52,7 @@ def duplicate_vertices(model: StoredModel) -> list[Finding]:
 
 
 def same_place(vertices: np.ndarray, size: float) -> np.ndarray:
-    """Give for every vertex (V,) the first one that lies at its place."""
+    """Return for every vertex (V,) the first one that lies at its place."""
     rounded = np.round(vertices / max(SAME_PLACE * size, 1e-300)).astype(np.int64)
     _, first, number = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
     return first[number.reshape(-1)]
@@ -125,23 +125,23 @@ def faces_without_area(model: StoredModel) -> list[Finding]:
         return []
     area = face_areas(data.v_template, data.faces)
     flat = degenerate_faces(data.v_template, data.faces)
-    found = []
+    result = []
     if flat.any():
         corners = np.unique(data.faces[flat])
         what = f'{counted(int(flat.sum()), "face")} without area (number {listed(np.flatnonzero(flat).tolist())})'
-        found.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(flat.sum())))
+        result.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(flat.sum())))
     twice = repeated_faces(data.faces)
     if twice.any():
         corners = np.unique(data.faces[twice])
         numbers = listed(np.flatnonzero(twice).tolist())
         what = f'{counted(int(twice.sum()), "face")} with the corners of another (number {numbers})'
-        found.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(twice.sum())))
+        result.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(twice.sum())))
     tiny = ~flat & (area < _TINY * np.median(area))
     if tiny.any():
         corners = np.unique(data.faces[tiny])
         what = f'{counted(int(tiny.sum()), "face")} below {_TINY:g} of the median area'
-        found.append(Finding('faces', NOTE, vertex_places(data, corners), what, '', int(tiny.sum())))
-    return found
+        result.append(Finding('faces', NOTE, vertex_places(data, corners), what, '', int(tiny.sum())))
+    return result
 
 
 def flipped_faces(model: StoredModel) -> list[Finding]:
@@ -151,15 +151,15 @@ def flipped_faces(model: StoredModel) -> list[Finding]:
         return []
     edges = Edges.of(data.faces)
     part, flipped, twisted = orientation(edges)
-    found = []
+    result = []
     if flipped.any():
         what = f'{counted(int(flipped.sum()), "face")} looking the other way than their neighbours'
         where = vertex_places(data, np.unique(data.faces[flipped]))
         advice = 'Recalculate normals in the authoring tool.'
-        found.append(Finding('flipped faces', WARNING, where, what, advice, int(flipped.sum())))
+        result.append(Finding('flipped faces', WARNING, where, what, advice, int(flipped.sum())))
     if twisted:
         what = f'{counted(twisted, "edge")} that cannot agree: the surface has one side, as a Moebius strip'
-        found.append(Finding('flipped faces', WARNING, 'faces', what, 'Mend the mesh.', twisted))
+        result.append(Finding('flipped faces', WARNING, 'faces', what, 'Mend the mesh.', twisted))
     open_parts = np.unique(part[(edges.shared_by[edges.of_face] != 2).any(1)])
     corners = data.v_template[data.faces]
     corners = np.where(flipped[:, None, None], corners[:, ::-1], corners)
@@ -170,12 +170,12 @@ def flipped_faces(model: StoredModel) -> list[Finding]:
         what = f'{counted(len(inside_out), "closed surface")} of {int(faces.sum())} faces inside out'
         where = vertex_places(data, np.unique(data.faces[faces]))
         advice = 'Turn their normals outwards in the authoring tool.'
-        found.append(Finding('flipped faces', WARNING, where, what, advice, int(faces.sum())))
-    return found
+        result.append(Finding('flipped faces', WARNING, where, what, advice, int(faces.sum())))
+    return result
 
 
 def face_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Give areas (F,)."""
+    """Return areas (F,)."""
     corners = vertices[faces]
     return 0.5 * np.linalg.norm(
         np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
@@ -183,14 +183,14 @@ def face_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def degenerate_faces(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Say of each face (F,) whether it is a line or a point."""
+    """Return for each face (F,) whether it is a line or a point."""
     corners = vertices[faces]
     longest2 = ((np.roll(corners, -1, axis=1) - corners) ** 2).sum(-1).max(1, initial=0.0)
     return face_areas(vertices, faces) <= _NO_AREA * longest2
 
 
 def repeated_faces(faces: np.ndarray) -> np.ndarray:
-    """Say of each face (F,) whether one before it has the same corners."""
+    """Return for each face (F,) whether one before it has the same corners."""
     if not len(faces):
         return np.zeros(0, bool)
     _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
@@ -264,7 +264,7 @@ def mesh_parts(model: StoredModel) -> list[Finding]:
 
 
 def connected_parts(faces: np.ndarray, n_vertices: int) -> np.ndarray:
-    """Give the number of the part that every vertex (V,) belongs to."""
+    """Return the number of the part that every vertex (V,) belongs to."""
     ends = np.concatenate((faces[:, :2], faces[:, 1:]))
     graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), (n_vertices, n_vertices))
     return connected_components(graph, directed=False)[1]

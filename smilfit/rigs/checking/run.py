@@ -74,26 +74,26 @@ def wrong_arrays(model: StoredModel) -> dict[str, Finding]:
         'pose_prior_mean': (3 * (joints - 1),),
         'pose_prior_precision': (3 * (joints - 1), 3 * (joints - 1)),
     }
-    found = {}
+    result = {}
     for name, shape in shapes.items():
         value = getattr(data, name)
         if value is None:
             continue
         what, count = _wrong(value, shape)
         if what:
-            found[name] = Finding('numbers', ERROR, name, what, 'Mend or export the model anew.', count)
+            result[name] = Finding('numbers', ERROR, name, what, 'Mend or export the model anew.', count)
     for name, bound in (('faces', vertices), ('symmetry_plane_vertices', vertices)):
         index = getattr(data, name)
         outside = 0 if index is None else int(((index < 0) | (index >= bound)).sum())
-        if name not in found and outside:
+        if name not in result and outside:
             what = f'{outside} indices are not those of vertices 0 to {bound - 1}'
-            found[name] = Finding('numbers', ERROR, name, what, 'Were vertices deleted?', outside)
+            result[name] = Finding('numbers', ERROR, name, what, 'Were vertices deleted?', outside)
     if model.joints is not None and not (
         model.joints.shape == (joints, 3) and np.isfinite(model.joints).all()
     ):
         what = f'the stored joints must be {joints} finite places; got shape {model.joints.shape}'
-        found['stored_joints'] = Finding('numbers', WARNING, 'J', what, 'They are not used: take them out.')
-    return found
+        result['stored_joints'] = Finding('numbers', WARNING, 'J', what, 'They are not used: take them out.')
+    return result
 
 
 def empty_mesh(model: StoredModel) -> list[Finding]:
@@ -105,7 +105,7 @@ def empty_mesh(model: StoredModel) -> list[Finding]:
 
 
 def _wrong(value: np.ndarray | SparseMatrix, shape: tuple[int, ...]) -> tuple[str, int]:
-    """Say what is wrong with an array, and at how many places; nothing if it is right."""
+    """Return what is wrong with an array, and at how many places; nothing if it is right."""
     if tuple(value.shape) != shape:
         return f'must have shape {shape}; got {tuple(value.shape)}', 1
     numbers = value
@@ -162,7 +162,7 @@ def size(model: StoredModel) -> list[Finding]:
 
 
 def length_in_words(millimetres: float) -> str:
-    """Say a length in the unit that gives it few digits."""
+    """Report a length in the unit that gives it few digits."""
     for unit, factor in (('m', 1000.0), ('mm', 1.0)):
         if millimetres >= factor:
             return f'{millimetres / factor:.3g} {unit}'
@@ -220,17 +220,17 @@ def check_model(model: StoredModel) -> list[Finding]:
     A check that reads a broken array is not run, and a note says so.
     """
     broken = wrong_arrays(model)
-    found = list(broken.values())
+    result = list(broken.values())
     for check in CHECKS:
         hidden = [name for name in check.reads if name in broken]
         if hidden:
             what = f'was not looked at, since {" and ".join(hidden)} cannot be read'
-            found.append(Finding('not checked', NOTE, check.run.__name__.replace('_', ' '), what))
+            result.append(Finding('not checked', NOTE, check.run.__name__.replace('_', ' '), what))
         else:
-            found += check.run(model)
-    if not any(finding.severity == ERROR for finding in found):
-        found += _refused(model)
-    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+            result += check.run(model)
+    if not any(finding.severity == ERROR for finding in result):
+        result += _refused(model)
+    return sorted(result, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def _refused(model: StoredModel) -> list[Finding]:

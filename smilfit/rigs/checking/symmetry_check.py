@@ -23,7 +23,7 @@ _MOST_OFF = 0.2
 
 
 def joint_pairs(data: BodyModelData) -> list[tuple[int, int]]:
-    """Give the pairs of joints of two sides that the model states; by their names where it states none."""
+    """Return the pairs of joints of two sides that the model states; by their names where it states none."""
     index = {name: j for j, name in enumerate(data.joint_names)}
     if data.joint_symmetry:
         return [(index[a], index[b]) for a, b in data.joint_symmetry if a in index and b in index]
@@ -31,22 +31,22 @@ def joint_pairs(data: BodyModelData) -> list[tuple[int, int]]:
 
 
 def pairs_by_name(data: BodyModelData) -> list[tuple[int, int]]:
-    """Give the pairs of joints, equally deep in the tree, whose names say that they are left and right."""
+    """Return the pairs of joints, equally deep in the tree, whose names say that they are left and right."""
     index = {name: j for j, name in enumerate(data.joint_names)}
     depth: list[int] = []
     for j, parent in enumerate(data.parents.tolist()):
         depth.append(depth[parent] + 1 if 0 <= parent < j else 0)
-    found = []
+    result = []
     for name, left in index.items():
         others = (index[other] for other in names_of_other_side(name, only_left=True) if other in index)
         right = next((j for j in others if depth[j] == depth[left]), None)
         if right is not None:
-            found.append((left, right))
-    return found
+            result.append((left, right))
+    return result
 
 
 def mirror_axis(data: BodyModelData, pairs: list[tuple[int, int]]) -> int | None:
-    """Give the axis (0, 1, 2) along which joints of the two sides are each other's image; None without one."""
+    """Return the axis (0, 1, 2) along which joints of the two sides are each other's image; None without one."""
     if not pairs:
         return None
     off = [mirror_error(data, pairs, axis) for axis in range(3)]
@@ -55,7 +55,7 @@ def mirror_axis(data: BodyModelData, pairs: list[tuple[int, int]]) -> int | None
 
 
 def mirror_centre(data: BodyModelData, pairs: list[tuple[int, int]], axis: int) -> float:
-    """Give where the mirror stands on its axis: half way between the sides, median over pairs."""
+    """Return where the mirror stands on its axis: half way between the sides, median over pairs."""
     return float(np.median([data.joints[list(pair), axis].mean() for pair in pairs]))
 
 
@@ -77,7 +77,7 @@ def legs_of_arthropods(data: BodyModelData) -> list[str]:
     pairs = joint_pairs(data)
     paired = {j for pair in pairs for j in pair}
     size = np.ptp(data.joints, axis=0).max()
-    found = []
+    result = []
     for left, _ in pairs:
         if data.parents[left] in paired:
             continue
@@ -87,8 +87,8 @@ def legs_of_arthropods(data: BodyModelData) -> list[str]:
                 below.add(j)
                 length += float(np.linalg.norm(data.joints[j] - data.joints[data.parents[j]]))
         if len(below) >= _JOINTS and length >= _LENGTH * size:
-            found.append(data.joint_names[left])
-    return found if len(found) >= _PAIRS else []
+            result.append(data.joint_names[left])
+    return result if len(result) >= _PAIRS else []
 
 
 # Of the model's size, of what should be each other's image.
@@ -107,17 +107,17 @@ def stated_symmetry(model: StoredModel) -> list[Finding]:
         advice = '`smilfit model clean --symmetry-from-names` writes them down.'
         where = listed([f'{a} / {b}' for a, b in by_name])
         return [Finding('symmetry', WARNING, where, what, advice, len(by_name))]
-    found = []
+    result = []
     known = set(names)
     strange = [name for pair in data.joint_symmetry for name in pair if name not in known]
     if strange:
         what = 'symmetry names joints that are not there'
-        found.append(Finding('symmetry', ERROR, listed(strange), what, 'Rename them.', len(strange)))
+        result.append(Finding('symmetry', ERROR, listed(strange), what, 'Rename them.', len(strange)))
     counts = Counter(name for pair in data.joint_symmetry for name in pair)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         what = 'symmetry has joints in several pairs'
-        found.append(
+        result.append(
             Finding('symmetry', ERROR, listed(twice), what, 'A joint has one other side.', len(twice))
         )
     stated = {frozenset(pair) for pair in data.joint_symmetry}
@@ -126,13 +126,13 @@ def stated_symmetry(model: StoredModel) -> list[Finding]:
         what = 'the names of these joints are those of two sides, but symmetry does not pair them'
         where = listed([f'{a} / {b}' for a, b in missing])
         advice = 'Add the pairs, or rename the joints.'
-        found.append(Finding('symmetry', WARNING, where, what, advice, len(missing)))
-    return found
+        result.append(Finding('symmetry', WARNING, where, what, advice, len(missing)))
+    return result
 
 
 def symmetry_of_the_tree(model: StoredModel) -> list[Finding]:
     """Find pairs whose parents are neither one joint nor a pair, and pairs that are not each other's image."""
-    data, names, found = model.data, model.data.joint_names, []
+    data, names, result = model.data, model.data.joint_names, []
     pairs = [(a, b) for a, b in joint_pairs(data) if a != b]
     other = dict(pairs) | {b: a for a, b in pairs}
     parents = data.parents.tolist()
@@ -140,14 +140,14 @@ def symmetry_of_the_tree(model: StoredModel) -> list[Finding]:
     if torn:
         what = 'the two sides hang on different joints that are no pair'
         where = listed([f'{names[a]} / {names[b]}' for a, b in torn])
-        found.append(Finding('symmetry', WARNING, where, what, 'Correct the pairs or the tree.', len(torn)))
+        result.append(Finding('symmetry', WARNING, where, what, 'Correct the pairs or the tree.', len(torn)))
     axis = mirror_axis(data, pairs)
     if pairs and axis is None:
         what = 'no axis mirrors the pairs of joints into each other'
         advice = 'Mirrored training images and symmetric sizes need one: is the rest pose symmetric?'
-        found.append(Finding('symmetry', WARNING, '', what, advice, len(pairs)))
+        result.append(Finding('symmetry', WARNING, '', what, advice, len(pairs)))
     if axis is None:
-        return found
+        return result
     centre = mirror_centre(data, pairs, axis)
     left, right = (data.joints[list(side)] for side in zip(*pairs))
     image = left.copy()
@@ -159,8 +159,8 @@ def symmetry_of_the_tree(model: StoredModel) -> list[Finding]:
         where = listed([f'{names[pairs[i][0]]} / {names[pairs[i][1]]}' for i in order])
         worst = share(float(off.max()), model.size)
         what = f'at rest the sides are not mirror images along {"xyz"[axis]}: up to {worst}'
-        found.append(Finding('symmetry', NOTE, where, what, '', len(far), {'worst': float(off.max())}))
-    return found
+        result.append(Finding('symmetry', NOTE, where, what, '', len(far), {'worst': float(off.max())}))
+    return result
 
 
 def symmetry_plane(model: StoredModel) -> list[Finding]:

@@ -19,46 +19,46 @@ def tree(model: StoredModel) -> list[Finding]:
     """Find joints in a loop, more roots than one, and children before their parents."""
     data = model.data
     parents, count = data.parents, data.n_joints
-    found = []
+    result = []
     outside = np.flatnonzero(parents >= count)
     if len(outside):
         names = listed([data.joint_names[j] for j in outside])
-        found.append(Finding('tree', ERROR, names, 'the parent is no joint', 'Name one.', len(outside)))
+        result.append(Finding('tree', ERROR, names, 'the parent is no joint', 'Name one.', len(outside)))
     loops = [data.joint_names[j] for j in range(count) if _in_loop(parents, j)]
     if loops:
         advice = 'Give one of them a parent outside the loop.'
-        found.append(
+        result.append(
             Finding('tree', ERROR, listed(loops), 'the joints hang on each other', advice, len(loops))
         )
     roots = np.flatnonzero(parents < 0)
     if len(roots) != 1:
         what = f'there must be one root; got {len(roots)}'
         where = listed([data.joint_names[j] for j in roots]) or 'joints'
-        found.append(Finding('tree', ERROR, where, what, 'Put one joint above all others.', len(roots)))
+        result.append(Finding('tree', ERROR, where, what, 'Put one joint above all others.', len(roots)))
     late = np.flatnonzero(parents >= np.arange(count))
     if len(late) and not loops and not len(outside):
         names = listed([data.joint_names[j] for j in late])
         what = 'the joint comes before its parent'
-        found.append(Finding('tree', ERROR, names, what, 'Sort joints from the root outwards.', len(late)))
-    return found
+        result.append(Finding('tree', ERROR, names, what, 'Sort joints from the root outwards.', len(late)))
+    return result
 
 
 def joint_names(model: StoredModel) -> list[Finding]:
     """Find names that several joints have, and joints without one."""
-    names, found = model.data.joint_names, []
+    names, result = model.data.joint_names, []
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         what = 'several joints have this name'
-        found.append(Finding('joint names', ERROR, listed(twice), what, 'Rename them.', len(twice)))
+        result.append(Finding('joint names', ERROR, listed(twice), what, 'Rename them.', len(twice)))
     spelt = [n for n, count in Counter(name.strip().lower() for name in set(names)).items() if count > 1]
     if spelt:
         what = 'names of joints differ in case or spaces alone'
-        found.append(Finding('joint names', WARNING, listed(spelt), what, 'Rename them.', len(spelt)))
+        result.append(Finding('joint names', WARNING, listed(spelt), what, 'Rename them.', len(spelt)))
     empty = [j for j, name in enumerate(names) if not name.strip()]
     if empty:
         where = f'joints {listed(empty)}'
-        found.append(Finding('joint names', ERROR, where, 'a joint has no name', 'Name it.', len(empty)))
-    return found
+        result.append(Finding('joint names', ERROR, where, 'a joint has no name', 'Name it.', len(empty)))
+    return result
 
 
 def bones_without_length(model: StoredModel) -> list[Finding]:
@@ -148,18 +148,18 @@ def regressor_rows(model: StoredModel) -> list[Finding]:
         return []
     sums = np.bincount(data.joint_regressor.rows, data.joint_regressor.values, data.n_joints)
     wrong = np.flatnonzero(np.abs(sums - 1) > _SUM_TOLERANCE)
-    found = []
+    result = []
     if len(wrong):
         names = listed([f'{data.joint_names[j]} {sums[j]:.4g}' for j in wrong])
         what = f'rows of the joint regressor sum to {sums[wrong].min():.4g} to {sums[wrong].max():.4g}, not 1'
         advice = 'Such joints do not follow a moved mesh: compute the regressor anew.'
-        found.append(Finding('joint regressor', WARNING, names, what, advice, len(wrong)))
+        result.append(Finding('joint regressor', WARNING, names, what, advice, len(wrong)))
     negative = np.unique(data.joint_regressor.rows[data.joint_regressor.values < 0])
     if len(negative):
         names = listed([data.joint_names[j] for j in negative])
         what = 'the joint regressor has weights below zero'
-        found.append(Finding('joint regressor', NOTE, names, what, '', len(negative)))
-    return found
+        result.append(Finding('joint regressor', NOTE, names, what, '', len(negative)))
+    return result
 
 
 def winding(point: np.ndarray, corners: np.ndarray) -> float:

@@ -27,7 +27,7 @@ _SAME_DIRECTION = 0.999
 
 def shape_directions(model: StoredModel) -> list[Finding]:
     """Find directions that move nothing, move more than the animal's size, or repeat another."""
-    data, found = model.data, []
+    data, result = model.data, []
     if data.shapedirs is None:
         return []
     sd, size = shape_sd(data), model.size
@@ -40,7 +40,7 @@ def shape_directions(model: StoredModel) -> list[Finding]:
         what = f'{counted(int(idle.sum()), "shape direction")} moving nothing'
         advice = 'Take them out: data say nothing of their coefficients.'
         where = f'beta {listed(np.flatnonzero(idle).tolist())}'
-        found.append(Finding('shape directions', WARNING, where, what, advice, int(idle.sum())))
+        result.append(Finding('shape directions', WARNING, where, what, advice, int(idle.sum())))
     wild = np.flatnonzero(moved > _TOO_MUCH * size)
     if len(wild):
         worst = share(float(moved.max()), size)
@@ -48,7 +48,7 @@ def shape_directions(model: StoredModel) -> list[Finding]:
         vertex = np.linalg.norm(data.shapedirs[..., wild[0]], axis=1).argmax()
         where = f'beta {listed(wild.tolist())}, {vertex_places(data, np.array([vertex]))}'
         advice = 'Are the covariance and the directions of one scaling?'
-        found.append(Finding('shape directions', WARNING, where, what, advice, len(wild)))
+        result.append(Finding('shape directions', WARNING, where, what, advice, len(wild)))
     flat = data.shapedirs.reshape(-1, data.n_betas)
     flat = flat / np.maximum(np.linalg.norm(flat, axis=0), 1e-300)
     alike = np.argwhere(np.triu(np.abs(flat.T @ flat), 1) > _SAME_DIRECTION)
@@ -56,8 +56,8 @@ def shape_directions(model: StoredModel) -> list[Finding]:
         what = 'these shape directions are the same'
         where = listed([f'beta {a} and {b}' for a, b in alike.tolist()])
         advice = 'Data tell their sum alone: keep one.'
-        found.append(Finding('shape directions', WARNING, where, what, advice, len(alike)))
-    return found
+        result.append(Finding('shape directions', WARNING, where, what, advice, len(alike)))
+    return result
 
 
 def shape_covariance(model: StoredModel) -> list[Finding]:
@@ -70,28 +70,28 @@ def shape_covariance(model: StoredModel) -> list[Finding]:
         sd = SHAPE_SD * np.linalg.norm(data.shapedirs, axis=1).max(0).max()
         what += f', of which {SHAPE_SD:g} move a vertex by up to {share(float(sd), model.size)}'
         return [Finding('shape covariance', NOTE, '', what, 'State one where specimens are known.')]
-    covariance, found = data.shape_cov, []
+    covariance, result = data.shape_cov, []
     off = float(np.abs(covariance - covariance.T).max())
     if off > 1e-3 * np.abs(covariance).max():
         what = f'the covariance is not symmetric: entries differ by up to {off:.3g}'
-        found.append(Finding('shape covariance', ERROR, '', what, 'Compute it anew.'))
+        result.append(Finding('shape covariance', ERROR, '', what, 'Compute it anew.'))
     least = np.linalg.eigvalsh(0.5 * (covariance + covariance.T))[0]
     if least < -1e-6 * np.abs(covariance).max():
         what = f'the covariance has a negative variance, {least:.3g}'
-        found.append(Finding('shape covariance', ERROR, '', what, 'Compute it anew.'))
+        result.append(Finding('shape covariance', ERROR, '', what, 'Compute it anew.'))
     fixed = np.flatnonzero(np.diag(covariance) <= 0)
     if len(fixed):
         what = 'the covariance gives these coefficients no variance'
         where = f'beta {listed(fixed.tolist())}'
-        found.append(Finding('shape covariance', WARNING, where, what, 'Take them out.', len(fixed)))
+        result.append(Finding('shape covariance', WARNING, where, what, 'Take them out.', len(fixed)))
     if data.shape_mean is not None and not len(fixed):
         away = np.abs(data.shape_mean) / shape_sd(data)
         far = np.flatnonzero(away > SHAPE_SD)
         if len(far):
             what = f'the mean shape is up to {away.max():.1f} standard deviations from the template'
             where = f'beta {listed(far.tolist())}'
-            found.append(Finding('shape covariance', WARNING, where, what, 'Is it of this space?', len(far)))
-    return found
+            result.append(Finding('shape covariance', WARNING, where, what, 'Is it of this space?', len(far)))
+    return result
 
 
 def joint_scales(model: StoredModel) -> list[Finding]:
@@ -101,7 +101,7 @@ def joint_scales(model: StoredModel) -> list[Finding]:
     if data.scaledirs is None or data.shapedirs is None or data.log_scale_directions:
         return []
     mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
-    sd, found = shape_sd(data), []
+    sd, result = shape_sd(data), []
     at_mean = 1 + np.einsum('s,sjc->jc', mean, data.scaledirs)
     for s in range(data.n_betas):
         change = sd[s] * data.scaledirs[s]
@@ -121,12 +121,12 @@ def joint_scales(model: StoredModel) -> list[Finding]:
             'Bodies of such shapes are cut off at a scale above zero: make scale directions of logarithms.'
         )
         figures = {f'least_at_{n}_sd': value for n, value in scales.items()}
-        found.append(Finding('joint scales', WARNING, where, what, advice, len(joints), figures))
-    return found
+        result.append(Finding('joint scales', WARNING, where, what, advice, len(joints), figures))
+    return result
 
 
 def shape_sd(data: BodyModelData) -> np.ndarray:
-    """Give the standard deviation of every shape coefficient (S,); 1 where none is stated."""
+    """Return the standard deviation of every shape coefficient (S,); 1 where none is stated."""
     if data.shape_cov is None:
         return np.ones(data.n_betas)
     return np.sqrt(np.diag(data.shape_cov).clip(0))
@@ -137,12 +137,12 @@ NORMALISE = '`smilfit model clean` normalises them.'
 
 def weight_sums(model: StoredModel) -> list[Finding]:
     """Find vertices whose weights do not sum to one, or that have none."""
-    data, found = model.data, []
+    data, result = model.data, []
     sums = np.bincount(data.weights.rows, data.weights.values, data.n_vertices)
     bare = np.flatnonzero(np.bincount(data.weights.rows, data.weights.values != 0, data.n_vertices) == 0)
     if len(bare):
         where, what = vertex_places(data, bare), f'{counted(len(bare), "vertex")} without a skinning weight'
-        found.append(
+        result.append(
             Finding('skin weights', ERROR, where, what, 'Weight them in the authoring tool.', len(bare))
         )
     off = np.abs(sums - 1)
@@ -153,8 +153,8 @@ def weight_sums(model: StoredModel) -> list[Finding]:
         what = f'the weights of {counted(len(wrong), "vertex")} sum to {span}, not 1'
         figures = {'worst_sum': float(sums[off.argmax()])}
         where = vertex_places(data, wrong[np.argsort(-off[wrong])])
-        found.append(Finding('skin weights', ERROR, where, what, NORMALISE, len(wrong), figures))
-    return found
+        result.append(Finding('skin weights', ERROR, where, what, NORMALISE, len(wrong), figures))
+    return result
 
 
 def negative_weights(model: StoredModel) -> list[Finding]:
@@ -180,7 +180,7 @@ def joints_without_influence(model: StoredModel) -> list[Finding]:
             below[data.parents[j]] += below[j]
     idle = np.flatnonzero(below == 0)
     helpers = np.flatnonzero((strength == 0) & (below > 0))
-    found = []
+    result = []
     if len(idle):
         what = f'{counted(len(idle), "joint")} without a vertex to move, nor any below: rotations that cannot be seen'
         where = listed([data.joint_names[j] for j in idle])
@@ -189,9 +189,9 @@ def joints_without_influence(model: StoredModel) -> list[Finding]:
         advice = f'Lock {which} by limits, or weight them.'
         if not len(free):
             what, advice = f'{what}; their limits lock them, so that fits leave them at rest', ''
-        found.append(Finding('influence', NOTE, where, what, advice, len(idle)))
+        result.append(Finding('influence', NOTE, where, what, advice, len(idle)))
     if len(helpers):
         what = f'{counted(len(helpers), "joint")} without a vertex to move, only joints below that have some'
         where = listed([data.joint_names[j] for j in helpers])
-        found.append(Finding('influence', NOTE, where, what, '', len(helpers)))
-    return found
+        result.append(Finding('influence', NOTE, where, what, '', len(helpers)))
+    return result

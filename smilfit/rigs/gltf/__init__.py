@@ -149,15 +149,15 @@ class _GltfRig:
         return pieces
 
     def _morph_counts(self) -> dict[int, int]:
-        found: dict[int, int] = {}
+        result: dict[int, int] = {}
         for piece in self.pieces:
-            found[piece.node] = max(found.get(piece.node, 0), len(piece.morph_names))
-        return found
+            result[piece.node] = max(result.get(piece.node, 0), len(piece.morph_names))
+        return result
 
     def _clips(self, nodes: list[int], targets: MorphTargets) -> list[Clip]:
         moving = self.nodes.with_ancestors(nodes)
         meshes = {piece.node for piece in self.pieces}
-        found = []
+        result = []
         names, _ = unique_names([animation.name for animation in self.animations])
         for name, animation in zip(names, self.animations):
             times = animation.key_times(moving, meshes)
@@ -167,8 +167,8 @@ class _GltfRig:
             check_size(self.file, name, times, len(nodes))
             tracks = animation.at(times, moving)
             morphs = self._morph_weights(animation, times, targets)
-            found.append(Clip(name, times, self.nodes.worlds(nodes, tracks, len(times)), morphs))
-        return found
+            result.append(Clip(name, times, self.nodes.worlds(nodes, tracks, len(times)), morphs))
+        return result
 
     def _morph_weights(
         self, animation: Animation, times: np.ndarray, targets: MorphTargets
@@ -185,13 +185,13 @@ class _GltfRig:
 
     def _default_weights(self, node: int, count: int) -> np.ndarray:
         mesh = self.file.entries('meshes')[self.entries[node]['mesh']]
-        found = self.entries[node].get('weights', mesh.get('weights', []))
-        good = isinstance(found, list) and all(type(x) in (int, float) and abs(x) < 1e9 for x in found)
-        found = list(map(float, found)) if good else []
-        return np.array((found + [0.0] * count)[:count])
+        result = self.entries[node].get('weights', mesh.get('weights', []))
+        good = isinstance(result, list) and all(type(x) in (int, float) and abs(x) < 1e9 for x in result)
+        result = list(map(float, result)) if good else []
+        return np.array((result + [0.0] * count)[:count])
 
     def _texture(self, offsets: np.ndarray) -> tuple[np.ndarray | None, bytes | None]:
-        """Give the image that most faces show, as it is stored, and where vertices lie on it."""
+        """Return the image that most faces show, as it is stored, and where vertices lie on it."""
         counts: dict[int, int] = {}
         for piece in self.pieces:
             if piece.image is not None:
@@ -218,5 +218,5 @@ class _GltfRig:
         return uv, data
 
     def _licence(self) -> str | None:
-        found = self.file.document['asset'].get('copyright')
-        return shorten(found, 200) if isinstance(found, str) and found.strip() else None
+        result = self.file.document['asset'].get('copyright')
+        return shorten(result, 200) if isinstance(result, str) and result.strip() else None

@@ -50,21 +50,21 @@ class GltfFile:
         return BadFileError(f'{self.path}: {rule}; got {shorten(got)}. {advice}')
 
     def entries(self, name: str) -> list[dict[str, Any]]:
-        """Give one of the document's lists; empty where it has none."""
+        """Return one of the document's lists; empty where it has none."""
         if name not in self._entries:
             self._entries[name] = self.objects(self.document, name, 'the document')
         return self._entries[name]
 
     def objects(self, parent: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
-        """Give a list of objects that an object holds."""
-        found = parent.get(name, [])
-        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-            raise self.fail(f'{name} of {where} must be a list of objects', found, 'Export the file anew.')
-        check_budget(self.path, f'the number of {name}', len(found), _MOST_ENTRIES, 'entries')
-        return found
+        """Return a list of objects that an object holds."""
+        result = parent.get(name, [])
+        if not isinstance(result, list) or not all(isinstance(entry, dict) for entry in result):
+            raise self.fail(f'{name} of {where} must be a list of objects', result, 'Export the file anew.')
+        check_budget(self.path, f'the number of {name}', len(result), _MOST_ENTRIES, 'entries')
+        return result
 
     def entry(self, name: str, index: object, where: str) -> dict[str, Any]:
-        """Give one entry of a list by its number, which some other entry names."""
+        """Return one entry of a list by its number, which some other entry names."""
         return self.entries(name)[self.index(name, index, where)]
 
     def index(self, name: str, index: object, where: str) -> int:
@@ -75,16 +75,16 @@ class GltfFile:
         return index
 
     def number(self, entry: Mapping[str, Any], name: str, default: int | None, where: str) -> int:
-        """Give a whole number, 0 or more, of an entry."""
-        found = entry.get(name, default)
-        if type(found) is not int or not 0 <= found < 1 << 53:
+        """Return a whole number, 0 or more, of an entry."""
+        result = entry.get(name, default)
+        if type(result) is not int or not 0 <= result < 1 << 53:
             raise self.fail(
-                f'{name} of {where} must be a whole number from 0 on', found, 'Export the file anew.'
+                f'{name} of {where} must be a whole number from 0 on', result, 'Export the file anew.'
             )
-        return found
+        return result
 
     def view(self, index: object, where: str) -> tuple[memoryview, int | None]:
-        """Give the bytes of a buffer view, and how far apart its elements lie (None: one behind the other)."""
+        """Return the bytes of a buffer view, and how far apart its elements lie (None: one behind the other)."""
         number = self.index('bufferViews', index, where)
         view, what = self.entries('bufferViews')[number], f'bufferViews[{number}]'
         for extension in view.get('extensions', {}) if isinstance(view.get('extensions'), dict) else ():
@@ -163,10 +163,10 @@ class GltfFile:
         raise self.fail(f'meshes must not be packed by {_COMPRESSED[name]}', f'the extension {name}', advice)
 
     def _names(self, key: str) -> list[str]:
-        found = self.document.get(key, [])
-        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-            raise self.fail(f'{key} must be a list of names', found, 'Export the file anew.')
-        return found
+        result = self.document.get(key, [])
+        if not isinstance(result, list) or not all(isinstance(name, str) for name in result):
+            raise self.fail(f'{key} must be a list of names', result, 'Export the file anew.')
+        return result
 
     def _buffer(self, index: int) -> bytes:
         if index not in self._buffers:
@@ -213,12 +213,12 @@ def open_gltf(path: str | Path) -> GltfFile:
             raise BadFileError(
                 f'{path}: {_WHAT} must hold a JSON object; got {shorten(document)}. Is it glTF?'
             )
-        found = GltfFile(path, document, binary)
+        result = GltfFile(path, document, binary)
         asset = document.get('asset')
         version = asset.get('version') if isinstance(asset, dict) else None
         if not isinstance(version, str) or not version.startswith('2.'):
-            raise found.fail('asset.version must be 2.0', version, 'Export as glTF 2.0.')
-        return found
+            raise result.fail('asset.version must be 2.0', version, 'Export as glTF 2.0.')
+        return result
 
 
 def _chunks(data: bytes, path: Path) -> tuple[bytes, bytes | None]:
@@ -233,7 +233,7 @@ def _chunks(data: bytes, path: Path) -> tuple[bytes, bytes | None]:
             f'{path}: a .glb must have the {total} bytes that it states; got {len(data)}. It was cut short: copy it '
             'again.'
         )
-    found: dict[int, bytes] = {}
+    result: dict[int, bytes] = {}
     place = 12
     while place + 8 <= total:
         length, kind = struct.unpack_from('<II', data, place)
@@ -241,11 +241,11 @@ def _chunks(data: bytes, path: Path) -> tuple[bytes, bytes | None]:
             raise BadFileError(
                 f'{path}: a chunk of a .glb must lie inside the file; got {length} bytes at {place}. Copy it again.'
             )
-        found.setdefault(kind, data[place + 8 : place + 8 + length])
+        result.setdefault(kind, data[place + 8 : place + 8 + length])
         place += 8 + length
-    if _JSON not in found:
+    if _JSON not in result:
         raise BadFileError(f'{path}: a .glb must hold JSON; got none. Export the file anew.')
-    return found[_JSON], found.get(_BIN)
+    return result[_JSON], result.get(_BIN)
 
 
 _KINDS = {5120: 'i1', 5121: 'u1', 5122: 'i2', 5123: 'u2', 5125: 'u4', 5126: 'f4'}
@@ -281,14 +281,14 @@ class AccessorReader:
         values, _ = self._read(index, types, where)
         if values.dtype.kind == 'f':
             raise self.file.fail(f'{where} must be whole numbers', 'floats', 'Export the file anew.')
-        found = values.astype(np.int64)
-        if found.size and (found.min() < 0 or found.max() >= below):
-            got = f'{found.min()} to {found.max()}'
+        result = values.astype(np.int64)
+        if result.size and (result.min() < 0 or result.max() >= below):
+            got = f'{result.min()} to {result.max()}'
             raise self.file.fail(f'{where} must be numbers below {below}', got, 'Export the file anew.')
-        return found
+        return result
 
     def count(self, index: object, where: str) -> int:
-        """Give how many elements an accessor has, without reading it."""
+        """Return how many elements an accessor has, without reading it."""
         number = self.file.index('accessors', index, where)
         entry = self.file.entries('accessors')[number]
         return self.file.number(entry, 'count', None, f'accessors[{number}]')
@@ -302,15 +302,15 @@ class AccessorReader:
                 self.file.check_not_packed(name)
 
     def _finite(self, values: np.ndarray, shares: bool, where: str) -> np.ndarray:
-        kind, found = values.dtype, values.astype(np.float64)
+        kind, result = values.dtype, values.astype(np.float64)
         if kind.kind in 'iu' and shares:
-            found = np.maximum(found / np.iinfo(kind).max, -1.0)
-        if not np.isfinite(found).all():
-            count = int((~np.isfinite(found)).sum())
+            result = np.maximum(result / np.iinfo(kind).max, -1.0)
+        if not np.isfinite(result).all():
+            count = int((~np.isfinite(result)).sum())
             raise self.file.fail(
                 f'{where} must be finite', f'{count} NaN or inf', 'Mend the mesh and export anew.'
             )
-        return found
+        return result
 
     def _read(
         self, index: object, types: str | tuple[str, ...], where: str

@@ -94,9 +94,9 @@ def _piece(
         what = f'{where}.targets[{k}].POSITION'
         moved = np.zeros_like(vertices)
         if 'POSITION' in target:
-            found = reader.floats(target['POSITION'], 'VEC3', what)
-            if len(found) == len(vertices):
-                moved = found
+            result = reader.floats(target['POSITION'], 'VEC3', what)
+            if len(result) == len(vertices):
+                moved = result
             else:
                 lost += 1
         morphs.append(moved)
@@ -175,7 +175,7 @@ def _looks(
     count: int,
     where: str,
 ) -> tuple[np.ndarray | None, int | None, tuple[float, ...] | None]:
-    """Give where vertices lie on the base colour's image (origin upper left), which image, and the plain colour."""
+    """Return where vertices lie on the base colour's image (origin upper left), which image, and the plain colour."""
     if 'material' not in primitive:
         return None, None, None
     material = file.entry('materials', primitive['material'], f'{where}.material')
@@ -202,16 +202,20 @@ def _looks(
 def _transformed(uv: np.ndarray, texture: dict[str, Any]) -> np.ndarray:
     """Apply KHR_texture_transform, where it says something sensible."""
     extensions = texture.get('extensions')
-    found = extensions.get('KHR_texture_transform') if isinstance(extensions, dict) else None
-    if not isinstance(found, dict):
+    result = extensions.get('KHR_texture_transform') if isinstance(extensions, dict) else None
+    if not isinstance(result, dict):
         return uv
-    scale, offset, turn = found.get('scale', [1, 1]), found.get('offset', [0, 0]), found.get('rotation', 0)
+    scale, offset, rotation = (
+        result.get('scale', [1, 1]),
+        result.get('offset', [0, 0]),
+        result.get('rotation', 0),
+    )
     for pair in (scale, offset):
         if not isinstance(pair, list) or len(pair) != 2 or not all(type(x) in (int, float) for x in pair):
             return uv
-    if type(turn) not in (int, float):
+    if type(rotation) not in (int, float):
         return uv
-    c, s = np.cos(turn), np.sin(turn)
+    c, s = np.cos(rotation), np.sin(rotation)
     return (uv * np.array(scale, float)) @ np.array([[c, -s], [s, c]]) + np.array(offset, float)
 
 
@@ -265,9 +269,9 @@ class MorphTargets:
             mine = [(p, m, at) for p, m, at in zip(pieces, morphs, offsets) if p.node == node]
             for k in range(self.counts[node]):
                 moved = np.zeros((offsets[-1], 3))
-                for piece, found, at in mine:
-                    if k < len(found):
-                        moved[at : at + len(piece.vertices)] = found[k]
+                for piece, result, at in mine:
+                    if k < len(result):
+                        moved[at : at + len(piece.vertices)] = result[k]
                 self.names.append(next(p.morph_names[k] for p, _, _ in mine if k < len(p.morph_names)))
                 self.moves.append(moved)
 

@@ -68,15 +68,15 @@ def write_model_gltf(data: BodyModelData, path: str | Path) -> tuple[str, ...]:
 
 
 def _morphs(data: BodyModelData) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
+    result: dict[str, np.ndarray] = {}
     for name, directions in (('beta', data.shapedirs), ('expression', data.expressiondirs)):
         if directions is not None:
-            found |= {f'{name}_{i}': directions[..., i] for i in range(directions.shape[2])}
-    return found
+            result |= {f'{name}_{i}': directions[..., i] for i in range(directions.shape[2])}
+    return result
 
 
 def _document(data: BodyModelData) -> dict[str, Any]:
-    """Give the model's document without vertices, faces, skin weights, and vertices of directions."""
+    """Return the model's document without vertices, faces, skin weights, and vertices of directions."""
     document = smil_document(replace(data, posedirs=None))
     for key in ('vertices', 'faces', 'skin_weights'):
         del document[key]
@@ -87,7 +87,7 @@ def _document(data: BodyModelData) -> dict[str, Any]:
 
 
 def holds_body_model(path: str | Path) -> bool:
-    """Say whether a glTF file is one that `write_model_gltf` wrote."""
+    """Check whether a glTF file is one that `write_model_gltf` wrote."""
     return EXTRAS in _extras(Path(path))
 
 
@@ -148,10 +148,10 @@ def _body(
 def _directions(
     path: Path, kind: str, moved: dict[str, np.ndarray], n_vertices: int, least: int = 0
 ) -> np.ndarray | None:
-    """Give the directions (V, 3, S), `least` or more; one that moves no vertex is no morph target of the file."""
+    """Return the directions (V, 3, S), `least` or more; one that moves no vertex is no morph target of the file."""
     numbers = [int(n) for name in moved if (n := name.removeprefix(f'{kind}_')) != name and n.isdecimal()]
     count = max([least, *(number + 1 for number in numbers)])
     check_budget(path, f'the directions called {kind}', count, _MOST_DIRECTIONS, 'directions')
     still = np.zeros((n_vertices, 3))
-    found = [moved.get(f'{kind}_{i}', still) for i in range(count)]
-    return np.stack(found, -1) if found else None
+    result = [moved.get(f'{kind}_{i}', still) for i in range(count)]
+    return np.stack(result, -1) if result else None

@@ -29,7 +29,7 @@ class Track:
     interpolation: str
 
     def at(self, times_s: Float[np.ndarray, ' T']) -> Float[np.ndarray, 'T n']:
-        """Give the value at times; before the first key and after the last it stays.
+        """Return the value at times; before the first key and after the last it stays.
 
         As the glTF 2.0 specification, appendix C, has it: rotations turn on the shorter arc.
         """
@@ -68,17 +68,17 @@ class Animation:
     tracks: tuple[Track, ...]
 
     def key_times(self, nodes: set[int], meshes: set[int]) -> Float[np.ndarray, ' T']:
-        """Give all key times of what moves some nodes, or changes morph targets of some."""
+        """Return all key times of what moves some nodes, or changes morph targets of some."""
         every = [t.times_s for t in self.tracks if t.node in (meshes if t.path == 'weights' else nodes)]
         return np.unique(np.concatenate(every)) if every else np.zeros(0)
 
     def at(self, times_s: Float[np.ndarray, ' T'], nodes: set[int]) -> dict[int, dict[str, np.ndarray]]:
-        """Give values over time by node and path."""
-        found: dict[int, dict[str, np.ndarray]] = {}
+        """Return values over time by node and path."""
+        result: dict[int, dict[str, np.ndarray]] = {}
         for track in self.tracks:
             if track.node in nodes:
-                found.setdefault(track.node, {})[track.path] = track.at(times_s)
-        return found
+                result.setdefault(track.node, {})[track.path] = track.at(times_s)
+        return result
 
 
 def read_animations(
@@ -92,7 +92,7 @@ def read_animations(
         morphs: how many morph targets nodes have that show a mesh with some.
         notes: told what is left out.
     """
-    found = []
+    result = []
     for number, entry in enumerate(file.entries('animations')):
         where = f'animations[{number}]'
         name = entry.get('name')
@@ -104,10 +104,10 @@ def read_animations(
             if track is not None:
                 tracks.append(track)
         if tracks:
-            found.append(Animation(name, tuple(tracks)))
+            result.append(Animation(name, tuple(tracks)))
         else:
             notes.append(f'the clip {name} moves no node: left out.')
-    return found
+    return result
 
 
 def _track(
@@ -188,7 +188,7 @@ class NodeTree:
     shown: np.ndarray  # (N,) in the scene that the file shows
 
     def local(self, node: int, tracks: dict[str, np.ndarray] | None = None) -> np.ndarray:
-        """Give a node's transform in its parent, (..., 4, 4); `tracks` are its values over time."""
+        """Return a node's transform in its parent, (..., 4, 4); `tracks` are its values over time."""
         if not tracks:
             return self._at_rest[node]
         values = {name: self.trs[name][node] for name in _REST} | tracks
@@ -202,44 +202,44 @@ class NodeTree:
 
     def ancestors(self, node: int) -> list[int]:
         """Name the nodes above one, the nearest first."""
-        found = []
+        result = []
         while (node := int(self.parents[node])) >= 0:
-            found.append(node)
-        return found
+            result.append(node)
+        return result
 
     def with_ancestors(self, nodes: Iterable[int]) -> set[int]:
-        """Give nodes and all above them, each looked at once."""
-        found: set[int] = set()
+        """Return nodes and all above them, each looked at once."""
+        result: set[int] = set()
         for start in nodes:
             node = int(start)
-            while node >= 0 and node not in found:
-                found.add(node)
+            while node >= 0 and node not in result:
+                result.add(node)
                 node = int(self.parents[node])
-        return found
+        return result
 
     def with_descendants(self, nodes: Collection[int]) -> set[int]:
-        """Give nodes and all below them."""
-        found = set(nodes)
+        """Return nodes and all below them."""
+        result = set(nodes)
         for node in self.order:
-            if int(self.parents[node]) in found:
-                found.add(node)
-        return found
+            if int(self.parents[node]) in result:
+                result.add(node)
+        return result
 
     def worlds(
         self, wanted: list[int], tracks: dict[int, dict[str, np.ndarray]] | None = None, n_times: int = 1
     ) -> np.ndarray:
-        """Give world transforms (T, n, 4, 4) of some nodes, from values over time of any."""
+        """Return world transforms (T, n, 4, 4) of some nodes, from values over time of any."""
         tracks = tracks or {}
         needed = self.with_ancestors(wanted)
         charge('places of nodes over time', n_bytes=128 * n_times * len(needed))
-        found: dict[int, np.ndarray] = {}
+        result: dict[int, np.ndarray] = {}
         resting = self._at_rest
         for node in self.order:
             if node in needed:
                 local = self.local(node, tracks[node]) if tracks.get(node) else resting[node]
                 parent = int(self.parents[node])
-                found[node] = local if parent < 0 else found[parent] @ local
-        full = [np.broadcast_to(found[node], (n_times, 4, 4)) for node in wanted]
+                result[node] = local if parent < 0 else result[parent] @ local
+        full = [np.broadcast_to(result[node], (n_times, 4, 4)) for node in wanted]
         return np.stack(full, 1) if full else np.zeros((n_times, 0, 4, 4))
 
 
@@ -302,14 +302,14 @@ def _outwards(file: GltfFile, entries: list[dict[str, Any]], parents: np.ndarray
 def _numbers(
     file: GltfFile, entry: dict[str, Any], name: str, rest: tuple[float, ...], number: int
 ) -> tuple[float, ...]:
-    found = entry.get(name)
-    if found is None:
+    result = entry.get(name)
+    if result is None:
         return rest
-    good = isinstance(found, list) and len(found) == len(rest)
-    if not good or not all(type(x) in (int, float) and abs(x) < 1e12 for x in found):
+    good = isinstance(result, list) and len(result) == len(rest)
+    if not good or not all(type(x) in (int, float) and abs(x) < 1e12 for x in result):
         rule = f'{name} of nodes[{number}] must be {len(rest)} finite numbers'
-        raise file.fail(rule, found, 'Export the file anew.')
-    return tuple(float(x) for x in found)
+        raise file.fail(rule, result, 'Export the file anew.')
+    return tuple(float(x) for x in result)
 
 
 def _shown(file: GltfFile, parents: np.ndarray, order: tuple[int, ...]) -> np.ndarray:

@@ -51,8 +51,8 @@ def place_skin(
         return best, share > 0.999
     root = maps[0]
     size_root, size_mesh = (np.abs(np.linalg.det(m[:3, :3])) ** (1 / 3) for m in (root, mesh_world))
-    turn = nearest_rotations(root[:3, :3]).T @ nearest_rotations(mesh_world[:3, :3])
-    angle = np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))
+    rotation = nearest_rotations(root[:3, :3]).T @ nearest_rotations(mesh_world[:3, :3])
+    angle = np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))
     if abs(size_mesh / max(size_root, 1e-30) - 1) < 0.05 and angle < np.pi / 3:
         return mesh_world, False
     similar = np.eye(4)
@@ -62,7 +62,7 @@ def place_skin(
 
 
 def agreed_map(maps: Float[np.ndarray, 'n 4 4'], skin: Skin) -> tuple[Float[np.ndarray, '4 4'], float]:
-    """Give the map with which the joints of most influence agree, and their share."""
+    """Return the map with which the joints of most influence agree, and their share."""
     weights = np.maximum(skin.influence, 0)
     weights = weights if weights.sum() > 0 else np.ones(len(maps))
     moved = np.einsum('nab,cb->nca', maps[:, :3, :3], skin.corners) + maps[:, None, :3, 3]
@@ -80,21 +80,21 @@ def agreed_map(maps: Float[np.ndarray, 'n 4 4'], skin: Skin) -> tuple[Float[np.n
 def bind_places(
     skin: Skin, to_world: Float[np.ndarray, '4 4'], worlds: Float[np.ndarray, 'n 4 4']
 ) -> Float[np.ndarray, 'n 4 4']:
-    """Give the joints where they were bound, in the world.
+    """Return the joints where they were bound, in the world.
 
     One whose bind matrix has no inverse is at its node, without the scale of a node that is scaled to nothing.
     """
     nothing = np.full((len(skin.nodes), 4, 4), np.nan)
-    found = to_world @ inverse_or(skin.inverse_bind, nothing)
-    for k in np.flatnonzero(~np.isfinite(found).all((1, 2))):
-        found[k] = worlds[k]
+    result = to_world @ inverse_or(skin.inverse_bind, nothing)
+    for k in np.flatnonzero(~np.isfinite(result).all((1, 2))):
+        result[k] = worlds[k]
         if flattens(worlds[k]):
-            found[k, :3, :3] = np.eye(3)
-    return found
+            result[k, :3, :3] = np.eye(3)
+    return result
 
 
 def flattens(matrix: Float[np.ndarray, '4 4']) -> bool:
-    """Say whether a map has no inverse that numbers hold: it makes a plane, a line or a point of space."""
+    """Check whether a map has no inverse that numbers hold: it makes a plane, a line or a point of space."""
     values = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     return bool(values[-1] <= max(_FLAT * values[0], _NOTHING))
 
@@ -102,7 +102,7 @@ def flattens(matrix: Float[np.ndarray, '4 4']) -> bool:
 def differ(
     a: Float[np.ndarray, '4 4'], b: Float[np.ndarray, '4 4'], corners: Float[np.ndarray, 'n 3'], size: float
 ) -> bool:
-    """Say whether two places of a joint move the skin differently, by more than float32 has room for."""
+    """Check whether two places of a joint move the skin differently, by more than float32 has room for."""
     apart = apply(a @ np.linalg.inv(b), corners) - corners
     return bool(np.abs(apart).max() > SAME_BIND * size)
 
@@ -188,42 +188,42 @@ class JointBinding:
             size = max(size, float(np.linalg.norm(np.ptp(corners, axis=0))))
             slots[number] = self._bind(skin, bind_places(skin, to_world, worlds), corners, size, first)
         self._bind_unused(first)
-        found = []
+        result = []
         for piece in self.pieces:
             of_piece = self._skin_of(piece)
             if of_piece is not None:
-                found.append((placed[of_piece], slots[of_piece]))
+                result.append((placed[of_piece], slots[of_piece]))
                 if not piece.weighted:
                     self.notes.append(f'the mesh {self.nodes.names[piece.node]} has a skin but no weights.')
             else:
-                found.append(self._rigid(piece, first))
+                result.append(self._rigid(piece, first))
         if self.whole:
             many = f' and {len(self.whole) - 5} more' if len(self.whole) > 5 else ''
             words = f'{", ".join(self.whole[:5])}{many}'
             self.notes.append(f'{len(self.whole)} meshes without weights move with one joint each: {words}.')
-        return found
+        return result
 
     def _bind(
         self, skin: Skin, places: np.ndarray, corners: np.ndarray, size: float, first: dict[int, int]
     ) -> list[int]:
-        """Give the joint of every slot; a node that two skins bind at two places is a joint for each."""
-        found = []
+        """Return the joint of every slot; a node that two skins bind at two places is a joint for each."""
+        result = []
         for k, node in enumerate(skin.nodes):
             known = self._at.get(node, []) if node in first else []
             same = [i for i in known if not differ(places[k], self.joints[i].rest, corners, size)]
             if same:
-                found.append(same[0])
+                result.append(same[0])
             elif known and skin.influence[k] == 0:
-                found.append(known[0])
+                result.append(known[0])
             else:
                 if known:
                     self.notes.append(
                         f'the joint {self.nodes.names[node]} is bound at two places: it is there twice.'
                     )
                 first.setdefault(node, len(self.joints))
-                found.append(len(self.joints))
+                result.append(len(self.joints))
                 self._add(node, places[k])
-        return found
+        return result
 
     def _bind_unused(self, first: dict[int, int]) -> None:
         """Bind joints of skins that no mesh uses, where meshes hang on them whole: at their nodes."""
@@ -282,7 +282,7 @@ class JointBinding:
     def _skins(self) -> dict[int, Skin]:
         """Read the skins that pieces hang on."""
         nodes = file_skins(self.file)
-        found = {}
+        result = {}
         for number in sorted(number for number in self._of_skin if number is not None):
             mine = self._of_skin[number]
             entry = self.file.entries('skins')[number]
@@ -300,10 +300,10 @@ class JointBinding:
             low = np.min([p.vertices.min(0) for p in mine], 0)
             high = np.max([p.vertices.max(0) for p in mine], 0)
             grid = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1]), -1).reshape(-1, 3)
-            found[number] = Skin(
+            result[number] = Skin(
                 number, nodes[number], bind, np.asarray(influence), low + grid * (high - low)
             )
-        return found
+        return result
 
     def order(self) -> list[int]:
         """Sort the joints: as the file lists them, but parents first; to be asked for when all is placed."""
@@ -319,7 +319,7 @@ class JointBinding:
         return order
 
     def parents(self, nodes: Sequence[int]) -> Int[np.ndarray, ' J']:
-        """Give for each of the joints' nodes the place of the nearest one above it among them; -1 for a root."""
+        """Return for each of the joints' nodes the place of the nearest one above it among them; -1 for a root."""
         first = {node: j for j, node in reversed(list(enumerate(nodes)))}
         nearest: dict[int, int] = {}
         for node in self.nodes.order:
@@ -329,11 +329,11 @@ class JointBinding:
 
 
 def file_skins(file: GltfFile) -> list[tuple[int, ...]]:
-    """Give the joints' nodes of every skin."""
-    found = []
+    """Return the joints' nodes of every skin."""
+    result = []
     for number, entry in enumerate(file.entries('skins')):
         joints, where = entry.get('joints'), f'joints of skins[{number}]'
         if not isinstance(joints, list) or not joints:
             raise file.fail(f'{where} must be a list of nodes', joints, 'Export the file anew.')
-        found.append(tuple(file.index('nodes', node, where) for node in joints))
-    return found
+        result.append(tuple(file.index('nodes', node, where) for node in joints))
+    return result

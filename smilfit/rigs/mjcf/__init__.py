@@ -67,7 +67,7 @@ def read_mjcf(path: str | Path, skin: str | Path | None = None, keypoints: str |
 
 
 def _shows_meshes(path: Path) -> bool:
-    """Say whether a model's own file looks as if its geoms are meshes; what it includes is not looked at."""
+    """Check whether a model's own file looks as if its geoms are meshes; what it includes is not looked at."""
     with path.open('rb') as file:
         text = file.read(MOST_BYTES)
     return b'<mesh' in text and b'<skin' not in text
@@ -83,7 +83,7 @@ def _read(
     with reading(path, WHAT):
         every, notes = read_bodies(document)
     notes = (*(f'an included file is missing: {shorten(name)}' for name in document.missing), *notes)
-    parts, told = _skins(document, every, skin)
+    parts, messages = _skins(document, every, skin)
     bound = _joined(parts)
     bodies = _trees_of(every, {bone.body for bone in bound.bones})
     if len(bodies) < len(every):
@@ -114,7 +114,7 @@ def _read(
         sites=_sites(bodies, standing, skeleton) | marked,
         unit=unit,
         up_axis=up,
-        notes=(*notes, *told, *skeleton.notes),
+        notes=(*notes, *messages, *skeleton.notes),
     )
     off = max(float(np.linalg.norm(b.bind.place - standing[b.body].place)) for b in bound.bones) / size
     if off > OTHER_SKELETON:
@@ -128,7 +128,7 @@ def _read(
 
 
 def body_frames(path: str | Path) -> dict[str, Frame]:
-    """Give where every body of a model stands in the world at rest, by name."""
+    """Return where every body of a model stands in the world at rest, by name."""
     bodies, _ = read_bodies(read_mjcf_document(path))
     return {b.name: frame for b, frame in zip(bodies, rest_frames(bodies))}
 
@@ -137,7 +137,7 @@ def _skins(
     document: MjcfDocument, every: tuple[MjcfBody, ...], given: str | Path | None
 ) -> tuple[list[MjcfSkin], list[str]]:
     """Find the skins, and say what was not named by the model."""
-    told: list[str] = []
+    notes: list[str] = []
     bodies = {b.name for b in every}
     if given is not None:
         parts = [(str(given), read_skn(given))]
@@ -162,7 +162,7 @@ def _skins(
                 return [shown.skin], list(shown.notes)
         if not parts:
             parts = [_only_skin(document, beside)]
-            told.append(f'the model names no skin; taken is the one beside it, {Path(parts[0][0]).name}')
+            notes.append(f'the model names no skin; taken is the one beside it, {Path(parts[0][0]).name}')
     for where, part in parts:
         unknown = [b.body for b in part.bones if b.body not in bodies]
         if unknown:
@@ -170,7 +170,7 @@ def _skins(
                 f'{where}: bones must be bodies of {document.path.name}; {shorten(unknown[0])!r} is none '
                 f'({len(unknown)} of {len(part.bones)} are none). {did_you_mean(unknown[0], bodies)}'
             )
-    return [part for _, part in parts], told
+    return [part for _, part in parts], notes
 
 
 def _skin_file(document: MjcfDocument, name: str, where: str) -> tuple[str, MjcfSkin]:
@@ -225,20 +225,20 @@ def _weights(skin: MjcfSkin, skeleton: MjcfSkeleton) -> SparseMatrix:
 def _sites(
     bodies: Sequence[MjcfBody], frames: Mapping[str, Frame], skeleton: MjcfSkeleton
 ) -> dict[str, Site]:
-    """Give the model's sites, and the bodies that are no joints under their own names."""
-    found, joints = {}, set(skeleton.names)
+    """Return the model's sites, and the bodies that are no joints under their own names."""
+    result, joints = {}, set(skeleton.names)
     for body in bodies:
         if body.name not in joints:
-            found[body.name] = site_on(skeleton, frames[body.name], body.name, np.zeros(3))
+            result[body.name] = site_on(skeleton, frames[body.name], body.name, np.zeros(3))
     for body in bodies:
         for name, place in body.sites.items():
-            free = name if name not in joints and name not in found else f'{name}_site'
-            found[free] = site_on(skeleton, frames[body.name], body.name, place)
-    return found
+            free = name if name not in joints and name not in result else f'{name}_site'
+            result[free] = site_on(skeleton, frames[body.name], body.name, place)
+    return result
 
 
 def site_on(skeleton: MjcfSkeleton, frame: Frame, body: str, place: np.ndarray) -> Site:
-    """Give a point of a body, in the body's frame, as a site of the joint that carries the body."""
+    """Return a point of a body, in the body's frame, as a site of the joint that carries the body."""
     joint = skeleton.of_body[body]
     return Site(skeleton.names[joint], frame.turn @ place + frame.place - skeleton.rest[joint, :3, 3])
 
@@ -249,12 +249,12 @@ def _keypoints(
     frames: Mapping[str, Frame],
     skeleton: MjcfSkeleton,
 ) -> dict[str, Site]:
-    """Give a lab's keypoints as sites whose places are not known well.
+    """Return a lab's keypoints as sites whose places are not known well.
 
     Raises:
         UnknownNameError: a body that the model, as far as it has a skin, has not.
     """
-    found, joints = {}, set(skeleton.names)
+    result, joints = {}, set(skeleton.names)
     length = float(np.ptp(skeleton.rest[:, :3, 3], axis=0).max())
     for name, point in marks.items():
         if point.body not in frames:
@@ -267,8 +267,8 @@ def _keypoints(
                 f'{path}: keypoints must have names of their own; {name!r} is a joint. Rename it.'
             )
         site = site_on(skeleton, frames[point.body], point.body, point.offset)
-        found[name] = replace(site, sd=length * (KEPT_SD if point.kept else FREE_SD))
-    return found
+        result[name] = replace(site, sd=length * (KEPT_SD if point.kept else FREE_SD))
+    return result
 
 
 def _unit_and_up(document: MjcfDocument) -> tuple[str | None, str | None]:
@@ -309,8 +309,8 @@ def _skinning_error(rig: Rig, skin: MjcfSkin, bodies: tuple[MjcfBody, ...], skel
         for joint, number in carried.items():
             moved = order[ends[joint] : ends[joint + 1]]
             now, rest = frames[number], standing[number]
-            turn = now.turn @ rest.turn.T
+            rotation = now.turn @ rest.turn.T
             rows = thin.rows[moved]
-            mine[rows] += values[moved, None] * ((rig.vertices[rows] - rest.place) @ turn.T + now.place)
+            mine[rows] += values[moved, None] * ((rig.vertices[rows] - rest.place) @ rotation.T + now.place)
         worst = max(worst, float(np.linalg.norm(mine - truth, axis=1).max()))
     return worst

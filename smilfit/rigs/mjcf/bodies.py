@@ -82,26 +82,26 @@ def read_bodies(document: MjcfDocument) -> tuple[tuple[MjcfBody, ...], tuple[str
 
 
 def rest_frames(bodies: tuple[MjcfBody, ...]) -> list[Frame]:
-    """Give every body's frame in the world at rest."""
+    """Return every body's frame in the world at rest."""
     return posed_frames(bodies, {})
 
 
 def posed_frames(bodies: tuple[MjcfBody, ...], angles: Mapping[str, float]) -> list[Frame]:
-    """Give every body's frame in the world, hinges at angles from rest by name, rad; all else stays at rest.
+    """Return every body's frame in the world, hinges at angles from rest by name, rad; all else stays at rest.
 
     Each joint turns the body about its axis, which the joints before it have turned, through its place.
     """
-    found: list[Frame] = []
+    result: list[Frame] = []
     for body in bodies:
-        frame = WORLD if body.parent < 0 else found[body.parent]
+        frame = WORLD if body.parent < 0 else result[body.parent]
         frame = frame.then(body.local)
         for joint in body.joints:
             angle = angles.get(joint.name, 0.0)
             if joint.kind == HINGE and angle:
-                turn = axis_turn(joint.axis, angle)
-                frame = frame.then(Frame(turn, joint.place - turn @ joint.place))
-        found.append(frame)
-    return found
+                rotation = axis_turn(joint.axis, angle)
+                frame = frame.then(Frame(rotation, joint.place - rotation @ joint.place))
+        result.append(frame)
+    return result
 
 
 class _Bodies:
@@ -336,7 +336,7 @@ class _Skeleton:
 
 
 def _box_of(group: Sequence[MjcfJoint]) -> float:
-    """Give how far ranges of hinges are off as limits of one joint, rad; 0 for a joint by itself."""
+    """Return how far ranges of hinges are off as limits of one joint, rad; 0 for a joint by itself."""
     if len(group) < 2:
         return 0.0
     return max(box_error([j.axis for j in group], [j.span or (-np.pi, np.pi) for j in group]))

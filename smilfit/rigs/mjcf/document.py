@@ -62,11 +62,11 @@ class MjcfDocument:
 
     def every(self, section: str) -> Iterator[Element]:
         """Go through what stands in all sections of a name; a section may stand several times."""
-        for found in self.root.findall(section):
-            yield from found
+        for result in self.root.findall(section):
+            yield from result
 
     def attributes(self, element: Element, childclass: str) -> dict[str, str]:
-        """Give an element's attributes, those of its class where it says nothing.
+        """Return an element's attributes, those of its class where it says nothing.
 
         Raises:
             BadFileError: an unknown class.
@@ -161,7 +161,7 @@ class _Loader:
     def include(self, element: Element) -> None:
         """Put included files in the place of what names them."""
         # The last comes first; what is included stands in the order in which it is reached.
-        waiting, found = list(element)[::-1], []
+        waiting, result = list(element)[::-1], []
         changed = False
         while waiting:
             child = waiting.pop()
@@ -170,25 +170,25 @@ class _Loader:
                 waiting += self._included(child)[::-1]
             else:
                 self.include(child)
-                found.append(child)
+                result.append(child)
         if changed:
-            element[:] = found
+            element[:] = result
 
     def _included(self, element: Element) -> list[Element]:
-        """Give what the file holds that an <include> names; nothing where it is not there."""
+        """Return what the file holds that an <include> names; nothing where it is not there."""
         name = element.get('file', '')
         self.included += 1
         check_budget(self.path, 'includes', self.included, MOST_INCLUDES, 'of them')
-        found = inside(self.folder, name, f'{self.path}: <include>')
-        if not name or not found.is_file():
+        result = inside(self.folder, name, f'{self.path}: <include>')
+        if not name or not result.is_file():
             self.missing.append(name)
             return []
-        if found.resolve() in self.seen:
+        if result.resolve() in self.seen:
             raise BadFileError(
                 f'{self.path}: a file must be included once; {shorten(name)!r} is twice. Remove one <include>.'
             )
-        with reading(found, WHAT):
-            return list(self.read(found))
+        with reading(result, WHAT):
+            return list(self.read(result))
 
 
 def _compiler(root: Element, path: Path) -> Compiler:
@@ -216,7 +216,7 @@ def _compiler(root: Element, path: Path) -> Compiler:
 
 
 def _classes(root: Element, path: Path) -> dict[str, dict[str, dict[str, str]]]:
-    found: dict[str, dict[str, dict[str, str]]] = {MAIN: {}}
+    result: dict[str, dict[str, dict[str, str]]] = {MAIN: {}}
 
     def add(element: Element, name: str, above: dict[str, dict[str, str]]) -> None:
         own = dict(above)
@@ -224,7 +224,7 @@ def _classes(root: Element, path: Path) -> dict[str, dict[str, dict[str, str]]]:
             if child.tag in _CLASSED:
                 own[child.tag] = own.get(child.tag, {}) | child.attrib
                 charge('its classes', n_objects=len(own[child.tag]))
-        found[name] = own
+        result[name] = own
         inner = element.findall('default')
         for child in inner:
             if 'class' not in child.attrib:
@@ -235,14 +235,14 @@ def _classes(root: Element, path: Path) -> dict[str, dict[str, dict[str, str]]]:
 
     for element in root.findall('default'):
         name = element.get('class', MAIN)
-        add(element, name, found[MAIN])
+        add(element, name, result[MAIN])
     named = Counter(e.get('class', '') for top in root.findall('default') for e in top.iter('default'))
     twice = [name for name, count in named.items() if name and count > 1]
     if twice:
         raise BadFileError(
             f'{path}: classes must differ; got {shorten(twice[0])!r} twice. Rename one of them.'
         )
-    return found
+    return result
 
 
 # Attributes that say how a frame is turned, and of how many numbers they are.
@@ -259,14 +259,14 @@ class Frame(NamedTuple):
     place: Float[np.ndarray, '3']
 
     def then(self, inner: 'Frame') -> 'Frame':
-        """Give a frame inside this one in the frame around this one."""
+        """Return a frame inside this one in the frame around this one."""
         return Frame(self.turn @ inner.turn, self.turn @ inner.place + self.place)
 
     def matrix(self) -> Float[np.ndarray, '4 4']:
         """Write it as one matrix."""
-        found = np.eye(4)
-        found[:3, :3], found[:3, 3] = self.turn, self.place
-        return found
+        result = np.eye(4)
+        result[:3, :3], result[:3, 3] = self.turn, self.place
+        return result
 
 
 WORLD = Frame(np.eye(3), np.zeros(3))
@@ -358,11 +358,11 @@ def _unit(numbers: np.ndarray, name: str, where: str) -> np.ndarray:
 
 def _euler(angles: np.ndarray, sequence: str) -> np.ndarray:
     """Turn about axes that turn along (small letters) or stay (capitals), one after the other."""
-    found = np.eye(3)
+    result = np.eye(3)
     for letter, angle in zip(sequence, angles):
-        turn = axis_turn(np.eye(3)['xyz'.index(letter.lower())], angle)
-        found = found @ turn if letter.islower() else turn @ found
-    return found
+        rotation = axis_turn(np.eye(3)['xyz'.index(letter.lower())], angle)
+        result = result @ rotation if letter.islower() else rotation @ result
+    return result
 
 
 def shortest_turn(axis: Float[np.ndarray, '3']) -> Float[np.ndarray, '3 3']:

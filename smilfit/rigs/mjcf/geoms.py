@@ -43,7 +43,7 @@ class Mesh(NamedTuple):
 
 
 def solid(kind: str, size: Float[np.ndarray, ' n'], where: str) -> Mesh:
-    """Give a solid about the origin.
+    """Return a solid about the origin.
 
     Args:
         kind: a key of `SIZES`.
@@ -73,7 +73,7 @@ def solid(kind: str, size: Float[np.ndarray, ' n'], where: str) -> Mesh:
 
 
 def _arc(start: float, stop: float) -> list[tuple[float, float]]:
-    """Give points (distance from the axis, height) of a unit circle between two latitudes, degrees."""
+    """Return points (distance from the axis, height) of a unit circle between two latitudes, degrees."""
     steps = round((stop - start) / 90) * _RINGS
     angles = np.radians(np.linspace(start, stop, steps + 1))
     return [(float(np.cos(a)), float(np.sin(a))) for a in angles]
@@ -120,7 +120,7 @@ def find_asset(document: MjcfDocument, name: str, where: str) -> Path | None:
 
 
 def asset_places(document: MjcfDocument, name: str, where: str) -> list[Path]:
-    """Give the places at which a file of a model may be.
+    """Return the places at which a file of a model may be.
 
     Raises:
         BadFileError: a name that leads out of the model's folder.
@@ -144,7 +144,7 @@ class MjcfMeshes:
         self._read: dict[str, Mesh | None] = {}
 
     def mesh(self, name: str, where: str) -> Mesh | None:
-        """Give vertices and triangles in the geom's frame; None (and its file in `missing`) if it is not there.
+        """Return vertices and triangles in the geom's frame; None (and its file in `missing`) if it is not there.
 
         Corners on one place are one vertex: formats without indices state each for every triangle.
 
@@ -179,8 +179,8 @@ class MjcfMeshes:
                 f'{where}: triangles must name vertices 0 to {len(vertices) - 1}; got {faces.min()} to '
                 f'{faces.max()}. Export it again.'
             )
-        turn = quaternion_turn(vector(given, 'refquat', '1 0 0 0', where), where)
-        vertices = (vertices - vector(given, 'refpos', '0 0 0', where)) @ turn
+        rotation = quaternion_turn(vector(given, 'refquat', '1 0 0 0', where), where)
+        vertices = (vertices - vector(given, 'refpos', '0 0 0', where)) @ rotation
         scale = vector(given, 'scale', '1 1 1', where)
         unique, place_of = np.unique(vertices, axis=0, return_inverse=True)
         faces = place_of.reshape(-1)[faces]
@@ -275,9 +275,9 @@ def skin_of_geoms(
     parts: list[tuple[str, Frame, Mesh]] = []
     for i in chosen:
         for number in range(len(bodies[i].geoms)):
-            found = _geom(document, bodies[i], number, meshes, hidden)
-            if found is not None:
-                local, mesh = found
+            result = _geom(document, bodies[i], number, meshes, hidden)
+            if result is not None:
+                local, mesh = result
                 taken = 2 * (mesh.vertices.nbytes + mesh.faces.nbytes)
                 charge('vertices and triangles of its geoms', taken, len(mesh.vertices) + len(mesh.faces))
                 parts.append((bodies[i].name, frames[i].then(local), mesh))
@@ -294,7 +294,7 @@ def skin_of_geoms(
 
 
 def _largest_tree(bodies: Sequence[MjcfBody]) -> list[int]:
-    """Give the bodies of the tree that has most: the animal, not what it plays with."""
+    """Return the bodies of the tree that has most: the animal, not what it plays with."""
     roots: list[int] = []
     for i, body in enumerate(bodies):
         roots.append(i if body.parent < 0 else roots[body.parent])

@@ -114,14 +114,14 @@ class MjcfSkin:
 
     def posed(self, frames: Mapping[str, Frame]) -> Float[np.ndarray, 'V 3']:
         """Move the skin with its bodies as MuJoCo does: each bone carries its vertices from the bind pose."""
-        found, total = np.zeros_like(self.vertices), np.zeros(len(self.vertices))
+        result, total = np.zeros_like(self.vertices), np.zeros(len(self.vertices))
         for bone in self.bones:
             now = frames[bone.body]
-            turn = now.turn @ bone.bind.turn.T
-            moved = (self.vertices[bone.vertices] - bone.bind.place) @ turn.T + now.place
-            np.add.at(found, bone.vertices, bone.weights[:, None] * moved)
+            rotation = now.turn @ bone.bind.turn.T
+            moved = (self.vertices[bone.vertices] - bone.bind.place) @ rotation.T + now.place
+            np.add.at(result, bone.vertices, bone.weights[:, None] * moved)
             np.add.at(total, bone.vertices, bone.weights)
-        return found / np.where(total > 0, total, 1)[:, None]
+        return result / np.where(total > 0, total, 1)[:, None]
 
 
 def read_skn(path: str | Path) -> MjcfSkin:
@@ -166,9 +166,9 @@ class _Bytes:
                 f'{self.path}: {WHAT_OF_MJCF_SKIN} must hold what it announces; got {self.left} bytes where '
                 f'{shorten(size)} should stand. Copy it again.'
             )
-        found = np.frombuffer(self.data, dtype, count, self.at)
+        result = np.frombuffer(self.data, dtype, count, self.at)
         self.at += size
-        return found
+        return result
 
 
 def _bone(rest: _Bytes, path: Path) -> SkinBone:
@@ -176,8 +176,8 @@ def _bone(rest: _Bytes, path: Path) -> SkinBone:
     place, quat = rest.take('<f4', 3).astype(float), rest.take('<f4', 4).astype(float)
     count = int(rest.take('<i4', 1)[0])
     vertices, weights = rest.take('<i4', count), rest.take('<f4', count)
-    turn = quaternion_turn(quat, f'{path}: bone {shorten(name)}')
-    return SkinBone(name, Frame(turn, place), vertices.astype(np.int64), weights.astype(float))
+    rotation = quaternion_turn(quat, f'{path}: bone {shorten(name)}')
+    return SkinBone(name, Frame(rotation, place), vertices.astype(np.int64), weights.astype(float))
 
 
 def inline_skin(element: Element, where: str) -> MjcfSkin:
@@ -192,8 +192,8 @@ def inline_skin(element: Element, where: str) -> MjcfSkin:
             f'{where}: vertex and face must be rows of 3 numbers; got {vertices.size} and {faces.size}. Name a file, '
             'or write them out.'
         )
-    found = element.findall('bone')
-    check_budget(where, 'bones', len(found), MOST_BONES, 'of them')
+    result = element.findall('bone')
+    check_budget(where, 'bones', len(result), MOST_BONES, 'of them')
     bones = tuple(
         SkinBone(
             bone.get('body', ''),
@@ -204,7 +204,7 @@ def inline_skin(element: Element, where: str) -> MjcfSkin:
             _numbers(bone, 'vertid', where).astype(np.int64),
             _numbers(bone, 'vertweight', where),
         )
-        for bone in found
+        for bone in result
     )
     return check_skin(_skin(vertices, faces, bones), where)
 

@@ -46,7 +46,7 @@ class ModelEdits:
         return self.data is not self.opened
 
     def limits(self, joint: str) -> Float[np.ndarray, '3 2']:
-        """Give a joint's least and greatest angles, rad; those that fits take where the model states none."""
+        """Return a joint's least and greatest angles, rad; those that fits take where the model states none."""
         stated = self.data.joint_limits
         limits = default_joint_limits(self.data) if stated is None else stated
         return limits[self._joint(joint)]
@@ -94,7 +94,7 @@ class ModelEdits:
         return tuple(changed)
 
     def _origins(self, changed: list[str]) -> tuple[str, ...]:
-        """Say whence limits are after a user changed those of some joints."""
+        """Return whence limits are after a user changed those of some joints."""
         rest = DEFAULT if self.data.joint_limits is None else FILE
         before = self.data.joint_limits_from or (rest,) * self.data.n_joints
         return tuple(USER if n in changed else origin for n, origin in zip(self.data.joint_names, before))
@@ -154,17 +154,17 @@ class ModelEdits:
 
 
 def free_name(path: Path) -> Path:
-    """Give a name for a changed model, in the same folder, that no file has yet."""
+    """Return a name for a changed model, in the same folder, that no file has yet."""
     stem = folder_name(path.name.removesuffix(ENDING).removesuffix(path.suffix)[:_LONGEST_STEM])
-    number, found = 1, path.with_name(f'{stem}_edited{ENDING}')
-    while os.path.lexists(found):
+    number, result = 1, path.with_name(f'{stem}_edited{ENDING}')
+    while os.path.lexists(result):
         number += 1
-        found = path.with_name(f'{stem}_edited_{number}{ENDING}')
-    return found
+        result = path.with_name(f'{stem}_edited_{number}{ENDING}')
+    return result
 
 
 def beside(path: Path, name: str) -> Path:
-    """Give the path of a new file beside a model, for a name from a page.
+    """Return the path of a new file beside a model, for a name from a page.
 
     Args:
         path: the model's file.
@@ -186,10 +186,10 @@ def beside(path: Path, name: str) -> Path:
         raise ValueError(
             f'file: the name must end in {ENDING}; got {name!r}. Write {name.split(".")[0]}{ENDING}.'
         )
-    found = path.with_name(name)
-    if os.path.lexists(found):
+    result = path.with_name(name)
+    if os.path.lexists(result):
         raise FileExistsError(f'{name}: the new file must not be there yet; it is. Give another name.')
-    return found
+    return result
 
 
 def picked_point(
@@ -198,7 +198,7 @@ def picked_point(
     origin: Float[np.ndarray, '3'],
     direction: Float[np.ndarray, '3'],
 ) -> dict[int, float] | None:
-    """Give the vertices and weights of the first point of a surface that a ray meets; None where it meets none.
+    """Return the vertices and weights of the first point of a surface that a ray meets; None where it meets none.
 
     Moeller and Trumbore, Fast, minimum storage ray/triangle intersection, 1997.
     """
@@ -234,7 +234,7 @@ class EditedScene(ModelScene):
         self.edits, self.path = edits, path
 
     def renewed(self) -> 'EditedScene':
-        """Give the scene of the model as it is now."""
+        """Return the scene of the model as it is now."""
         return EditedScene(self.edits, self.title, self.path)
 
 
@@ -354,7 +354,7 @@ class ModelEditor(ModelPage):
 
 
 def _shown(limits: np.ndarray) -> tuple[float, float]:
-    """Give limits, rad, as a slider of whole degrees shows them."""
+    """Return limits, rad, as a slider of whole degrees shows them."""
     low, high = np.degrees(limits).clip(-180, 180).round()
     return float(low), float(high)
 

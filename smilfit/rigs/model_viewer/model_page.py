@@ -110,7 +110,7 @@ class ModelPage:
         reset.on_click(lambda event: self._reset())
 
     def _limit_angles(self) -> None:
-        """Give the three sliders the limits of the chosen joint, and its angles."""
+        """Return the three sliders the limits of the chosen joint, and its angles."""
         self._setting = True
         now = np.degrees(self._angles.get(self.joint.value, (0.0, 0.0, 0.0)))
         for slider, (low, high), value in zip(self.angles, self.scene.angle_range(self.joint.value), now):

@@ -56,7 +56,7 @@ class Allometry:
 
     @property
     def word(self) -> str:
-        """Say whether it grows faster or slower than size does, by the SMA interval."""
+        """Check whether it grows faster or slower than size does, by the SMA interval."""
         if self.sma.low > self.isometry:
             return 'faster'
         return 'slower' if self.sma.high < self.isometry else 'not told apart from isometry'
@@ -72,7 +72,7 @@ def ols_slope(x: Float[np.ndarray, ' n'], y: Float[np.ndarray, ' n']) -> Slope:
 
 
 def sma_slope(x: Float[np.ndarray, ' n'], y: Float[np.ndarray, ' n']) -> Slope:
-    """Give the standardised major axis of points, with its interval."""
+    """Return the standardised major axis of points, with its interval."""
     u, v = x - x.mean(), y - y.mean()
     r = float(u @ v / np.sqrt((u @ u) * (v @ v)))
     b = float(np.copysign(np.sqrt(v @ v / (u @ u)), r))
@@ -94,14 +94,14 @@ def allometry_of(
         size: of each specimen, NaN where it has none.
         value: of each specimen, NaN where it has none.
     """
-    there = (size > 0) & (value > 0)
-    x, y = np.log(size[there]), np.log(value[there])
+    valid = (size > 0) & (value > 0)
+    x, y = np.log(size[valid]), np.log(value[valid])
     if len(x) < LEAST or not (np.ptp(x) > 1e-12 and np.ptp(y) > 1e-12):
         return None
     ols, sma = ols_slope(x, y), sma_slope(x, y)
     r = float(np.corrcoef(x, y)[0, 1])
     intercept = float(y.mean() - sma.value * x.mean())
-    return Allometry(name, size_name, len(x), int((~there).sum()), isometry, ols, sma, r * r, intercept, x, y)
+    return Allometry(name, size_name, len(x), int((~valid).sum()), isometry, ols, sma, r * r, intercept, x, y)
 
 
 def allometry_table(
@@ -147,7 +147,7 @@ def allometry_table(
 def _fitted(
     table: Mapping[str, np.ndarray], dimension: Mapping[str, int], size_name: str
 ) -> tuple[list[Allometry], dict[str, str]]:
-    found, left_out = [], {}
+    result, left_out = [], {}
     for name, values in table.items():
         if name == size_name or not dimension[name]:
             continue
@@ -156,8 +156,8 @@ def _fitted(
         if one is None:
             left_out[name] = f'fewer than {LEAST} specimens have it without a doubt, or it is the same in all'
         else:
-            found.append(one)
-    return found, left_out
+            result.append(one)
+    return result, left_out
 
 
 COLUMNS = ('specimen', 'measurement', 'value', 'unit', 'sd', 'low', 'high', 'pose_spread_percent', 'doubt')
@@ -227,8 +227,8 @@ def plot_allometry(slopes: 'Sequence[Allometry]', unit: str) -> Figure:
         axes.plot(np.exp(ends), np.exp(one.intercept + one.sma.value * ends), color=COLOURS[5])
         alike = one.log_value.mean() + one.isometry * (ends - one.log_size.mean())
         axes.plot(np.exp(ends), np.exp(alike), '--', color=COLOURS[6])
-        told = f'{one.sma.value:.2f} ({one.sma.low:.2f} to {one.sma.high:.2f})'
-        axes.set_title(plain_text(f'{one.measurement}\n{told}, n = {one.n}'), fontsize=8)
+        notes = f'{one.sma.value:.2f} ({one.sma.low:.2f} to {one.sma.high:.2f})'
+        axes.set_title(plain_text(f'{one.measurement}\n{notes}, n = {one.n}'), fontsize=8)
         for axis in (axes.xaxis, axes.yaxis):
             # Over less than a decade the powers of ten of a log axis say nothing, and overlap.
             axis.set_major_locator(MaxNLocator(4))

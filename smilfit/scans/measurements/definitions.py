@@ -54,11 +54,11 @@ class Measurement(ABC):
         return self
 
     def held(self, body: BodyGeometry, surface: Surface) -> Callable[[BodyGeometry], float]:
-        """Give what measures bodies near a body, right to first order, at little cost."""
+        """Return what measures bodies near a body, right to first order, at little cost."""
         return lambda near: self.value(near, surface)
 
     def remarks(self, body: BodyGeometry, surface: Surface) -> list[str]:
-        """Say what a reader of the number should know."""
+        """Return what a reader of the number should know."""
         return []
 
 
@@ -182,7 +182,7 @@ class Girth(Measurement):
         return section.length
 
     def remarks(self, body: BodyGeometry, surface: Surface) -> list[str]:
-        """Say where the section is open."""
+        """Return where the section is open."""
         return [] if self._section(body, surface).closed else [f'{self.name}: the section is open there']
 
     def _section(self, body: BodyGeometry, surface: Surface) -> Section:
@@ -235,7 +235,7 @@ class BodyVolume(Measurement):
         return volume_of(body.vertices, surface).value
 
     def remarks(self, body: BodyGeometry, surface: Surface) -> list[str]:
-        """Say what speaks against it."""
+        """Return what speaks against it."""
         return volume_of(body.vertices, surface).remarks() if len(surface.faces) else []
 
 
@@ -395,8 +395,8 @@ def joints_between(data: BodyModelData, first: str, last: str, where: str) -> tu
 
 
 def _to_root(data: BodyModelData, joint: str) -> list[str]:
-    found, j = [], data.joint_names.index(joint)
+    result, j = [], data.joint_names.index(joint)
     while j >= 0:
-        found.append(data.joint_names[j])
+        result.append(data.joint_names[j])
         j = int(data.parents[j])
-    return found
+    return result

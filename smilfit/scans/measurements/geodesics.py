@@ -33,7 +33,7 @@ class SurfacePoint:
     shares: tuple[float, float, float]
 
     def on(self, vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']) -> Float[np.ndarray, '3']:
-        """Give where it is."""
+        """Return where it is."""
         return np.asarray(self.shares) @ vertices[faces[self.face]]
 
 
@@ -49,14 +49,14 @@ class SurfacePath:
     def points(
         self, vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']
     ) -> Float[np.ndarray, 'm 3']:
-        """Give the points, both ends included."""
+        """Return the points, both ends included."""
         a, b = vertices[self.edges[:, 0]], vertices[self.edges[:, 1]]
         between = a + self.shares[:, None] * (b - a)
         ends = (self.start.on(vertices, faces)[None], self.end.on(vertices, faces)[None])
         return np.concatenate((ends[0], between, ends[1]))
 
     def length(self, vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']) -> float:
-        """Give how long it is where the vertices are now: to first order the shortest path's length."""
+        """Return how long it is where the vertices are now: to first order the shortest path's length."""
         return float(np.linalg.norm(np.diff(self.points(vertices, faces), axis=0), axis=1).sum())
 
 
@@ -158,15 +158,15 @@ def _graph_path(
 def _arcs(corner: np.ndarray, on_edge: np.ndarray) -> np.ndarray:
     """Join the points of each triangle's border that do not lie on one edge."""
     between = on_edge.shape[2]
-    found = []
+    result = []
     for i in range(3):
         # Edge i runs from corner i to i + 1: its points see the opposite corner, and those of the next edge.
         mine, ahead = on_edge[:, i], on_edge[:, (i + 1) % 3]
         opposite = np.repeat(corner[:, (i + 2) % 3, None], between, 1)
-        found.append(np.stack((mine, opposite), -1).reshape(-1, 2))
+        result.append(np.stack((mine, opposite), -1).reshape(-1, 2))
         grid = np.broadcast_arrays(mine[:, :, None], ahead[:, None, :])
-        found.append(np.stack(grid, -1).reshape(-1, 2))
-    return np.concatenate(found)
+        result.append(np.stack(grid, -1).reshape(-1, 2))
+    return np.concatenate(result)
 
 
 def _named(
@@ -179,7 +179,7 @@ def _named(
     start: SurfacePoint,
     end: SurfacePoint,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give nodes as points of edges, and the triangles that they border."""
+    """Return nodes as points of edges, and the triangles that they border."""
     at_corner = nodes < len(corners)
     edge, place = np.divmod(np.where(at_corner, 0, nodes - len(corners)), between)
     ends = np.where(at_corner[:, None], corners[np.where(at_corner, nodes, 0)][:, None], pairs[edge])
@@ -223,9 +223,9 @@ def _slid(
         before = cost
         for halvings in range(12):
             tried = (shares + 0.5**halvings * step).clip(0.0, 1.0)
-            found = _sliding(tried, a, way, ends, rounding)
-            if found[0] < cost:
-                shares, (cost, gradient, hessian) = tried, found
+            result = _sliding(tried, a, way, ends, rounding)
+            if result[0] < cost:
+                shares, (cost, gradient, hessian) = tried, result
                 break
         if before - cost < 1e-10 * size:
             break
@@ -235,7 +235,7 @@ def _slid(
 def _sliding(
     shares: np.ndarray, a: np.ndarray, way: np.ndarray, ends: list[np.ndarray], rounding: float
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Give a path's length, rounded where two points meet, with gradient and hessian by its points' shares."""
+    """Return a path's length, rounded where two points meet, with gradient and hessian by its points' shares."""
     points = np.concatenate((ends[0][None], a + shares[:, None] * way, ends[1][None]))
     steps = np.diff(points, axis=0)
     lengths = np.sqrt((steps**2).sum(1) + rounding**2)

@@ -47,8 +47,8 @@ def section_across(
     if not length > 0:
         raise NotMeasurableError('the ends of the bone are one point')
     normal = along / length
-    middle = start + at * along
-    height = (vertices - middle) @ normal
+    centre = start + at * along
+    height = (vertices - centre) @ normal
     # A vertex in the plane would be met by no edge, or by several.
     height = np.where(np.abs(height) < 1e-12 * length, 1e-12 * length, height)
     mine = surface.belongs_to(np.array(joints))
@@ -66,7 +66,7 @@ def section_across(
     places = vertices[low] + share[:, None] * (vertices[high] - vertices[low])
     first = np.cross(normal, np.eye(3)[np.abs(normal).argmin()])
     first /= np.linalg.norm(first)
-    flat = (places - middle) @ np.stack((first, np.cross(normal, first)), 1)
+    flat = (places - centre) @ np.stack((first, np.cross(normal, first)), 1)
     return _around(flat, ends)
 
 
@@ -75,23 +75,23 @@ def _around(points: np.ndarray, ends: np.ndarray) -> Section:
     line = pieces_of(len(points), ends)
     a, b = points[ends[:, 0]], points[ends[:, 1]]
     lengths = np.linalg.norm(a - b, axis=1)
-    turn = np.arctan2(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], (a * b).sum(1))
+    rotation = np.arctan2(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], (a * b).sum(1))
     best: tuple[tuple[bool, float], Section] | None = None
     for number in range(line.max() + 1):
         own = line[ends[:, 0]] == number
         rows = np.flatnonzero(line == number)
         degree = np.bincount(ends[own].ravel(), minlength=len(points))[rows]
-        found = Section(points[rows], float(lengths[own].sum()), bool((degree == 2).all()))
-        round_it = _winds(ends[own], turn[own]) if found.closed else False
-        key = (not round_it, found.length if round_it else float(np.linalg.norm(points[rows], axis=1).min()))
+        result = Section(points[rows], float(lengths[own].sum()), bool((degree == 2).all()))
+        round_it = _winds(ends[own], rotation[own]) if result.closed else False
+        key = (not round_it, result.length if round_it else float(np.linalg.norm(points[rows], axis=1).min()))
         if best is None or key < best[0]:
-            best = key, found
+            best = key, result
     assert best is not None
     return best[1]
 
 
 def _winds(ends: np.ndarray, turn: np.ndarray) -> bool:
-    """Say whether a closed line goes round the origin: its angles, walked along, come to a whole turn."""
+    """Check whether a closed line goes round the origin: its angles, walked along, come to a whole turn."""
     where: dict[int, list[tuple[int, int, float]]] = {}
     for i, ((a, b), t) in enumerate(zip(ends.tolist(), turn.tolist())):
         where.setdefault(a, []).append((i, b, t))
@@ -121,22 +121,22 @@ class Volume:
     n_turned: int
 
     def remarks(self) -> list[str]:
-        """Say what speaks against it."""
-        found = []
+        """Return what speaks against it."""
+        result = []
         if self.n_border_edges:
-            found.append(
+            result.append(
                 f'volume: the surface is open ({self.n_border_edges} border edges); holes are closed by caps, which '
                 f'matters by {self.open_percent:.2g} % of the volume'
             )
         if self.n_pieces > 1:
-            found.append(
+            result.append(
                 f'volume: the surface has {self.n_pieces} separate pieces; where they overlap, space counts twice'
             )
         if self.n_turned:
-            found.append(
+            result.append(
                 f'volume: {self.n_turned} edges have triangles of opposite sense; the volume is not to be trusted'
             )
-        return found
+        return result
 
 
 def area_of(vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']) -> float:
@@ -152,8 +152,8 @@ def volume_of(vertices: Float[np.ndarray, 'V 3'], surface: Surface) -> Volume:
     normals point inwards counts by its size.
     """
     faces = surface.faces
-    middle = vertices[np.unique(faces)].mean(0) if len(faces) else np.zeros(3)
-    placed = vertices - middle
+    centre = vertices[np.unique(faces)].mean(0) if len(faces) else np.zeros(3)
+    placed = vertices - centre
     border = _border(surface)
     loop = pieces_of(len(vertices), border)
     n = int(loop.max()) + 1 if len(loop) else 0
@@ -173,7 +173,7 @@ def volume_of(vertices: Float[np.ndarray, 'V 3'], surface: Surface) -> Volume:
 
 
 def _border(surface: Surface) -> Int[np.ndarray, 'n 2']:
-    """Give the edges of one triangle, in the triangle's sense."""
+    """Return the edges of one triangle, in the triangle's sense."""
     alone = surface.edge_faces[surface.face_edges] == 1
     ends = np.stack((surface.faces, np.roll(surface.faces, -1, 1)), -1)
     return ends[alone]

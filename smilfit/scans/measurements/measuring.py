@@ -78,21 +78,21 @@ class Measurer:
         return self.body.data
 
     def geometries(self, params: BodyParams) -> Iterator[BodyGeometry]:
-        """Give the bodies of some parameters, one by one, in the unit that their scale leads to."""
+        """Return the bodies of some parameters, one by one, in the unit that their scale leads to."""
         params = params.detach().to('cpu', torch.float64)
         for start in range(0, params.batch_size, _AT_ONCE):
             with torch.no_grad():
                 part = params[slice(start, start + _AT_ONCE)]
-                found = self.body(part, ('joints', 'vertices', *self._keypoints))
-            joints = dict(zip(self.data.joint_names, found.joints.numpy().swapaxes(0, 1)))
+                result = self.body(part, ('joints', 'vertices', *self._keypoints))
+            joints = dict(zip(self.data.joint_names, result.joints.numpy().swapaxes(0, 1)))
             if self._keypoints:
-                seen = zip(self._keypoints, found.keypoints.numpy().swapaxes(0, 1))
+                seen = zip(self._keypoints, result.keypoints.numpy().swapaxes(0, 1))
                 joints |= {f'{KEYPOINT}{name}': xyz for name, xyz in seen}
             # A joint before what is seen of it.
             named = {n: joints[n] if n in joints else joints[f'{KEYPOINT}{n}'] for n in self._names}
             for b in range(part.batch_size):
                 points = {name: xyz[b] for name, xyz in named.items()}
-                yield BodyGeometry(found.vertices[b].numpy(), points)
+                yield BodyGeometry(result.vertices[b].numpy(), points)
 
     def measure(self, body: BodyGeometry) -> Measured:
         """Measure one body."""
@@ -106,23 +106,23 @@ class Measurer:
         return Measured(np.array(values), reasons)
 
     def remarks(self, body: BodyGeometry) -> list[str]:
-        """Say what a reader of the numbers should know."""
-        found: list[str] = []
+        """Return what a reader of the numbers should know."""
+        result: list[str] = []
         for measurement in self.measurements:
             try:
-                found += measurement.remarks(body, self.surface)
+                result += measurement.remarks(body, self.surface)
             except NotMeasurableError:
                 continue
-        return found
+        return result
 
     def at_rest(self, params: BodyParams) -> BodyParams:
-        """Give one frame's shape without its pose and place."""
+        """Return one frame's shape without its pose and place."""
         shape = {n: v for n, v in params.as_dict().items() if PARAMETERS[n].shared}
         zero = BodyParams.zeros(1, self.body.n_joints, self.body.n_betas, like=self.body.v_template)
         return zero.replace(**{n: v[:1].detach().to('cpu', torch.float64) for n, v in shape.items()})
 
     def spread_percent(self, params: BodyParams, most: int) -> Float[np.ndarray, ' M']:
-        """Give by measurement its standard deviation over poses, % of its mean; NaN of angles and of one pose.
+        """Return by measurement its standard deviation over poses, % of its mean; NaN of angles and of one pose.
 
         Args:
             params: of the frames.
@@ -131,12 +131,12 @@ class Measurer:
         rows = np.unique(
             np.linspace(0, params.batch_size - 1, min(most, params.batch_size)).round().astype(int)
         )
-        found = np.stack([self.measure(body).values for body in self.geometries(params[rows.tolist()])])
+        result = np.stack([self.measure(body).values for body in self.geometries(params[rows.tolist()])])
         lengths = np.array([m.dimension > 0 for m in self.measurements])
         if len(rows) < 2:
             return np.full(len(lengths), np.nan)
         with np.errstate(invalid='ignore', divide='ignore'):
-            spread = 100 * found.std(0, ddof=1) / np.abs(found.mean(0))
+            spread = 100 * result.std(0, ddof=1) / np.abs(result.mean(0))
         # What no pose changes differs by rounding.
         return np.where(lengths, np.where(spread < _ROUNDING, 0.0, spread), np.nan)
 
@@ -159,10 +159,10 @@ class Measurer:
         steps = np.where(sd > 0, _STEP * sd, _PLAIN_STEP)
         slope = self._slopes(rest, columns, steps)
         known = np.where(unknown[:, None] | unknown[None], 0.0, covariance)
-        found = np.sqrt(np.einsum('mq,qr,mr->m', slope, known, slope).clip(0))
+        result = np.sqrt(np.einsum('mq,qr,mr->m', slope, known, slope).clip(0))
         here = np.abs(self.measure(next(self.geometries(rest))).values)
         touched = (np.abs(slope[:, unknown]) > _TOUCHED * here[:, None]).any(1)
-        return np.where(touched, np.inf, found)
+        return np.where(touched, np.inf, result)
 
     def _slopes(
         self, rest: BodyParams, columns: Sequence[str], steps: Float[np.ndarray, ' Q']
@@ -184,7 +184,7 @@ class Measurer:
 
 
 def _factor(used: Tensor | None, stored: np.ndarray | None) -> float:
-    """Give by what factor a body takes its model's directions."""
+    """Return by what factor a body takes its model's directions."""
     if used is None or stored is None or not np.abs(stored).max(initial=0):
         return 0.0
     return float(used.abs().max()) / float(np.abs(stored).max())
@@ -218,7 +218,7 @@ def default_measurements(data: BodyModelData) -> tuple[Measurement, ...]:
     Bones are named by the joint at their end.
     """
     # A template mesh has one joint, from which nothing can be measured to another.
-    found: list[Measurement] = [_body_length(data)] if data.n_joints > 1 else []
+    result: list[Measurement] = [_body_length(data)] if data.n_joints > 1 else []
     limbs: dict[tuple[str, ...], str] = {}
     for name, joints in data.joint_groups.items():
         if len(joints) > 2 and _is_chain(data, joints):
@@ -232,17 +232,17 @@ def default_measurements(data: BodyModelData) -> tuple[Measurement, ...]:
     for chain, name in limbs.items():
         if name not in taken:
             taken.add(name)
-            found.append(Chain(name, chain))
+            result.append(Chain(name, chain))
     bones = [(j, p) for j, p in enumerate(data.parents.tolist()) if p >= 0]
     for j, parent in bones:
         ends = data.joint_names[parent], data.joint_names[j]
-        found.append(Distance(f'bone_{ends[1]}', ends))
+        result.append(Distance(f'bone_{ends[1]}', ends))
     if len(data.faces):
         trunk = _trunk_bone(data)
         if trunk is not None:
-            found.append(Girth('trunk_girth', trunk))
-        found += [SurfaceArea('surface_area'), BodyVolume('volume')]
-    return tuple(found)
+            result.append(Girth('trunk_girth', trunk))
+        result += [SurfaceArea('surface_area'), BodyVolume('volume')]
+    return tuple(result)
 
 
 def _body_length(data: BodyModelData) -> Measurement:
@@ -274,7 +274,7 @@ def _skin_end(data: BodyModelData, end: str, inner: str) -> tuple[str, ...]:
 
 
 def _longest(data: BodyModelData, names: list[str]) -> tuple[str, ...]:
-    """Give the longest way through the tree between two of some joints."""
+    """Return the longest way through the tree between two of some joints."""
     best: tuple[str, ...] = ()
     length = 0.0
     for i, first in enumerate(names):
@@ -301,7 +301,7 @@ def _is_chain(data: BodyModelData, joints: tuple[str, ...]) -> bool:
 
 
 def _to_farthest(data: BodyModelData, top: str) -> tuple[str, ...]:
-    """Give the longest chain from a joint down to an end of the tree."""
+    """Return the longest chain from a joint down to an end of the tree."""
     below = {top}
     chains: dict[str, tuple[str, ...]] = {top: (top,)}
     for name in data.joint_names:
@@ -313,7 +313,7 @@ def _to_farthest(data: BodyModelData, top: str) -> tuple[str, ...]:
 
 
 def _trunk_bone(data: BodyModelData) -> tuple[str, str] | None:
-    """Give the longest bone of the midline, before a tail."""
+    """Return the longest bone of the midline, before a tail."""
     midline = [name for name in midline_joints(data) if 'tail' not in name.lower()]
     bones = [(_parent(data, name), name) for name in midline if _parent(data, name) in midline]
     return max(bones, key=lambda bone: _length(data, bone)) if bones else None

@@ -79,7 +79,7 @@ class Registration:
         return self
 
     def body_of(self, data: BodyModelData, joint_scale_mode: str | None = None) -> SMIL:
-        """Give the model of this specimen alone: its vertices are the template, and it has no shape space."""
+        """Return the model of this specimen alone: its vertices are the template, and it has no shape space."""
         self.check(data)
         own = replace(
             data,
@@ -103,7 +103,7 @@ class Registration:
         return data.joint_regressor @ (data.v_template + data.shapedirs @ self.betas)
 
     def joint_sizes(self, data: BodyModelData) -> tuple[Float[np.ndarray, 'J 3'], Float[np.ndarray, 'J 3']]:
-        """Give the logarithms of joint scales, and joint offsets: the specimen's own, and those that betas drive.
+        """Return the logarithms of joint scales, and joint offsets: the specimen's own, and those that betas drive.
 
         Args:
             data: the body model of the registration.
@@ -122,7 +122,7 @@ class Registration:
         )
 
     def at_rest(self, data: BodyModelData) -> BodyParams:
-        """Give the parameters by which `body_of`'s model stands at rest, in the world's unit.
+        """Return the parameters by which `body_of`'s model stands at rest, in the world's unit.
 
         Args:
             data: the body model of the registration.
@@ -151,12 +151,12 @@ def find_registrations(path: str | Path) -> list[Path]:
         return [path]
     if (path / REGISTRATION).is_file():
         return [path / REGISTRATION]
-    found = sorted(path.glob(f'*/{REGISTRATION}'))
-    if not found:
+    result = sorted(path.glob(f'*/{REGISTRATION}'))
+    if not result:
         raise FileNotFoundError(
             f'{path}: must hold {REGISTRATION}, or folders that do; none does. Make it by smilfit register.'
         )
-    return found
+    return result
 
 
 def read_registration(path: str | Path) -> Registration:
@@ -251,7 +251,7 @@ class Specimen:
         return self.values + WITHIN * self.sd
 
     def doubt_of(self, i: int) -> str:
-        """Say why measurement `i` is not to be believed; '' where it may be."""
+        """Return why measurement `i` is not to be believed; '' where it may be."""
         guessed = self.guessed is not None and bool(self.guessed[i])
         return '; '.join((*self.doubts, *([UNSEEN] if guessed else [])))
 
@@ -309,24 +309,24 @@ def measure_registration(
     own = registration.body_of(body.data, body.joint_scale_mode)
     measurer = Measurer(own, measurements)
     own_unit = known_unit(registration.unit, unit) or SCAN_UNIT
-    found = measured_at_rest(measurer, registration.name, registration.at_rest(body.data), own_unit)
+    result = measured_at_rest(measurer, registration.name, registration.at_rest(body.data), own_unit)
     doubts = tuple(f'the registration is not believable: {why}' for why in registration.doubts)
-    found = replace(found, doubts=doubts)
+    result = replace(result, doubts=doubts)
     if not registration.absent:
-        return found
+        return result
     guessed = _resting_on(registration.absent, measurer, registration.at_rest(body.data))
-    named = ', '.join(m.name for m, g in zip(found.measurements, guessed) if g)
+    named = ', '.join(m.name for m, g in zip(result.measurements, guessed) if g)
     absent = f"the scan does not show {', '.join(registration.absent)}: there the numbers are the model's"
     rests = (
         f"not measured but the model's, wholly or in part: {named}"
         if named
         else 'no measurement rests on them'
     )
-    return replace(found, remarks=(*found.remarks, absent, rests), guessed=guessed)
+    return replace(result, remarks=(*result.remarks, absent, rests), guessed=guessed)
 
 
 def _resting_on(names: Sequence[str], measurer: Measurer, rest: BodyParams) -> Bool[np.ndarray, ' M']:
-    """Say which measurements change when the sizes of some joints do.
+    """Return which measurements change when the sizes of some joints do.
 
     The first joint of what is absent stays at its place: the part before it, which is there, ends in it.
     """
@@ -357,16 +357,23 @@ def measured_at_rest(measurer: Measurer, name: str, params: BodyParams, unit: st
     """
     factor, length_unit = in_mm(unit)
     body = next(measurer.geometries(params))
-    found = measurer.measure(body.times(factor))
-    unknown = np.full(len(found.values), np.nan)
+    result = measurer.measure(body.times(factor))
+    unknown = np.full(len(result.values), np.nan)
     remarks = tuple(measurer.remarks(body))
     return Specimen(
-        name, measurer.measurements, found.values, length_unit, unknown, unknown, remarks, dict(found.reasons)
+        name,
+        measurer.measurements,
+        result.values,
+        length_unit,
+        unknown,
+        unknown,
+        remarks,
+        dict(result.reasons),
     )
 
 
 def in_mm(unit: str) -> tuple[float, str]:
-    """Give the factor to mm and the unit that lengths have then; 1 and the unit itself where it is no length."""
+    """Return the factor to mm and the unit that lengths have then; 1 and the unit itself where it is no length."""
     return (MILLIMETRES[unit], 'mm') if unit in MILLIMETRES else (1.0, unit)
 
 
@@ -425,7 +432,7 @@ def _not_shared(params: BodyParams) -> str | None:
 def _deviations(
     fit: FitResult, measurer: Measurer, rest: BodyParams, row: int
 ) -> tuple[Float[np.ndarray, ' M'], list[str]]:
-    """Give standard deviations of measurements by the fit's covariance, and what they leave out."""
+    """Return standard deviations of measurements by the fit's covariance, and what they leave out."""
     nothing = np.full(len(measurer.measurements), np.nan)
     if fit.covariance is None:
         return nothing, ['the fit keeps no covariance: no intervals. Fit with optimizer.covariance=True']
@@ -442,7 +449,7 @@ def _deviations(
 def _of_shape(
     covariance: FitCovariance, names: Sequence[str], row: int
 ) -> tuple[list[str], Float[np.ndarray, 'n n'], bool]:
-    """Give the covariance of the shape's parameters, infinite where nothing tells of one.
+    """Return the covariance of the shape's parameters, infinite where nothing tells of one.
 
     Returns:
         The columns that are there, such as `betas[0]`, their covariance, and whether it is more than a diagonal.
@@ -451,12 +458,12 @@ def _of_shape(
     if shared is not None:
         every = [f'{_named(name)}[{i}]' for name, size in shared.names for i in range(size)]
         places = [i for i, column in enumerate(every) if column.partition('[')[0] in names]
-        found = shared.covariance.double().cpu().numpy()[np.ix_(places, places)].copy()
+        result = shared.covariance.double().cpu().numpy()[np.ix_(places, places)].copy()
         for at, place in enumerate(places):
             if bool(shared.unknown[place]):
-                found[at], found[:, at] = 0.0, 0.0
-                found[at, at] = np.inf
-        return [every[i] for i in places], found, True
+                result[at], result[:, at] = 0.0, 0.0
+                result[at, at] = np.inf
+        return [every[i] for i in places], result, True
     columns = [_named(column) for column in covariance.columns]
     places = [i for i, column in enumerate(columns) if column.partition('[')[0] in names]
     named = [columns[i] for i in places]

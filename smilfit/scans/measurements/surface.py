@@ -67,8 +67,8 @@ class Surface:
     @cached_property
     def _edges(self) -> tuple[np.ndarray, np.ndarray]:
         pairs = self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-        found, number = np.unique(np.sort(pairs, 1), axis=0, return_inverse=True)
-        return found, number.reshape(-1)
+        result, number = np.unique(np.sort(pairs, 1), axis=0, return_inverse=True)
+        return result, number.reshape(-1)
 
     @cached_property
     def piece(self) -> Int[np.ndarray, ' V']:
@@ -88,7 +88,7 @@ class Surface:
         return int(((self.edge_faces == 2) & (ahead != 1)).sum())
 
     def belongs_to(self, joints: Int[np.ndarray, ' n']) -> Bool[np.ndarray, ' F']:
-        """Say which triangles hang mostly on some joints."""
+        """Return which triangles hang mostly on some joints."""
         return self.skin[self.faces][:, :, joints].sum(-1).mean(-1) >= 0.5
 
 
@@ -126,7 +126,7 @@ class BodyGeometry:
     points: Mapping[str, Float[np.ndarray, '3']]
 
     def at(self, place: Place) -> Float[np.ndarray, '3']:
-        """Give where a place is."""
+        """Return where a place is."""
         if not isinstance(place, str):
             return np.mean([self.at(part) for part in place], 0)
         if place.startswith(VERTEX):
@@ -134,7 +134,7 @@ class BodyGeometry:
         return self.points[place]
 
     def times(self, factor: float) -> 'BodyGeometry':
-        """Give it in another unit."""
+        """Return it in another unit."""
         points = {name: factor * xyz for name, xyz in self.points.items()}
         return replace(self, vertices=factor * self.vertices, points=points)
 

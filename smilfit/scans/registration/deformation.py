@@ -83,7 +83,7 @@ class RestDeformation:
         return u @ vt
 
     def pull(self, turns: Float[np.ndarray, 'V 3 3']) -> Float[np.ndarray, 'V 3']:
-        """Give the right side of the stiff equations."""
+        """Return the right side of the stiff equations."""
         a, b = self.edges.T
         mean = 0.5 * (turns[a] + turns[b])
         edge = self.weight[:, None] * np.einsum('eij,ej->ei', mean, self.rest[a] - self.rest[b])
@@ -99,7 +99,7 @@ class RestDeformation:
         vertices: Float[np.ndarray, 'V 3'],
         terms: tuple[Matched, ...],
     ) -> Float[np.ndarray, 'V 3']:
-        """Give rest vertices that balance distances and stiffness, closest points held.
+        """Return rest vertices that balance distances and stiffness, closest points held.
 
         Args:
             linear: of every vertex, from rest to the world.
@@ -140,8 +140,8 @@ class RestDeformation:
         hessian = hessian + csr_matrix((1e-9 * diagonal.max() * np.ones(3 * n), (range(3 * n), range(3 * n))))
         right = right + 1e-9 * diagonal.max() * vertices.T.reshape(-1)
         scale = csr_matrix((1 / diagonal.clip(1e-9 * diagonal.max()), (range(3 * n), range(3 * n))))
-        found, _ = cg(hessian, right, vertices.T.reshape(-1), rtol=1e-6, maxiter=MOST_CG, M=scale)
-        return found.reshape(3, n).T
+        result, _ = cg(hessian, right, vertices.T.reshape(-1), rtol=1e-6, maxiter=MOST_CG, M=scale)
+        return result.reshape(3, n).T
 
 
 def deform(

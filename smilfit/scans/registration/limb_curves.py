@@ -55,15 +55,15 @@ def limb_curves(vertices: np.ndarray, graph: csr_matrix, least: float = LEAST_LI
         bands = limb_bands(limb, graph, np.linspace(0, limb.length * 1.02, BANDS + 1))
         points.append(_filled([vertices[b].mean(0) if len(b) else None for b in bands], vertices[limb.tip]))
     trunk = limbs.trunk
-    middle = vertices[trunk].mean(0) if len(trunk) else vertices.mean(0)
-    return LimbCurves(limbs, np.array(points), middle, left_out)
+    centre = vertices[trunk].mean(0) if len(trunk) else vertices.mean(0)
+    return LimbCurves(limbs, np.array(points), centre, left_out)
 
 
 def limb_places(
     rest: np.ndarray, body: LimbCurves, graph: csr_matrix, scan_vertices: np.ndarray, scan: LimbCurves,
     scan_graph: csr_matrix, pairs: Sequence[tuple[int, int]], scale: float, sigma: float,
 ) -> PlaceTargets | None:  # fmt: skip
-    """Say where the middles of the body's limbs lie, by distance from the tip.
+    """Return where the middles of the body's limbs lie, by distance from the tip.
 
     Args:
         rest: the body's vertices at rest.
@@ -82,12 +82,12 @@ def limb_places(
         missing, ratio = _missing_length(own, other, scale)
         edges = np.linspace(0, min(own.length - missing, other.length / ratio), BANDS + 1)
         pieces = zip(limb_bands(own, graph, missing + edges), limb_bands(other, scan_graph, edges * ratio))
-        for here, there in pieces:
-            if len(here) and len(there):
+        for here, valid in pieces:
+            if len(here) and len(valid):
                 rows += [len(targets)] * len(here)
                 cols += here.tolist()
                 values += [1 / len(here)] * len(here)
-                targets.append(scan_vertices[there].mean(0))
+                targets.append(scan_vertices[valid].mean(0))
     if not targets:
         return None
     table = csr_matrix((values, (rows, cols)), (len(targets), len(rest)))
@@ -96,7 +96,7 @@ def limb_places(
 
 
 def _missing_length(own: SurfaceLimb, other: SurfaceLimb, scale: float) -> tuple[float, float]:
-    """Say how much of a limb's end a scan lacks, and how long the scan's limb is beside what it shows.
+    """Return how much of a limb's end a scan lacks, and how long the scan's limb is beside what it shows.
 
     A limb that is somewhat short is short; one that is far too short is a stump, and its end no tip.
     """

@@ -61,18 +61,18 @@ def rigid_starts(
     scale = (scan.reach[a] + scan.reach[b]) / (body.reach[i] + body.reach[j])
     likely = np.abs(np.log(scale / np.median(scale))) < 0.7
     x, y, scale = x[likely], y[likely], scale[likely]
-    turn, shift = _turns(x, y, weight, scale)
-    cost = _one_way(of_body, of_scan, share, turn, shift, scale, extent)
-    found: list[RigidStart] = []
+    rotation, shift = _turns(x, y, weight, scale)
+    cost = _one_way(of_body, of_scan, share, rotation, shift, scale, extent)
+    result: list[RigidStart] = []
     for k in cost.argsort()[: 40 * count]:
-        start = _refined(body, scan, turn[k], shift[k], scale[k], extent, allowed)
-        if all(_apart(start, other) for other in found):
-            found.append(start)
-    return sorted(found, key=lambda s: s.cost)[:count]
+        start = _refined(body, scan, rotation[k], shift[k], scale[k], extent, allowed)
+        if all(_apart(start, other) for other in result):
+            result.append(start)
+    return sorted(result, key=lambda s: s.cost)[:count]
 
 
 def _allowed(n: int, m: int, known: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Say which limbs may be each other's, where some are known."""
+    """Return which limbs may be each other's, where some are known."""
     allowed = np.ones((n, m), dtype=bool)
     for mine, theirs in known:
         allowed[mine], allowed[:, theirs] = False, False
@@ -90,8 +90,8 @@ def _turns(
     u, _, vt = np.linalg.svd(cross)
     flip = np.ones((len(x), 3))
     flip[:, 2] = np.sign(np.linalg.det(u @ vt))
-    turn = (u * flip[:, None]) @ vt
-    return turn, my - scale[:, None] * np.einsum('bij,bj->bi', turn, mx)
+    rotation = (u * flip[:, None]) @ vt
+    return rotation, my - scale[:, None] * np.einsum('bij,bj->bi', rotation, mx)
 
 
 def _one_way(
@@ -153,19 +153,19 @@ def exchanged_starts(start: RigidStart, body: LimbCurves, scan: LimbCurves, coun
     """
     free = sorted(set(range(len(body.points))) - {mine for mine, _ in start.pairs})
     table = _pair_costs(body, scan, start.turn, start.shift, start.scale)
-    found = []
+    result = []
     for mine, theirs in start.pairs:
         for other in free:
             pairs = tuple((other if m == mine else m, t) for m, t in start.pairs)
             cost = start.cost + float(table[other, theirs] - table[mine, theirs])
-            found.append(replace(start, pairs=pairs, cost=cost))
-    return sorted(found, key=lambda s: s.cost)[:count]
+            result.append(replace(start, pairs=pairs, cost=cost))
+    return sorted(result, key=lambda s: s.cost)[:count]
 
 
 def _pair_costs(
     body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float
 ) -> Float[np.ndarray, 'n m']:
-    """Say how badly each limb of the body goes with each of the scan, under a similarity."""
+    """Return how badly each limb of the body goes with each of the scan, under a similarity."""
     share = np.linspace(0.3, 1.0, BANDS)
     placed = scale * body.points @ turn.T + shift
     away = np.linalg.norm(placed[:, None] - scan.points[None], axis=-1)

@@ -31,46 +31,47 @@ RIVAL = 1.2
 
 
 def surface_doubts(scan_to_body: Mapping[str, float], body_to_scan: Mapping[str, float]) -> list[str]:
-    """Say where surfaces are too far apart to be believed; nothing where they may be.
+    """Return where surfaces are too far apart to be believed; nothing where they may be.
 
     Args:
         scan_to_body: figures of distances from the scan.
         body_to_scan: figures of distances from what of the body the scan shows.
     """
-    found = []
+    result = []
     for figure, of, to in ((scan_to_body, 'scan', 'body'), (body_to_scan, 'body', 'scan')):
         far = figure['percentile_95_share']
         # Not far too: NaN.
         if not far <= FAR_OFF:
-            found.append(
+            result.append(
                 f'a twentieth of the {of} lies {100 * far:.1f} % of the extent or more from the {to}. Look at the '
                 'picture: is it another animal, a limb on a wrong one, or does the scan hold more than the animal?'
             )
-    return found
+    return result
 
 
 def limb_doubts(free_of_body: int, free_of_scan: int, rival: float | None) -> list[str]:
-    """Say why limbs may be on wrong ones.
+    """Return why limbs may be on wrong ones.
 
     Args:
         free_of_body: limbs of the body for which the scan has no counterpart.
         free_of_scan: limbs of the scan that are none of the body's.
         rival: the energy of a start that ended elsewhere, times the best one's; None where there is none.
     """
-    found = []
+    result = []
     if free_of_body and free_of_scan:
-        found.append(
+        result.append(
             f'{free_of_scan} limbs of the scan lie on none of the body, which has {free_of_body} left over. {_TIPS}'
         )
     if rival is not None and rival < RIVAL:
-        found.append(
+        result.append(
             f'the body lies nearly as well in another place or way round ({rival:.2f} times the energy). {_TIPS}'
         )
-    return found
+    return result
 
 
 def pose_cautions(turn_rms: float, pose_sd: float) -> list[str]:
-    """Say where a pose is so far from rest that limbs may be taken for others; as right ones are so, too, no doubt.
+    """Return where a pose is so far from rest that limbs may be taken for others; as right ones are so, too,
+    no doubt.
 
     Args:
         turn_rms: of the angles of joints about rest, root mean square, rad.
@@ -85,7 +86,7 @@ def pose_cautions(turn_rms: float, pose_sd: float) -> list[str]:
 
 
 def limb_cautions(of_body: int, of_scan: int, compared: int) -> list[str]:
-    """Say where a surface has so many limbs that only the longest were compared.
+    """Return where a surface has so many limbs that only the longest were compared.
 
     Args:
         of_body: shorter limbs of the body, left out.
@@ -113,7 +114,7 @@ WITHIN_NOISE = 0.02
 def with_skin(
     specimen: Specimen, found: FoundPose, stages: Sequence[DeformationStage]
 ) -> tuple[SurfaceState, list[dict[str, Any]]]:
-    """Give the state with rest offsets, and what came of every stage.
+    """Return the state with rest offsets, and what came of every stage.
 
     Args:
         specimen: the scan and its template.
@@ -213,12 +214,12 @@ class MeshRegistrant:
         fit = StagedFit(specimen, self.stages, self.n_starts)
         best = fit.best_start()
         started = time.perf_counter()
-        found = fit.refined(best)
+        result = fit.refined(best)
         refined = time.perf_counter()
-        state, of_skin = with_skin(specimen, found, self.deformation)
+        state, of_skin = with_skin(specimen, result, self.deformation)
         ended = time.perf_counter()
         seconds = {'starts': started - began, 'stages': refined - started, 'all': ended - began}
-        return registration_of(specimen, found, state, [*fit.history, *of_skin], seconds)
+        return registration_of(specimen, result, state, [*fit.history, *of_skin], seconds)
 
 
 def registration_of(
@@ -241,11 +242,11 @@ def registration_of(
     vertices = surface.vertices(state).numpy()
     scan_distance, body_distance = specimen.distances(vertices)
     shown = ~found.absent[surface.part]
-    there, back = figures(scan_distance, scan.extent), figures(body_distance[shown], scan.extent)
+    valid, back = figures(scan_distance, scan.extent), figures(body_distance[shown], scan.extent)
     report = {
-        'distance_scan_to_body': there,
+        'distance_scan_to_body': valid,
         'distance_body_to_scan': back,
-        'doubts': [*surface_doubts(there, back), *_limb_doubts(specimen, found)],
+        'doubts': [*surface_doubts(valid, back), *_limb_doubts(specimen, found)],
         'cautions': [*_pose_cautions(specimen, state), *_limb_cautions(specimen)],
         'vertices_at_seams': specimen.template.n_at_seams,
         'converged': bool(history) and history[-1].get('reason') == 'converged',
@@ -265,7 +266,7 @@ def registration_of(
 
 
 def _limb_doubts(specimen: Specimen, found: FoundPose) -> list[str]:
-    """Say why limbs of a rigged body may be on wrong ones; where all are named there is no doubt of that."""
+    """Return why limbs of a rigged body may be on wrong ones; where all are named there is no doubt of that."""
     pairs, template = found.start.pairs, specimen.template
     if not template.rigged or (pairs and set(pairs) <= set(specimen.known_pairs)):
         return []

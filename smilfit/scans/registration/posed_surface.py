@@ -41,15 +41,15 @@ class SurfaceState:
     rest_offsets: Float[Tensor, 'V 3']
 
     def where(self, accept: Tensor, other: 'SurfaceState') -> 'SurfaceState':
-        """Give the other state if it is accepted."""
+        """Return the other state if it is accepted."""
         return other if bool(accept.all()) else self
 
     def put(self, rows: Tensor, state: 'SurfaceState') -> 'SurfaceState':
-        """Give the state that takes this one's place; there is but one row."""
+        """Return the state that takes this one's place; there is but one row."""
         return state
 
     def params(self) -> BodyParams:
-        """Give the body's parameters, a batch of one."""
+        """Return the body's parameters, a batch of one."""
         turns = rotmat_to_axis_angle(self.rotations).unsqueeze(0)
         return BodyParams(
             global_orient=turns[:, 0],
@@ -95,7 +95,7 @@ class PosedSurface:
         self.extent = float(np.ptp(data.v_template, axis=0).max())
 
     def rest(self) -> SurfaceState:
-        """Give the mean animal at rest at the origin."""
+        """Return the mean animal at rest at the origin."""
         j, like = self.data.n_joints, self.body.v_template
         mean = np.zeros(self.data.n_betas) if self.data.shape_mean is None else self.data.shape_mean
         return SurfaceState(
@@ -138,16 +138,16 @@ class PosedSurface:
         )
 
     def _joint_offsets(self, step: Tensor) -> Tensor | float:
-        """Give a step's part of joint offsets; none where they are no unknown."""
+        """Return a step's part of joint offsets; none where they are no unknown."""
         where = self.slices.get('joint_offsets')
         return 0.0 if where is None else step[where].reshape(-1, 3)
 
     def rest_vertices(self, state: SurfaceState) -> Float[Tensor, 'V 3']:
-        """Give the surface without pose."""
+        """Return the surface without pose."""
         return self.body.rest_vertices(state.betas.unsqueeze(0))[0] + state.rest_offsets
 
     def vertices(self, state: SurfaceState) -> Float[Tensor, 'V 3']:
-        """Give the surface."""
+        """Return the surface."""
         maps = self.maps(state, state.rotations.new_zeros(self.n_unknowns))
         linear, shift = self.blended(maps)
         return (linear @ self._rest_of(state).unsqueeze(-1)).squeeze(-1) + shift
@@ -164,9 +164,9 @@ class PosedSurface:
         return rows[..., :3], rows[..., 3]
 
     def maps(self, state: SurfaceState, step: Tensor) -> Float[Tensor, 'J 3 4']:
-        """Give every bone's map after a small step, exact to first order (P,)."""
-        turn = step[self.slices['turns']].reshape(-1, 3)
-        rotations = state.rotations + state.rotations @ _skew(turn)
+        """Return every bone's map after a small step, exact to first order (P,)."""
+        rotation = step[self.slices['turns']].reshape(-1, 3)
+        rotations = state.rotations + state.rotations @ _skew(rotation)
         betas = (state.betas + step[self.slices['betas']]).unsqueeze(0)
         logs = state.log_joint_scales + step[self.slices['log_joint_scales']].reshape(-1, 3)
         body = self.body
@@ -209,7 +209,7 @@ class SurfaceSlopes:
             self._shape = np.einsum('vrc,svc->vrs', linear.numpy(), of.body.shapedirs.numpy())
 
     def at(self, rows: csr_matrix) -> Float[np.ndarray, 'n 3 P']:
-        """Give the slopes of points by all unknowns.
+        """Return the slopes of points by all unknowns.
 
         Args:
             rows: (n, V) the shares of the vertices in each point.

@@ -63,7 +63,7 @@ class RegistrationPriors:
         self.offset_sd = None if sizes.joint_offset_sd is None else sizes.joint_offset_sd * surface.extent
 
     def energy(self, at: SurfaceState) -> float:
-        """Give the sum of squares in standard deviations."""
+        """Return the sum of squares in standard deviations."""
         sizes = self.sizes
         turns = self._turns(at)
         total = float(np.square(turns[1:] / sizes.pose_sd).sum())
@@ -82,7 +82,7 @@ class RegistrationPriors:
         return total
 
     def equations(self, at: SurfaceState) -> tuple[Float[np.ndarray, 'P P'], Float[np.ndarray, ' P']]:
-        """Give the prior's part of the normal equations.
+        """Return the prior's part of the normal equations.
 
         Turns are taken as if they added, whatever the present angle; at 1 rad that is off by a twelfth.
         """
@@ -132,7 +132,7 @@ class RegistrationPriors:
         return rotmat_to_axis_angle(at.rotations).numpy()
 
     def _beyond(self, turns: np.ndarray) -> np.ndarray:
-        """Give by how much turns are out of the limits, along the joints' own axes."""
+        """Return by how much turns are out of the limits, along the joints' own axes."""
         low, high = self.limits[..., 0], self.limits[..., 1]
         own = (self.axes.transpose(0, 2, 1) @ turns[..., None])[..., 0]
         out = own - own.clip(low, high)
@@ -141,7 +141,7 @@ class RegistrationPriors:
 
 
 def _pairs(data: BodyModelData) -> tuple[np.ndarray, np.ndarray]:
-    """Give the joints of both sides; none where names say nothing of sides."""
+    """Return the joints of both sides; none where names say nothing of sides."""
     try:
         order = mirrored_order(data.joint_names, data)
     except ValueError:

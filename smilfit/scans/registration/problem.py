@@ -140,11 +140,11 @@ class RegistrationProblem:
         return RegistrationStep(torch.from_numpy(step), torch.tensor([predicted], dtype=torch.float64))
 
     def moved(self, at: Evaluation, step: RegistrationStep) -> SurfaceState:
-        """Give the state after a step."""
+        """Return the state after a step."""
         return self.surface.moved(at.point, step.step)
 
     def take(self, index: Tensor) -> 'RegistrationProblem':
-        """Give this problem; it has one row."""
+        """Return this problem; it has one row."""
         return self
 
     def total(self, values: Tensor) -> Tensor:
@@ -158,40 +158,40 @@ class RegistrationProblem:
         corners = vertices[self.surface.faces[s.faces]]
         normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
         observed = torch.from_numpy(s.weight > 0).unsqueeze(0)
-        found = closest_on_surface(
+        result = closest_on_surface(
             points, observed, torch.as_tensor(self.scan.vertices).unsqueeze(0), self.scan.around, 4,
             torch.from_numpy(normal).unsqueeze(0), self.weights.least_cosine,
         )  # fmt: skip
-        index, shares = found.vertices[0].numpy(), found.shares[0].numpy()
+        index, shares = result.vertices[0].numpy(), result.shares[0].numpy()
         target = (shares[:, :, None] * self.scan.vertices[index]).sum(1)
         towards = _unit((shares[:, :, None] * self.scan.normals[index]).sum(1))
         # Seen from the body, whose curvature is no noise.
         difference = points[0].numpy() - target + (s.rows @ self._outside(vertices))[:, None] * normal
         return self._scored(
-            s.rows, difference, towards, self.weights.template * s.weight, found.found[0].numpy()
+            s.rows, difference, towards, self.weights.template * s.weight, result.found[0].numpy()
         )
 
     def from_scan(self, vertices: np.ndarray) -> Matched:
         """Match the scan's points with the body's surface."""
         points = self.scan.vertices[self.index]
         observed = torch.from_numpy(self.index_weight > 0).unsqueeze(0)
-        found = closest_on_surface(
+        result = closest_on_surface(
             torch.from_numpy(points).unsqueeze(0), observed, torch.from_numpy(vertices).unsqueeze(0),
             self._around, 4, torch.from_numpy(self.scan.normals[self.index]).unsqueeze(0),
             self.weights.least_cosine,
         )  # fmt: skip
-        index, shares = found.vertices[0].numpy(), found.shares[0].numpy()
+        index, shares = result.vertices[0].numpy(), result.shares[0].numpy()
         corners = vertices[index]
         normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
         outside = (shares * self._outside(vertices)[index]).sum(1)
         difference = (shares[:, :, None] * corners).sum(1) - points + outside[:, None] * normal
         rows = point_rows(index, shares, len(vertices))
         return self._scored(
-            rows, difference, normal, self.weights.scan * self.index_weight, found.found[0].numpy()
+            rows, difference, normal, self.weights.scan * self.index_weight, result.found[0].numpy()
         )
 
     def _outside(self, vertices: np.ndarray) -> Float[np.ndarray, ' V']:
-        """Say how far outside of each vertex the scan's points are by their noise."""
+        """Return how far outside of each vertex the scan's points are by their noise."""
         if not self.noise:
             return np.zeros(len(vertices))
         normals = vertex_normals(torch.from_numpy(vertices), torch.as_tensor(self.surface.faces)).numpy()

@@ -85,12 +85,12 @@ class Registration:
         return path
 
     def shown_distance(self, surface: PosedSurface) -> Float[np.ndarray, ' V']:
-        """Give the distances of the body's vertices; NaN on what the scan does not show."""
+        """Return the distances of the body's vertices; NaN on what the scan does not show."""
         gone = np.isin(np.array(surface.data.joint_names)[surface.part], self.absent)
         return np.where(gone, np.nan, self.body_distance)
 
     def record(self, surface: PosedSurface, scan: Scan) -> dict[str, Any]:
-        """Give the figures as JSON has them."""
+        """Return the figures as JSON has them."""
         centre = scan.vertices.mean(0)
         return {
             'name': self.name,
@@ -110,7 +110,7 @@ class Registration:
 
 
 def figures(distance: np.ndarray, extent: float) -> dict[str, float]:
-    """Say how far points lie off, in the scan's unit and as a share of its extent."""
+    """Return how far points lie off, in the scan's unit and as a share of its extent."""
     finite = distance[np.isfinite(distance)]
     if not len(finite):
         return dict.fromkeys(('median', 'percentile_95', 'median_share', 'percentile_95_share'), float('nan'))

@@ -78,7 +78,7 @@ class Scan:
 
 
 def unit_suspicion(scan: Scan, model_unit_mm: float | None, extent_of_model: float) -> str | None:
-    """Say in words why the unit of a scan is probably another; None where it may be right.
+    """Describe in words why the unit of a scan is probably another; None where it may be right.
 
     Args:
         scan: the scan.

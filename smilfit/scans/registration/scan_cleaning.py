@@ -132,8 +132,8 @@ def _outwards(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, int]
         own = np.nonzero(piece[faces[:, 0]] == k)[0]
         mine = faces[own]
         border = _border(mine)
-        middle = vertices[np.unique(border if len(border) else mine)].mean(0)
-        corners = vertices[mine] - middle
+        centre = vertices[np.unique(border if len(border) else mine)].mean(0)
+        corners = vertices[mine] - centre
         volume = np.einsum('ni,ni->n', corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() / 6
         if volume < -LEAST_VOLUME * np.ptp(vertices[mine.ravel()], axis=0).max() ** 3:
             faces = faces.copy()
@@ -143,7 +143,7 @@ def _outwards(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, int]
 
 
 def _border(faces: np.ndarray) -> np.ndarray:
-    """Give the edges of one triangle alone."""
+    """Return the edges of one triangle alone."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
     edges, count = np.unique(edges, axis=0, return_counts=True)
     return edges[count == 1]

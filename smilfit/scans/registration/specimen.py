@@ -31,7 +31,7 @@ LANDMARK_SIGMA, LEADING, TRUSTED = 0.01, 30.0, 3.0
 
 
 def landmark_places(scan: Scan, data: BodyModelData, robust: float) -> PlaceTargets | None:
-    """Give a scan's landmarks as places of the body's vertices; None for a scan without.
+    """Return a scan's landmarks as places of the body's vertices; None for a scan without.
 
     Raises:
         UnknownNameError: a landmark that the body does not have, with the near names.
@@ -60,14 +60,14 @@ def known_pairs(
         return ()
     nearest = cKDTree(scan.vertices).query(places.targets)[1]
     of_scan, of_body = _limb_of_vertices(scan_curves), _limb_of_vertices(body)
-    found: dict[int, int] = {}
+    result: dict[int, int] = {}
     for row, vertex in enumerate(nearest):
         mine = int(of_body[places.rows[row].toarray().argmax()])
         theirs = int(of_scan[vertex])
         # Two landmarks of one limb on two of the other say nothing sure of either.
-        if mine >= 0 and theirs >= 0 and mine not in found and theirs not in found.values():
-            found[mine] = theirs
-    return tuple(found.items())
+        if mine >= 0 and theirs >= 0 and mine not in result and theirs not in result.values():
+            result[mine] = theirs
+    return tuple(result.items())
 
 
 def _limb_of_vertices(curves: LimbCurves) -> np.ndarray:
@@ -79,7 +79,7 @@ def _limb_of_vertices(curves: LimbCurves) -> np.ndarray:
 
 
 def _landmark_row(data: BodyModelData, known: Mapping[str, Any], name: str) -> np.ndarray:
-    """Give the shares of vertices in a named point: a keypoint of the skin, a vertex number, or a joint."""
+    """Return the shares of vertices in a named point: a keypoint of the skin, a vertex number, or a joint."""
     row = np.zeros(data.n_vertices)
     definition = known.get(name)
     if isinstance(definition, Mapping):
@@ -137,17 +137,17 @@ class Specimen:
         self.none_absent = np.zeros(self.surface.data.n_joints, dtype=bool)
 
     def sigma(self, share: float) -> float:
-        """Give a robust width, world unit, of a share of the extent."""
+        """Return a robust width, world unit, of a share of the extent."""
         return max(share * self.scan.extent, NOISE_SIGMAS * self.noise)
 
     def unpaired(self, start: RigidStart) -> set[int]:
-        """Give the limbs of the body for which the scan has no counterpart; none where none is paired."""
+        """Return the limbs of the body for which the scan has no counterpart; none where none is paired."""
         if not start.pairs:
             return set()
         return set(range(len(self.template.curves.points))) - {mine for mine, _ in start.pairs}
 
     def places(self, start: RigidStart, only: int | None = None) -> PlaceTargets | None:
-        """Say where the middles of limbs lie, of all paired ones or of one."""
+        """Return where the middles of limbs lie, of all paired ones or of one."""
         pairs = [p for p in start.pairs if only is None or p[0] == only]
         return limb_places(
             self.template.rest, self.template.curves, self.template.graph, self.scan.vertices, self.curves,
@@ -257,7 +257,7 @@ class Specimen:
 
     @cached_property
     def _every_vertex(self) -> SurfaceSamples:
-        """Give every vertex as a point of the surface, with one of the triangles around it."""
+        """Return every vertex as a point of the surface, with one of the triangles around it."""
         faces, n = self.surface.faces, len(self.surface.part)
         of_vertex = np.zeros(n, dtype=int)
         of_vertex[faces.ravel()] = np.repeat(np.arange(len(faces)), 3)

@@ -34,9 +34,9 @@ def axis_starts(body: np.ndarray, scan: np.ndarray, count: int, rounds: int = 15
     own, own_middle, own_size = _axes(body)
     other, other_middle, other_size = _axes(scan)
     tree, scale = cKDTree(scan), other_size / own_size
-    found = []
-    for turn in _cube_turns():
-        rotation = other @ turn @ own.T
+    result = []
+    for rotation_matrix in _cube_turns():
+        rotation = other @ rotation_matrix @ own.T
         shift, size = other_middle - scale * rotation @ own_middle, scale
         for _ in range(rounds):
             placed = size * body @ rotation.T + shift
@@ -52,21 +52,21 @@ def axis_starts(body: np.ndarray, scan: np.ndarray, count: int, rounds: int = 15
         placed = size * body @ rotation.T + shift
         cost = np.sort(tree.query(placed)[0])[: int(0.9 * len(placed))].mean()
         cost += np.sort(cKDTree(placed).query(scan)[0])[: int(0.9 * len(scan))].mean()
-        found.append(RigidStart(rotation, shift, size, (), float(cost)))
-    found.sort(key=lambda s: s.cost)
+        result.append(RigidStart(rotation, shift, size, (), float(cost)))
+    result.sort(key=lambda s: s.cost)
     kept: list[RigidStart] = []
-    for start in found:
+    for start in result:
         if all(np.trace(start.turn.T @ k.turn) < 2.6 for k in kept):
             kept.append(start)
     return kept[:count]
 
 
 def _axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    middle = points.mean(0)
-    _, s, vt = np.linalg.svd(points - middle, full_matrices=False)
+    centre = points.mean(0)
+    _, s, vt = np.linalg.svd(points - centre, full_matrices=False)
     axes = vt.T
     axes[:, 2] *= np.sign(np.linalg.det(axes))
-    return axes, middle, float(np.sqrt(np.square(s).sum() / len(points)))
+    return axes, centre, float(np.sqrt(np.square(s).sum() / len(points)))
 
 
 def _cube_turns() -> list[np.ndarray]:
@@ -74,10 +74,10 @@ def _cube_turns() -> list[np.ndarray]:
     for i, j in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)):
         for a in (1, -1):
             for b in (1, -1):
-                turn = np.zeros((3, 3))
-                turn[0, i], turn[1, j] = a, b
-                turn[2] = np.cross(turn[0], turn[1])
-                out.append(turn)
+                rotation = np.zeros((3, 3))
+                rotation[0, i], rotation[1, j] = a, b
+                rotation[2] = np.cross(rotation[0], rotation[1])
+                out.append(rotation)
     return out
 
 
@@ -144,13 +144,13 @@ class StagedFit:
             raise ValueError(
                 f'{specimen.scan.name}: a start must be found; none was. Is the scan a flat sheet?'
             )
-        found = [self._followed(start) for start in starts]
-        best = min(found, key=lambda f: float(f.at.energy))
+        result = [self._followed(start) for start in starts]
+        best = min(result, key=lambda f: float(f.at.energy))
         best = self._with_exchanged_limbs(best)
-        return replace(best, rival=self._rival(best, found))
+        return replace(best, rival=self._rival(best, result))
 
     def _rival(self, best: FoundPose, found: Sequence[FoundPose]) -> float | None:
-        """Say how much worse than the best start the next is that ended at another place."""
+        """Return how much worse than the best start the next is that ended at another place."""
         elsewhere = [
             float(other.at.energy / best.at.energy)
             for other in found
@@ -171,16 +171,16 @@ class StagedFit:
         return replace(found, at=replace(found.at, point=point))
 
     def _with_exchanged_limbs(self, best: FoundPose) -> FoundPose:
-        """Give limbs of the scan to those that have none, as long as the energy falls."""
+        """Return limbs of the scan to those that have none, as long as the energy falls."""
         tried = {best.start.pairs}
         while True:
             starts = exchanged_starts(best.start, self.template.curves, self.specimen.curves, self.n_starts)
             starts = [s for s in starts if s.pairs not in tried]
             tried |= {s.pairs for s in starts}
-            found = min((self._followed(s) for s in starts), key=lambda f: float(f.at.energy), default=best)
-            if float(found.at.energy) >= float(best.at.energy):
+            result = min((self._followed(s) for s in starts), key=lambda f: float(f.at.energy), default=best)
+            if float(result.at.energy) >= float(best.at.energy):
                 return best
-            best = found
+            best = result
 
     def _followed(self, start: RigidStart) -> FoundPose:
         specimen, stage = self.specimen, self.stages[0]

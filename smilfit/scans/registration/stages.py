@@ -71,12 +71,12 @@ def stages_of(kind: type[Stage], given: Sequence[Stage | Mapping[str, Any]]) -> 
         UnknownNameError: a key that a stage does not have, with the near ones.
         ValueError: a number out of its range.
     """
-    found = []
+    result = []
     for one in given:
         if isinstance(one, Mapping):
             reject_unknown(kind.__name__, 'key', one, [f.name for f in fields(kind)])
             values = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
-            found.append(kind(**values))
+            result.append(kind(**values))
         else:
-            found.append(one)
-    return tuple(found)
+            result.append(one)
+    return tuple(result)

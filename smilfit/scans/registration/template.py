@@ -37,20 +37,20 @@ class LimbJoints:
         """Find them by whose skin lies in a limb, with all that hangs on them."""
         parents = tuple(int(p) for p in data.parents)
         total = np.bincount(part, minlength=data.n_joints)
-        found = []
+        result = []
         for limb in curves.limbs.limbs:
             own = np.bincount(part[limb.vertices], minlength=data.n_joints)
             inside = {int(j) for j in np.nonzero(own > OF_LIMB * total.clip(1))[0] if j > 0}
             for j in range(1, data.n_joints):
                 if parents[j] in inside:
                     inside.add(j)
-            found.append(tuple(sorted(inside)))
-        return cls(tuple(found), parents)
+            result.append(tuple(sorted(inside)))
+        return cls(tuple(result), parents)
 
     def absent(
         self, samples: SurfaceSamples, term: Matched, near: float, unpaired: set[int], doubled: set[int]
     ) -> Bool[np.ndarray, ' J']:
-        """Say which joints the scan does not show: those of limbs, with no scan near them or what hangs on them.
+        """Return which joints the scan does not show: those of limbs, with no scan near them or what hangs on them.
 
         Args:
             samples: of the body's surface.
@@ -90,7 +90,7 @@ class LimbJoints:
         vertices: Float[np.ndarray, 'V 3'],
         scan: Float[np.ndarray, 'N 3'],
     ) -> set[int]:
-        """Say which of some limbs lie where another does: the scan under them is as near to the other.
+        """Return which of some limbs lie where another does: the scan under them is as near to the other.
 
         Args:
             limbs: of the body.
@@ -101,18 +101,18 @@ class LimbJoints:
         if not limbs:
             return set()
         scan_tree, body_tree = cKDTree(scan), cKDTree(vertices)
-        found = set()
+        result = set()
         for k in limbs:
             own = np.isin(part, self.of_limb[k])
             if own.any():
                 under = scan_tree.query(vertices[own])[1]
                 back = body_tree.query(scan[under])[1]
                 if own[back].mean() < OWN_GROUND:
-                    found.add(k)
-        return found
+                    result.add(k)
+        return result
 
     def offs(self, samples: SurfaceSamples, term: Matched) -> np.ndarray:
-        """Give the upper quartile of each limb's distances from the scan."""
+        """Return the upper quartile of each limb's distances from the scan."""
         out = []
         for joints in self.of_limb:
             own = np.isin(samples.part, joints)
@@ -164,12 +164,12 @@ def template_body(
     name: str, vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3'], unit: str | None = None
 ) -> SMIL:
     """Make a body of a mesh; its one joint is the mesh's middle."""
-    middle = vertices.mean(0, keepdims=True)
+    centre = vertices.mean(0, keepdims=True)
     n = len(vertices)
     weights = SparseMatrix(np.arange(n), np.zeros(n, dtype=np.int64), np.ones(n), (n, 1))
     return SMIL(
         BodyModelData(
             name=name, v_template=vertices, faces=faces, joint_names=('body',), parents=np.array([-1]),
-            weights=weights, joints=middle, unit=unit,
+            weights=weights, joints=centre, unit=unit,
         )
     )  # fmt: skip

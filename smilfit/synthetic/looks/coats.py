@@ -32,10 +32,10 @@ def gradient(rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Coat:
     """From one colour to another along some direction, as dark backs go over to light bellies."""
     one, other = draw_pair(rng)
     direction = _direction(rng)
-    middle, width = rng.uniform(-0.2, 0.2), rng.uniform(0.03, 0.3)
+    centre, width = rng.uniform(-0.2, 0.2), rng.uniform(0.03, 0.3)
 
     def coat(points: Points) -> np.ndarray:
-        return _mixed(one, other, 1 / (1 + np.exp(-(points @ direction - middle) / width)))
+        return _mixed(one, other, 1 / (1 + np.exp(-(points @ direction - centre) / width)))
 
     return coat
 
@@ -95,9 +95,9 @@ def photo(rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Coat:
 def checks(rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Coat:
     """Blocks of two colours in space."""
     one, other = draw_pair(rng)
-    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0].astype(np.float32)
+    rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0].astype(np.float32)
     count = rng.uniform(5, 14)
-    return lambda points: _mixed(one, other, np.floor(count * points @ turn).sum(1).astype(int) % 2)
+    return lambda points: _mixed(one, other, np.floor(count * points @ rotation).sum(1).astype(int) % 2)
 
 
 def rings(rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Coat:

@@ -91,7 +91,7 @@ class Occluder:
 
     @property
     def faces(self) -> Int[Tensor, '12 3']:
-        """Give the corners of its triangles."""
+        """Return the corners of its triangles."""
         return torch.from_numpy(_BOX)
 
 
@@ -124,7 +124,7 @@ def draw_occluders(
         renderer: draws them.
     """
     eyes = cameras.centres().numpy()
-    found = []
+    result = []
     for _ in range(n):
         eye = eyes[int(rng.integers(len(eyes)))]
         # Between the middle of the place and a camera, a little beside the line.
@@ -133,15 +133,15 @@ def draw_occluders(
         thin = radius * rng.uniform(0.02, 0.15, 3)
         kind = rng.integers(3)
         thin[:kind] = radius * rng.uniform(0.3, (4.0, 1.0)[kind - 1] if kind else 0.3, kind)
-        turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
-        one = Occluder(torch.from_numpy(place + (_CORNERS * thin) @ turn).float(), draw_colour(rng))
+        rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+        one = Occluder(torch.from_numpy(place + (_CORNERS * thin) @ rotation).float(), draw_colour(rng))
         covered = [
             float((screen_of((one,), cameras.select([name]), renderer).depth < np.inf).mean())
             for name in cameras.names
         ]
         if max(covered) <= MOST_COVERED:
-            found.append(one)
-    return tuple(found)
+            result.append(one)
+    return tuple(result)
 
 
 def screen_of(occluders: tuple[Occluder, ...], camera: Cameras, renderer: Renderer) -> Screen:

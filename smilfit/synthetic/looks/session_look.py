@@ -60,8 +60,8 @@ def clutter(size: tuple[int, int], rng: np.random.Generator, photos: Sequence[Ph
             cv2.fillPoly(image, [hull], colour)
         else:
             axes = tuple(int(a) for a in 1 + reach * rng.uniform(0.2, 1, 2))
-            middle = tuple(int(c) for c in centre)
-            cv2.ellipse(image, middle, axes, rng.uniform(0, 180), 0, 360, colour, -1)
+            centre_point = tuple(int(c) for c in centre)
+            cv2.ellipse(image, centre_point, axes, rng.uniform(0, 180), 0, 360, colour, -1)
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 3.0))
 
 
@@ -231,7 +231,7 @@ class Photos:
 
     @property
     def all(self) -> tuple[Photo, ...]:
-        """Give all of them."""
+        """Return all of them."""
         return (*self.of_camera.values(), *self.anywhere)
 
 

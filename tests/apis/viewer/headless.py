@@ -25,7 +25,7 @@ SOFTWARE = (
 
 
 def find_chromium() -> str | None:
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+    return next((result for name in NAMES if (result := shutil.which(name))), None)
 
 
 class Page:
@@ -88,11 +88,11 @@ class Page:
             self.errors.append(json.dumps(params['entry'])[:500])
 
     def evaluate(self, expression: str) -> Any:
-        """Give the value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         return self.send('Runtime.evaluate', expression=expression, returnByValue=True)['result'].get('value')
 
     def screenshot(self) -> np.ndarray:
-        """Give the page as RGB."""
+        """Return the page as RGB."""
         data = base64.b64decode(self.send('Page.captureScreenshot', format='png')['data'])
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 

@@ -65,8 +65,8 @@ def test_keypoints_are_added_moved_and_taken_out(insect):
 def test_a_ray_meets_the_nearest_face_where_it_should():
     near = np.array([[0.0, 0, 1], [4, 0, 1], [0, 4, 1]])
     vertices, faces = np.concatenate((near + [0, 0, 2], near)), np.array([[0, 1, 2], [3, 4, 5]])
-    found = picked_point(vertices, faces, np.array([1.0, 2, 0]), np.array([0.0, 0, 1]))
-    assert found == pytest.approx({3: 0.25, 4: 0.25, 5: 0.5})
+    result = picked_point(vertices, faces, np.array([1.0, 2, 0]), np.array([0.0, 0, 1]))
+    assert result == pytest.approx({3: 0.25, 4: 0.25, 5: 0.5})
     assert picked_point(vertices, faces, np.array([3.0, 3, 0]), np.array([0.0, 0, 1])) is None
     assert picked_point(vertices, faces, np.array([1.0, 2, 0]), np.array([0.0, 0, -1])) is None
 

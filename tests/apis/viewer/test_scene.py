@@ -72,9 +72,9 @@ def test_the_same_image_comes_from_the_recording_and_in_small_from_the_file(made
     scene.images = StoredImages(open_dataset(made / 'made.h5'), SESSION)
     for name, shown in scene.images_at(4).items():
         a, b = (x.image.astype(float).mean(-1) for x in (recorded[name], shown))
-        there = b > 0
-        assert there.mean() > 0.3
-        assert np.corrcoef(a[there], b[there])[0, 1] > 0.8
+        valid = b > 0
+        assert valid.mean() > 0.3
+        assert np.corrcoef(a[valid], b[valid])[0, 1] > 0.8
 
 
 def test_a_session_folder_is_shown_without_a_dataset(made):

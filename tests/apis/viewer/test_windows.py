@@ -50,11 +50,11 @@ def test_a_lens_is_taken_out():
     image = np.zeros((240, 320, 3), np.uint8)
     cv2.circle(image, (round(u), round(v)), 4, (255, 255, 255), -1)
     shown = see(image, WHOLE, one, window)[..., 0].astype(float)
-    found = np.array(
+    result = np.array(
         [(shown.sum(0) * np.arange(shown.shape[1])).sum(), (shown.sum(1) * np.arange(shown.shape[0])).sum()]
     )
     expected = window.shown(one.ideal().project(point)[0][0].numpy())[0]
-    np.testing.assert_allclose(found / shown.sum(), expected, atol=1.5)
+    np.testing.assert_allclose(result / shown.sum(), expected, atol=1.5)
 
 
 def test_beyond_the_fold_of_a_lens_there_is_nothing():
@@ -62,9 +62,9 @@ def test_beyond_the_fold_of_a_lens_there_is_nothing():
     window = CentredWindow.of(one, 640)
     shown = see(np.full((240, 320, 3), 200, np.uint8), WHOLE, one, window)
     radius = (np.arange(window.size[0]) - (window.size[0] - 1) / 2) / window.focal_px
-    middle = shown[window.size[1] // 2, :, 0]
-    assert (middle[np.abs(radius) > float(one.fold[0]) + 0.01] == 0).all()
-    assert middle[window.size[0] // 2] > 190
+    centre = shown[window.size[1] // 2, :, 0]
+    assert (centre[np.abs(radius) > float(one.fold[0]) + 0.01] == 0).all()
+    assert centre[window.size[0] // 2] > 190
 
 
 @pytest.fixture(scope='module')

@@ -34,9 +34,9 @@ def _read(tmp_path, entries, **options):
 
 def test_an_entry_with_everything(tmp_path):
     entry = _entry()
-    found = _read(tmp_path, [entry])
-    (image,) = found.images
-    assert found.keypoint_names == KEYPOINTS
+    result = _read(tmp_path, [entry])
+    (image,) = result.images
+    assert result.keypoint_names == KEYPOINTS
     assert image.image == tmp_path / entry['img_path']
     assert image.mask.path == tmp_path / entry['mask_path']
     assert image.category == 'dog'
@@ -86,10 +86,10 @@ def test_a_fourth_column_is_the_confidence(tmp_path):
     ],
 )
 def test_bad_entries_are_reported(tmp_path, change, reason):
-    found = _read(tmp_path, [_entry(), _entry(**change)])
-    assert len(found) == 1
-    assert 'entry 1' in found.skipped[0].where
-    assert reason in found.skipped[0].reason
+    result = _read(tmp_path, [_entry(), _entry(**change)])
+    assert len(result) == 1
+    assert 'entry 1' in result.skipped[0].where
+    assert reason in result.skipped[0].reason
 
 
 def test_what_is_no_animal3d(tmp_path):

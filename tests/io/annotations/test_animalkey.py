@@ -33,10 +33,10 @@ def test_a_folder_of_frames(tmp_path):
     for frame in ('00012', '00013'):
         (tmp_path / f'masks/{frame}.png').touch()
     (tmp_path / 'bboxes.json').write_text(json.dumps({'00012.jpg': [1, 2, 3, 4], '00013': [5, 6, 7, 8]}))
-    found = _read(tmp_path, category='cow')
-    assert found.keypoint_names == KEYPOINTS
-    assert found.temporal
-    first, second = found.images
+    result = _read(tmp_path, category='cow')
+    assert result.keypoint_names == KEYPOINTS
+    assert result.temporal
+    first, second = result.images
     np.testing.assert_array_equal(first.confidence, points[:, 2])
     np.testing.assert_array_equal(first.keypoints, points[:, :2] * points[:, 2:])
     assert (first.sequence, first.frame, first.category) == (tmp_path.name, 12, 'cow')
@@ -56,9 +56,9 @@ def test_boxes_of_full_images_are_not_boxes_of_crops(tmp_path):
 def test_folders_are_sequences_and_names_are_numbers_where_unknown(tmp_path):
     for name in ('run', 'walk'):
         _write(tmp_path / name, _points(30))
-    found = _read(tmp_path)
-    assert found.keypoint_names[29] == 'keypoint_29'
-    assert [image.sequence for image in found.images] == ['run', 'walk']
+    result = _read(tmp_path)
+    assert result.keypoint_names[29] == 'keypoint_29'
+    assert [image.sequence for image in result.images] == ['run', 'walk']
     assert _read(tmp_path, names=[f'p{i}' for i in range(30)]).keypoint_names[0] == 'p0'
 
 
@@ -72,9 +72,9 @@ def test_bad_frames_are_reported(tmp_path):
     _write(tmp_path, _points(7), '2')
     _write(tmp_path, _Runs(), '3')
     _write(tmp_path, None, '4')
-    found = _read(tmp_path)
-    assert len(found) == 1
-    reasons = [skip.reason for skip in found.skipped]
+    result = _read(tmp_path)
+    assert len(result) == 1
+    reasons = [skip.reason for skip in result.skipped]
     assert 'keypoints must be 28x3 numbers' in reasons[0]
     assert 'Nothing was run' in reasons[1]
     assert 'must have keypoints or a mask; got neither' in reasons[2]

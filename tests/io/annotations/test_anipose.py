@@ -19,10 +19,12 @@ CENTRE = np.array([0.3, -0.2, 0.1])
 
 
 def _cameras():
-    turn = torch.tensor([[[1.0, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 0, 1], [0, 1, 0], [-1, 0, 0]]]).double()
+    rotation = torch.tensor(
+        [[[1.0, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 0, 1], [0, 1, 0], [-1, 0, 0]]]
+    ).double()
     K = torch.tensor([[80.0, 0, 40], [0, 80, 30], [0, 0, 1]]).double().expand(2, 3, 3)
     t = torch.tensor([[0.0, 0, 5], [0, 0, 6]]).double()
-    return Cameras(('A', 'B'), K, turn, t, torch.tensor([[81.0, 61.0]]).double().expand(2, 2), unit='mm')
+    return Cameras(('A', 'B'), K, rotation, t, torch.tensor([[81.0, 61.0]]).double().expand(2, 2), unit='mm')
 
 
 def _write_3d(path, xyz=XYZ, axes=AXES, frames=range(4), score=0.75):
@@ -59,11 +61,11 @@ def _read(path, **options):
 
 
 def test_points_project_onto_the_poses_of_every_view(session):
-    found = _read(session)
-    assert found.keypoint_names == PARTS
-    assert (found.unit, found.temporal, len(found)) == ('mm', True, 8)
-    assert {image.sequence for image in found.images} == {'walk 1+A', 'walk 1+B'}
-    for image in found.images:
+    result = _read(session)
+    assert result.keypoint_names == PARTS
+    assert (result.unit, result.temporal, len(result)) == ('mm', True, 8)
+    assert {image.sequence for image in result.images} == {'walk 1+A', 'walk 1+B'}
+    for image in result.images:
         assert image.image == VideoFrame(
             session / f'videos-raw/walk 1-cam{image.camera.names[0]}.mp4', image.frame
         )
@@ -102,9 +104,9 @@ def test_missing_points_and_frames(session):
 
 def test_a_camera_without_its_video_is_reported(session):
     (session / 'videos-raw/walk 1-camB.mp4').unlink()
-    found = _read(session)
-    assert len(found) == 4
-    assert "a video 'walk 1-camB' must be there" in found.skipped[0].reason
+    result = _read(session)
+    assert len(result) == 4
+    assert "a video 'walk 1-camB' must be there" in result.skipped[0].reason
 
 
 def test_what_is_no_session(session):

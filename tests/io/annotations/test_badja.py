@@ -40,27 +40,27 @@ def data_set(folder, **sequences):
 
 def test_rows_and_columns_become_x_and_y_in_the_order_of_time(tmp_path):
     folder = data_set(tmp_path, cow=[frame('0007'), frame('0002')])
-    found = check_images(BadjaReader().read(folder / 'cow.json'))
-    assert not found.skipped
-    assert found.temporal
-    assert [(image.sequence, image.frame) for image in found.images] == [('cow', 2), ('cow', 7)]
-    image = found.images[1]
+    result = check_images(BadjaReader().read(folder / 'cow.json'))
+    assert not result.skipped
+    assert result.temporal
+    assert [(image.sequence, image.frame) for image in result.images] == [('cow', 2), ('cow', 7)]
+    image = result.images[1]
     assert image.where == 'cow.json, entry 0 (extra/rgb/0007.png)'
     assert image.size == SIZE
-    assert image.keypoints[found.keypoint_names.index('upper_right_1')].tolist() == [60, 10]
-    assert image.confidence[found.keypoint_names.index('lower_right_3')] == 0
+    assert image.keypoints[result.keypoint_names.index('upper_right_1')].tolist() == [60, 10]
+    assert image.confidence[result.keypoint_names.index('lower_right_3')] == 0
     assert image.mask.read().sum() == 40 * 50
-    assert len(found.keypoint_names) == 37
-    assert ('upper_left_1', 'upper_right_1') in found.flip
+    assert len(result.keypoint_names) == 37
+    assert ('upper_left_1', 'upper_right_1') in result.flip
 
 
 def test_a_folder_has_one_sequence_a_file_and_options_hold(tmp_path):
     folder = data_set(tmp_path, cow=[frame()], dog=[frame(), frame('0008')])
-    found = BadjaReader(masks=False, occluded='keep').read(folder)
-    assert [image.sequence for image in found.images] == ['cow', 'dog', 'dog']
-    assert found.images[0].mask is None
-    assert found.images[0].confidence[20] == 1
-    assert found.images[0].keypoints[20].tolist() == [65, 40]
+    result = BadjaReader(masks=False, occluded='keep').read(folder)
+    assert [image.sequence for image in result.images] == ['cow', 'dog', 'dog']
+    assert result.images[0].mask is None
+    assert result.images[0].confidence[20] == 1
+    assert result.images[0].keypoints[20].tolist() == [65, 40]
     with pytest.raises(FileNotFoundError, match='must hold'):
         BadjaReader().read(tmp_path)
 
@@ -68,9 +68,9 @@ def test_a_folder_has_one_sequence_a_file_and_options_hold(tmp_path):
 def test_a_file_in_the_other_order_is_found_by_its_masks(tmp_path):
     turned = [place[::-1] for place in frame()['joints']]
     folder = data_set(tmp_path, cow=[frame(), frame('0009', joints=turned)])
-    found = check_images(BadjaReader().read(folder))
-    assert len(found) == 1
-    assert 'Rows and columns seem exchanged' in found.skipped[0].reason
+    result = check_images(BadjaReader().read(folder))
+    assert len(result) == 1
+    assert 'Rows and columns seem exchanged' in result.skipped[0].reason
 
 
 def test_broken_entries_are_reported(tmp_path):
@@ -83,7 +83,7 @@ def test_broken_entries_are_reported(tmp_path):
         3,
     ]
     (tmp_path / 'cow.json').write_text(json.dumps(entries))
-    found = BadjaReader().read(tmp_path / 'cow.json')
+    result = BadjaReader().read(tmp_path / 'cow.json')
     rules = (
         '37x2 numbers',
         'got (0, 0)',
@@ -91,7 +91,7 @@ def test_broken_entries_are_reported(tmp_path):
         'image_path must be str',
         'must be an object',
     )
-    for skipped, rule in zip(found.skipped, rules, strict=True):
+    for skipped, rule in zip(result.skipped, rules, strict=True):
         assert rule in skipped.reason
     (tmp_path / 'cow.json').write_text('[{"img_path": 1}]')
     with pytest.raises(ValueError, match='with image_path and joints'):
@@ -102,15 +102,15 @@ def test_broken_entries_are_reported(tmp_path):
 
 @pytest.mark.real
 def test_real_sequences(real_data):
-    found = build_annotations(dict(type='badja')).read(real_data / 'badja')
-    assert not found.skipped
+    result = build_annotations(dict(type='badja')).read(real_data / 'badja')
+    assert not result.skipped
     counts = {
-        name: sum(image.sequence == name for image in found.images) for name in ('bear', 'cows', 'rs_dog')
+        name: sum(image.sequence == name for image in result.images) for name in ('bear', 'cows', 'rs_dog')
     }
     assert counts == {'bear': 17, 'cows': 21, 'rs_dog': 201}
-    for image in found.images:
+    for image in result.images:
         x, y = image.keypoints[image.confidence > 0].T
         # Videos are 16:9 and these animals are longer than high: rows are in the smaller range.
         assert y.max() < 1080
         assert x.max() < 1920
-    assert max(image.keypoints[:, 0].max() for image in found.images) > 1200
+    assert max(image.keypoints[:, 0].max() for image in result.images) > 1200

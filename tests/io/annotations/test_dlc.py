@@ -54,10 +54,10 @@ def test_labels_of_a_project(tmp_path, project):
     path, values = project
     (tmp_path / 'labeled-data/vid/img003.png').touch()
     for source in (path, path.parent, tmp_path):
-        found = _read(source)
-        assert found.keypoint_names == PARTS
-        assert not found.temporal
-        first, second = found.images
+        result = _read(source)
+        assert result.keypoint_names == PARTS
+        assert not result.temporal
+        first, second = result.images
         assert first.image == tmp_path / PATHS[0]
         assert (first.sequence, first.frame, second.frame) == ('vid', 3, 17)
         assert first.where == f'{path}, line 4'
@@ -78,11 +78,11 @@ def test_several_animals_are_entries_and_sequences(tmp_path):
     values = _values(14)
     values[1, 6:12] = np.nan
     write_csv(tmp_path / 'CollectedData_me.csv', columns, ROWS, values)
-    found = _read(tmp_path)
-    assert [image.sequence for image in found.images] == ['vid+a', 'vid+b', 'vid+a']
-    assert found.keypoint_names == PARTS
-    np.testing.assert_array_equal(found.images[1].keypoints, values[0, 6:12].reshape(3, 2))
-    assert "individual 'single'" in found.skipped[0].where
+    result = _read(tmp_path)
+    assert [image.sequence for image in result.images] == ['vid+a', 'vid+b', 'vid+a']
+    assert result.keypoint_names == PARTS
+    np.testing.assert_array_equal(result.images[1].keypoints, values[0, 6:12].reshape(3, 2))
+    assert "individual 'single'" in result.skipped[0].where
     alone = _read(tmp_path, individuals=['single'])
     assert alone.keypoint_names == ('corner',)
     assert not alone.skipped
@@ -102,12 +102,12 @@ def test_predictions_of_a_video(tmp_path, write):
         _read(path)
     for name in ('cage.mp4', 'cage1.avi'):
         (tmp_path / name).touch()
-    found = _read(path)
-    assert found.temporal
-    assert found.images[0].image == VideoFrame(tmp_path / 'cage1.avi', 7)
-    assert (found.images[1].sequence, found.images[1].frame) == ('cage1', 8)
-    np.testing.assert_array_equal(found.images[0].confidence, values[0, 2::3])
-    np.testing.assert_array_equal(found.images[0].keypoints, values[0].reshape(3, 3)[:, :2])
+    result = _read(path)
+    assert result.temporal
+    assert result.images[0].image == VideoFrame(tmp_path / 'cage1.avi', 7)
+    assert (result.images[1].sequence, result.images[1].frame) == ('cage1', 8)
+    np.testing.assert_array_equal(result.images[0].confidence, values[0, 2::3])
+    np.testing.assert_array_equal(result.images[0].keypoints, values[0].reshape(3, 3)[:, :2])
     assert _read(path, video=tmp_path / 'cage.mp4').images[0].image.video == tmp_path / 'cage.mp4'
 
 
@@ -117,9 +117,9 @@ def test_tables_of_other_body_parts_join(tmp_path):
         write_csv(
             tmp_path / f'labeled-data/{name}/CollectedData_me.csv', columns_of(parts), rows, _values(4, 1)
         )
-    found = _read(tmp_path)
-    assert found.keypoint_names == PARTS
-    assert [image.confidence.tolist() for image in found.images] == [[1, 1, 0], [0, 1, 1]]
+    result = _read(tmp_path)
+    assert result.keypoint_names == PARTS
+    assert [image.confidence.tolist() for image in result.images] == [[1, 1, 0], [0, 1, 1]]
 
 
 def test_bad_rows_are_reported_and_the_rest_is_read(tmp_path, project):
@@ -133,9 +133,9 @@ def test_bad_rows_are_reported_and_the_rest_is_read(tmp_path, project):
         'labeled-data,vid,,1,2,3,4,5,6',
     ]
     path.write_text(path.read_text() + '\n'.join(lines) + '\n')
-    found = _read(path)
-    assert len(found) == 2
-    reasons = {skip.where.split(', ')[-1]: skip.reason for skip in found.skipped}
+    result = _read(path)
+    assert len(result) == 2
+    reasons = {skip.where.split(', ')[-1]: skip.reason for skip in result.skipped}
     assert set(reasons) == {f'line {n}' for n in range(6, 11)}
     assert 'must be both numbers or both empty' in reasons['line 6']
     assert 'must have 9 cells; got 8' in reasons['line 7']
@@ -148,12 +148,12 @@ def test_likelihoods_that_are_none_cost_their_point_alone(tmp_path, caplog):
     columns = columns_of(PARTS[:2], coords=('x', 'y', 'likelihood'))
     (tmp_path / 'a.mp4').touch()
     values = np.array([[1, 2, 1.0000001, 3, 4, 0.9], [1, 2, 1.5, 3, 4, np.nan], [1, 2, -0.5, 3, 4, 0.8]])
-    found = _read(write_csv(tmp_path / 'a.csv', columns, [('0',), ('1',), ('2',)], values))
-    assert [image.confidence.tolist() for image in found.images] == [[1, 0.9], [1, 0], [0, 0.8]]
-    assert not found.skipped
-    told = ' '.join(record.getMessage() for record in caplog.records)
-    assert '1 likelihoods exceed 1 (up to 1.500)' in told
-    assert '2 points have no likelihood (empty or NaN: 1, negative: 1)' in told
+    result = _read(write_csv(tmp_path / 'a.csv', columns, [('0',), ('1',), ('2',)], values))
+    assert [image.confidence.tolist() for image in result.images] == [[1, 0.9], [1, 0], [0, 0.8]]
+    assert not result.skipped
+    notes = ' '.join(record.getMessage() for record in caplog.records)
+    assert '1 likelihoods exceed 1 (up to 1.500)' in notes
+    assert '2 points have no likelihood (empty or NaN: 1, negative: 1)' in notes
 
 
 def test_likelihoods_in_percent_are_refused(tmp_path):
@@ -170,10 +170,10 @@ def test_peaks_above_one_are_clipped_and_told_once(tmp_path, caplog):
     columns = columns_of(PARTS[:1], coords=('x', 'y', 'likelihood'))
     (tmp_path / 'a.mp4').touch()
     values = np.array([[1, 2, 1.006], [1, 2, 1.1], [1, 2, 0.3]])
-    found = _read(write_csv(tmp_path / 'a.csv', columns, [('0',), ('1',), ('2',)], values))
-    assert [image.confidence[0] for image in found.images] == [1, 1, 0.3]
-    assert not found.skipped
-    assert found.confidence_threshold == 0.2
+    result = _read(write_csv(tmp_path / 'a.csv', columns, [('0',), ('1',), ('2',)], values))
+    assert [image.confidence[0] for image in result.images] == [1, 1, 0.3]
+    assert not result.skipped
+    assert result.confidence_threshold == 0.2
     assert [
         r.getMessage() for r in caplog.records if '2 likelihoods exceed 1 (up to 1.100)' in r.getMessage()
     ]

@@ -45,9 +45,9 @@ def columns(first, last):
     ],
 )
 def test_a_box_shows_a_part_of_its_image(entry, box, reason):
-    found = checked(replace(entry, box=np.array(box, np.float64), keypoints=POINTS * 0.4 + (10, 5)))
-    assert len(found) == (not reason)
-    assert all(reason in skipped.reason for skipped in found.skipped)
+    result = checked(replace(entry, box=np.array(box, np.float64), keypoints=POINTS * 0.4 + (10, 5)))
+    assert len(result) == (not reason)
+    assert all(reason in skipped.reason for skipped in result.skipped)
 
 
 def test_a_mask_is_of_the_animal_in_the_box(entry):
@@ -62,13 +62,13 @@ def test_a_mask_is_of_the_animal_in_the_box(entry):
 def test_an_entry_that_is_there_again_is_left_out(entry):
     other = POINTS + (0, 1)
     boxed = replace(entry, box=np.array([4.0, 5, 50, 30]))
-    found = checked(entry, entry, replace(entry, keypoints=other), boxed, boxed)
-    assert [image.where[-1] for image in found.images] == ['0', '2', '3']
-    assert [skipped.where[-1] for skipped in found.skipped] == ['1', '4']
-    assert 'this entry is a.json, entry 0 again' in found.skipped[0].reason
+    result = checked(entry, entry, replace(entry, keypoints=other), boxed, boxed)
+    assert [image.where[-1] for image in result.images] == ['0', '2', '3']
+    assert [skipped.where[-1] for skipped in result.skipped] == ['1', '4']
+    assert 'this entry is a.json, entry 0 again' in result.skipped[0].reason
 
 
 def test_entries_of_masks_alone_differ_by_their_masks(entry):
     bare = replace(entry, keypoints=0 * POINTS, confidence=np.zeros(len(POINTS)))
-    found = checked(*(replace(bare, mask=columns(*ends)) for ends in ((5, 9), (10, 30), (5, 9))))
-    assert [skipped.where[-1] for skipped in found.skipped] == ['2']
+    result = checked(*(replace(bare, mask=columns(*ends)) for ends in ((5, 9), (10, 30), (5, 9))))
+    assert [skipped.where[-1] for skipped in result.skipped] == ['2']

@@ -27,13 +27,13 @@ def test_images_with_28_keypoints(tmp_path):
     _write(tmp_path, 'img_1')
     _write(tmp_path, 'img_2', XY[:19])
     (tmp_path / 'img_1.png').touch()
-    found = _read(tmp_path, masks=tmp_path / 'bgsub')
-    (image,) = found.images
+    result = _read(tmp_path, masks=tmp_path / 'bgsub')
+    (image,) = result.images
     assert image.image == tmp_path / 'img_1.png'
     assert image.mask.path == tmp_path / 'bgsub/img_1.png'
     np.testing.assert_array_equal(image.confidence, ~INVISIBLE)
     np.testing.assert_allclose(image.keypoints[~INVISIBLE], XY[~INVISIBLE] - 1)
-    assert 'kp (28 x 2) and invisible (28); got (19, 2) and 28' in found.skipped[0].reason
+    assert 'kp (28 x 2) and invisible (28); got (19, 2) and 28' in result.skipped[0].reason
     assert _read(tmp_path / 'img_1_ferrari-tail-face.mat', first_pixel=0).images[0].mask is None
 
 

@@ -27,10 +27,10 @@ def checked(*images):
 
 
 def reason(image):
-    found = checked(image)
-    assert not found.images
-    assert found.skipped[0].where == image.where
-    return found.skipped[0].reason
+    result = checked(image)
+    assert not result.images
+    assert result.skipped[0].where == image.where
+    return result.skipped[0].reason
 
 
 @pytest.fixture
@@ -42,27 +42,27 @@ def image_path(tmp_path):
 
 def test_good_entries_stay_and_get_their_size(image_path):
     mask = RleMask([0, SIZE[0] * SIZE[1]], SIZE)
-    found = checked(
+    result = checked(
         entry(image_path),
         entry(image_path, size=None, mask=mask),
         entry(image_path, box=np.array([5.0, 5, 50, 30])),
     )
-    assert len(found) == 3
-    assert not found.skipped
-    assert [image.size for image in found.images] == [SIZE] * 3
-    np.testing.assert_array_equal(found.images[0].keypoints, POINTS)
-    np.testing.assert_array_equal(read_image(found.images[0]), noise()[..., ::-1])
+    assert len(result) == 3
+    assert not result.skipped
+    assert [image.size for image in result.images] == [SIZE] * 3
+    np.testing.assert_array_equal(result.images[0].keypoints, POINTS)
+    np.testing.assert_array_equal(read_image(result.images[0]), noise()[..., ::-1])
 
 
 def test_missing_and_unreadable_images_are_left_out_and_the_rest_goes_on(image_path, tmp_path):
     (tmp_path / 'text.png').write_text('no image')
-    found = checked(
+    result = checked(
         entry(tmp_path / 'none.png', where='x'), entry(image_path), entry(tmp_path / 'text.png', where='y')
     )
-    assert len(found) == 1
-    assert [skipped.where for skipped in found.skipped] == ['x', 'y']
-    assert 'must exist' in found.skipped[0].reason
-    assert 'must open' in found.skipped[1].reason
+    assert len(result) == 1
+    assert [skipped.where for skipped in result.skipped] == ['x', 'y']
+    assert 'must exist' in result.skipped[0].reason
+    assert 'must open' in result.skipped[1].reason
 
 
 def test_sizes_must_agree(image_path):
@@ -89,15 +89,15 @@ def test_nothing_to_fit_is_reported(image_path):
 def test_a_mask_without_keypoints_is_enough(image_path):
     mask = RleMask([0, SIZE[0] * SIZE[1]], SIZE)
     alone = AnnotatedImage('a', image_path, np.zeros((0, 2)), np.zeros(0), mask=mask)
-    found = check_images(AnnotationSet('a', (), (alone,)))
-    assert found.images[0].mask is mask
+    result = check_images(AnnotationSet('a', (), (alone,)))
+    assert result.images[0].mask is mask
     assert len(checked(entry(image_path, mask=mask, confidence=np.zeros(len(POINTS))))) == 1
 
 
 def test_an_empty_mask_beside_keypoints_is_dropped_and_counted(image_path, caplog):
     with caplog.at_level(logging.WARNING, logger='smilfit'):
-        found = checked(entry(image_path, mask=RleMask([SIZE[0] * SIZE[1]], SIZE)))
-    assert found.images[0].mask is None
+        result = checked(entry(image_path, mask=RleMask([SIZE[0] * SIZE[1]], SIZE)))
+    assert result.images[0].mask is None
     assert '1 empty masks are left out' in caplog.text
 
 
@@ -106,9 +106,9 @@ def test_keypoints_outside_lose_their_confidence_and_are_counted(image_path, cap
     points[1] = (59.6, 3.0)
     points[2] = (59.4, -0.4)
     with caplog.at_level(logging.WARNING, logger='smilfit'):
-        found = checked(entry(image_path, keypoints=points))
-    assert found.images[0].confidence.tolist() == [1, 0, 1, 1]
-    assert found.images[0].keypoints[1].tolist() == [0, 0]
+        result = checked(entry(image_path, keypoints=points))
+    assert result.images[0].confidence.tolist() == [1, 0, 1, 1]
+    assert result.images[0].keypoints[1].tolist() == [0, 0]
     assert '1 keypoints of 1 entries are outside' in caplog.text
     assert 'all 4 are outside' in reason(entry(image_path, keypoints=POINTS + 100))
 
@@ -156,8 +156,8 @@ def test_few_bits_in_sixteen_are_told(tmp_path, caplog, most, bits):
     cv2.imwrite(str(tmp_path / 'grey.png'), grey)
     with caplog.at_level(logging.WARNING, logger='smilfit'):
         assert len(checked(entry(tmp_path / 'grey.png'))) == 1
-    told = f'uses {bits} and will be nearly black'
-    assert (told in caplog.text) if bits else not caplog.text
+    notes = f'uses {bits} and will be nearly black'
+    assert (notes in caplog.text) if bits else not caplog.text
 
 
 def test_many_images_are_read_and_a_broken_one_is_reported(image_path, tmp_path, write_video):
@@ -174,16 +174,16 @@ def test_many_images_are_read_and_a_broken_one_is_reported(image_path, tmp_path,
         entry(VideoFrame(tmp_path / 'none.avi', 0)),
         entry(VideoFrame(video, 99)),
     ]
-    found = dict(read_images(images))
-    assert sorted(found) == list(range(7))
-    np.testing.assert_array_equal(found[1], read_image(images[1]))
+    result = dict(read_images(images))
+    assert sorted(result) == list(range(7))
+    np.testing.assert_array_equal(result[1], read_image(images[1]))
     # The i-th frame's blue is 20 i.
     for position, index in ((0, 4), (3, 1), (4, 4)):
-        assert abs(found[position][..., 2].mean() - 20 * index) < 5
-    np.testing.assert_array_equal(found[3], read_image(images[3]))
+        assert abs(result[position][..., 2].mean() - 20 * index) < 5
+    np.testing.assert_array_equal(result[3], read_image(images[3]))
     for position, message in ((2, 'must decode'), (5, 'must exist'), (6, 'frame 6 must decode')):
-        assert isinstance(found[position], SkippedAnnotation)
-        assert message in found[position].reason
+        assert isinstance(result[position], SkippedAnnotation)
+        assert message in result[position].reason
 
     kept = checked(*images)
     assert len(kept) == 5

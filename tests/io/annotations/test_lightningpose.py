@@ -15,10 +15,10 @@ def test_labels_of_several_views(tmp_path):
     for view in ('top', 'side'):
         rows = [(f'labeled-data/vid_{view}/img0042.png',)]
         write_csv(tmp_path / f'CollectedData_{view}.csv', columns_of(PARTS), rows, np.arange(4.0)[None])
-    found = _read(tmp_path)
-    assert [image.sequence for image in found.images] == ['vid_side', 'vid_top']
-    assert found.images[1].image == tmp_path / 'labeled-data/vid_top/img0042.png'
-    assert found.images[1].frame == 42
+    result = _read(tmp_path)
+    assert [image.sequence for image in result.images] == ['vid_side', 'vid_top']
+    assert result.images[1].image == tmp_path / 'labeled-data/vid_top/img0042.png'
+    assert result.images[1].frame == 42
 
 
 def test_predictions_with_the_set_and_ensemble_columns(tmp_path):
@@ -43,9 +43,9 @@ def test_predictions_of_a_video_elsewhere(tmp_path):
     )
     (tmp_path / 'videos').mkdir()
     (tmp_path / 'videos/cage.mp4').touch()
-    found = _read(path, video=tmp_path / 'videos')
-    assert found.temporal
-    assert found.images[0].image.video == tmp_path / 'videos/cage.mp4'
+    result = _read(path, video=tmp_path / 'videos')
+    assert result.temporal
+    assert result.images[0].image.video == tmp_path / 'videos/cage.mp4'
 
 
 def test_what_lightning_pose_never_writes(tmp_path):

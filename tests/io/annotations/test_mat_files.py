@@ -40,12 +40,12 @@ def test_both_versions_give_the_same_plain_things(tmp_path):
         tmp_path / 'packed.mat', {n: small[n] for n in small if n[0] != '_'}, do_compression=True
     )
     for name in ('five', 'packed', 'seven'):
-        found = read_mat(tmp_path / f'{name}.mat')
-        np.testing.assert_array_equal(found['table'], TABLE)
-        assert found['name'] == 'zebra'
-        np.testing.assert_array_equal(found['one']['p'], TABLE)
-        np.testing.assert_array_equal(found['one']['v'], flags)
-        first, second, third = found['many']
+        result = read_mat(tmp_path / f'{name}.mat')
+        np.testing.assert_array_equal(result['table'], TABLE)
+        assert result['name'] == 'zebra'
+        np.testing.assert_array_equal(result['one']['p'], TABLE)
+        np.testing.assert_array_equal(result['one']['v'], flags)
+        first, second, third = result['many']
         np.testing.assert_array_equal(first, TABLE)
         assert second == 'x'
         np.testing.assert_array_equal(third['a'], TABLE)
@@ -88,9 +88,9 @@ def test_numbers_of_every_type_and_shape(tmp_path, kind):
     for shape in ((1, 1), (3, 2), (0, 4), (2, 3, 4)):
         values = np.arange(np.prod(shape)).reshape(shape).astype(kind)
         scipy.io.savemat(tmp_path / 'a.mat', {'values': values})
-        found = read_mat(tmp_path / 'a.mat')['values']
-        assert found.dtype == values.dtype
-        np.testing.assert_array_equal(found, values)
+        result = read_mat(tmp_path / 'a.mat')['values']
+        assert result.dtype == values.dtype
+        np.testing.assert_array_equal(result, values)
 
 
 def test_other_kinds_are_left_out(tmp_path):

@@ -48,10 +48,10 @@ def exchanged(annotations):
 def test_exchanged_rows_and_columns_of_animals_that_fill_their_images(tmp_path, known, size):
     right = filling_set(tmp_path, known, size)
     assert not check_images(right).skipped
-    found = check_images(exchanged(right))
-    assert not found.images
-    assert all('Rows and columns seem exchanged' in skipped.reason for skipped in found.skipped)
-    whole = [skipped for skipped in found.skipped if 'of the whole set' in skipped.reason]
+    result = check_images(exchanged(right))
+    assert not result.images
+    assert all('Rows and columns seem exchanged' in skipped.reason for skipped in result.skipped)
+    whole = [skipped for skipped in result.skipped if 'of the whole set' in skipped.reason]
     assert bool(whole) == (known != 'mask')
 
 
@@ -92,9 +92,9 @@ def shrunk(tmp_path, by):
     ],
 )
 def test_frames_of_another_size_than_annotated(tmp_path, by, reason):
-    found = check_images(BadjaReader().read(shrunk(tmp_path, by)))
-    assert len(found) == (0 if reason else 2)
-    assert all(reason in skipped.reason for skipped in found.skipped)
+    result = check_images(BadjaReader().read(shrunk(tmp_path, by)))
+    assert len(result) == (0 if reason else 2)
+    assert all(reason in skipped.reason for skipped in result.skipped)
 
 
 def test_frames_of_another_size_without_masks_are_known_by_their_sequence(tmp_path):
@@ -108,9 +108,9 @@ def test_frames_of_another_size_without_masks_are_known_by_their_sequence(tmp_pa
     assert len(check_images(read(folder))) == 5
     for path in tmp_path.glob('extra/*/*.png'):
         cv2.imwrite(str(path), np.zeros((22, 36), np.uint8))
-    found = check_images(read(folder))
-    assert [image.sequence for image in found.images] == ['dog']
-    reasons = [skipped.reason for skipped in found.skipped]
+    result = check_images(read(folder))
+    assert [image.sequence for image in result.images] == ['dog']
+    reasons = [skipped.reason for skipped in result.skipped]
     assert ['3 of 4 are outside' in reason for reason in reasons] == [True, True, False, False]
     for reason in reasons[2:]:
         assert 'of the whole sequence, keypoints must be within their images; 6 of 16 are outside' in reason

@@ -38,7 +38,7 @@ class Plugin(AnnotationReader):
         self.made = made
 
     def read(self, path):
-        """Give what was made, or raise it."""
+        """Return what was made, or raise it."""
         if isinstance(self.made, Exception):
             raise self.made
         return AnnotationSet(
@@ -80,20 +80,20 @@ def test_numbers_that_no_image_has_leave_an_entry_out(tmp_path):
         entry(tmp_path / 'a.png', confidence=np.array([np.inf])),
         entry(tmp_path / 'a.png', keypoints3d=np.array([[0.0, np.nan, 1.0]])),
     ]
-    found = Plugin([good, *bad]).read(tmp_path / 'a.txt')
-    assert len(found) == 1
-    assert len(found.skipped) == len(bad)
-    assert all(skipped.reason.endswith('Correct it.') for skipped in found.skipped[:2])
+    result = Plugin([good, *bad]).read(tmp_path / 'a.txt')
+    assert len(result) == 1
+    assert len(result.skipped) == len(bad)
+    assert all(skipped.reason.endswith('Correct it.') for skipped in result.skipped[:2])
 
 
 def test_names_can_name_folders(tmp_path):
     images = [entry(tmp_path / 'a.png', sequence=name) for name in ('x/y', '../../z', 'fine name', '..')]
-    found = Plugin(images).read(tmp_path / 'a.txt')
-    names = [image.sequence for image in found.images]
+    result = Plugin(images).read(tmp_path / 'a.txt')
+    names = [image.sequence for image in result.images]
     assert names[2] == 'fine name'
     assert len(set(names)) == 4
-    assert all(folder_name(name) == name for name in (*names, found.name))
-    assert found.fps == {names[0]: 25.0}
+    assert all(folder_name(name) == name for name in (*names, result.name))
+    assert result.fps == {names[0]: 25.0}
 
 
 def test_sequences_of_several_parts_never_collide():
@@ -151,12 +151,12 @@ def coco(tmp_path):
 def test_images_outside_are_left_out_unless_allowed(coco):
     path, inside, outside = coco
     for reader in (CocoReader(), CocoReader(images=path.parent)):
-        found = check_images(reader.read(path))
-        assert (len(found), len(found.skipped)) == (inside, outside)
-        assert all('--allow-outside-images' in skipped.reason for skipped in found.skipped)
+        result = check_images(reader.read(path))
+        assert (len(result), len(result.skipped)) == (inside, outside)
+        assert all('--allow-outside-images' in skipped.reason for skipped in result.skipped)
     allowed = build_annotations(dict(type='coco', allow_outside_images=True))
-    found = check_images(allowed.read(path))
-    assert (len(found), len(found.skipped)) == (inside + outside, 0)
+    result = check_images(allowed.read(path))
+    assert (len(result), len(result.skipped)) == (inside + outside, 0)
 
 
 def test_every_format_takes_the_flag():
@@ -179,8 +179,8 @@ def test_a_mask_is_as_large_as_its_image_before_it_is_decoded(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((20, 30, 3), np.uint8))
     # Decoded, each would be an error of its own.
     for mask in (RleMask([7], (100_000, 100_000)), PolygonMask([[0, 0]], (31, 20))):
-        found = check_images(AnnotationSet('a', ('nose',), (entry(tmp_path / 'a.png', mask=mask),)))
-        assert 'the mask must be of the size of its image, 30x20 px' in found.skipped[0].reason
+        result = check_images(AnnotationSet('a', ('nose',), (entry(tmp_path / 'a.png', mask=mask),)))
+        assert 'the mask must be of the size of its image, 30x20 px' in result.skipped[0].reason
 
 
 def test_a_large_image_leaves_the_rest_of_its_set(tmp_path):
@@ -190,9 +190,9 @@ def test_a_large_image_leaves_the_rest_of_its_set(tmp_path):
     (tmp_path / 'large.pgm').write_bytes(header % (MOST_PIXELS // 10_000 + 1, 10_000))
     (tmp_path / 'just.pgm').write_bytes(header % (MOST_PIXELS // 10_000, 10_000))
     names = ('bomb.pgm', 'a.png', 'large.pgm', 'just.pgm')
-    found = check_images(AnnotationSet('a', ('nose',), tuple(entry(tmp_path / name) for name in names)))
-    assert [image.image.name for image in found.images] == ['a.png', 'just.pgm']
-    assert all('million px' in skipped.reason for skipped in found.skipped)
+    result = check_images(AnnotationSet('a', ('nose',), tuple(entry(tmp_path / name) for name in names)))
+    assert [image.image.name for image in result.images] == ['a.png', 'just.pgm']
+    assert all('million px' in skipped.reason for skipped in result.skipped)
 
 
 @pytest.mark.parametrize(
@@ -218,5 +218,5 @@ def test_videos_may_lie_where_labels_say(tmp_path, write_video):
 
     film = write_video(tmp_path / 'elsewhere' / 'film.avi')
     write_slp(tmp_path / 'labels' / 'a.slp', np.full((1, 3, 2), 7.0), ('a', 'b', 'c'), film)
-    found = check_images(SleapReader().read(tmp_path / 'labels' / 'a.slp'))
-    assert found.images[0].image == VideoFrame(film, 0)
+    result = check_images(SleapReader().read(tmp_path / 'labels' / 'a.slp'))
+    assert result.images[0].image == VideoFrame(film, 0)

@@ -88,18 +88,18 @@ def reprojection(image):
 
 def test_points_camera_and_mask_of_two_subjects(tmp_path):
     folder = batch(tmp_path / 'run', [scene({'1': points(0), '2': points(1)}, iteration=7)])
-    found = check_images(ReplicantReader().read(folder))
-    assert not found.skipped
-    assert [image.where for image in found.images] == ['run_00.json, subject 1', 'run_00.json, subject 2']
-    for number, image in enumerate(found.images):
+    result = check_images(ReplicantReader().read(folder))
+    assert not result.skipped
+    assert [image.where for image in result.images] == ['run_00.json, subject 1', 'run_00.json, subject 2']
+    for number, image in enumerate(result.images):
         assert reprojection(image) < 1e-9
         np.testing.assert_allclose(image.keypoints3d, points(number) * (1, -1, 1))
         assert image.mask.read().sum() == 200
         assert (image.category, image.frame, image.size) == ('ant', 7, SIZE)
         assert image.box.tolist() == [9.5, 4.5, 20, 20]
         assert image.params['betas'].tolist() == [0.5, 0]
-    assert found.unit == 'cm'
-    assert found.flip == (('l_1_co_l', 'l_1_co_r'),)
+    assert result.unit == 'cm'
+    assert result.flip == (('l_1_co_l', 'l_1_co_r'),)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_points_camera_and_mask_of_two_subjects(tmp_path):
 def test_shape_coefficients_are_a_list_or_numbered_by_name(tmp_path, written, betas):
     content = scene({'1': points()})
     content['iterationData']['subject Data'][0]['1']['shape betas'] = written
-    found = ReplicantReader().read(batch(tmp_path / 'run', [content]))
-    assert found.images[0].params['betas'].tolist() == betas
+    result = ReplicantReader().read(batch(tmp_path / 'run', [content]))
+    assert result.images[0].params['betas'].tolist() == betas
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_shape_coefficients_are_a_list_or_numbered_by_name(tmp_path, written, be
 def test_other_shape_coefficients_are_reported(tmp_path, written, got):
     content = scene({'1': points()})
     content['iterationData']['subject Data'][0]['1']['shape betas'] = written
-    found = ReplicantReader().read(batch(tmp_path / 'run', [scene({'1': points()}), content]))
-    assert len(found) == 1
-    assert got in found.skipped[0].reason
+    result = ReplicantReader().read(batch(tmp_path / 'run', [scene({'1': points()}), content]))
+    assert len(result) == 1
+    assert got in result.skipped[0].reason
 
 
 def test_the_camera_is_right_handed_and_where_unreal_says(tmp_path):
@@ -153,9 +153,9 @@ def test_the_camera_is_right_handed_and_where_unreal_says(tmp_path):
 def test_a_single_file_finds_its_size_itself(tmp_path):
     folder = batch(tmp_path / 'run', [scene({'1': points()})])
     (folder / '_BatchData_run.json').unlink()
-    found = ReplicantReader().read(folder / 'run_00.json')
-    assert found.images[0].size == SIZE
-    assert found.images[0].category == ''
+    result = ReplicantReader().read(folder / 'run_00.json')
+    assert result.images[0].size == SIZE
+    assert result.images[0].category == ''
 
 
 def test_a_batch_goes_on_after_a_broken_file(tmp_path):
@@ -167,8 +167,8 @@ def test_a_batch_goes_on_after_a_broken_file(tmp_path):
     flat['iterationData']['camera']['View Projection Matrix'] = planes(np.eye(4))
     scenes = [scene({'1': points()}), {'a': 1}, far, other, flat, scene({'300': points()})]
     folder = batch(tmp_path / 'run', scenes)
-    found = ReplicantReader().read(folder / '_BatchData_run.json')
-    assert len(found) == 1
+    result = ReplicantReader().read(folder / '_BatchData_run.json')
+    assert len(result) == 1
     rules = (
         ('run_01.json', 'iterationData must be given'),
         ('run_02.json, subject 1', '0.50 px beside it'),
@@ -176,7 +176,7 @@ def test_a_batch_goes_on_after_a_broken_file(tmp_path):
         ('run_04.json, subject 1', ''),
         ('run_05.json, subject 300', '1 to 255'),
     )
-    for skipped, (where, rule) in zip(found.skipped, rules, strict=True):
+    for skipped, (where, rule) in zip(result.skipped, rules, strict=True):
         assert skipped.where == where
         assert rule in skipped.reason
     with pytest.raises(ValueError, match='run_01.json: iterationData must be given'):
@@ -227,21 +227,21 @@ def test_folders_without_a_batch_are_refused(tmp_path):
 
 def test_a_hidden_subject_is_reported_or_kept(tmp_path):
     folder = batch(tmp_path / 'run', [scene({'1': points(0), '3': points(1)})])
-    found = ReplicantReader().read(folder)
-    assert len(found) == 1
-    assert 'it is hidden' in found.skipped[0].reason
+    result = ReplicantReader().read(folder)
+    assert len(result) == 1
+    assert 'it is hidden' in result.skipped[0].reason
     assert len(check_images(ReplicantReader(hidden='keep').read(folder))) == 2
 
 
 @pytest.mark.real
 @pytest.mark.parametrize(('name', 'count', 'hidden'), [('SMIL', 9, 1), ('replicAnt-x-SMIL-demo', 20, 0)])
 def test_real_batches_project_to_a_tenth_of_a_pixel(real_data, name, count, hidden):
-    found = build_annotations(dict(type='replicant')).read(real_data / 'replicant' / name)
-    assert (len(found), len(found.skipped)) == (count, hidden)
-    for image in found.images:
+    result = build_annotations(dict(type='replicant')).read(real_data / 'replicant' / name)
+    assert (len(result), len(result.skipped)) == (count, hidden)
+    for image in result.images:
         assert reprojection(image) < 1e-6
         assert torch.linalg.det(image.camera.R[0]).item() == pytest.approx(1)
-    checked = check_images(found)
+    checked = check_images(result)
     assert len(checked) == count
     for image in checked.images:
         assert (image.mask is not None) == (name == 'SMIL')

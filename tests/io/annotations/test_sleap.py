@@ -38,9 +38,9 @@ def labels(path, video, frames, tracks=(), embed=False, skeleton=None):
         sleap_io.LabeledFrame(
             video=video,
             frame_idx=i,
-            instances=[instance(skeleton, xy, known.get(t), s) for xy, t, s in found],
+            instances=[instance(skeleton, xy, known.get(t), s) for xy, t, s in result],
         )
-        for i, found in frames.items()
+        for i, result in frames.items()
     ]
     made = sleap_io.Labels(labelled, videos=[video], skeletons=[skeleton], tracks=list(known.values()))
     sleap_io.save_slp(made, str(path), embed='user' if embed else False, verbose=False)
@@ -58,18 +58,18 @@ def test_frames_of_a_video(film, tmp_path):
     xy[4, 1] = np.nan
     scores = np.random.default_rng(1).uniform(0.1, 1, size=(6, 3))
     write_slp(tmp_path / 'run.slp', xy, NODES, film, scores)
-    found = check_images(SleapReader().read(tmp_path / 'run.slp'))
-    assert not found.skipped
-    assert [image.frame for image in found.images] == [0, 1, 3, 4, 5]
-    assert found.images[2].image == VideoFrame(film, 3)
-    assert found.images[2].where == 'run.slp, frame 3 of run.avi'
-    np.testing.assert_allclose(found.images[2].keypoints, xy[3])
-    np.testing.assert_allclose(found.images[2].confidence, scores[3])
-    assert found.images[3].confidence[1] == 0
-    assert {image.sequence for image in found.images} == {'run'}
-    assert found.temporal
-    assert found.flip == (('left_paw', 'right_paw'),)
-    assert {image.size for image in found.images} == {SIZE}
+    result = check_images(SleapReader().read(tmp_path / 'run.slp'))
+    assert not result.skipped
+    assert [image.frame for image in result.images] == [0, 1, 3, 4, 5]
+    assert result.images[2].image == VideoFrame(film, 3)
+    assert result.images[2].where == 'run.slp, frame 3 of run.avi'
+    np.testing.assert_allclose(result.images[2].keypoints, xy[3])
+    np.testing.assert_allclose(result.images[2].confidence, scores[3])
+    assert result.images[3].confidence[1] == 0
+    assert {image.sequence for image in result.images} == {'run'}
+    assert result.temporal
+    assert result.flip == (('left_paw', 'right_paw'),)
+    assert {image.size for image in result.images} == {SIZE}
 
 
 def test_several_instances_in_a_frame(film, tmp_path):
@@ -103,9 +103,9 @@ def test_several_instances_in_a_frame(film, tmp_path):
 def test_tracks_are_sequences_of_their_own(film, tmp_path):
     frames = {i: [(points(i), 'a', 0.5), (points(i + 9), 'b', 0.6)] for i in range(2)}
     labels(tmp_path / 'two.slp', film, frames, tracks=('a', 'b'))
-    found = SleapReader(instance='each').read(tmp_path / 'two.slp')
-    assert [image.sequence for image in found.images] == ['run+a', 'run+b'] * 2
-    assert found.temporal
+    result = SleapReader(instance='each').read(tmp_path / 'two.slp')
+    assert [image.sequence for image in result.images] == ['run+a', 'run+b'] * 2
+    assert result.temporal
 
 
 def test_an_analysis_file(film, tmp_path):
@@ -113,10 +113,10 @@ def test_an_analysis_file(film, tmp_path):
     made = labels(tmp_path / 'a.slp', film, frames, tracks=('a',))
     for preset in ('matlab', 'standard'):
         sleap_io.save_analysis_h5(made, str(tmp_path / 'a.h5'), preset=preset)
-        found = check_images(SleapReader().read(tmp_path / 'a.h5'))
-        assert [image.frame for image in found.images] == [1, 4]
-        np.testing.assert_allclose(found.images[1].keypoints, points(1))
-        np.testing.assert_allclose(found.images[1].confidence, 0.7)
+        result = check_images(SleapReader().read(tmp_path / 'a.h5'))
+        assert [image.frame for image in result.images] == [1, 4]
+        np.testing.assert_allclose(result.images[1].keypoints, points(1))
+        np.testing.assert_allclose(result.images[1].confidence, 0.7)
 
 
 def test_a_package_gives_its_own_images(film, tmp_path):
@@ -124,15 +124,15 @@ def test_a_package_gives_its_own_images(film, tmp_path):
     labels(path, film, {1: [(points(0), None, None)], 4: [(points(1), None, None)]}, embed=True)
     stored = [read_image(image) for image in SleapReader().read(path).images]
     film.unlink()
-    found = check_images(SleapReader().read(path))
-    assert not found.skipped
-    assert [image.where for image in found.images] == [f'run.pkg.slp, frame {i} of run.avi' for i in (1, 4)]
-    assert {image.size for image in found.images} == {SIZE}
-    for image, (position, pixels) in zip(found.images, read_images(found.images), strict=True):
+    result = check_images(SleapReader().read(path))
+    assert not result.skipped
+    assert [image.where for image in result.images] == [f'run.pkg.slp, frame {i} of run.avi' for i in (1, 4)]
+    assert {image.size for image in result.images} == {SIZE}
+    for image, (position, pixels) in zip(result.images, read_images(result.images), strict=True):
         # The i-th frame's blue is 20 i.
         assert abs(pixels[..., 2].mean() - 20 * image.frame) < 5
         np.testing.assert_array_equal(pixels, stored[position])
-    assert found.temporal
+    assert result.temporal
 
 
 def test_a_list_of_images_is_stills(tmp_path):
@@ -142,11 +142,11 @@ def test_a_list_of_images_is_stills(tmp_path):
     for i, name in enumerate(names):
         cv2.imwrite(name, np.full((64 + i, 96, 3), 20 * i, np.uint8))
     labels(tmp_path / 'stills.slp', names, {2: [(points(0), None, None)]})
-    found = check_images(SleapReader().read(tmp_path / 'stills.slp'))
-    assert found.images[0].image == folder / '2.png'
-    assert (found.images[0].size, found.images[0].sequence) == ((96, 66), '')
-    assert found.images[0].where == 'stills.slp, frame 2 of day_1'
-    assert not found.temporal
+    result = check_images(SleapReader().read(tmp_path / 'stills.slp'))
+    assert result.images[0].image == folder / '2.png'
+    assert (result.images[0].size, result.images[0].sequence) == ((96, 66), '')
+    assert result.images[0].where == 'stills.slp, frame 2 of day_1'
+    assert not result.temporal
 
 
 def test_videos_are_found_where_they_are_now(film, tmp_path):
@@ -164,9 +164,9 @@ def test_broken_points_and_files_are_reported(film, tmp_path):
     half = points()
     half[1, 0] = np.nan
     labels(tmp_path / 'a.slp', film, {0: [(half, None, None)], 2: [(points(), None, None)]})
-    found = SleapReader().read(tmp_path / 'a.slp')
-    assert len(found) == 1
-    assert "'left_paw' has one" in found.skipped[0].reason
+    result = SleapReader().read(tmp_path / 'a.slp')
+    assert len(result) == 1
+    assert "'left_paw' has one" in result.skipped[0].reason
 
     labels(tmp_path / 'none.slp', film, {})
     with pytest.raises(ValueError, match='must have instances'):
@@ -189,9 +189,9 @@ def test_symmetries_of_the_skeleton_are_the_pairs(film, tmp_path):
 @pytest.mark.real
 def test_a_real_view_of_the_mouse(real_data):
     path = real_data / 'mouse_sessions' / 'minimal_session' / 'mid' / 'minimal_mid_proofread.slp'
-    found = check_images(build_annotations(dict(type='sleap')).read(path))
-    assert (len(found), len(found.skipped)) == (120, 0)
-    assert found.images[7].image == VideoFrame(path.with_name('minimal_mid.mp4'), 7)
-    assert found.images[0].size == (1280, 1024)
-    assert len(found.keypoint_names) == 15
-    assert found.temporal
+    result = check_images(build_annotations(dict(type='sleap')).read(path))
+    assert (len(result), len(result.skipped)) == (120, 0)
+    assert result.images[7].image == VideoFrame(path.with_name('minimal_mid.mp4'), 7)
+    assert result.images[0].size == (1280, 1024)
+    assert len(result.keypoint_names) == 15
+    assert result.temporal

@@ -23,8 +23,8 @@ def written(path, content):
 
 def test_an_entry_is_read_as_written(tmp_path):
     path = written(tmp_path / 'dogs.json', [dog()])
-    found = build_annotations(dict(type='stanfordextra', images=tmp_path / 'Images')).read(path)
-    image = found.images[0]
+    result = build_annotations(dict(type='stanfordextra', images=tmp_path / 'Images')).read(path)
+    image = result.images[0]
     assert image.where == 'dogs.json, entry 0 (n01-Some_breed/a.jpg)'
     assert image.image == tmp_path / 'Images' / 'n01-Some_breed' / 'a.jpg'
     assert (image.size, image.category, image.sequence) == ((60, 50), 'Some_breed', '')
@@ -33,17 +33,17 @@ def test_an_entry_is_read_as_written(tmp_path):
     assert image.keypoints[3].tolist() == [0, 0]
     assert image.confidence.tolist() == [float(i % 3 > 0) for i in range(24)]
     assert image.box.tolist() == [1, 2, 30, 40]
-    assert ('left_front_paw', 'right_front_paw') in found.flip
-    assert len(found.flip) == 9
-    assert not found.temporal
+    assert ('left_front_paw', 'right_front_paw') in result.flip
+    assert len(result.flip) == 9
+    assert not result.temporal
 
 
 def test_several_dogs_in_one_annotation_are_reported_or_kept(tmp_path):
     path = written(tmp_path / 'dogs.json', [dog(), dog(is_multiple_dogs=True)])
-    found = build_annotations(dict(type='stanfordextra')).read(path)
-    assert len(found) == 1
-    assert found.skipped[0].where.startswith('dogs.json, entry 1')
-    assert 'several animals' in found.skipped[0].reason
+    result = build_annotations(dict(type='stanfordextra')).read(path)
+    assert len(result) == 1
+    assert result.skipped[0].where.startswith('dogs.json, entry 1')
+    assert 'several animals' in result.skipped[0].reason
     assert len(build_annotations(dict(type='stanfordextra', multiple='keep')).read(path)) == 2
     with pytest.raises(ValueError, match="multiple must be 'skip' or 'keep'; got 'kep'"):
         build_annotations(dict(type='stanfordextra', multiple='kep'))
@@ -63,14 +63,14 @@ def test_broken_entries_are_reported_one_by_one(tmp_path):
         {'img_path': 'a.jpg'},
         dog(img_path=' '),
     ]
-    found = build_annotations(dict(type='stanfordextra')).read(written(tmp_path / 'dogs.json', entries))
-    assert len(found) == 1
+    result = build_annotations(dict(type='stanfordextra')).read(written(tmp_path / 'dogs.json', entries))
+    assert len(result) == 1
     rules = (
         'joints must be 24x3', 'visibility in [0, 1]', 'img_width must be int', 'must be positive',
         'seg must be text', 'img_bbox must be 4', 'joints must be finite', 'must be an object',
         'img_width must be given', "image's name must be given",
     )  # fmt: skip
-    for skipped, rule in zip(found.skipped, rules, strict=True):
+    for skipped, rule in zip(result.skipped, rules, strict=True):
         assert rule in skipped.reason
 
 
@@ -93,9 +93,9 @@ def test_other_files_are_refused(tmp_path):
 def test_a_split_chooses_entries(tmp_path):
     path = written(tmp_path / 'dogs.json', [dog(img_path=f'{i}.jpg') for i in range(5)])
     np.save(tmp_path / 'split.npy', np.array([3, 1]))
-    found = build_annotations(dict(type='stanfordextra', split=tmp_path / 'split.npy')).read(path)
-    assert [image.image.name for image in found.images] == ['3.jpg', '1.jpg']
-    assert found.images[0].where == 'dogs.json, entry 3 (3.jpg)'
+    result = build_annotations(dict(type='stanfordextra', split=tmp_path / 'split.npy')).read(path)
+    assert [image.image.name for image in result.images] == ['3.jpg', '1.jpg']
+    assert result.images[0].where == 'dogs.json, entry 3 (3.jpg)'
     np.save(tmp_path / 'split.npy', np.array([5]))
     with pytest.raises(ValueError, match='whole numbers below 5'):
         build_annotations(dict(type='stanfordextra', split=tmp_path / 'split.npy')).read(path)
@@ -108,27 +108,27 @@ def test_a_split_chooses_entries(tmp_path):
 def test_real_dogs_pass_every_check(real_data):
     folder = real_data / 'stanfordextra'
     reader = build_annotations(dict(type='stanfordextra', images=folder / 'sample_imgs'))
-    found = check_images(reader.read(folder / 'StanfordExtra_sample.json'))
-    assert (len(found), len(found.skipped)) == (25, 0)
-    assert found.images[0].category == 'Rhodesian_ridgeback'
+    result = check_images(reader.read(folder / 'StanfordExtra_sample.json'))
+    assert (len(result), len(result.skipped)) == (25, 0)
+    assert result.images[0].category == 'Rhodesian_ridgeback'
 
 
 @pytest.mark.real
 def test_real_animal_pose(real_data):
     path = real_data / 'animalpose' / 'animal_pose_data.json'
-    found = build_annotations(dict(type='animalpose')).read(path)
-    assert (len(found), len(found.skipped)) == (104, 0)
-    assert 'L_F_Elbow' in found.keypoint_names
-    labelled = np.sum([image.confidence for image in found.images], axis=0)
-    unlabelled = {found.keypoint_names[i] for i in np.flatnonzero(labelled == 0)}
+    result = build_annotations(dict(type='animalpose')).read(path)
+    assert (len(result), len(result.skipped)) == (104, 0)
+    assert 'L_F_Elbow' in result.keypoint_names
+    labelled = np.sum([image.confidence for image in result.images], axis=0)
+    unlabelled = {result.keypoint_names[i] for i in np.flatnonzero(labelled == 0)}
     assert unlabelled == {'TailEnd', 'Chin', 'L_EarTip', 'R_EarTip'}
-    for image in found.images:
+    for image in result.images:
         mask = image.mask.read()
         assert mask.shape == image.size[::-1]
         x, y = image.keypoints[image.confidence > 0].round().astype(int).T
         # Keypoints are on the animal, give or take its edge.
         near = [mask[max(v - 12, 0) : v + 13, max(u - 12, 0) : u + 13].any() for u, v in zip(x, y)]
         assert np.mean(near) > 0.7
-    gone = check_images(found)
+    gone = check_images(result)
     assert len(gone.skipped) == 104
     assert 'must exist' in gone.skipped[0].reason

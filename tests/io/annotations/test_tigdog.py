@@ -41,11 +41,11 @@ def _read(root, **options):
 def test_a_shot_is_a_sequence_of_images(tmp_path, save):
     root = _write(tmp_path / 'behaviorDiscovery2.0', save)
     save(root / 'horseSeg/seg4.mat', {'segments': [mask.astype(np.uint8) for mask in MASKS]})
-    found = _read(tmp_path)
-    assert found.keypoint_names == LANDMARKS[:18]
-    assert found.temporal
-    assert len(found) == 3
-    for i, image in enumerate(found.images):
+    result = _read(tmp_path)
+    assert result.keypoint_names == LANDMARKS[:18]
+    assert result.temporal
+    assert len(result) == 3
+    for i, image in enumerate(result.images):
         assert image.image == root / f'horse/{101 + i:08d}.jpg'
         assert (image.sequence, image.frame, image.category) == ('horse+4', i, 'horse')
         seen = SEEN[i, :18, 0]
@@ -54,18 +54,18 @@ def test_a_shot_is_a_sequence_of_images(tmp_path, save):
         np.testing.assert_allclose(image.keypoints[seen], XY[i, :18][seen] - 1)
         assert not image.keypoints[~seen].any()
         np.testing.assert_array_equal(image.mask.read(), MASKS[i])
-    assert 'shot 5' in found.skipped[0].where
-    assert 'must exist' in found.skipped[0].reason
+    assert 'shot 5' in result.skipped[0].where
+    assert 'must exist' in result.skipped[0].reason
 
 
 def test_options(tmp_path):
     root = _write(tmp_path, _save5)
-    found = _read(root, with_neck=True, first_pixel=0, images=tmp_path / 'frames', animals=['horse'])
-    assert found.keypoint_names == LANDMARKS
-    assert found.images[0].image == tmp_path / 'frames/horse/00000101.jpg'
-    assert found.images[0].mask is None
+    result = _read(root, with_neck=True, first_pixel=0, images=tmp_path / 'frames', animals=['horse'])
+    assert result.keypoint_names == LANDMARKS
+    assert result.images[0].image == tmp_path / 'frames/horse/00000101.jpg'
+    assert result.images[0].mask is None
     seen = SEEN[0, :, 0]
-    np.testing.assert_allclose(found.images[0].keypoints[seen], XY[0][seen])
+    np.testing.assert_allclose(result.images[0].keypoints[seen], XY[0][seen])
     with pytest.raises(KeyError, match=r"no animal 'hors'. Did you mean 'horse'"):
         _read(root, animals=['hors'])
 
@@ -75,13 +75,13 @@ def test_bad_shots_and_frames_are_reported(tmp_path):
     frames = [{'p': XY[0], 'v': SEEN[0]}, {'p': XY[1, :5], 'v': SEEN[1]}, np.zeros((0, 0))]
     _save5(root / 'landmarks/horse/4.mat', {'landmarks': frames})
     _save5(root / 'landmarks/horse/5.mat', {'landmarks': frames})
-    found = _read(root)
-    assert len(found) == 1
-    reasons = [skip.reason for skip in found.skipped]
+    result = _read(root)
+    assert len(result) == 1
+    reasons = [skip.reason for skip in result.skipped]
     assert (
         'landmarks must be a struct of positions (19 x 2) and visibility; got [(5, 2), (19, 1)]' in reasons[0]
     )
-    assert found.skipped[1].where.endswith('frame 3 of 3')
+    assert result.skipped[1].where.endswith('frame 3 of 3')
     assert 'landmarks must be 7 cells, one a frame of the range; got 3' in reasons[2]
 
 

@@ -24,7 +24,7 @@ def rig() -> Cameras:
 
 
 def made_fit(seed: int = 0, joint_scales: bool = False, missing: int | None = 2) -> FitResult:
-    """Give a fit of a shipped animal: shape, sizes of parts and joints, scale, one frame that was not fitted."""
+    """Return a fit of a shipped animal: shape, sizes of parts and joints, scale, one frame that was not fitted."""
     body = load_body_model('quadruped')
     generator = torch.Generator().manual_seed(seed)
     params = PoseSampler(body)(T, generator)

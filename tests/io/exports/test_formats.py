@@ -102,11 +102,11 @@ def test_points_in_space(out, seen):
 def test_points_in_images(out, seen, fit):
     xy, score = seen.seen
     cameras = read_calibration(out / 'calibration.toml')
-    found, _, _ = cameras.project(fit.keypoints3d.xyz.double())
-    there = score > 0
-    np.testing.assert_allclose(found.numpy()[there], xy[there], atol=1e-6)
-    assert there[[0, 1, 3, 4, 5]].any()
-    assert not there[2].any()
+    result, _, _ = cameras.project(fit.keypoints3d.xyz.double())
+    valid = score > 0
+    np.testing.assert_allclose(result.numpy()[valid], xy[valid], atol=1e-6)
+    assert valid[[0, 1, 3, 4, 5]].any()
+    assert not valid[2].any()
     read = read_reprojections(out / 'reprojections.h5', cameras.names, seen.keypoint_names)
     np.testing.assert_allclose(read, xy)
     for c, name in enumerate(cameras.names):
@@ -144,10 +144,10 @@ def test_labels_and_calibration_are_a_session_again(out, seen, tmp_path):
     for name, source in (('calibration.toml', out / 'slp'), ('points3d.h5', out), ('reprojections.h5', out)):
         (folder / name).write_bytes((source / name).read_bytes())
     session = SleapSession(folder)
-    found, (xy, score) = session.keypoints2d(), seen.seen
-    assert found.names == seen.keypoint_names
-    np.testing.assert_array_equal(found.visible.numpy(), score > 0)
-    np.testing.assert_allclose(found.xy.numpy(), np.nan_to_num(xy), atol=1e-4)
+    result, (xy, score) = session.keypoints2d(), seen.seen
+    assert result.names == seen.keypoint_names
+    np.testing.assert_array_equal(result.visible.numpy(), score > 0)
+    np.testing.assert_allclose(result.xy.numpy(), np.nan_to_num(xy), atol=1e-4)
     np.testing.assert_allclose(session.keypoints3d().xyz.numpy(), np.nan_to_num(seen.xyz))
     again = SleapSession(folder, use_reprojections=True).keypoints2d()
     np.testing.assert_allclose(again.xy.numpy(), np.nan_to_num(xy))

@@ -17,10 +17,10 @@ def test_a_turn_about_one_axis_is_that_angle():
     for k in range(3):
         params = body.zero_params().to(torch.float64)
         params = params.replace(body_pose=0.4 * axes[1:, k].unsqueeze(0))
-        found = joint_angles(body, params).degrees[0, 1:, 3:]
+        result = joint_angles(body, params).degrees[0, 1:, 3:]
         wanted = np.zeros(3)
         wanted[k] = np.degrees(0.4)
-        np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), atol=1e-9)
+        np.testing.assert_allclose(result, np.broadcast_to(wanted, result.shape), atol=1e-9)
 
 
 def test_the_deviation_is_that_of_drawn_turns():

@@ -42,8 +42,8 @@ def test_the_animation_is_the_body_in_metres(tmp_path, mode):
     with torch.no_grad():
         joints = fit.body(fit.params[FITTED], ('joints',)).joints.numpy() / 1000
     matrices = node_matrices(document, array, 3)
-    found = np.stack([matrices[by_name[name]][:3, 3] for name in fit.body.joint_names])
-    close(found, joints[3], size)
+    result = np.stack([matrices[by_name[name]][:3, 3] for name in fit.body.joint_names])
+    close(result, joints[3], size)
     scene = trimesh.load(tmp_path / 'animation.glb')
     assert next(iter(scene.geometry.values())).vertices.shape == wanted[0].shape
 
@@ -109,7 +109,7 @@ def play_bvh(path):
             step = float(next(words))
             break
     table = np.array([float(word) for word in words]).reshape(count, -1)
-    found, at = np.zeros((count, len(names), 4, 4)), 0
+    result, at = np.zeros((count, len(names), 4, 4)), 0
     for j, own in enumerate(channels):
         matrix = np.tile(np.eye(4), (count, 1, 1))
         matrix[:, :3, 3] = offsets[j]
@@ -120,14 +120,14 @@ def play_bvh(path):
                 matrix[:, axis, 3] = value
                 continue
             a, b = [(1, 2), (2, 0), (0, 1)][axis]
-            turn = np.tile(np.eye(4), (count, 1, 1))
-            turn[:, a, a] = turn[:, b, b] = np.cos(np.radians(value))
-            turn[:, b, a] = np.sin(np.radians(value))
-            turn[:, a, b] = -turn[:, b, a]
-            matrix = matrix @ turn
-        found[:, j] = matrix if parents[j] < 0 else found[:, parents[j]] @ matrix
+            rotation = np.tile(np.eye(4), (count, 1, 1))
+            rotation[:, a, a] = rotation[:, b, b] = np.cos(np.radians(value))
+            rotation[:, b, a] = np.sin(np.radians(value))
+            rotation[:, a, b] = -rotation[:, b, a]
+            matrix = matrix @ rotation
+        result[:, j] = matrix if parents[j] < 0 else result[:, parents[j]] @ matrix
     assert at == table.shape[1]
-    return {name: found[:, j, :3, 3] for j, name in enumerate(names) if name is not None}, step
+    return {name: result[:, j, :3, 3] for j, name in enumerate(names) if name is not None}, step
 
 
 @pytest.mark.parametrize('scales', ['shared', 'own'])
@@ -136,13 +136,13 @@ def test_the_skeleton_moves_as_ours(tmp_path, scales, caplog):
     if scales == 'own':
         fit = dataclasses.replace(fit, params=fit.params.replace(scale=torch.linspace(50, 70, T)))
     exporter('bvh').write(tmp_path, shown(fit), ExportOptions())
-    found, step = play_bvh(tmp_path / 'skeleton.bvh')
+    result, step = play_bvh(tmp_path / 'skeleton.bvh')
     assert step == pytest.approx(1 / FPS)
     with torch.no_grad():
         joints = fit.body(fit.params[FITTED], ('joints',)).joints.numpy()
     for j, name in enumerate(fit.body.joint_names):
         # Frame 2 was not fitted and shows a neighbour.
-        close(found[name.replace(' ', '_')][FITTED], joints[:, j], np.ptp(joints, 1).max())
+        close(result[name.replace(' ', '_')][FITTED], joints[:, j], np.ptp(joints, 1).max())
     assert '1 of 6 frames were not fitted' in caplog.text
     text = (tmp_path / 'skeleton.bvh').read_text()
     assert ('CHANNELS 3 ' in text) == (scales == 'shared')
@@ -156,11 +156,11 @@ def test_euler_angles_give_the_rotation_back_even_where_two_axes_meet():
 
     def about(axis, degrees):
         a, b = [(1, 2), (2, 0), (0, 1)][axis]
-        turn = np.tile(np.eye(3), (len(degrees), 1, 1))
-        turn[:, a, a] = turn[:, b, b] = np.cos(np.radians(degrees))
-        turn[:, b, a] = np.sin(np.radians(degrees))
-        turn[:, a, b] = -turn[:, b, a]
-        return turn
+        rotation = np.tile(np.eye(3), (len(degrees), 1, 1))
+        rotation[:, a, a] = rotation[:, b, b] = np.cos(np.radians(degrees))
+        rotation[:, b, a] = np.sin(np.radians(degrees))
+        rotation[:, a, b] = -rotation[:, b, a]
+        return rotation
 
     z, x, y = euler_zxy(turns).T
     np.testing.assert_allclose(about(2, z) @ about(0, x) @ about(1, y), turns, atol=1e-7)

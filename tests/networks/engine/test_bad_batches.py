@@ -38,10 +38,10 @@ def _step(net: nn.Module, wrapper, factor: float = 1.0, seed: int = 0) -> None:
 
 
 def _state(net: nn.Module, wrapper) -> list[torch.Tensor]:
-    found = [*net.state_dict().values()]
-    found += [x for s in wrapper.optimizer.state.values() for x in s.values()]
+    result = [*net.state_dict().values()]
+    result += [x for s in wrapper.optimizer.state.values() for x in s.values()]
     scaler = getattr(wrapper, 'loss_scaler', None)
-    return [x.clone() for x in found] + ([torch.tensor(scaler.get_scale())] if scaler else [])
+    return [x.clone() for x in result] + ([torch.tensor(scaler.get_scale())] if scaler else [])
 
 
 @pytest.mark.parametrize('kind', ['plain', 'bfloat16', 'float16'])

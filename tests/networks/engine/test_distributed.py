@@ -175,15 +175,15 @@ def _steps(model: nn.Module, batches: list[list[dict]]) -> dict[str, torch.Tenso
 
 def _uneven_batches() -> list[list[dict]]:
     """Other samples in every step, with fewer and fewer keypoints in one half."""
-    found = []
+    result = []
     for step in range(N_STEPS):
         samples = [toy_sample(4 * step + i) for i in range(4)]
         for sample in samples[2:]:
             truth = sample['data_samples']
             truth['confidence2d'][:, : step + 1] = 0
             truth['confidence3d'] = torch.zeros(5)
-        found.append(samples)
-    return found
+        result.append(samples)
+    return result
 
 
 def _some_steps(folder: str) -> None:

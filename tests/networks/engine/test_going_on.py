@@ -236,7 +236,7 @@ def test_a_keypoint_regressor_killed_in_an_epoch_and_in_a_write_goes_on(tmp_path
     ours, theirs = (read_checkpoint(folder / 'work' / 'iter_10.pth') for folder in (killed, whole))
     for part in ('state_dict', 'ema_state_dict'):
         assert all(torch.equal(value, theirs[part][name]) for name, value in ours[part].items()), part
-    x, y = (found['optimizer']['state'] for found in (ours, theirs))
+    x, y = (result['optimizer']['state'] for result in (ours, theirs))
     assert all(torch.equal(x[i][k], y[i][k]) for i in x for k in x[i])
 
 

@@ -32,8 +32,8 @@ def test_steps_are_those_of_one_group_a_tensor():
     for a, b in zip(grouped.parameters(), single.parameters()):
         torch.testing.assert_close(a, b)
     assert len(apart.param_groups) == 4
-    found = [(len(g['params']), g['lr'], g['weight_decay']) for g in joined.param_groups]
-    assert found == [(2, 0.05, 0.3), (1, 0.1, 0.3), (1, 0.1, 0.0)]
+    result = [(len(g['params']), g['lr'], g['weight_decay']) for g in joined.param_groups]
+    assert result == [(2, 0.05, 0.3), (1, 0.1, 0.3), (1, 0.1, 0.0)]
 
 
 def test_frozen_weights_are_counted_in_one_line():
@@ -46,6 +46,6 @@ def test_frozen_weights_are_counted_in_one_line():
         wrapper = GroupedOptimWrapperConstructor(copy.deepcopy(CFG), copy.deepcopy(PARAMWISE))(network)
     finally:
         log.removeHandler(seen)
-    told = [line for line in lines if 'frozen' in line or 'skipped' in line]
-    assert told == ['2 weights are frozen: the optimiser leaves them out.']
+    notes = [line for line in lines if 'frozen' in line or 'skipped' in line]
+    assert notes == ['2 weights are frozen: the optimiser leaves them out.']
     assert sum(len(g['params']) for g in wrapper.optimizer.param_groups) == 2

@@ -36,18 +36,18 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     common = ['--device', 'cpu', '--cfg-options']
     assert train_tool.main([config, *common, 'train_cfg.max_epochs=1', '--traceback']) == 0
     work_dir = tmp_path / 'work_dirs' / 'toy'
-    found = capsys.readouterr()
-    assert f'checkpoint: {work_dir / "epoch_1.pth"}' in found.out
-    assert f'next: python tools/test.py {work_dir / "best_pck_auc_original_epoch_1.pth"}' in found.out
+    result = capsys.readouterr()
+    assert f'checkpoint: {work_dir / "epoch_1.pth"}' in result.out
+    assert f'next: python tools/test.py {work_dir / "best_pck_auc_original_epoch_1.pth"}' in result.out
     # What a person reads is on the console, all else in the log file that it names.
-    assert len(found.out.splitlines()) < 25
-    assert 'mmengine' not in found.out + found.err
-    [log] = [line.split()[-1] for line in found.out.splitlines() if line.startswith('log ')]
+    assert len(result.out.splitlines()) < 25
+    assert 'mmengine' not in result.out + result.err
+    [log] = [line.split()[-1] for line in result.out.splitlines() if line.startswith('log ')]
     assert 'System environment' in Path(log).read_text()
-    assert '8 samples, 4 more for validation' in found.out
-    assert '2/2  epoch 1: loss ' in found.out
-    assert 'validation after epoch 1:' in found.out
-    assert '  mean distance in space ' in found.out
+    assert '8 samples, 4 more for validation' in result.out
+    assert '2/2  epoch 1: loss ' in result.out
+    assert 'validation after epoch 1:' in result.out
+    assert '  mean distance in space ' in result.out
     resumed = [config, *common, 'train_cfg.max_epochs=2', '--resume', '--amp', '--traceback']
     assert train_tool.main(resumed) == 0
     checkpoint = str(work_dir / 'epoch_2.pth')
@@ -79,9 +79,9 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     # What is no checkpoint is told before anything is tested.
     (tmp_path / 'none.pth').write_text('none')
     assert test_tool.main(['--compare', files[1], str(tmp_path / 'none.pth'), '--device', 'cpu']) == 1
-    found = capsys.readouterr()
-    assert 'none.pth' in found.err
-    assert 'mpjpe' not in found.out
+    result = capsys.readouterr()
+    assert 'none.pth' in result.err
+    assert 'mpjpe' not in result.out
     more = ['--cfg-options', 'test_dataloader.dataset.n=12', '--device', 'cpu', '--traceback']
     assert test_tool.main([config, '--out', str(out), checkpoint, *more]) == 0
     assert ' to ' in capsys.readouterr().out
@@ -100,9 +100,9 @@ def test_a_config_in_a_checkpoint_runs_nothing(tmp_path):
     cfg = experiment(tmp_path, **{'train_cfg.max_epochs': 1})
     build_train_runner(cfg, device='cpu').train()
     path = tmp_path / 'work' / 'epoch_1.pth'
-    found = config_of_checkpoint(path)
-    assert found.model.head == cfg.model.head
-    assert 'custom_hooks' not in found
+    result = config_of_checkpoint(path)
+    assert result.model.head == cfg.model.head
+    assert 'custom_hooks' not in result
     stored = torch.load(path, weights_only=True)
     for key, value in (('type', 'os.system'), ('_scope_', 'somewhere'), ('type', 5)):
         changed = copy.deepcopy(stored)

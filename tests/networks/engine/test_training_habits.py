@@ -25,13 +25,13 @@ HOOKS = sorted((BASE / 'hooks').glob('*.py'))
 
 
 def _habits() -> list[dict]:
-    found = []
+    result = []
     for path in HOOKS:
         cfg = Config.fromfile(path).to_dict()
         # Beside the hook there is at most the import of its room.
         assert set(cfg) - {'custom_imports'} == {path.stem}
-        found.append(cfg[path.stem])
-    return found
+        result.append(cfg[path.stem])
+    return result
 
 
 def test_all_shipped_hooks_run_together_and_are_resumed(tmp_path):
@@ -153,8 +153,8 @@ def test_a_compiled_network_gives_the_same_maps_and_gradients(tmp_path):
     command = [sys.executable, '-c', _COMPILED_NETWORK, tmp_path]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    compared, there = done.stdout.splitlines()[-1].removeprefix('alike: ').split(' of ')
-    assert int(compared) == int(there) > 1
+    compared, valid = done.stdout.splitlines()[-1].removeprefix('alike: ').split(' of ')
+    assert int(compared) == int(valid) > 1
 
 
 @pytest.mark.parametrize('tool', ['train', 'test'])

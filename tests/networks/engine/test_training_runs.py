@@ -85,9 +85,9 @@ def test_a_validation_that_a_stop_left_out_is_made_up_for(tmp_path):
     assert not best.exists()
     set_resume(cfg, 'auto')
     assert _train(cfg).epoch == 2
-    found, again = (torch.load(path, weights_only=True)['state_dict'] for path in (wanted, best))
-    assert found.keys() == again.keys()
-    for name, value in found.items():
+    result, again = (torch.load(path, weights_only=True)['state_dict'] for path in (wanted, best))
+    assert result.keys() == again.keys()
+    for name, value in result.items():
         assert torch.equal(value, again[name])
 
 

@@ -109,8 +109,8 @@ def test_where_keypoints_are_on_average_is_kept_by_camera():
     wanted = torch.stack([s['data_samples']['keypoints2d'] for s in whole]).mean(0) / 64
     single = [_one_view(sample, c) for sample in whole for c in range(3)]
     for samples in (whole, single):
-        found = compute_statistics(_Given(samples), toy_body(), summarise=lambda xyz, seen: {})
-        places = torch.tensor([found.summaries['mean_place'][f'cam{c}'] for c in range(3)])
+        result = compute_statistics(_Given(samples), toy_body(), summarise=lambda xyz, seen: {})
+        places = torch.tensor([result.summaries['mean_place'][f'cam{c}'] for c in range(3)])
         assert places[1, 2].isnan().all()
         places[1, 2] = wanted[1, 2]
         torch.testing.assert_close(places, wanted)
@@ -129,12 +129,12 @@ def _one_view(sample, camera):
         'confidence2d',
         'to_original',
     )
-    found = {
+    result = {
         part: {k: v[camera : camera + 1] if k in views else v for k, v in sample[part].items()}
         for part in ('inputs', 'data_samples')
     }
-    found['data_samples']['view'] = torch.tensor(camera)
-    return found
+    result['data_samples']['view'] = torch.tensor(camera)
+    return result
 
 
 class _Given(ToyDataset):

@@ -119,13 +119,13 @@ def test_a_config_that_resumes_by_itself_skips_a_cut_checkpoint_too(tmp_path):
 def test_a_checkpoint_of_another_tool_is_refused(tmp_path):
     cfg = _train(tmp_path, 1)
     path = tmp_path / 'work' / 'epoch_1.pth'
-    found = torch.load(path, weights_only=True)
-    del found['smilfit']
-    torch.save(found, tmp_path / 'other.pth')
+    result = torch.load(path, weights_only=True)
+    del result['smilfit']
+    torch.save(result, tmp_path / 'other.pth')
     with pytest.raises(BadFileError, match=r"other\.pth: .*has no entry 'smilfit'"):
         set_resume(cfg, str(tmp_path / 'other.pth'))
-    del found['meta']
-    torch.save({**found, 'smilfit': {'body_model_hash': None}}, tmp_path / 'short.pth')
+    del result['meta']
+    torch.save({**result, 'smilfit': {'body_model_hash': None}}, tmp_path / 'short.pth')
     set_resume(cfg, str(tmp_path / 'short.pth'))
     with pytest.raises(BadFileError, match=r'short\.pth: a checkpoint to go on from .*missing meta'):
         build_train_runner(cfg, device='cpu').train()

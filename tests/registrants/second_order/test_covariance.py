@@ -85,8 +85,8 @@ def test_the_kernels_factor_gives_what_torch_finds_along_the_tree(model, free, t
     close(a.diagonal(none), b.diagonal(none))
     close(a.points(names, none), b.points(names, none))
     share = torch.linspace(0.2, 3.0, seen[0].model.hessian.shape[1]).double()
-    middle = [*held, *(scaled(s.model, share) for s in seen)]
-    for x, y in ((a.between(middle), b.between(middle)), (a.between_ridge(), b.between_ridge())):
+    centre = [*held, *(scaled(s.model, share) for s in seen)]
+    for x, y in ((a.between(centre), b.between(centre)), (a.between_ridge(), b.between_ridge())):
         close(x.diagonal(none, none), y.diagonal(none, none))
         close(x.points(names, none, none), y.points(names, none, none))
 
@@ -127,8 +127,8 @@ def tree_is_dense(problem, point, names):
     close(tree.diagonal(common), dense.diagonal(common))
     close(tree.points(names, common), dense.points(names, common))
     share = torch.linspace(0.2, 3.0, seen[0].model.hessian.shape[1]).double()
-    middle = [*held, *(scaled(s.model, share) for s in seen)]
-    a, b = tree.between(middle), dense.between(middle)
+    centre = [*held, *(scaled(s.model, share) for s in seen)]
+    a, b = tree.between(centre), dense.between(centre)
     close(a.schur, b.schur)
     shared = common @ b.schur @ common
     close(a.diagonal(common, shared), b.diagonal(common, shared))
@@ -198,13 +198,13 @@ def test_alike_noise_gives_twice_its_variance_times_the_inverse_hessian():
 
 def test_the_matrix_of_parameters_is_computed_when_asked_for():
     problem, point = problem_of({'betas': True, 'log_scale': False}, list(range(8)), True)
-    found = fit_covariance(problem, point)
-    matrix = found.parameters
+    result = fit_covariance(problem, point)
+    matrix = result.parameters
     torch.testing.assert_close(
-        matrix.diagonal(dim1=1, dim2=2).sqrt(), found.parameter_sd(), rtol=1e-6, atol=0
+        matrix.diagonal(dim1=1, dim2=2).sqrt(), result.parameter_sd(), rtol=1e-6, atol=0
     )
-    assert matrix.shape == (6, len(found.columns), len(found.columns))
-    wider = found.expanded(torch.arange(6) + 1, 8)
+    assert matrix.shape == (6, len(result.columns), len(result.columns))
+    wider = result.expanded(torch.arange(6) + 1, 8)
     assert wider.parameters[0].isnan().all()
     assert torch.equal(wider.parameters[1:7], matrix)
 
@@ -217,14 +217,14 @@ def test_small_inverse_inverts():
 
 def test_positive_inverse_survives_what_has_no_inverse():
     matrix = torch.stack((torch.zeros(3, 3), torch.ones(3, 3), torch.full((3, 3), torch.nan))).double()
-    found = positive_inverse(matrix)
-    assert found[2].isnan().all()
-    assert not found[1].isnan().any()
+    result = positive_inverse(matrix)
+    assert result[2].isnan().all()
+    assert not result[1].isnan().any()
 
 
 def test_what_is_not_known_has_no_covariance_with_the_rest():
-    found = without(torch.ones(1, 2, 2).double(), torch.tensor([[True, False]]))
-    assert found.tolist() == [[[torch.inf, 0.0], [0.0, 1.0]]]
+    result = without(torch.ones(1, 2, 2).double(), torch.tensor([[True, False]]))
+    assert result.tolist() == [[[torch.inf, 0.0], [0.0, 1.0]]]
 
 
 def fit32(body, seen, handlers, weights, fit, shared=False, n_iter=15):
@@ -254,8 +254,8 @@ def test_keypoints_in_images_alone_lose_no_fit(n_views):
     cameras = ring_of_cameras(n_views).to(torch.float32)
     seen = seen_from(cameras, points, names)
     fit = ('global_orient', 'transl', 'scale', 'body_pose')
-    found = fit32(body, seen, [Keypoint2dHandler()], {'keypoints2d_mse': 1.0}, fit, shared=True)
-    sd, columns = found.covariance.parameter_sd(), found.covariance.columns
+    result = fit32(body, seen, [Keypoint2dHandler()], {'keypoints2d_mse': 1.0}, fit, shared=True)
+    sd, columns = result.covariance.parameter_sd(), result.covariance.columns
     assert not sd.isnan().any()
     # No joint hangs below a leaf: nothing tells of its turn.
     leaves = set(range(8)) - set(data.parents.tolist())
@@ -263,7 +263,7 @@ def test_keypoints_in_images_alone_lose_no_fit(n_views):
         turns = [columns.index(f'{names[joint]}.turn_{axis}') for axis in 'xyz']
         assert sd[:, turns].isinf().all()
     if n_views == 4:
-        keypoints = found.covariance.keypoint_sd()
+        keypoints = result.covariance.keypoint_sd()
         assert (keypoints < 1).all()
 
 
@@ -277,9 +277,9 @@ def test_weak_priors_and_3d_keypoints_lose_no_fit(weight):
     prior = BodyPosePriorHandler(PoseRegLoss(reduction='sum'), handler_key='pose')
     handlers = [Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum')), prior]
     weights = {'keypoints3d_mse': 1.0, 'pose': weight}
-    found = fit32(body, seen, handlers, weights, (*POSE, 'scale', 'betas')).covariance
-    assert not found.parameter_sd().isnan().any()
-    assert found.keypoint_sd().isfinite().all()
+    result = fit32(body, seen, handlers, weights, (*POSE, 'scale', 'betas')).covariance
+    assert not result.parameter_sd().isnan().any()
+    assert result.keypoint_sd().isfinite().all()
 
 
 def test_what_hangs_on_an_unknown_direction_alone_is_infinite():
@@ -293,8 +293,8 @@ def test_what_hangs_on_an_unknown_direction_alone_is_infinite():
     confidence[:, leaf] = 0
     seen = Keypoints3d(noisy, confidence, names)
     handlers = [Keypoint3dMSEHandler(KeypointMSELoss(reduction='sum'))]
-    found = fit32(body, seen, handlers, {'keypoints3d_mse': 1.0}, POSE).covariance
-    sd = found.keypoint_sd()[:, : len(names)]
+    result = fit32(body, seen, handlers, {'keypoints3d_mse': 1.0}, POSE).covariance
+    sd = result.keypoint_sd()[:, : len(names)]
     assert sd[:, leaf].isinf().any(-1).all()
     assert sd[:, [j for j in range(8) if j != leaf]].isfinite().all()
 

@@ -41,7 +41,7 @@ def body_with(points):
 
 
 def sds_of(body):
-    """Give the standard deviations of offsets, by landmark, and of sizes."""
+    """Return the standard deviations of offsets, by landmark, and of sizes."""
     data = body.data
     offsets = [data.landmarks[n].sd for n in data.unknown_landmarks]
     return torch.tensor(offsets).double(), torch.tensor([p.sd for p in data.part_sizes.values()]).double()
@@ -88,7 +88,8 @@ def fit(body, truth, seen, backend='auto'):
 
 
 def twin(body, result, seen):
-    """Give covariances of what is shared, and of keypoints, by derivatives of all residuals, found by differences."""
+    """Return covariances of what is shared, and of keypoints, by derivatives of all residuals, found by
+    differences."""
     params, (offset_sd, size_sd) = result.params, sds_of(body)
     count, rows = params.batch_size, 3 * len(offset_sd)
     own = torch.cat((params.global_orient, params.body_pose.flatten(1), params.transl), 1)
@@ -145,12 +146,12 @@ def test_covariances_are_those_of_all_derivatives(points, backend):
     engine = 'dense' if backend == 'torch' else 'kernel'
     assert result.history[0]['engine'].startswith(engine)
     shared, keypoints = twin(body, result, seen)
-    found = result.covariance
-    torch.testing.assert_close(found.keypoints, keypoints, rtol=1e-4, atol=1e-7)
-    columns = [found.columns.index('log_scale[0]')]
-    columns += [i for i, n in enumerate(found.columns) if n.startswith('landmark_offsets')]
-    columns += [i for i, n in enumerate(found.columns) if n.startswith('part_sizes')]
-    for frame in found.parameters:
+    matches = result.covariance
+    torch.testing.assert_close(matches.keypoints, keypoints, rtol=1e-4, atol=1e-7)
+    columns = [matches.columns.index('log_scale[0]')]
+    columns += [i for i, n in enumerate(matches.columns) if n.startswith('landmark_offsets')]
+    columns += [i for i, n in enumerate(matches.columns) if n.startswith('part_sizes')]
+    for frame in matches.parameters:
         torch.testing.assert_close(frame[columns][:, columns], shared, rtol=1e-4, atol=1e-8)
 
 
@@ -160,17 +161,17 @@ def test_covariances_in_images_are_those_of_projected_points():
     result = fit(body, truth, seen)
     covariance, cameras = result.covariance, ring_of_cameras(2, dist=-0.1)
     points = body(result.params, covariance.keypoint_names).keypoints
-    found = covariance.in_cameras(points, cameras)
+    matches = covariance.in_cameras(points, cameras)
     steps = STEP * torch.eye(3).double()
     slopes = [(cameras.project(points + s)[0] - cameras.project(points - s)[0]) / (2 * STEP) for s in steps]
     slope = torch.stack(slopes, -1)
-    torch.testing.assert_close(found, slope @ covariance.keypoints.unsqueeze(1) @ slope.mT)
+    torch.testing.assert_close(matches, slope @ covariance.keypoints.unsqueeze(1) @ slope.mT)
     # What is not known in space is not known in an image.
     lost = covariance.keypoints.clone()
     lost[0, 1, 2, 2] = torch.inf
-    found = replace(covariance, keypoints=lost).in_cameras(points, cameras)
-    assert found[0, :, 1].diagonal(dim1=-2, dim2=-1).isinf().all()
-    assert found[0, :, 0].isfinite().all()
+    matches = replace(covariance, keypoints=lost).in_cameras(points, cameras)
+    assert matches[0, :, 1].diagonal(dim1=-2, dim2=-1).isinf().all()
+    assert matches[0, :, 0].isfinite().all()
 
 
 def test_intervals_hold_what_is_shared_and_labels_of_a_camera_that_was_left_out():
@@ -182,15 +183,15 @@ def test_intervals_hold_what_is_shared_and_labels_of_a_camera_that_was_left_out(
         confidence = seen.confidence.clone()
         confidence[:, 0] = 0
         result = fit(body, truth, replace(seen, confidence=confidence))
-        found, params = result.covariance, result.params
-        sds = dict(zip(found.columns, found.parameter_sd()[0]))
+        matches, params = result.covariance, result.params
+        sds = dict(zip(matches.columns, matches.parameter_sd()[0]))
         for kind, name in (('offsets', 'landmark_offsets'), ('sizes', 'part_sizes')):
             errors = (getattr(params, name)[0] - getattr(truth, name)[0]).flatten()
             sd = torch.stack([sds[f'{name}[{i}]'] for i in range(len(errors))])
             kinds[kind].append((errors / sd).abs())
         points = body(params, seen.names).keypoints
-        rows = [found.keypoint_names.index(n) for n in seen.names]
-        known = replace(found, keypoints=found.keypoints[:, rows], keypoint_names=seen.names)
+        rows = [matches.keypoint_names.index(n) for n in seen.names]
+        known = replace(matches, keypoints=matches.keypoints[:, rows], keypoint_names=seen.names)
         covariance = known.in_cameras(points, seen.cameras)
         sd = (covariance.diagonal(dim1=-2, dim2=-1) + NOISE_PX**2).sqrt()
         errors = (seen.cameras.project(points)[0] - seen.xy) / sd

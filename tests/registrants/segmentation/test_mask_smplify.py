@@ -64,10 +64,10 @@ def result(fat_animal, recording, seen):
 def test_masks_find_the_shape_that_keypoints_leave_at_the_mean(fat_animal, recording, seen, result):
     config = {k: v for k, v in CONFIG.items() if k not in MASKS}
     alone = build_registrant({**copy.deepcopy(config), 'type': 'SMPLify', 'body_model': fat_animal})([seen])
-    truth, found = float(recording.params.betas[0, 0]), result.params.betas[:, 0]
+    truth, matches = float(recording.params.betas[0, 0]), result.params.betas[:, 0]
     assert abs(float(alone.params.betas[0, 0])) < 0.05 * truth
-    assert (found == found[0]).all()
-    assert abs(float(found[0]) - truth) < 0.15 * truth
+    assert (matches == matches[0]).all()
+    assert abs(float(matches[0]) - truth) < 0.15 * truth
     off = [(r.vertices() - vertices_of(recording)).norm(dim=-1).mean() for r in (alone, result)]
     assert off[1] < 0.6 * off[0]
 
@@ -75,14 +75,14 @@ def test_masks_find_the_shape_that_keypoints_leave_at_the_mean(fat_animal, recor
 def test_the_report_judges_by_frames_that_took_no_part(recording, result):
     # Masks look for the shape: nobody says that it stays at the mean.
     assert 'unmoved' not in result.report
-    told = result.report['masks']
+    notes = result.report['masks']
     assert 'unmoved' not in result.report
-    assert len(told['frames_used']) == 3
-    assert len(told['frames_checked']) == 1
-    assert not set(told['frames_used']) & set(told['frames_checked'])
-    assert told['masks_used'] == 9
+    assert len(notes['frames_used']) == 3
+    assert len(notes['frames_checked']) == 1
+    assert not set(notes['frames_used']) & set(notes['frames_checked'])
+    assert notes['masks_used'] == 9
     for camera in recording.cameras.names:
-        values = told['iou']['checked'][camera]
+        values = notes['iou']['checked'][camera]
         assert values['masks'] > 0.85
         assert values['masks'] > values['keypoints'] + 0.05
         assert values['masks'] > values['another_frame']
@@ -94,14 +94,14 @@ def test_the_report_judges_by_frames_that_took_no_part(recording, result):
 
 def test_masks_are_cut_out_straight_where_the_body_is(fat_animal, recording):
     """The cut's camera sees the body where the mask is, lens undone."""
-    found = recorded_masks(
+    matches = recorded_masks(
         Drawn(recording), recording, fat_animal, recording.params, torch.tensor([0, 4]), range(6), 96
     )
-    assert found.given.cameras.dist is None
+    assert matches.given.cameras.dist is None
     vertices = fat_animal(recording.params[[0, 4]], ('vertices',)).vertices.repeat_interleave(3, 0)
-    cameras = found.given.to(vertices).flat_cameras()
-    alpha = recording.render(vertices, fat_animal.faces, cameras).alpha.reshape(found.given.masks.shape)
-    overlap = 1 - SilhouetteIoULoss().views(alpha, (found.given.masks > 0.5).to(alpha))
+    cameras = matches.given.to(vertices).flat_cameras()
+    alpha = recording.render(vertices, fat_animal.faces, cameras).alpha.reshape(matches.given.masks.shape)
+    overlap = 1 - SilhouetteIoULoss().views(alpha, (matches.given.masks > 0.5).to(alpha))
     assert (overlap > 0.94).all()
 
 
@@ -120,9 +120,9 @@ class Drawn(Segmenter):
 
 def test_what_was_refused_is_told_and_counts_for_nothing(fat_animal, recording, seen):
     given = (recording, fat_animal, recording.params, torch.arange(3), range(6), 64)
-    found = recorded_masks(Drawn(recording, 'cam_1'), *given)
-    assert found.refused == {'cam_1': {'it is dark': 3}}
-    assert found.given.view_weight.tolist() == [[1, 0, 1]] * 3
+    matches = recorded_masks(Drawn(recording, 'cam_1'), *given)
+    assert matches.refused == {'cam_1': {'it is dark': 3}}
+    assert matches.given.view_weight.tolist() == [[1, 0, 1]] * 3
     with pytest.raises(ValueError, match='at least one of 3 frames; all were refused: it is dark'):
         recorded_masks(Drawn(recording, 'all'), *given)
 
@@ -143,11 +143,11 @@ def test_masks_of_files_are_looked_for_in_frames_that_have_them(fat_animal, reco
     result = fitter([seen], recording=recording, session='mouse')
     assert [entry.get('part') for entry in result.history] == [None, 'masks']
     torch.testing.assert_close(result.keypoints3d.xyz, result.joints())
-    told = result.report['masks']
-    assert {*told['frames_used'], *told['frames_checked']} == {1, 3, 4}
-    assert told['masks_refused']['cam_top'] == {f'there is no file {files["pattern"]}': 3}
-    assert told['iou']['used']['cam_top']['masks'] is None
-    assert told['iou']['used']['cam_1']['masks'] > 0.5
+    notes = result.report['masks']
+    assert {*notes['frames_used'], *notes['frames_checked']} == {1, 3, 4}
+    assert notes['masks_refused']['cam_top'] == {f'there is no file {files["pattern"]}': 3}
+    assert notes['iou']['used']['cam_top']['masks'] is None
+    assert notes['iou']['used']['cam_1']['masks'] > 0.5
     with pytest.raises(
         ValueError, match='6 are fitted, and MaskFiles may find masks of 0 of them .as .*/rat/'
     ):

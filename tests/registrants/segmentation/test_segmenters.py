@@ -51,12 +51,12 @@ def frame():
 
 def test_graph_cuts_find_the_animal_beside_a_poor_fit(frame):
     seen, truth = frame
-    found = GrabCutSegmenter().segment(seen)
-    assert not found.refused
-    assert mask_iou(found.mask, truth) > 0.9
-    assert mask_iou(found.mask, truth) > mask_iou(seen.silhouette, truth) + 0.2
-    assert found.quality > 0.8
-    np.testing.assert_array_equal(GrabCutSegmenter().segment(seen).mask, found.mask)
+    result = GrabCutSegmenter().segment(seen)
+    assert not result.refused
+    assert mask_iou(result.mask, truth) > 0.9
+    assert mask_iou(result.mask, truth) > mask_iou(seen.silhouette, truth) + 0.2
+    assert result.quality > 0.8
+    np.testing.assert_array_equal(GrabCutSegmenter().segment(seen).mask, result.mask)
 
 
 def test_graph_cuts_work_on_a_part_of_the_image_at_another_size(frame):
@@ -67,17 +67,17 @@ def test_graph_cuts_work_on_a_part_of_the_image_at_another_size(frame):
         cv2.resize(np.pad(m, (90, 200)).astype(np.uint8), None, fx=2, fy=2) > 0
         for m in (seen.silhouette, truth)
     ]
-    found = GrabCutSegmenter(side_px=120).segment(Frame(image, grown[0]))
-    assert mask_iou(found.mask, grown[1]) > 0.85
+    result = GrabCutSegmenter(side_px=120).segment(Frame(image, grown[0]))
+    assert mask_iou(result.mask, grown[1]) > 0.85
 
 
 def test_graph_cuts_refuse_an_animal_of_its_grounds_colour():
     truth = animal_at(80, 80)
     image = np.random.default_rng(0).integers(40, 90, (SIDE, SIDE, 3)).astype(np.uint8)
-    found = GrabCutSegmenter().segment(Frame(image, truth))
-    assert found.refused
-    assert not found.mask.any()
-    assert found.quality == 0
+    result = GrabCutSegmenter().segment(Frame(image, truth))
+    assert result.refused
+    assert not result.mask.any()
+    assert result.quality == 0
 
 
 def moving_frames(places, rng):
@@ -102,18 +102,18 @@ def test_an_animal_that_hardly_moves_has_no_background():
     frames, _ = moving_frames([(80 + i % 2, 80) for i in range(6)], rng)
     segmenter = BackgroundSubtraction(n_frames=6)
     segmenter.prepare(frames)
-    found = segmenter.segment(frames[0])
-    assert 'hardly moves' in found.refused
-    assert not found.mask.any()
+    result = segmenter.segment(frames[0])
+    assert 'hardly moves' in result.refused
+    assert not result.mask.any()
 
 
 def test_masks_are_read_from_files(frame, tmp_path):
     seen, truth = frame
     (tmp_path / 'top').mkdir()
     cv2.imwrite(str(tmp_path / 'top' / '000003.png'), truth.astype(np.uint8) * 255)
-    found = MaskFiles(tmp_path).segment(seen)
-    np.testing.assert_array_equal(found.mask, truth)
-    assert found.quality == 1
+    result = MaskFiles(tmp_path).segment(seen)
+    np.testing.assert_array_equal(result.mask, truth)
+    assert result.quality == 1
     before = MaskFiles(tmp_path).fingerprint()
     assert MaskFiles(tmp_path).may_find('top', 3)
     assert not MaskFiles(tmp_path).may_find('top', 4)

@@ -42,8 +42,8 @@ def joints_of(body, params):
 
 def error(body, truth, poses):
     """The mean distance of joints in body lengths, frame by frame."""
-    found = torch.from_numpy(np.stack([pose.joints for pose in poses]))
-    return (found - joints_of(body, truth)).norm(dim=-1).mean(1) / (SCALE * body.rest_size)
+    result = torch.from_numpy(np.stack([pose.joints for pose in poses]))
+    return (result - joints_of(body, truth)).norm(dim=-1).mean(1) / (SCALE * body.rest_size)
 
 
 def handlers():
@@ -64,8 +64,8 @@ def test_a_recording_is_found_again(body, truth, seen):
     assert float(error(body, truth, poses).max()) < 2e-3
     assert max(pose.residual_px.max() for pose in poses) < 0.5
     params = sf.BodyParams.cat([pose.params for pose in poses])
-    found = torch.from_numpy(np.stack([pose.joints for pose in poses]))
-    assert torch.allclose(joints_of(body, params), found, atol=1e-3 * SCALE)
+    result = torch.from_numpy(np.stack([pose.joints for pose in poses]))
+    assert torch.allclose(joints_of(body, params), result, atol=1e-3 * SCALE)
     assert torch.allclose(params.scale, truth.scale)
 
 
@@ -90,9 +90,10 @@ def test_an_animal_that_is_suddenly_elsewhere_is_found_at_once(body, truth, seen
     moved = seen.rig.project(_moved(body, truth[order]).double())[0].float()
     poses = [tracker(xy) for xy in moved]
     assert [pose.state for pose in poses] == ['restarted', 'tracked', 'tracked'] * 2
-    found = torch.from_numpy(np.stack([pose.joints for pose in poses]))
+    result = torch.from_numpy(np.stack([pose.joints for pose in poses]))
     assert (
-        float((found - _moved(body, truth[order])).norm(dim=-1).mean(1).max()) < 2e-3 * SCALE * body.rest_size
+        float((result - _moved(body, truth[order])).norm(dim=-1).mean(1).max())
+        < 2e-3 * SCALE * body.rest_size
     )
 
 
@@ -166,8 +167,8 @@ def test_a_limb_that_is_hidden_moves_on_with_its_motion(body, truth, seen):
     for weight in (0.0, 5e3):
         tracker = sf.Tracker(body, seen.rig, truth, motion_weight=weight)
         poses = [tracker(xy, c) for xy, c in zip(seen.xy, confidence)]
-        found = torch.from_numpy(np.stack([pose.joints for pose in poses[10:14]]))
-        far[weight] = float((found - joints_of(body, truth[10:14])).norm(dim=-1)[:, hidden].mean())
+        result = torch.from_numpy(np.stack([pose.joints for pose in poses[10:14]]))
+        far[weight] = float((result - joints_of(body, truth[10:14])).norm(dim=-1)[:, hidden].mean())
     assert far[5e3] < 0.7 * far[0.0]
 
 
@@ -185,9 +186,9 @@ def test_outliers_do_not_turn_the_animal(body, truth, seen):
 def test_the_shape_is_that_of_the_fit(body, truth, seen):
     shape = truth.replace(scale=1.1 * truth.scale, betas=truth.betas + 0.3)
     tracker = sf.Tracker(body, seen.rig, shape)
-    found = tracker(seen.xy[0]).params
-    assert torch.equal(found.scale, shape.scale[:1])
-    assert torch.equal(found.betas, shape.betas[:1])
+    result = tracker(seen.xy[0]).params
+    assert torch.equal(result.scale, shape.scale[:1])
+    assert torch.equal(result.betas, shape.betas[:1])
 
 
 def test_what_cannot_be_tracked_is_refused(body, truth, seen):

@@ -15,8 +15,8 @@ def blender(tmp_path_factory) -> Blender:
     script = tmp_path_factory.mktemp('blender') / 'nothing.py'
     script.write_text('import bpy\n')
     try:
-        found = find_blender()
-        run_in_blender(script, blender=found)
+        result = find_blender()
+        run_in_blender(script, blender=result)
     except NoBlenderError as error:
         pytest.skip(f'{error}')
-    return found
+    return result

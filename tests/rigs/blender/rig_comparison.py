@@ -7,10 +7,10 @@ from smilfit.rigs.blender.reading import linear_skin
 
 
 def dense(rig: Rig) -> np.ndarray:
-    """Give weights of joints in the order of their names, summing to one."""
-    found = np.zeros(rig.weights.shape)
-    np.add.at(found, (rig.weights.rows, rig.weights.cols), rig.weights.values)
-    return found[:, np.argsort(rig.joint_names)] / found.sum(1, keepdims=True)
+    """Return weights of joints in the order of their names, summing to one."""
+    result = np.zeros(rig.weights.shape)
+    np.add.at(result, (rig.weights.rows, rig.weights.cols), rig.weights.values)
+    return result[:, np.argsort(rig.joint_names)] / result.sum(1, keepdims=True)
 
 
 def parents_by_name(rig: Rig) -> dict[str, str | None]:
@@ -37,7 +37,7 @@ def assert_same_at_rest(rig: Rig, truth: Rig, share: float = 1e-5) -> None:
 
 
 def turned(faces: np.ndarray) -> set[tuple[int, ...]]:
-    """Give triangles as they turn, whichever corner comes first."""
+    """Return triangles as they turn, whichever corner comes first."""
     first = faces.argmin(1)
     return {tuple(np.roll(face, -k)) for face, k in zip(faces, first)}
 

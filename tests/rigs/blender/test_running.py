@@ -125,7 +125,7 @@ def test_what_takes_too_long_is_stopped_with_its_children(blender, tmp_path):
 
 
 def _runs(number: int) -> bool:
-    """Say whether a process runs; one that nobody has waited for does not."""
+    """Check whether a process runs; one that nobody has waited for does not."""
     try:
         return Path(f'/proc/{number}/stat').read_text().rsplit(') ', 1)[1][0] != 'Z'
     except FileNotFoundError:

@@ -23,7 +23,7 @@ def plain(scenes):
 
 
 def to_gltf(points):
-    """Give points of Blender's world in glTF's."""
+    """Return points of Blender's world in glTF's."""
     x, y, z = np.moveaxis(np.asarray(points, float), -1, 0)
     return np.stack((x, z, -y), -1)
 
@@ -43,8 +43,8 @@ def test_a_worm_is_read_as_it_was_made(plain):
     assert clip.name == 'bend'
     # Two keys with a curve between: every frame, at 24 a second.
     np.testing.assert_allclose(clip.times_s, np.arange(5) / 24, atol=1e-6)
-    turn = clip.joints[-1, 1, :3, :3] @ np.linalg.inv(rig.rest[1, :3, :3])
-    assert np.arccos((np.trace(turn) - 1) / 2) == pytest.approx(0.6, abs=1e-5)
+    rotation = clip.joints[-1, 1, :3, :3] @ np.linalg.inv(rig.rest[1, :3, :3])
+    assert np.arccos((np.trace(rotation) - 1) / 2) == pytest.approx(0.6, abs=1e-5)
     assert not rig.notes
 
 

@@ -44,10 +44,10 @@ def covered(body: SMIL, seed: int, folder) -> np.ndarray:
     result = fitter([Keypoints3d(noisy, torch.ones(points.shape[:2]).double(), body.joint_names)], truth)
     # As a command finds it: from its file.
     back = FitResult.load(result.save(folder / f'{seed}.npz'), body)
-    found = measure_fit(back, 'made', body, MEASURED, poses=2)
+    matches = measure_fit(back, 'made', body, MEASURED, poses=2)
     measurer = Measurer(body, MEASURED)
     true = measurer.measure(next(measurer.geometries(measurer.at_rest(truth)))).values
-    return (found.low < true) & (true < found.high)
+    return (matches.low < true) & (true < matches.high)
 
 
 def test_intervals_of_lengths_hold_the_truth(tmp_path):

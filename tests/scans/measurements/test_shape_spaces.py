@@ -42,7 +42,7 @@ def read_all(folder):
 
 
 def angle_deg(one: np.ndarray, other: np.ndarray) -> float:
-    """Give the largest angle between the spaces of rows."""
+    """Return the largest angle between the spaces of rows."""
     a, b = (np.linalg.qr(rows.T)[0] for rows in (one, other))
     return float(np.degrees(np.arccos(np.linalg.svd(a.T @ b)[1].min().clip(-1, 1))))
 
@@ -56,8 +56,8 @@ def test_with_all_components_the_model_gives_its_specimens_back(tmp_path, form):
     space = shape_space(shapes, model, form, variance=1.0)
     body = SMIL(space.data).double()
     params = body.zero_params(6).replace(betas=torch.from_numpy(space.scores))
-    found = body(params, ('vertices',)).vertices.numpy()
-    np.testing.assert_allclose(found, shapes.rest, atol=1e-5 * np.ptp(shapes.rest))
+    result = body(params, ('vertices',)).vertices.numpy()
+    np.testing.assert_allclose(result, shapes.rest, atol=1e-5 * np.ptp(shapes.rest))
     np.testing.assert_allclose(
         np.cov(space.scores[:, : space.blocks[0].count].T), np.eye(space.blocks[0].count), atol=1e-8
     )
@@ -123,20 +123,20 @@ def test_specimens_that_grow_by_a_known_slope_are_told(data):
     scales[:, thigh] = (0.3 * logs + 0.02 * rng.normal(size=12))[:, None]
     body = SMIL(data)
     wanted = [Distance('shank', ('femur_L1', 'tibia_L1')), Distance('body', ('head', 'abdomen_3'))]
-    found = [
+    result = [
         measure_registration(
             Registration(str(i), data.v_template, scales[i], None, np.exp(logs[i]), 'cm'), body, wanted
         )
         for i in range(12)
     ]
-    (shank,), _ = allometry_table(found, 'body')
+    (shank,), _ = allometry_table(result, 'body')
     assert shank.sma.low < 1.3 < shank.sma.high
     assert shank.ols.low < 1.3 < shank.ols.high
     assert shank.word == 'faster'
     rest = np.linalg.norm(
         data.joints[data.joint_names.index('head')] - data.joints[data.joint_names.index('abdomen_3')]
     )
-    np.testing.assert_allclose([s.values[1] for s in found], 10 * np.exp(logs) * rest, rtol=1e-5)
+    np.testing.assert_allclose([s.values[1] for s in result], 10 * np.exp(logs) * rest, rtol=1e-5)
 
 
 def test_scales_are_taken_from_skin_exactly():
@@ -156,8 +156,8 @@ def test_scales_are_taken_from_skin_exactly():
 def test_the_commands_write_model_page_and_tables(folder, tmp_path, capsys):
     out = tmp_path / 'ants.smil.json'
     assert main([str(folder), str(out), '--body-model', 'insect', '--components', '3']) == 0
-    told = capsys.readouterr().out
-    assert 'one left out' in told
+    notes = capsys.readouterr().out
+    assert 'one left out' in notes
     body = load_body_model(out)
     assert body.data.log_scale_directions
     assert body.scaledirs is not None

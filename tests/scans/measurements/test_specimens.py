@@ -65,17 +65,17 @@ def own_file(tmp_path_factory):
 
 
 def test_the_default_set_tells_of_body_limbs_and_bones(quadruped):
-    found = {m.name: m for m in default_measurements(quadruped.data)}
-    assert len([name for name in found if name.startswith('bone_')]) == quadruped.n_joints - 1
-    assert {'body_length', 'limb_hip_L', 'limb_hip_R', 'trunk_girth', 'surface_area', 'volume'} <= set(found)
-    assert 'tail_2' not in found['body_length'].points
+    result = {m.name: m for m in default_measurements(quadruped.data)}
+    assert len([name for name in result if name.startswith('bone_')]) == quadruped.n_joints - 1
+    assert {'body_length', 'limb_hip_L', 'limb_hip_R', 'trunk_girth', 'surface_area', 'volume'} <= set(result)
+    assert 'tail_2' not in result['body_length'].points
     # The insect's unit is its length, from the head's skin to that of its abdomen.
     insect = load_body_model('insect')
     (whole,) = measure_model(
         insect, [m for m in default_measurements(insect.data) if m.name == 'body_length']
     )
     assert whole.values[0] == pytest.approx(1, abs=0.05)
-    (mean,) = measure_model(quadruped, tuple(found.values()), unit='cm')
+    (mean,) = measure_model(quadruped, tuple(result.values()), unit='cm')
     values = dict(zip((m.name for m in mean.measurements), mean.values))
     data = quadruped.data
     a, b = (data.joint_names.index(name) for name in ('hip_L', 'knee_L'))
@@ -107,21 +107,21 @@ def test_deviations_are_those_of_drawn_shapes(quadruped, own_file):
     rng = np.random.default_rng(0)
     columns = ['betas[0]', 'betas[1]', 'scale[0]']
     root = np.array([[0.1, 0.0, 0.0], [0.06, 0.08, 0.0], [0.01, -0.02, 0.03]])
-    found = measurer.deviations(rest, columns, root @ root.T)
+    result = measurer.deviations(rest, columns, root @ root.T)
     drawn = rng.normal(size=(80, 3)) @ root.T
     betas = rest.betas.repeat(80, 1)
     betas[:, :2] += torch.from_numpy(drawn[:, :2])
     params = BodyParams.cat([rest] * 80).replace(betas=betas, scale=torch.from_numpy(np.exp(drawn[:, 2])))
     every = np.stack([measurer.measure(body).values for body in measurer.geometries(params)])
     lengths = np.array([m.dimension > 0 for m in own])
-    np.testing.assert_allclose(every.std(0, ddof=1)[lengths], found[lengths], rtol=0.25)
+    np.testing.assert_allclose(every.std(0, ddof=1)[lengths], result[lengths], rtol=0.25)
     # Straight lines of joints that no shape moves.
-    assert found[~lengths] == pytest.approx(0, abs=1e-6)
+    assert result[~lengths] == pytest.approx(0, abs=1e-6)
     # An unknown beta leaves what it does not touch.
     unknown = np.diag([0.01, np.inf, 0.0])
-    found = dict(zip((m.name for m in own), measurer.deviations(rest, columns, unknown)))
-    assert np.isinf(found['head_skin'])
-    assert np.isfinite(found['leg'])
+    result = dict(zip((m.name for m in own), measurer.deviations(rest, columns, unknown)))
+    assert np.isinf(result['head_skin'])
+    assert np.isfinite(result['leg'])
 
 
 def test_a_fit_is_measured_at_rest_with_its_doubt(quadruped):
@@ -139,17 +139,17 @@ def test_a_fit_is_measured_at_rest_with_its_doubt(quadruped):
     known = FitCovariance(None, columns, torch.zeros(n, 1, 3, 3), ('tail_1',), 1.0, sd)
     fit = FitResult(params, torch.zeros(n), torch.ones(n, dtype=torch.bool), covariance=known)
     wanted = default_measurements(data)
-    found = measure_fit(fit, 'one', body, wanted, poses=4, unit='cm')
-    at = {m.name: i for i, m in enumerate(found.measurements)}
+    result = measure_fit(fit, 'one', body, wanted, poses=4, unit='cm')
+    at = {m.name: i for i, m in enumerate(result.measurements)}
     rest = Measurer(body, wanted)
     plain = rest.measure(next(rest.geometries(rest.at_rest(params))).times(10.0)).values
-    np.testing.assert_allclose(found.values, plain, rtol=1e-9)
-    assert found.low[at['volume']] < found.values[at['volume']] < found.high[at['volume']]
+    np.testing.assert_allclose(result.values, plain, rtol=1e-9)
+    assert result.low[at['volume']] < result.values[at['volume']] < result.high[at['volume']]
     # A scale's relative doubt counts thrice in a volume.
-    assert found.sd[at['volume']] > 3 * 0.02 * found.values[at['volume']] * 0.99
-    assert found.pose_spread_percent[at['bone_knee_L']] == 0
-    assert found.pose_spread_percent[at['volume']] > 0
-    assert any('independent' in remark for remark in found.remarks)
+    assert result.sd[at['volume']] > 3 * 0.02 * result.values[at['volume']] * 0.99
+    assert result.pose_spread_percent[at['bone_knee_L']] == 0
+    assert result.pose_spread_percent[at['volume']] > 0
+    assert any('independent' in remark for remark in result.remarks)
 
 
 def test_slopes_of_known_growth_are_in_their_intervals():
@@ -159,9 +159,9 @@ def test_slopes_of_known_growth_are_in_their_intervals():
     for _ in range(runs):
         x, rest = rng.normal(size=(2, n)) * 0.3
         y = slope * x + 0.2 * rest
-        found = ols_slope(x, y), sma_slope(x, y)
+        result = ols_slope(x, y), sma_slope(x, y)
         major = np.sqrt(slope**2 + (0.2 / 1) ** 2)
-        inside += [found[0].low < slope < found[0].high, found[1].low < major < found[1].high, 1]
+        inside += [result[0].low < slope < result[0].high, result[1].low < major < result[1].high, 1]
     # 95 % with a standard error of 1.1 %.
     assert np.abs(inside[:2] / runs - 0.95).max() < 0.035
     assert allometry_of('y', 'x', 1.0, np.array([1.0, 2.0]), np.array([1.0, 2.0])) is None
@@ -183,9 +183,9 @@ def test_the_command_writes_rows_slopes_and_a_picture(own_file, tmp_path, capsys
     assert float(slopes['volume']['isometry']) == 3
     assert 'knee' not in slopes
     assert (tmp_path / 'm_allometry.png').stat().st_size > 5000
-    told = capsys.readouterr().out
-    assert 'SMA' in told
-    assert str(out) in told
+    notes = capsys.readouterr().out
+    assert 'SMA' in notes
+    assert str(out) in notes
     assert tuple(MILLIMETRES) == UNITS
 
 
@@ -236,10 +236,10 @@ def test_slopes_leave_out_what_is_in_doubt(quadruped):
     made = [Registration(str(i), v, None, None, 1.0 + i) for i in range(4)]
     # One of another animal, and one whose foot nobody saw.
     made += [replace(made[0], name='wrong', scale=9.0, doubts=('off',)), replace(made[1], absent=gone)]
-    found = [measure_registration(one, quadruped, wanted) for one in made]
-    assert {s.length_unit for s in found} == {'scan unit'}
-    (shank,), _ = allometry_table(found, 'body')
+    result = [measure_registration(one, quadruped, wanted) for one in made]
+    assert {s.length_unit for s in result} == {'scan unit'}
+    (shank,), _ = allometry_table(result, 'body')
     assert (shank.n, shank.left_out) == (4, 2)
-    (every,), _ = allometry_table(found, 'body', doubted=True)
+    (every,), _ = allometry_table(result, 'body', doubted=True)
     assert (every.n, every.left_out) == (6, 0)
-    assert allometry_table(found[3:], 'body')[0] == []
+    assert allometry_table(result[3:], 'body')[0] == []

@@ -41,14 +41,14 @@ def long_way(vertices: np.ndarray, surface: Surface, a: np.ndarray, b: np.ndarra
 def test_area_volume_and_girth_of_a_ball():
     vertices, surface = ball()
     assert area_of(vertices, surface.faces) == pytest.approx(4 * np.pi, rel=5e-3)
-    found = volume_of(vertices, surface)
-    assert found.value == pytest.approx(4 / 3 * np.pi, rel=5e-3)
-    assert (found.n_border_edges, found.n_pieces, found.open_percent, found.remarks()) == (0, 1, 0.0, [])
+    result = volume_of(vertices, surface)
+    assert result.value == pytest.approx(4 / 3 * np.pi, rel=5e-3)
+    assert (result.n_border_edges, result.n_pieces, result.open_percent, result.remarks()) == (0, 1, 0.0, [])
     start, end = np.array([0.0, 0, -1]), np.array([0.0, 0, 1])
-    middle = section_across(vertices, surface, start, end, 0.5, (0, 1))
-    assert middle.closed
-    assert middle.length == pytest.approx(2 * np.pi, rel=5e-3)
-    assert middle.hull_length == pytest.approx(middle.length, rel=1e-6)
+    centre = section_across(vertices, surface, start, end, 0.5, (0, 1))
+    assert centre.closed
+    assert centre.length == pytest.approx(2 * np.pi, rel=5e-3)
+    assert centre.hull_length == pytest.approx(centre.length, rel=1e-6)
     high = section_across(vertices, surface, start, end, 0.9, (0, 1))
     assert high.length == pytest.approx(2 * np.pi * 0.6, rel=1e-2)
 
@@ -57,13 +57,13 @@ def test_a_hole_is_told_and_closed():
     vertices, surface = ball(3)
     kept = vertices[surface.faces].mean(1)[:, 2] < 0.9
     cut = Surface.of(model_of(vertices, surface.faces[kept]))
-    found = volume_of(vertices, cut)
+    result = volume_of(vertices, cut)
     height = 0.1
     cap = np.pi * height**2 * (3 - height) / 3
-    assert found.value == pytest.approx(volume_of(vertices, surface).value - cap, rel=1e-2)
-    assert found.n_border_edges > 5
-    assert 0 < found.open_percent < 5
-    assert 'open' in found.remarks()[0]
+    assert result.value == pytest.approx(volume_of(vertices, surface).value - cap, rel=1e-2)
+    assert result.n_border_edges > 5
+    assert 0 < result.open_percent < 5
+    assert 'open' in result.remarks()[0]
 
 
 def test_geodesics_on_a_sphere_are_arcs():

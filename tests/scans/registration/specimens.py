@@ -103,7 +103,7 @@ def draw_specimen(registrant: MeshRegistrant, seed: int, draw: Draw) -> Specimen
 def _hidden(
     registrant: MeshRegistrant, state: SurfaceState, vertices: np.ndarray, shown: Shown, seed: int
 ) -> np.ndarray:
-    """Say which vertices a scan does not show."""
+    """Return which vertices a scan does not show."""
     surface = registrant.surface
     hidden = np.zeros(len(vertices), dtype=bool)
     if shown is Shown.WHOLE:
@@ -127,14 +127,14 @@ def _hidden(
 
 
 def _up(registrant: MeshRegistrant) -> np.ndarray:
-    """Give the direction across the plane of the rest pose's limbs."""
+    """Return the direction across the plane of the rest pose's limbs."""
     return np.linalg.svd(registrant.template.rest - registrant.template.rest.mean(0), full_matrices=False)[2][
         2
     ]
 
 
 def correspondence(surface: PosedSurface, specimen: Specimen, registered: np.ndarray) -> dict[str, float]:
-    """Say how many vertices are the right ones, and how far they are off."""
+    """Return how many vertices are the right ones, and how far they are off."""
     kept = np.nonzero(specimen.shown)[0]
     true, extent = specimen.vertices[kept], np.ptp(specimen.vertices, axis=0).max()
     nearest = kept[cKDTree(registered[kept]).query(true)[1]]
@@ -151,8 +151,8 @@ def correspondence(surface: PosedSurface, specimen: Specimen, registered: np.nda
 
 def legs_of(names: Sequence[str]) -> list[str]:
     """Name the leg of every joint; '' for what is of no leg."""
-    found = []
+    result = []
     for name in names:
         match = next((m for p in _LEGS if (m := p.fullmatch(name))), None)
-        found.append('' if match is None else match['n'] + match['side'].lower())
-    return found
+        result.append('' if match is None else match['n'] + match['side'].lower())
+    return result

@@ -63,13 +63,13 @@ def test_the_priors_equations_are_their_slopes_near_rest(posed):
 def test_limbs_of_an_insect_are_its_legs_antennae_and_abdomen():
     data = make_insect()
     graph = surface_graph(data.v_template, data.faces)
-    found = find_limbs(graph, 0.05)
+    result = find_limbs(graph, 0.05)
     part = data.weights.to_dense().argmax(1)
-    tips = {data.joint_names[part[limb.tip]] for limb in found.limbs}
+    tips = {data.joint_names[part[limb.tip]] for limb in result.limbs}
     legs = {f'tarsus_{side}{n}' for side in 'LR' for n in (1, 2, 3)}
     assert tips == legs | {'flagellum_L', 'flagellum_R', 'abdomen_3'}
     # What is of a limb is of no other.
-    every = np.concatenate([limb.vertices for limb in found.limbs])
+    every = np.concatenate([limb.vertices for limb in result.limbs])
     assert len(np.unique(every)) == len(every)
 
 
@@ -77,12 +77,12 @@ def test_a_turned_body_is_found_by_its_limbs():
     data = make_insect()
     graph = surface_graph(data.v_template, data.faces)
     own = limb_curves(data.v_template, graph)
-    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
-    turn *= np.sign(np.linalg.det(turn))
-    turned = 2.5 * data.v_template @ turn.T + [3.0, -1.0, 2.0]
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    turned = 2.5 * data.v_template @ rotation.T + [3.0, -1.0, 2.0]
     other = limb_curves(turned, surface_graph(turned, data.faces))
     best = rigid_starts(own, other, float(np.ptp(turned, axis=0).max()), 1)[0]
-    assert np.allclose(best.turn, turn, atol=0.05)
+    assert np.allclose(best.turn, rotation, atol=0.05)
     assert best.scale == pytest.approx(2.5, rel=0.02)
     assert all(mine == theirs for mine, theirs in best.pairs)
 
@@ -100,9 +100,9 @@ def test_limbs_with_the_same_landmark_are_each_others():
     assert len(pairs) == 2
     for mine, theirs in pairs:
         assert np.allclose(tips[theirs], data.v_template[second if mine == 0 else first])
-    found = rigid_starts(own, other, scan.extent, 2, pairs)
-    assert found
-    assert all(set(pairs) <= set(start.pairs) for start in found)
+    result = rigid_starts(own, other, scan.extent, 2, pairs)
+    assert result
+    assert all(set(pairs) <= set(start.pairs) for start in result)
 
 
 def test_a_landmark_that_the_body_does_not_have_is_refused():
@@ -119,10 +119,10 @@ def test_a_limb_without_counterpart_may_take_its_neighbours():
     start = rigid_starts(own, own, 1.0, 1)[0]
     lacking = replace(start, pairs=start.pairs[1:])
     (gone, _) = start.pairs[0]
-    found = exchanged_starts(lacking, own, own, 3)
-    assert len(found) == 3
-    assert [s.cost for s in found] == sorted(s.cost for s in found)
-    for other in found:
+    result = exchanged_starts(lacking, own, own, 3)
+    assert len(result) == 3
+    assert [s.cost for s in result] == sorted(s.cost for s in result)
+    for other in result:
         changed = set(other.pairs) - set(lacking.pairs)
         assert {mine for mine, _ in changed} == {gone}
     assert exchanged_starts(start, own, own, 3) == []

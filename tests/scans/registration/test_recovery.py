@@ -25,31 +25,31 @@ def registered():
 
 
 def test_vertices_are_the_right_ones_with_three_legs_cut(registered):
-    registrant, specimen, found = registered
-    score = correspondence(registrant.surface, specimen, found.vertices)
+    registrant, specimen, result = registered
+    score = correspondence(registrant.surface, specimen, result.vertices)
     assert score['right_vertex_%'] > 75
     assert score['median_off_%'] < 0.2
     assert score['right_leg_%'] > 99.5
     # Legs that nobody sees are no doubt.
-    assert found.report['doubts'] == []
+    assert result.report['doubts'] == []
 
 
 def test_missing_legs_are_named_and_left_at_rest(registered):
-    registrant, specimen, found = registered
+    registrant, specimen, result = registered
     data = registrant.surface.data
     gone = {data.joint_names[j] for j in registrant.surface.part[~specimen.shown]}
-    assert {n for n in gone if n.startswith('tarsus')} <= set(found.absent)
-    assert set(found.absent) <= gone
-    j = data.joint_names.index(next(n for n in found.absent if n.startswith('tarsus')))
-    assert float(found.params.body_pose[0, j - 1].abs().max()) < 1e-6
+    assert {n for n in gone if n.startswith('tarsus')} <= set(result.absent)
+    assert set(result.absent) <= gone
+    j = data.joint_names.index(next(n for n in result.absent if n.startswith('tarsus')))
+    assert float(result.params.body_pose[0, j - 1].abs().max()) < 1e-6
 
 
 def test_files_say_what_is_needed_to_measure(registered, tmp_path):
-    registrant, specimen, found = registered
-    path = found.save(tmp_path, registrant.surface, specimen.scan)
+    registrant, specimen, result = registered
+    path = result.save(tmp_path, registrant.surface, specimen.scan)
     stored = np.load(path)
     body = registrant.body
-    own = body(found.params, need={'vertices'}).vertices[0].numpy()
+    own = body(result.params, need={'vertices'}).vertices[0].numpy()
     # Without vertex offsets the parameters alone give the surface.
     assert np.abs(own - stored['vertices']).max() < 0.01 * specimen.scan.extent
     assert stored['unposed'].shape == (body.data.n_vertices, 3)
@@ -73,10 +73,10 @@ def test_doubts_are_said_of_what_may_be_on_wrong_limbs():
 def test_stiff_vertices_keep_a_turned_surface():
     data = make_insect()
     stiff = RestDeformation(data.v_template, data.faces, 0.05)
-    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    turn *= np.sign(np.linalg.det(turn))
-    turned = data.v_template @ turn.T
-    assert np.allclose(stiff.turns(turned), turn, atol=1e-6)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    turned = data.v_template @ rotation.T
+    assert np.allclose(stiff.turns(turned), rotation, atol=1e-6)
     # The pull of a rigid motion is what the laplacian gives of it: nothing is strained.
     assert np.allclose(stiff.laplacian @ turned, stiff.pull(stiff.turns(turned)), atol=1e-6)
 
@@ -92,5 +92,5 @@ def test_a_template_without_a_skeleton_is_placed():
     step[own.slices['log_scale']] = 0.5
     state = own.moved(own.rest(), step)
     vertices = own.vertices(state).numpy()
-    found = registrant(clean_scan('turned', vertices, data.faces))
-    assert np.abs(found.vertices - vertices).max() < 0.01 * np.ptp(vertices, axis=0).max()
+    result = registrant(clean_scan('turned', vertices, data.faces))
+    assert np.abs(result.vertices - vertices).max() < 0.01 * np.ptp(vertices, axis=0).max()

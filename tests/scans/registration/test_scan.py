@@ -35,10 +35,10 @@ def test_bad_parts_are_left_out_and_counted():
     speck = np.array([[9.0, 9, 9], [9.01, 9, 9], [9, 9.01, 9], [np.nan, 0, 0]])
     n = DATA.n_vertices
     faces = np.concatenate([DATA.faces, [[n, n + 1, n + 2], [0, 1, n + 3], [0, 0, 1]]])
-    found = scan(np.concatenate([DATA.v_template, speck]), faces)
-    assert len(found.vertices) == n
-    assert found.report['vertices_not_finite'] == 1
-    assert found.report['loose_pieces_left_out'] == 1
+    result = scan(np.concatenate([DATA.v_template, speck]), faces)
+    assert len(result.vertices) == n
+    assert result.report['vertices_not_finite'] == 1
+    assert result.report['loose_pieces_left_out'] == 1
 
 
 def test_vertices_of_seams_are_welded_and_noise_is_measured():
@@ -64,10 +64,10 @@ def test_a_surface_that_is_inside_out_is_turned(shown):
 
 
 def test_landmarks_of_another_unit_are_left_out_and_named():
-    there, far = DATA.v_template[0], 1000 * DATA.v_template[0]
-    found = scan(landmarks={'here': there, 'far': far})
-    assert list(found.landmarks) == ['here']
-    assert found.report['landmarks_far_off'] == ['far']
+    valid, far = DATA.v_template[0], 1000 * DATA.v_template[0]
+    result = scan(landmarks={'here': valid, 'far': far})
+    assert list(result.landmarks) == ['here']
+    assert result.report['landmarks_far_off'] == ['far']
 
 
 def test_files_that_are_no_scans_are_named(tmp_path):

@@ -12,7 +12,7 @@ from smilfit.synthetic import make_insect, make_quadruped
 
 
 def split_at_seams(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give every octant of a mesh vertices of its own, as the charts of an image have them; new ones come last."""
+    """Return every octant of a mesh vertices of its own, as the charts of an image have them; new ones come last."""
     chart = (vertices[faces].mean(1) > vertices.mean(0)) @ [1, 2, 4]
     more, split = [vertices], faces.copy()
     count = len(vertices)
@@ -64,12 +64,12 @@ def test_a_split_template_is_told_and_finds_the_pose(caplog):
     )
     count = len(vertices) - len(data.v_template)
     assert f'{count} vertices are one with another on their place' in caplog.text
-    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
-    turn *= np.sign(np.linalg.det(turn))
-    turned = 1.6 * vertices @ turn.T + [1.0, 2.0, 3.0]
-    found = registrant(clean_scan('turned', turned, faces))
-    assert np.abs(found.vertices - turned).max() < 0.01 * np.ptp(turned, axis=0).max()
-    assert found.report['vertices_at_seams'] == count
+    rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    turned = 1.6 * vertices @ rotation.T + [1.0, 2.0, 3.0]
+    result = registrant(clean_scan('turned', turned, faces))
+    assert np.abs(result.vertices - turned).max() < 0.01 * np.ptp(turned, axis=0).max()
+    assert result.report['vertices_at_seams'] == count
 
 
 def test_of_very_many_limbs_the_longest_are_compared():
