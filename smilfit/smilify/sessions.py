@@ -347,8 +347,9 @@ class SmilifySession(StoredSession):
         rotation, shift = spread_of_cameras(R, t, self.has_view)
         if rotation > STILL_RAD or shift > STILL_SHARE:
             raise BadFileError(
-                f'{tables.path}: cameras of session {self.name} must not move; they turn by {rotation:.2g} rad and '
-                f"move by {100 * shift:.2g} % of the rig's size. Were samples put into worlds of their own, without "
+                f'{tables.path}: cameras of session {self.name} must stand still; they turn by {rotation:.2g} '
+                f"rad and move by {100 * shift:.2g} % of the rig's size. Were samples put into worlds of their "
+                'own, without '
                 'canonical_to_world_R and _t? Make the file anew from the recording.'
             )
         rig = [mean_camera(R[has, c], t[has, c]) for c, has in enumerate(self.has_view.T)]
