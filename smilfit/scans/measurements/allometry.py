@@ -235,7 +235,7 @@ def plot_allometry(slopes: 'Sequence[Allometry]', unit: str) -> Figure:
             axis.set_major_formatter(FormatStrFormatter('%.3g'))
             axis.set_minor_locator(NullLocator())
         axes.tick_params(labelsize=7, which='both')
-        axes.xaxis.label.set_size(7)
-        axes.yaxis.label.set_size(7)
+        axes.xaxis.label.set_fontsize(7)
+        axes.yaxis.label.set_fontsize(7)
     figure.suptitle('slope of logarithms (SMA, 95 %); dashed: isometry', fontsize=9)
     return figure
