@@ -142,7 +142,7 @@ def test_fit_images(inputs, tmp_path):
 @pytest.mark.parametrize(
     ('right', 'wrong', 'reason'),
     [
-        ('n_hypotheses', 'n_hypothesis', "unexpected keyword argument 'n_hypothesis'"),
+        ('n_hypotheses', 'n_hypothesis', "unknown argument 'n_hypothesis'. Did you mean 'n_hypotheses'"),
         ('n_iter', 'n_itr', "unknown stage key 'n_itr'. Did you mean 'n_iter'"),
     ],
 )

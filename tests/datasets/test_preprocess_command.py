@@ -74,7 +74,7 @@ def test_help_shows_defaults_and_units(capsys):
         main(['sleap', '--help'])
     assert stop.value.code == 0
     shown = ' '.join(capsys.readouterr().out.split())
-    for text in ('(default: 224)', 'px', '--exclude-cameras', '--frame-skip', '(default: 95)'):
+    for text in ('default: 224)', 'px', '--exclude-cameras', '--frame-skip', 'default: 95)'):
         assert text in shown
     assert '--frame_skip' not in shown  # is taken all the same
 

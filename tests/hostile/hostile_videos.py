@@ -4,8 +4,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.reliability.bombs import Bomb
-from benchmarks.reliability.small_annotations import write_video
+from tests.hostile.bombs import Bomb
+from tests.hostile.small_annotations import write_video
 
 
 def _patched(path: Path, width: int = 0, height: int = 0, frames: int = 0) -> Path:
