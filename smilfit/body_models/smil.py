@@ -24,7 +24,12 @@ from smilfit.body_models.part_sizes import (
     driven_scales,
     part_directions,
 )
-from smilfit.geometry.kinematic_chain import KinematicTree, chain_products, forward_kinematics, pose_skeleton
+from smilfit.geometry.kinematic_chain import (
+    KinematicTree,
+    chain_products,
+    forward_kinematics,
+    pose_skeleton,
+)
 from smilfit.geometry.skinning import SkinTable, blend, bone_maps
 from smilfit.registry import BODY_MODELS
 from smilfit.structures import PARAMETERS, BodyOutput, BodyParams, parameter_names

@@ -100,7 +100,7 @@ def _print_next(done: 'FitRun') -> None:
 
 def _print_swaps(console: Console, done: 'FitRun') -> None:
     """Return which labels of left and right were put back."""
-    from smilfit.registrants.unswap import swap_sentences
+    from smilfit.registrants.swaps import swap_sentences
 
     for session, result in done.results.items():
         for sentence in swap_sentences(result.report):

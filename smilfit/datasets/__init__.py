@@ -13,7 +13,7 @@ from smilfit.datasets.multi_view_dataset import MultiViewDataset, split_samples
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
 from smilfit.datasets.pseudo_labels import PseudoLabels
-from smilfit.datasets.store_layout import (
+from smilfit.datasets.store.store_layout import (
     EncodedSample,
     ImageTable,
     PictureTable,
@@ -21,9 +21,9 @@ from smilfit.datasets.store_layout import (
     SessionHeader,
     StoreHeader,
 )
-from smilfit.datasets.store_reader import DatasetFile
-from smilfit.datasets.store_writer import StoreWriter
-from smilfit.datasets.stored_views import StoredSession
+from smilfit.datasets.store.store_reader import DatasetFile
+from smilfit.datasets.store.store_writer import StoreWriter
+from smilfit.datasets.store.stored_views import StoredSession
 from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropout
 
 __all__ = [

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from smilfit.body_models import BodyModelData
-from smilfit.datasets.store_layout import SampleRecord
+from smilfit.datasets.store.store_layout import SampleRecord
 from smilfit.structures import RecordedData
 
 

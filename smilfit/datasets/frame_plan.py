@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from smilfit.datasets.centre_plan import plan_centres
 from smilfit.datasets.crops import BBOX_MARGIN, CROP_MODES
 from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
-from smilfit.datasets.store_layout import ImageTable
+from smilfit.datasets.store.store_layout import ImageTable
 from smilfit.io import check_cameras, triangulate_keypoints
 from smilfit.registry import did_you_mean
 from smilfit.structures import AnimalCentres, CameraReport, Cameras, Keypoints2d, Keypoints3d

@@ -10,7 +10,7 @@ from smilfit.datasets.centre_plan import plan_centres
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
-from smilfit.datasets.store_layout import ImageTable
+from smilfit.datasets.store.store_layout import ImageTable
 from smilfit.io.annotations.entries import reason_of
 from smilfit.structures import Cameras, SkippedAnnotation
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 
-from smilfit.datasets.known_params import KnownParams, params_of_images
+from smilfit.datasets.store.known_params import KnownParams, params_of_images
 from smilfit.io import check_lookup
 from smilfit.io.annotations import mask_box, read_images
 from smilfit.io.annotations.entries import different_names, reason_of, sequence_name

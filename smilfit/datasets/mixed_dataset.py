@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from smilfit.datasets.multi_view_dataset import MultiViewDataset, make_sample
-from smilfit.datasets.store_layout import CentreRecord, SampleRecord
+from smilfit.datasets.store.store_layout import CentreRecord, SampleRecord
 from smilfit.registry import DATASETS
 from smilfit.structures import ModelReference
 

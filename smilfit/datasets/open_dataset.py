@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from smilfit.datasets.hdf5_handle import open_hdf5
-from smilfit.datasets.store_reader import DatasetFile
+from smilfit.datasets.store.hdf5_handle import open_hdf5
+from smilfit.datasets.store.store_reader import DatasetFile
 from smilfit.files import BadFileError
 from smilfit.files.hdf5 import check_hdf5
 from smilfit.registry.wings import wing_module

@@ -22,15 +22,15 @@ from smilfit.datasets.frame_plan import (
 )
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession
-from smilfit.datasets.known_params import KnownParams, known_params_of
 from smilfit.datasets.label_scores import camera_counts
-from smilfit.datasets.sample_encoder import Placer, encode_session
-from smilfit.datasets.store_header import make_header
-from smilfit.datasets.store_layout import EncodedSample, StoreHeader
-from smilfit.datasets.store_reader import DatasetFile
-from smilfit.datasets.store_state import finish_store, is_there
-from smilfit.datasets.store_writer import StoreWriter
-from smilfit.datasets.stored_views import StoredSession, encode_stored
+from smilfit.datasets.store.known_params import KnownParams, known_params_of
+from smilfit.datasets.store.sample_encoder import Placer, encode_session
+from smilfit.datasets.store.store_header import make_header
+from smilfit.datasets.store.store_layout import EncodedSample, StoreHeader
+from smilfit.datasets.store.store_reader import DatasetFile
+from smilfit.datasets.store.store_state import finish_store, is_there
+from smilfit.datasets.store.store_writer import StoreWriter
+from smilfit.datasets.store.stored_views import StoredSession, encode_stored
 from smilfit.files import OutputLock
 from smilfit.io.camera_warning import warn_of_blind_cameras
 from smilfit.io.points import PointSession

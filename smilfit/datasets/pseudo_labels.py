@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.datasets.store_layout import PARAM_NAMES
+from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.files import BadFileError, read_npz, replacing
 
 FORMAT = 'smilfit-pseudo-labels'

@@ -8,7 +8,7 @@ from smilfit.lazy_names import lazy_names
 _PUBLIC = {
     'OverlayPainter': 'overlays',
     'Panel': 'overlays',
-    'PointPainter': 'point_views',
+    'PointPainter': 'point_report',
     'Report': 'report',
     'ShownBody': 'overlays',
     'ValidationOverlayHook': 'validation_overlay_hook',
@@ -35,7 +35,7 @@ _PUBLIC = {
     'prediction_images': 'validation_overlay_hook',
     'read_scalars': 'fit_report',
     'write_benchmark_folder': 'benchmark_report',
-    'write_image': 'image_files',
+    'write_image': 'video',
     'write_raw_errors': 'benchmark_report',
     'write_video': 'video',
 }

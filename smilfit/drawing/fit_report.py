@@ -20,7 +20,7 @@ from smilfit.evaluation import (
     strongest_baselines,
     unit_suffix,
 )
-from smilfit.registrants.unswap import swap_sentences
+from smilfit.registrants.swaps import swap_sentences
 
 # What mmengine's log processor writes beside the losses.
 NOT_CURVES = ('epoch', 'iter', 'step', 'time', 'data_time', 'memory', 'eta')

@@ -6,6 +6,7 @@ from smilfit.evaluation.ellipses import ShareInside, radii, scaled_by_other_came
 from smilfit.evaluation.errors import (
     PCK_THRESHOLDS_PX,
     PERCENTILES,
+    align_similarity,
     by_group,
     distances,
     mean_error,
@@ -39,7 +40,6 @@ from smilfit.evaluation.metric_words import (
     strongest_baselines,
 )
 from smilfit.evaluation.point_fit import PointBenchmark, point_benchmark
-from smilfit.evaluation.procrustes import align_similarity
 from smilfit.evaluation.scalars import benchmark_metrics
 from smilfit.evaluation.units import length_text, to_mm, unit_suffix
 

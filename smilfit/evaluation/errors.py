@@ -8,9 +8,22 @@ out. Where nothing counts the answer is NaN.
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
-from smilfit.evaluation.procrustes import align_similarity
+from smilfit.geometry.alignment import procrustes
+
+
+def align_similarity(
+    source: Float[np.ndarray, 'B K 3'], target: Float[np.ndarray, 'B K 3'], weights: Float[np.ndarray, 'B K']
+) -> Float[np.ndarray, 'B K 3']:
+    """Move each frame's source onto its target by rotation, translation and scale.
+
+    Least squares over the weighted points, never by a mirror image. Points of weight 0 are moved along.
+    """
+    points, goal, weight = (torch.tensor(x, dtype=torch.float64) for x in (source, target, weights))
+    return procrustes(points, goal, weight).apply(points).numpy()
+
 
 PCK_THRESHOLDS_PX = np.arange(1.0, 51.0)
 PERCENTILES = (50, 75, 90, 95, 99)

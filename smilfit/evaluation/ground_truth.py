@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.datasets.shape_agreement import ShapeAgreement, shape_agreement
+from smilfit.datasets.store.shape_agreement import ShapeAgreement, shape_agreement
 from smilfit.io import check_cameras
 from smilfit.structures import BodyParams, Cameras
 

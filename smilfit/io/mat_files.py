@@ -12,8 +12,8 @@ import numpy as np
 
 from smilfit.files import BadFileError, accounted, charge, reading, shorten
 from smilfit.files.budget import check_budget
-from smilfit.io.annotations.mat5 import MAX_DEPTH, parse_mat5
 from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.mat5 import MAX_DEPTH, parse_mat5
 
 MOST_FILE_BYTES = 1 << 31
 MOST_NODES = 5_000

@@ -1,24 +1,23 @@
 """Loss modules on tensors: one idea a file."""
 
 from smilfit.losses.base import BaseLoss, ForwardLoss, as_loss
-from smilfit.losses.focal_prior import FocalPriorLoss
 from smilfit.losses.ground_contact import GroundContactLoss
 from smilfit.losses.heatmap import CentreHeatmapLoss, HeatmapLoss
 from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
-from smilfit.losses.joint_scale_ties import TiedJointScalePriorLoss
-from smilfit.losses.keypoint_mse import KeypointMSELoss
-from smilfit.losses.landmark_prior import LandmarkOffsetPriorLoss
-from smilfit.losses.limb_length import LimbLengthLoss
-from smilfit.losses.max_mixture import MaxMixturePriorLoss, PoseMixture, fit_pose_mixture, read_pose_mixture
-from smilfit.losses.part_size_prior import PartSizePriorLoss
+from smilfit.losses.keypoint_mse import KeypointMSELoss, LimbLengthLoss, TriangulationConsistencyLoss
+from smilfit.losses.max_mixture import (
+    MaxMixturePriorLoss,
+    PoseMixture,
+    fit_pose_mixture,
+    read_pose_mixture,
+)
 from smilfit.losses.point_distance import PointDistanceLoss
 from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
 from smilfit.losses.residuals import Energies, ParameterSource, PointSource, Residuals, Stated, reduced
 from smilfit.losses.robust import Absolute, Cauchy, GemanMcClure, Robust
 from smilfit.losses.sampled_pose_prior import MahalanobisPosePriorLoss, PoseRegLoss, SampledPosePriorLoss
 from smilfit.losses.self_penetration import SelfPenetrationLoss
-from smilfit.losses.shape_mixture_prior import ShapeMixturePriorLoss
-from smilfit.losses.shape_prior import ShapePriorLoss
+from smilfit.losses.shape_prior import ShapeMixturePriorLoss, ShapePriorLoss
 from smilfit.losses.silhouette import (
     SilhouetteBCELoss,
     SilhouetteDistanceTransformLoss,
@@ -27,10 +26,16 @@ from smilfit.losses.silhouette import (
     SilhouetteL2Loss,
     SilhouetteLoss,
 )
-from smilfit.losses.skeleton_prior import JointOffsetPriorLoss, JointScalePriorLoss
+from smilfit.losses.size_priors import (
+    FocalPriorLoss,
+    JointOffsetPriorLoss,
+    JointScalePriorLoss,
+    LandmarkOffsetPriorLoss,
+    PartSizePriorLoss,
+    TiedJointScalePriorLoss,
+)
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
 from smilfit.losses.splay import SplayPriorLoss
-from smilfit.losses.triangulation_consistency import TriangulationConsistencyLoss
 
 __all__ = [
     'Absolute',

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from smilfit.geometry.heatmaps import Moments, WindowedMaps, cell_to_px, px_to_cell
 from smilfit.geometry.projection import world_to_camera
 from smilfit.geometry.triangulation import meet_pairs
-from smilfit.networks.pictorial_structure import KeypointDistances
-from smilfit.networks.scene_frame import about_their_middle
+from smilfit.networks.animals.pictorial_structure import KeypointDistances
+from smilfit.networks.animals.scene_frame import about_their_middle
 from smilfit.networks.seen_modes import SeenModes
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d

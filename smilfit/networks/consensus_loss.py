@@ -7,7 +7,7 @@ from torch import Tensor
 from smilfit.geometry.heatmaps import cell_to_px
 from smilfit.geometry.triangulation import meet_rays
 from smilfit.losses import Energies
-from smilfit.networks.scene_frame import about_their_middle
+from smilfit.networks.animals.scene_frame import about_their_middle
 from smilfit.structures import Cameras
 
 

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.networks.animals.scene_frame import cameras_of
+from smilfit.networks.animals.two_passes import TwoPasses
 from smilfit.networks.crop_augment import CropBatch, swap_where
 from smilfit.networks.point_evidence import PointEvidence
-from smilfit.networks.scene_frame import cameras_of
-from smilfit.networks.two_passes import TwoPasses
 from smilfit.structures import Cameras
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.networks.scene_frame import pixel_rays
+from smilfit.networks.animals.scene_frame import pixel_rays
 from smilfit.structures import Cameras
 
 

@@ -1,7 +1,6 @@
 """All that registers itself in this room: the registries import it when one of their names is first asked for."""
 
 from smilfit.networks import (
-    animal_boxes,
     backbones,
     consensus,
     crop_augment,
@@ -9,13 +8,12 @@ from smilfit.networks import (
     fusion,
     heads,
     image_noise,
-    limb_maps,
     point_corruption,
     preprocessor,
     refinement,
     regressors,
-    several_animals,
 )
+from smilfit.networks.animals import animal_boxes, limb_maps, several_animals
 
 __all__ = [
     'animal_boxes',

@@ -20,15 +20,15 @@ from smilfit.handlers import (
 )
 from smilfit.losses import ShapeMixturePriorLoss
 from smilfit.registrants.clip_fit import ClipFit, picked
-from smilfit.registrants.hypotheses import best_path, in_order, path_cost, repeated, rows_by_kind
+from smilfit.registrants.distributed import PartFiles
 from smilfit.registrants.matching import as_inputs
-from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stage_task import FitState, StageRun, first_cameras
 from smilfit.registrants.variables import share_shape
-from smilfit.registrants.view_doubt import DoubtThresholds, one_view_doubt
-from smilfit.registrants.view_initializer import ViewInitializer
+from smilfit.registrants.views.hypotheses import best_path, in_order, path_cost, repeated, rows_by_kind
+from smilfit.registrants.views.view_doubt import DoubtThresholds, one_view_doubt
+from smilfit.registrants.views.view_initializer import ViewInitializer
 from smilfit.registrants.windows import (
     Part,
     evenly_spaced_rows,

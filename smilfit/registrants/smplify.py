@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from smilfit.handlers import BaseHandler, BaseInput
-from smilfit.registrants.camera_checks import tell_of_cameras
 from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice, picked
-from smilfit.registrants.description import described, observed_names
-from smilfit.registrants.distributed import run_distributed, unsupported_reason
-from smilfit.registrants.first_order import run_first_order
-from smilfit.registrants.history import history_entry, sentence_of, skipped_entry
+from smilfit.registrants.distributed import PartFiles, run_distributed, unsupported_reason
+from smilfit.registrants.history import described, history_entry, observed_names, sentence_of, skipped_entry
+from smilfit.registrants.initializer import check_start, start_params, with_usual_scale
 from smilfit.registrants.matching import as_inputs, check_batch, match, numbered
-from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.recovery import among_all, run_recovering, with_causes
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage, keypoint_weights
@@ -31,11 +28,10 @@ from smilfit.registrants.stage_task import (
     task_of,
 )
 from smilfit.registrants.stagewise import StagewiseRegistrant
-from smilfit.registrants.start import check_start, start_params, with_usual_scale
-from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, with_exchanged
-from smilfit.registrants.unswap import swap_sentences
-from smilfit.registrants.variables import share_shape
+from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, swap_sentences, with_exchanged
+from smilfit.registrants.variables import run_first_order, share_shape
 from smilfit.registrants.verdicts import behind_cameras
+from smilfit.registrants.views.camera_checks import tell_of_cameras
 from smilfit.registrants.windows import (
     Part,
     Totals,

@@ -20,12 +20,12 @@ from smilfit.geometry.alignment import (
 from smilfit.geometry.kinematic_chain import chain_products
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import BaseHandler, BaseInput, MeshInput
+from smilfit.registrants.distributed import PartFiles
 from smilfit.registrants.initializer import MIN_POINTS, OTHER_UNIT, RigidInitializer, nearest_good
 from smilfit.registrants.matching import counting_frames, observed_frames
-from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
+from smilfit.registrants.swaps import SideUnswapper
 from smilfit.registrants.unmoved import unmoved
-from smilfit.registrants.unswap import SideUnswapper
 from smilfit.registrants.variables import share_shape
 from smilfit.registrants.verdicts import underdetermined
 from smilfit.registry import REGISTRANT_HOOKS, REGISTRANTS, UnknownNameError, did_you_mean

@@ -14,11 +14,11 @@ from smilfit.renderers.outline import (
     MeshEdges,
     Outline,
     SilhouetteEdges,
+    find_outline,
     mesh_edges,
     silhouette_edges,
     visible_alpha,
 )
-from smilfit.renderers.outline_search import find_outline
 from smilfit.renderers.projected import ProjectedMeshes, project_meshes
 from smilfit.renderers.soft_coverage import soft_alpha, squared_reach
 from smilfit.renderers.warp_memory import launch, scalar_of, view

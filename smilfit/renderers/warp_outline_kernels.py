@@ -6,8 +6,7 @@ from typing import no_type_check
 
 import warp as wp
 
-from smilfit.renderers.outline import OFFSET_PX, SNAP_PX
-from smilfit.renderers.outline_search import STEPS
+from smilfit.renderers.outline import OFFSET_PX, SNAP_PX, STEPS
 from smilfit.renderers.warp_memory import OPTIONS
 from smilfit.renderers.warp_plane import plane_functions
 

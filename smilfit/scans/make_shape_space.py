@@ -15,7 +15,14 @@ from smilfit.body_models import SMIL, save_body_model
 from smilfit.files import write_bytes, write_text
 from smilfit.scans.measure import model_file_of, model_of_registrations
 from smilfit.scans.measurements.specimens import Registration, find_registrations, read_registration
-from smilfit.scans.shape_space import Curves, RestShapes, ShapeSpace, rest_shapes, shape_curves, shape_space
+from smilfit.scans.shape_space import (
+    Curves,
+    RestShapes,
+    ShapeSpace,
+    rest_shapes,
+    shape_curves,
+    shape_space,
+)
 
 SUFFIX = '.smil.json'
 

@@ -14,9 +14,9 @@ from smilfit.apis.preprocessing.data_source import DataSource, options_from
 from smilfit.body_models import BodyModelData, load_body_model_data
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets import CROP_MODES, PreprocessOptions, StoredSession
-from smilfit.datasets.hdf5_handle import open_hdf5
-from smilfit.datasets.shape_agreement import shape_agreement
-from smilfit.datasets.stored_values import check_finite
+from smilfit.datasets.store.hdf5_handle import open_hdf5
+from smilfit.datasets.store.shape_agreement import shape_agreement
+from smilfit.datasets.store.stored_values import check_finite
 from smilfit.files import BadFileError, reading
 from smilfit.files.hdf5 import check_hdf5
 from smilfit.io import check_lookup, read_joint_lookup

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.datasets.known_params import KnownParams
-from smilfit.datasets.store_layout import PARAM_NAMES
-from smilfit.datasets.stored_values import check_finite
+from smilfit.datasets.store.known_params import KnownParams
+from smilfit.datasets.store.store_layout import PARAM_NAMES
+from smilfit.datasets.store.stored_values import check_finite
 from smilfit.geometry.alignment import procrustes
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.smilify.schema import CAMERAS, KEYPOINTS, POSED, SmilifyFacts, whole_table

@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.datasets.crops import apply_affine
 from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
-from smilfit.datasets.hdf5_handle import Hdf5Handle
 from smilfit.datasets.image_session import CAMERA, FOCAL_PER_SIDE
-from smilfit.datasets.known_params import KnownParams
 from smilfit.datasets.label_scores import camera_counts, counting_scores, thresholds_of
-from smilfit.datasets.store_layout import ImageTable
-from smilfit.datasets.stored_images import decode_stored, most_bytes
-from smilfit.datasets.stored_views import StoredSession
+from smilfit.datasets.store.hdf5_handle import Hdf5Handle
+from smilfit.datasets.store.known_params import KnownParams
+from smilfit.datasets.store.store_layout import ImageTable
+from smilfit.datasets.store.stored_images import decode_stored, most_bytes
+from smilfit.datasets.store.stored_views import StoredSession
 from smilfit.files import BadFileError
 from smilfit.smilify.samples import SampleTables, mean_camera, spread_of_cameras
 from smilfit.smilify.schema import SingleViewTables

@@ -9,6 +9,7 @@ from smilfit.solvers.chain_recording import ChainRecording, ChainView
 from smilfit.solvers.chain_steps import ChainFactor, ChainStep, ChainSteps
 from smilfit.solvers.damping import DampingPolicy
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
+from smilfit.solvers.kernel.warp_chain import solve_chains, warp_available
 from smilfit.solvers.levenberg_marquardt import (
     FrameStatus,
     LeastSquares,
@@ -17,7 +18,6 @@ from smilfit.solvers.levenberg_marquardt import (
 )
 from smilfit.solvers.motion_solve import CarriedPoints, MotionCoupling, motion_quadratic, solve_motion
 from smilfit.solvers.processes import DistributedProcesses, Processes
-from smilfit.solvers.warp_chain import solve_chains, warp_available
 
 __all__ = [
     'LBFGS',

@@ -46,8 +46,8 @@ class ChainCovariance:
         transl: bool,
         hessian: TreeMatrices,
     ) -> None:
-        from smilfit.solvers.warp_covariance import spread_kernels, spread_struct
-        from smilfit.solvers.warp_launch import Launch, free_roles
+        from smilfit.solvers.kernel.warp_covariance import spread_kernels, spread_struct
+        from smilfit.solvers.kernel.warp_launch import Launch, free_roles
 
         problem = _tree(parents, places, free, transl)
         self.launch = Launch(problem, problem.n_frames, free_roles(problem))

@@ -9,9 +9,9 @@ from torch import Tensor
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.chain_steps import ChainStep, ChainSteps
 from smilfit.solvers.damping import DAMPING
+from smilfit.solvers.kernel.warp_chain import check_control, require_warp
 from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
 from smilfit.solvers.processes import Processes
-from smilfit.solvers.warp_chain import check_control, require_warp
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from smilfit.solvers.chain_problem import ChainProblem
 from smilfit.solvers.damping import DAMPING, DampingPolicy
-from smilfit.solvers.warp_chain import check_control, require_warp
+from smilfit.solvers.kernel.warp_chain import check_control, require_warp
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ChainRecording:
 
     def __init__(self, problem: ChainProblem, policy: DampingPolicy = DAMPING) -> None:
         require_warp('ChainRecording')
-        from smilfit.solvers.warp_launch import own_state
+        from smilfit.solvers.kernel.warp_launch import own_state
 
         device = problem.start.rotations.device
         if problem.n_frames != 1 or device.type != 'cpu':
@@ -110,8 +110,8 @@ class ChainRecording:
             ValueError: an argument that is out of range.
         """
         check_control('ChainRecording', n_iter, ftol, graduation)
-        from smilfit.solvers.warp_fit import fit_kernel
-        from smilfit.solvers.warp_launch import Launch, joint_roles
+        from smilfit.solvers.kernel.warp_fit import fit_kernel
+        from smilfit.solvers.kernel.warp_launch import Launch, joint_roles
 
         problem = self.problem if free_joints is None else replace(self.problem, free_joints=free_joints)
         # A launch keeps the structs it was recorded with: each recording has its own.
@@ -121,8 +121,8 @@ class ChainRecording:
         return launch.record(fit_kernel(launch.types.scalar), inputs)
 
     def _recorded_view(self) -> Callable[[], None]:
-        from smilfit.solvers.warp_launch import Launch, free_roles
-        from smilfit.solvers.warp_measure import measure_kernel
+        from smilfit.solvers.kernel.warp_launch import Launch, free_roles
+        from smilfit.solvers.kernel.warp_measure import measure_kernel
 
         launch = Launch(self.problem, 1, free_roles(self.problem))
         made = measure_kernel(launch.types.scalar)

@@ -58,8 +58,8 @@ class ChainSteps:
         active: Bool[Tensor, ' B'] | None = None,
         reduce: Callable[[Tensor], Tensor] = alone,
     ) -> None:
-        from smilfit.solvers.warp_launch import Launch, free_roles
-        from smilfit.solvers.warp_steps import step_kernels, step_structs
+        from smilfit.solvers.kernel.warp_launch import Launch, free_roles
+        from smilfit.solvers.kernel.warp_steps import step_kernels, step_structs
 
         self.problem, self.shared, self.reduce = problem, shared, reduce
         self.launch = Launch(problem, problem.n_frames, free_roles(problem))
@@ -112,7 +112,7 @@ class ChainSteps:
 
     def follow(self, state: ChainState, motion: ChainMotion) -> ChainState:
         """Return the state after a motion: `R_j <- exp(G_parent^T turn_j) R_j`, the rest is added."""
-        from smilfit.solvers.warp_launch import own_state
+        from smilfit.solvers.kernel.warp_launch import own_state
 
         self.buffers['answer'].copy_(motion.rows)
         self.fill_border(motion.border)

@@ -21,7 +21,7 @@ from smilfit.datasets import (
     open_dataset,
 )
 from smilfit.datasets.crops import encode_jpeg, encode_png
-from smilfit.datasets.store_layout import BLOCK
+from smilfit.datasets.store.store_layout import BLOCK
 from tests.datasets.blob_session import NAMES, make_body, make_cameras
 
 C, K = 3, 5

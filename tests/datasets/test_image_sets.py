@@ -190,7 +190,7 @@ def test_masks_alone_are_enough(tmp_path, data, image_set):
 
 def test_a_stopped_run_goes_on_and_repeats_its_report(tmp_path, data, image_set, monkeypatch):
     # Blocks of two samples, so that a broken image lies in one that is written.
-    monkeypatch.setattr('smilfit.datasets.store_writer.BLOCK', 2)
+    monkeypatch.setattr('smilfit.datasets.store.store_writer.BLOCK', 2)
     images = list(image_set.annotations.images)
     broken = tmp_path / 'broken.png'
     broken.write_bytes(b'none')

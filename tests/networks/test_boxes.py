@@ -8,7 +8,7 @@ import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.networks import GivenBoxes, MeetInSpace, OwnBoxes
-from smilfit.networks.animal_boxes import find_boxes, part_by_nearest
+from smilfit.networks.animals.animal_boxes import find_boxes, part_by_nearest
 from tests.networks.blobs import CELLS, PIXELS, STRIDE, blobs, make_cameras
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from smilfit.losses import CentreHeatmapLoss
-from smilfit.networks.centre_targets import CentreTargets
+from smilfit.networks.animals.centre_targets import CentreTargets
 from smilfit.networks.targets2d import PictureTargets
 from tests.networks.blobs import CELLS, STRIDE, blobs
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smilfit.networks.animal_tracks import Tracker, identify
+from smilfit.networks.animals.animal_tracks import Tracker, identify
 from tests.networks.test_several_animals import _crossing
 
 TRACKER = Tracker(gate=15.0, max_missed=4)

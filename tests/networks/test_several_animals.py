@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from smilfit.networks.animal_tracks import Tracker, Tracks
-from smilfit.networks.several_animals import find_centres, match_views
+from smilfit.networks.animals.animal_tracks import Tracker, Tracks
+from smilfit.networks.animals.several_animals import find_centres, match_views
 from tests.networks.blobs import STRIDE, blobs, make_cameras
 
 

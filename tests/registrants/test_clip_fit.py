@@ -10,7 +10,7 @@ from smilfit.handlers import BodyPosePriorHandler, Keypoint3dMSEHandler, SmoothM
 from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import PartFiles, SMPLify, Stage
 from smilfit.registrants.second_order import stage
-from smilfit.registrants.second_order.covariance import fit_covariance
+from smilfit.registrants.second_order.uncertainty.covariance import fit_covariance
 from smilfit.solvers import (
     CarriedPoints,
     ChainLoads,

@@ -22,7 +22,7 @@ from smilfit.handlers import (
 )
 from smilfit.losses import SilhouetteIoULoss
 from smilfit.registrants import SMALify
-from smilfit.registrants.hypotheses import angle_between, best_path
+from smilfit.registrants.views.hypotheses import angle_between, best_path
 from smilfit.registrants.windows import windows_of
 from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt, Processes
 from smilfit.structures import FitResult

@@ -8,8 +8,8 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import MultiviewKeypoint2dMSEInput, SilhouetteInput
 from smilfit.registrants import ViewInitializer
-from smilfit.registrants.hypotheses import angle_between
-from smilfit.registrants.view_evidence import (
+from smilfit.registrants.views.hypotheses import angle_between
+from smilfit.registrants.views.view_evidence import (
     cube_rotations,
     distinct_best,
     mirror_images,

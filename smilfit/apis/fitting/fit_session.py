@@ -31,7 +31,7 @@ from smilfit.files import MadeOf, OutputFolder, folder_name, real_folder
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify, Stage
 from smilfit.registrants.matching import observed_frames
-from smilfit.registrants.unswap import labels_as_fitted
+from smilfit.registrants.swaps import labels_as_fitted
 from smilfit.registry import build_registrant
 from smilfit.solvers import Processes
 from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d, ModelReference

@@ -32,7 +32,7 @@ from smilfit.files import read_json, reading, write_text
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.registrants import OneViewDoubt, SMPLify, one_view_doubt
-from smilfit.registrants.unswap import input_as_fitted
+from smilfit.registrants.swaps import input_as_fitted
 from smilfit.structures import FitResult, Keypoints2d
 
 if TYPE_CHECKING:

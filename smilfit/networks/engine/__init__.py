@@ -7,13 +7,13 @@ from smilfit.lazy_names import lazy_names
 
 _PUBLIC = {
     'AutocastOptimWrapper': 'autocast_optim_wrapper',
-    'BadBatchHook': 'bad_batch_hook',
+    'BadBatchHook': 'hooks.bad_batch_hook',
     'GroupedOptimWrapperConstructor': 'grouped_parameters',
-    'LossCurriculumHook': 'loss_curriculum_hook',
-    'PlainCheckpointHook': 'plain_checkpoint_hook',
-    'RememberingEarlyStoppingHook': 'early_stopping_hook',
+    'LossCurriculumHook': 'hooks.loss_curriculum_hook',
+    'PlainCheckpointHook': 'hooks.plain_checkpoint_hook',
+    'RememberingEarlyStoppingHook': 'hooks.early_stopping_hook',
     'SkippingOptimWrapper': 'skipping_updates',
-    'StagedUnfreezeHook': 'staged_unfreeze_hook',
+    'StagedUnfreezeHook': 'hooks.staged_unfreeze_hook',
     'TrainedRegressor': 'trained_model',
     'build_data_loader': 'data_loading',
     'build_regressor': 'model_building',

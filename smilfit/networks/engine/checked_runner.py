@@ -11,7 +11,7 @@ from mmengine.dist import master_only
 from mmengine.runner import Runner
 
 from smilfit.files import check_own_files, reading, real_folder, replacing, writing
-from smilfit.networks.engine.plain_checkpoint_hook import inner_model
+from smilfit.networks.engine.hooks.plain_checkpoint_hook import inner_model
 
 
 class CheckedRunner(Runner):

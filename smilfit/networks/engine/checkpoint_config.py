@@ -15,7 +15,7 @@ from mmengine.config import Config
 
 from smilfit.files import BadFileError, shorten
 from smilfit.networks.engine.checkpoint_loader import read_checkpoint, smilfit_entry
-from smilfit.networks.engine.plain_values import to_plain
+from smilfit.networks.engine.hooks.plain_values import to_plain
 
 logger = logging.getLogger('smilfit')
 

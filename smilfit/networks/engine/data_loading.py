@@ -11,8 +11,7 @@ from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from smilfit.networks.engine.random_state import seed_worker
-from smilfit.networks.engine.seeded_loader import SeededLoader
+from smilfit.networks.engine.seeded_loader import SeededLoader, seed_worker
 from smilfit.registry import (
     DATA_SAMPLERS,
     ConfigError,

@@ -28,19 +28,18 @@ from smilfit.networks.engine.checkpoint_loader import (
 )
 from smilfit.networks.engine.configs import building, check_tracking, require_keys, set_resume
 from smilfit.networks.engine.data_loading import build_data_loader, check_held_out, follow_training_data
+from smilfit.networks.engine.hooks.whole_files import install_whole_files
 from smilfit.networks.engine.label_check import check_labels, files_of, switched_on
 from smilfit.networks.engine.latest_checkpoint import LAST
 from smilfit.networks.engine.mmengine_scope import declare_scope
 from smilfit.networks.engine.model_building import build_regressor, load_body_for, names_with_body
-from smilfit.networks.engine.random_state import random_state, set_random_state
-from smilfit.networks.engine.seeded_loader import SeededLoader
+from smilfit.networks.engine.seeded_loader import SeededLoader, random_state, set_random_state
 from smilfit.networks.engine.training_statistics import (
     Summarise,
     compute_statistics,
     dataset_names,
     look_at,
 )
-from smilfit.networks.engine.whole_files import install_whole_files
 from smilfit.networks.regressors import remember_cameras
 from smilfit.networks.statistics import DatasetNames, TrainingStatistics
 from smilfit.registry import (

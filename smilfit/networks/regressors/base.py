@@ -19,6 +19,7 @@ from smilfit.handlers import (
     MultiviewKeypoint2dMSEInput,
     SilhouetteInput,
 )
+from smilfit.networks.animals.scene_frame import SceneFrame, cameras_of
 from smilfit.networks.preprocessor import RegressorPreprocessor
 from smilfit.networks.regressors.camera_losses import CAMERA_KEYS, camera_losses
 from smilfit.networks.regressors.modes import ModalRegressor
@@ -26,7 +27,6 @@ from smilfit.networks.regressors.normaliser import mean_over_processes
 from smilfit.networks.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
 from smilfit.networks.regressors.per_sample import body_predictions, per_sample
 from smilfit.networks.regressors.prediction import Prediction
-from smilfit.networks.scene_frame import SceneFrame, cameras_of
 from smilfit.networks.statistics import TrainingStatistics
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d

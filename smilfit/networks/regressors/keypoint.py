@@ -10,25 +10,25 @@ from torch import Tensor, nn
 from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss
-from smilfit.networks.centre_targets import CentreTargets
+from smilfit.networks.animals.centre_targets import CentreTargets
+from smilfit.networks.animals.limb_maps import built_parts
+from smilfit.networks.animals.scene_frame import cameras_of
+from smilfit.networks.animals.several_animals import AnimalSearch, without_twins
+from smilfit.networks.animals.two_passes import Sighting, TwoPasses
 from smilfit.networks.consensus_loss import consensus_energy
 from smilfit.networks.crop_augment import CropAugment
 from smilfit.networks.crop_moments import CropMoments
-from smilfit.networks.exported_pictures import ExportedPictures
+from smilfit.networks.exported.exported_pictures import ExportedPictures
 from smilfit.networks.heads.lifter_losses import LifterTruth
-from smilfit.networks.limb_maps import built_parts
 from smilfit.networks.point_evidence import PointEvidence
 from smilfit.networks.preprocessor import RegressorPreprocessor
 from smilfit.networks.refinement import Refined
 from smilfit.networks.regressors.modes import ModalRegressor
 from smilfit.networks.regressors.normaliser import weighted_means
 from smilfit.networks.regressors.per_sample import body_predictions, chosen_rows, per_sample
-from smilfit.networks.scene_frame import cameras_of
-from smilfit.networks.several_animals import AnimalSearch, without_twins
 from smilfit.networks.statistics import TrainingStatistics
 from smilfit.networks.targets2d import PictureTargets
 from smilfit.networks.targets2d import keypoint_weights as weights_of_keypoints
-from smilfit.networks.two_passes import Sighting, TwoPasses
 from smilfit.registry import MODELS, build, build_backbone, build_registrant
 from smilfit.structures import BodyParams
 

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from smilfit.networks.exported_network import ExportedNetwork
+from smilfit.networks.exported.exported_network import ExportedNetwork
 from smilfit.registry import reject_unknown
 
 

@@ -12,14 +12,20 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import BaseHandler
 from smilfit.losses import Energies
-from smilfit.networks.exported_views import ExportedViews
+from smilfit.networks.animals.limb_maps import Limbs, built_limbs
+from smilfit.networks.animals.scene_frame import (
+    SceneFrame,
+    SceneRays,
+    cameras_of,
+    locate_scene,
+    patch_rays,
+)
+from smilfit.networks.exported.exported_views import ExportedViews
 from smilfit.networks.heads import BodyEstimate, NamedCameraHead, corrected_cameras
-from smilfit.networks.limb_maps import Limbs, built_limbs
 from smilfit.networks.regressors.base import BodyRegressor, check_views, remember_cameras
 from smilfit.networks.regressors.camera_losses import CAMERA_KEYS
 from smilfit.networks.regressors.normaliser import weighted_means
 from smilfit.networks.regressors.prediction import Prediction
-from smilfit.networks.scene_frame import SceneFrame, SceneRays, cameras_of, locate_scene, patch_rays
 from smilfit.networks.statistics import TrainingStatistics
 from smilfit.registry import MODELS, build, build_backbone, build_handler, build_head
 from smilfit.structures import BodyParams, Cameras

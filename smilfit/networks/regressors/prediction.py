@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.networks.limb_maps import LimbSighting
+from smilfit.networks.animals.limb_maps import LimbSighting
+from smilfit.networks.animals.scene_frame import SceneFrame
 from smilfit.networks.regressors.parameter_losses import PARAMETER_KEYS
-from smilfit.networks.scene_frame import SceneFrame
 from smilfit.structures import BodyParams, Cameras
 
 

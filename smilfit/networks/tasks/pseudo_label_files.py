@@ -11,7 +11,7 @@ from smilfit.apis.fitting.fit_session import FIT
 from smilfit.apis.fitting.judging import VERDICT, read_verdict
 from smilfit.apis.predictions import REFINED
 from smilfit.datasets.pseudo_labels import PseudoLabels
-from smilfit.datasets.store_layout import PARAM_NAMES
+from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, Verdict
 from smilfit.files import BadFileError
 from smilfit.structures import FitResult

@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from smilfit.apis.progress import ProgressCallback, counted, ignore, steps
 from smilfit.datasets.pseudo_labels import PseudoLabels
-from smilfit.datasets.store_layout import PARAM_NAMES
+from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.pseudo_labels import Refit, judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Threshold, load_thresholds
 from smilfit.networks import Refinement
+from smilfit.networks.animals.scene_frame import cameras_of
 from smilfit.networks.regressors.per_sample import chosen_rows
-from smilfit.networks.scene_frame import cameras_of
 from smilfit.networks.tasks.pseudo_label_files import plain_reason
 from smilfit.structures import BodyParams, Keypoints2d
 

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from smilfit.apis.fitting.fit_session import FIT
 from smilfit.datasets import PseudoLabels
 from smilfit.datasets.open_dataset import open_dataset
-from smilfit.datasets.store_layout import PARAM_NAMES
+from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, NOT_FITTED
 from smilfit.files import BadFileError
 from smilfit.networks.tasks.pseudo_label_files import fitted_labels, plain_reason, results_in

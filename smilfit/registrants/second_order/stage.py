@@ -19,7 +19,6 @@ from smilfit.registrants.second_order.chain import (
     solved_params,
 )
 from smilfit.registrants.second_order.coupled import MotionModel
-from smilfit.registrants.second_order.covariance import fit_covariance
 from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
 from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.kinematics import Kinematics
@@ -27,6 +26,7 @@ from smilfit.registrants.second_order.models import models_of
 from smilfit.registrants.second_order.problem import BodyProblem
 from smilfit.registrants.second_order.rigid_points import Coefficients
 from smilfit.registrants.second_order.tree_problem import TreeProblem, TreeStage
+from smilfit.registrants.second_order.uncertainty.covariance import fit_covariance
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage import Stage, fitted_joints

@@ -13,7 +13,7 @@ from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import BaseHandler, BaseInput, SilhouetteInput
 from smilfit.losses import SilhouetteIoULoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.description import described
+from smilfit.registrants.history import described
 from smilfit.registrants.matching import as_inputs
 from smilfit.registrants.segmentation.base import Segmenter
 from smilfit.registrants.segmentation.recorded_masks import (

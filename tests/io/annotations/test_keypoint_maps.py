@@ -2,16 +2,8 @@ import pytest
 
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.io import available_keypoint_maps, check_lookup, load_keypoint_map
-from smilfit.io.annotations import (
-    AnimalPoseReader,
-    BadjaReader,
-    StanfordExtraReader,
-    animal3d,
-    tigdog,
-)
-from smilfit.io.annotations import (
-    animalkey as grevyzebra,
-)
+from smilfit.io.annotations import AnimalPoseReader, BadjaReader, StanfordExtraReader, animal3d, tigdog
+from smilfit.io.annotations import animalkey as grevyzebra
 from smilfit.synthetic import make_quadruped_family
 
 # SMAL's joints (Zuffi et al., CVPR 2017; ears as in 2018) and the places on its surface that have names.

@@ -14,7 +14,7 @@ from smilfit.networks.engine import (
     build_train_runner,
     set_resume,
 )
-from smilfit.networks.engine.bad_batch_hook import sample_names
+from smilfit.networks.engine.hooks.bad_batch_hook import sample_names
 from tests.ranks import on_two_ranks
 from tests.toy_experiment import experiment
 

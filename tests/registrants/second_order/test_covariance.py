@@ -16,14 +16,21 @@ from smilfit.handlers import (
 )
 from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order.covariance import fit_covariance, without
-from smilfit.registrants.second_order.covariance_dense import DenseElimination, positive_inverse
-from smilfit.registrants.second_order.covariance_passes import small_inverse
-from smilfit.registrants.second_order.covariance_tree import KernelPass, TreeElimination, hangs_on_bones
 from smilfit.registrants.second_order.frame_batch import FrameBatch
 from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.noise import Noise, scaled, statements_of
 from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.uncertainty.covariance import fit_covariance, without
+from smilfit.registrants.second_order.uncertainty.covariance_dense import (
+    DenseElimination,
+    positive_inverse,
+)
+from smilfit.registrants.second_order.uncertainty.covariance_passes import small_inverse
+from smilfit.registrants.second_order.uncertainty.covariance_tree import (
+    KernelPass,
+    TreeElimination,
+    hangs_on_bones,
+)
+from smilfit.registrants.second_order.uncertainty.noise import Noise, scaled, statements_of
 from smilfit.registrants.second_order.variable_layout import VariableLayout
 from smilfit.registrants.second_order.variable_state import VariableState
 from smilfit.registrants.stage_task import task_of

@@ -1,0 +1,1 @@
+"""Several animals in one image: boxes, tracks, limbs."""

@@ -1,0 +1,133 @@
+"""Tell of the batches that a training left out, and stop one that has lost its way."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from smilfit.networks.engine.hooks.plain_checkpoint_hook import gather
+from smilfit.registry import HOOKS
+
+# In the message hub, and so in checkpoints.
+_COUNTS = 'bad_batches'
+_MOST_NAMED = 12
+
+
+@HOOKS.register_module()
+class BadBatchHook(Hook):
+    """Tell of each batch whose loss or gradient is not finite, with its samples; many in a row stop the run.
+
+    The weights have not seen such a batch, see `SkippingUpdates`. Its losses stay out of the log, where `skipped` is
+    the share of batches left out of late, once there was one.
+
+    Args:
+        most_in_a_row: so many bad batches one after the other stop the run; 1 stops at the first.
+    """
+
+    # Before mmengine's hook that takes the losses into the log.
+    priority = 'HIGHEST'
+
+    def __init__(self, most_in_a_row: int = 10) -> None:
+        if most_in_a_row < 1:
+            raise ValueError(f'BadBatchHook: most_in_a_row must be at least 1; got {most_in_a_row}.')
+        self.most_in_a_row = most_in_a_row
+        self.count = self.in_a_row = 0
+
+    def before_train(self, runner: Any) -> None:
+        """Go on counting where a resumed run was."""
+        self.count = self.in_a_row = 0
+        if runner._resume and _COUNTS in runner.message_hub.runtime_info:
+            self.count, self.in_a_row = runner.message_hub.get_info(_COUNTS)
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Look at what the optimiser wrapper said of the batch.
+
+        Raises:
+            FloatingPointError: too many bad ones in a row.
+        """
+        wrapper = runner.optim_wrapper
+        bad = wrapper.bad if hasattr(wrapper, 'bad') else None
+        if not hasattr(wrapper, 'bad') and _not_finite(outputs):
+            # A wrapper of the user's own has taken the step already, and other processes know nothing of it.
+            raise FloatingPointError(
+                _sentence(runner, batch_idx, 'loss', [_of_process(runner, data_batch, outputs)])
+            )
+        self.in_a_row = self.in_a_row + 1 if bad else 0
+        self.count += bad is not None
+        if self.count:
+            runner.message_hub.update_scalar('train/skipped', float(bad is not None))
+            runner.message_hub.update_info(_COUNTS, [self.count, self.in_a_row])
+        if bad is None:
+            return
+        sentence = _sentence(runner, batch_idx, bad, gather(_of_process(runner, data_batch, outputs)))
+        outputs.clear()
+        if self.in_a_row >= self.most_in_a_row:
+            raise FloatingPointError(
+                f'{sentence} That is {self.in_a_row} in a row (BadBatchHook.most_in_a_row): the run stops. Lower the '
+                f'learning rate or that weight, or train without --amp; the last checkpoint is from before.'
+            )
+        runner.logger.warning(
+            f'{sentence} It was left out, the {_ordinal(self.count)} of this run; the weights are as before.'
+        )
+
+    def after_train(self, runner: Any) -> None:
+        """Return how many there were."""
+        if self.count:
+            runner.logger.warning(
+                f'training: {self.count} of {runner.iter} batches were left out; see the warnings above.'
+            )
+
+
+def _of_process(runner: Any, data_batch: Any, outputs: Any) -> tuple[list[str], list[str]]:
+    """Return the losses of this process that are not finite, and its samples."""
+    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+    return _not_finite(outputs), sample_names(data_batch, metainfo)
+
+
+def _sentence(runner: Any, batch_idx: int, what: str, processes: list[tuple[list[str], list[str]]]) -> str:
+    guilty = [item for item in processes if item[0]] or processes
+    values = list(dict.fromkeys(value for parts, _ in guilty for value in parts))
+    # The sum is bad because a part of it is: name the part.
+    values = [v for v in values if not v.startswith('loss =')] or values
+    samples = [name for _, names in guilty for name in names]
+    more = f' and {len(samples) - _MOST_NAMED} more' if len(samples) > _MOST_NAMED else ''
+    dataset = runner.train_dataloader.dataset
+    file = getattr(dataset, 'data_path', None) or getattr(dataset, 'metainfo', {}).get('data_path')
+    return (
+        f'training: every {what} must be finite; got {", ".join(values) or "one that is not"} in epoch '
+        f'{runner.epoch + 1}, iteration {batch_idx + 1}, of the samples '
+        f'{", ".join(samples[:_MOST_NAMED])}{more}{f" of {file}" if file else ""}.'
+    )
+
+
+def sample_names(data_batch: Any, metainfo: Mapping[str, Any]) -> list[str]:
+    """Name a batch's samples by session and frame: those whose inputs are not finite, else all."""
+    try:
+        truth = data_batch['data_samples']
+        sessions, frames = truth['session'].flatten().tolist(), truth['frame'].flatten().tolist()
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return ['(the dataset gives neither session nor frame)']
+    known = list(metainfo.get('session_names', ()))
+    names = [
+        f'({known[s] if 0 <= s < len(known) else f"session {s}"}, frame {f})'
+        for s, f in zip(sessions, frames)
+    ]
+    bad = torch.zeros(len(names), dtype=torch.bool)
+    for value in data_batch['inputs'].values():
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and len(value) == len(names):
+            bad |= ~value.flatten(1).isfinite().all(1).cpu()
+    return [name for name, is_bad in zip(names, bad.tolist()) if is_bad] or names
+
+
+def _not_finite(outputs: Mapping[str, Any] | None) -> list[str]:
+    values = {name: float(torch.as_tensor(value).detach()) for name, value in (outputs or {}).items()}
+    return [f'{name} = {value}' for name, value in values.items() if not math.isfinite(value)]
+
+
+def _ordinal(n: int) -> str:
+    ending = 'th' if n % 100 in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')
+    return f'{n}{ending}'

@@ -1,0 +1,1 @@
+"""The fused Warp kernel of trees."""

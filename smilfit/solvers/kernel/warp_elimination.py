@@ -1,0 +1,292 @@
+"""One damped Gauss-Newton system of a tree, factorised by articulated elimination from leaves to root, in O(J).
+
+Unknowns are the joints' rotations w_j (world frame, `R_j <- exp(G_parent^T w_j) R_j`), the root's translation, and
+a border z of coefficients and the logarithm of the scale. A joint moves by its twist (omega, v) about its own
+place: omega_j = omega_parent + w_j and v_j = v_parent + omega_parent x d_j + E_j z with the bone d_j. The cost below
+a joint is a quadratic in its twist, with the articulated inertia [[A, B], [B^T, C]]. Minimised over w_j under the
+damping and prior L it stays one, with A' = A - A (A + L)^-1 A = L (A + L)^-1 A: no small difference of large
+numbers. Twists about a common origin lose half of float32's digits at the end of a long tail; these do not.
+
+(Featherstone, Rigid Body Dynamics Algorithms, 2008, ch. 7, for the recursion.) A point of several rigid points is
+bounded by Jensen's inequality: each takes its share of the point's curvature, so that the system stays a tree.
+"""
+
+from typing import Any, no_type_check
+
+import warp as wp
+
+from smilfit.solvers.kernel.warp_border import (
+    add_part,
+    add_rows,
+    add_squares,
+    clear_border,
+    crossed,
+    read_rows,
+    times,
+    write_rows,
+)
+from smilfit.solvers.kernel.warp_rotations import (
+    angle_curvature,
+    beyond_angles,
+    cross_columns,
+    inverse_spd,
+    limit_axes,
+    scaled_identity,
+)
+from smilfit.solvers.kernel.warp_rows import (
+    angle_row,
+    arm_row,
+    curvature_row,
+    gradient_row,
+    own_row,
+    place_row,
+    root_row,
+    scale_row,
+    transl_row,
+    wide_row,
+    world_row,
+)
+from smilfit.solvers.kernel.warp_types import FIXED, MOVES
+
+# Damping that never goes away, as a share of the body's second moment: a bone of no length asks for no turn.
+FLOOR = wp.constant(1e-9)
+
+
+@no_type_check
+@wp.func
+def carry(c: Any, w: Any, slot: int, j: int, d: Any, turn: Any, mixed: Any, shift: Any):
+    """Add an inertia given about a place at d from joint j: v there is v_j - [d]x omega_j."""
+    jn = c.n_joints
+    moved = mixed + cross_columns(d, shift)
+    # -B' [d]x is [d]x applied to the rows of B': its transpose is [d]x B'^T.
+    across = wp.transpose(cross_columns(d, wp.transpose(moved)))
+    w.mats[slot, j] = w.mats[slot, j] + (turn + across + cross_columns(d, wp.transpose(mixed)))
+    w.mats[slot, jn + j] = w.mats[slot, jn + j] + moved
+    w.mats[slot, 2 * jn + j] = w.mats[slot, 2 * jn + j] + shift
+
+
+@no_type_check
+@wp.func
+def clear(c: Any, w: Any, slot: int):
+    """Start with joints that nothing holds."""
+    zero = type(c.ftol)(0.0)
+    for i in range(3 * c.n_joints):
+        w.mats[slot, i] = scaled_identity(zero)
+        w.vecs[slot, i] = wp.vector(zero, zero, zero)
+        w.nums[slot, i] = zero
+    if c.n_border > 0:
+        clear_border(c, w, slot)
+
+
+@no_type_check
+@wp.func
+def gather_part(c: Any, w: Any, slot: int, side: int, n: int, curvature: Any, mass: Any, g: Any):
+    """Add what a rigid point weighs and how it is drawn to its joint."""
+    jn = c.n_joints
+    j = c.part_joint[n]
+    w.vecs[slot, jn + j] = w.vecs[slot, jn + j] + g
+    w.nums[slot, j] = w.nums[slot, j] + mass
+    d = g * type(mass)(0.0)
+    square = type(mass)(0.0)
+    if c.has_arms == 1:
+        d = w.vecs[slot, arm_row(c, side) + n]
+        square = wp.dot(d, d)
+    if square > type(mass)(0.0):
+        zero = scaled_identity(type(mass)(0.0))
+        carry(c, w, slot, j, d, zero, zero, curvature)
+        w.vecs[slot, j] = w.vecs[slot, j] + wp.cross(d, g)
+        w.vecs[slot, 2 * jn + j] = w.vecs[slot, 2 * jn + j] + mass * d
+        w.nums[slot, jn + j] = w.nums[slot, jn + j] + mass * square
+    else:
+        w.mats[slot, 2 * jn + j] = w.mats[slot, 2 * jn + j] + curvature
+    if c.has_part_columns == 1 or (c.fit_scale == 1 and square > type(mass)(0.0)):
+        add_part(c, w, slot, side, j, n, d, curvature, g)
+
+
+@no_type_check
+@wp.func
+def gather(c: Any, w: Any, slot: int, side: int):
+    """Collect the points' gradients and curvatures at their joints."""
+    clear(c, w, slot)
+    for k in range(c.n_points):
+        curvature = w.mats[slot, curvature_row(c, side) + k]
+        mass = (curvature[0, 0] + curvature[1, 1] + curvature[2, 2]) / type(c.ftol)(3.0)
+        if mass > type(c.ftol)(0.0):
+            g = w.vecs[slot, gradient_row(c, side) + k]
+            for n in range(c.part_start[k], c.part_start[k + 1]):
+                share = c.part_share[n]
+                gather_part(c, w, slot, side, n, share * curvature, share * mass, share * g)
+
+
+@no_type_check
+@wp.func
+def parent_turn(c: Any, w: Any, slot: int, side: int, j: int):
+    """Return the world rotation of a joint's parent."""
+    if j == 0:
+        return scaled_identity(type(c.ftol)(1.0))
+    return w.mats[slot, world_row(c, side) + c.parents[j]]
+
+
+@no_type_check
+@wp.func
+def resistance(c: Any, w: Any, slot: int, side: int, j: int):
+    """Add the gradient of priors and limits to that of the joint's own turn, and return their curvature."""
+    zero = type(c.ftol)(0.0)
+    gradient = wp.vector(zero, zero, zero)
+    hold = scaled_identity(zero)
+    if c.has_priors == 1:
+        weight = c.pose_weight[j]
+        if c.has_limits == 1 or weight > zero:
+            rotation = parent_turn(c, w, slot, side, j)
+            theta = w.vecs[slot, angle_row(c, side) + j]
+            gradient = weight * (rotation * theta)
+            hold = weight * angle_curvature(rotation * theta)
+            if c.has_limits == 1:
+                over = beyond_angles(c, theta, j)
+                if wp.dot(over, over) > zero:
+                    axes = limit_axes(c, theta, over, rotation, j)
+                    hold = hold + c.limit_weight * (wp.transpose(axes) * axes)
+                    gradient = gradient + c.limit_weight * (wp.transpose(axes) * over)
+    if c.has_turns == 1:
+        half = type(c.ftol)(0.5)
+        gradient = gradient + half * c.turn_gradient[slot, j]
+        hold = hold + half * c.turn_hessian[slot, j]
+    return gradient, hold
+
+
+@no_type_check
+@wp.func
+def pass_border(
+    c: Any,
+    w: Any,
+    slot: int,
+    side: int,
+    j: int,
+    d: Any,
+    size: Any,
+    mixed: Any,
+    mixed_left: Any,
+    shift: Any,
+    hold: Any,
+):
+    """Eliminate a joint's turn from the border and hand the rest to its parent.
+
+    `d` is the joint's place seen from its parent's, or for the root from the scale's centre.
+    """
+    inverse = scaled_identity(type(size)(0.0))
+    if c.roles[j] == MOVES:
+        inverse = w.mats[slot, 2 * c.n_joints + j]
+    up = wp.int32(0)
+    if j > 0:
+        up = c.chunk_start[c.parents[j]]
+    rotation = parent_turn(c, w, slot, side, j) * size
+    first = c.chunk_start[j]
+    for n in range(first, c.chunk_start[j + 1]):
+        i = c.chunk[n]
+        mask = c.scale_mask[i]
+        ex, ey, ez = d[0] * mask, d[1] * mask, d[2] * mask
+        if c.has_columns == 1:
+            bx, by, bz = times(rotation, c.columns[j, 0, i], c.columns[j, 1, i], c.columns[j, 2, i])
+            ex, ey, ez = ex + bx, ey + by, ez + bz
+        write_rows(w, slot, wide_row(3, n), ex, ey, ez)
+        tx, ty, tz = read_rows(w, slot, wide_row(0, n))
+        px, py, pz = read_rows(w, slot, wide_row(1, n))
+        ax, ay, az = times(inverse, tx, ty, tz)
+        if c.roles[j] == MOVES:
+            mx, my, mz = times(wp.transpose(mixed), ax, ay, az)
+            px, py, pz = px - mx, py - my, pz - mz
+            tx, ty, tz = times(hold, ax, ay, az)
+        write_rows(w, slot, wide_row(2, n), ax, ay, az)
+        sx, sy, sz = times(shift, ex, ey, ez)
+        sx, sy, sz = px + sx, py + sy, pz + sz
+        # What coupled to the place is done with: its rows keep what the parent's place feels.
+        write_rows(w, slot, wide_row(1, n), sx, sy, sz)
+        add_squares(c, w, slot, first, n, 1, ex, ey, ez)
+        add_squares(c, w, slot, first, n, 3, px, py, pz)
+        add_squares(c, w, slot, first, n, 0, -ax, -ay, -az)
+        if j > 0:
+            # The parent has all of its children's chunks, in the same order.
+            while c.chunk[up] < i:
+                up += 1
+            add_rows(w, slot, wide_row(1, up), sx, sy, sz)
+            cx, cy, cz = crossed(d, sx, sy, sz)
+            bx, by, bz = times(mixed_left, ex, ey, ez)
+            add_rows(w, slot, wide_row(0, up), tx + bx + cx, ty + by + cy, tz + bz + cz)
+
+
+@no_type_check
+@wp.func
+def hand_on(c: Any, w: Any, slot: int, j: int, p: int, d: Any, turn: Any, mixed: Any, shift: Any):
+    """Add what is left of a joint's inertia to its parent, at d from it."""
+    jn = c.n_joints
+    mass = w.nums[slot, j]
+    moment = w.vecs[slot, 2 * jn + j]
+    second = w.nums[slot, jn + j] + type(mass)(2.0) * wp.dot(d, moment) + mass * wp.dot(d, d)
+    carry(c, w, slot, p, d, turn, mixed, shift)
+    w.vecs[slot, 2 * jn + p] = w.vecs[slot, 2 * jn + p] + moment + mass * d
+    w.nums[slot, p] = w.nums[slot, p] + mass
+    w.nums[slot, jn + p] = w.nums[slot, jn + p] + second
+
+
+@no_type_check
+@wp.func
+def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
+    """Eliminate the root's place. A root that stays has no compliance."""
+    zero = type(mu)(0.0)
+    inverse = scaled_identity(zero)
+    if c.fit_transl == 1:
+        inverse = inverse_spd(shift + scaled_identity(mu * w.nums[slot, 0]))
+    w.mats[slot, root_row(c)] = inverse
+    if c.n_border > 0:
+        for n in range(c.chunk_start[1]):
+            ax, ay, az = read_rows(w, slot, wide_row(1, n))
+            x, y, z = times(inverse, ax, ay, az)
+            write_rows(w, slot, wide_row(0, n), x, y, z)
+            add_squares(c, w, slot, 0, n, 1, -x, -y, -z)
+
+
+@no_type_check
+@wp.func
+def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
+    """Reduce a state's quadratic to the border; what the substitutions need stays in the workspace."""
+    jn = c.n_joints
+    half = type(mu)(0.5)
+    place = place_row(c, side)
+    floor = type(mu)(FLOOR) * w.nums[slot, scale_row(c, 2)]
+    size = wp.exp(w.nums[slot, scale_row(c, side)])
+    for up in range(jn):
+        j = jn - 1 - up
+        rotation = w.mats[slot, j]
+        mixed = w.mats[slot, jn + j]
+        shift = w.mats[slot, 2 * jn + j]
+        mixed_before = mixed
+        hold = scaled_identity(type(mu)(0.0))
+        if c.roles[j] != FIXED:
+            gradient, held = resistance(c, w, slot, side, j)
+            w.vecs[slot, own_row(c) + j] = gradient
+            stiff = mu * (w.nums[slot, jn + j] + wp.trace(held)) + floor
+            w.nums[slot, 2 * jn + j] = stiff
+            hold = held + scaled_identity(stiff)
+            if c.roles[j] == MOVES:
+                inverse = inverse_spd(rotation + hold)
+                keep, keep_mixed = inverse * rotation, inverse * mixed
+                w.mats[slot, j] = keep
+                w.mats[slot, jn + j] = keep_mixed
+                w.mats[slot, 2 * jn + j] = inverse
+                shift = shift - wp.transpose(mixed) * keep_mixed
+                left = hold * keep
+                # The exact one is symmetric; rounding is not.
+                rotation = half * (left + wp.transpose(left))
+                mixed = hold * keep_mixed
+            else:
+                w.mats[slot, 2 * jn + j] = inverse_spd(hold)
+        above = w.vecs[slot, transl_row(c, side)]
+        if j > 0:
+            above = w.vecs[slot, place + c.parents[j]]
+        d = w.vecs[slot, place + j] - above
+        if c.n_border > 0:
+            pass_border(c, w, slot, side, j, d, size, mixed_before, mixed, shift, hold)
+        if j > 0:
+            hand_on(c, w, slot, j, c.parents[j], d, rotation, mixed, shift)
+        else:
+            eliminate_root(c, w, slot, mu, shift)

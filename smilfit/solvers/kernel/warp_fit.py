@@ -1,0 +1,154 @@
+"""The whole fit of a frame in one kernel: kinematics, residuals, step, acceptance, damping, convergence."""
+
+from functools import cache
+from typing import Any, no_type_check
+
+import warp as wp
+
+from smilfit.solvers.kernel.warp_border import (
+    add_border_slopes,
+    damp_border,
+    factorise_border,
+    solve_border,
+)
+from smilfit.solvers.kernel.warp_elimination import eliminate, gather
+from smilfit.solvers.kernel.warp_points import count_seen, observe
+from smilfit.solvers.kernel.warp_substitution import advance, back, forward
+from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
+from smilfit.solvers.kernel.warp_types import OPTIONS, chain_types
+
+# What the next evaluation of a frame is for.
+MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
+
+
+@no_type_check
+@wp.func
+def widening(c: Any, iteration: int):
+    """Return the factor on robust sigmas in an iteration."""
+    if iteration < c.n_graduation:
+        return c.graduation[iteration]
+    return type(c.ftol)(1.0)
+
+
+@no_type_check
+@wp.func
+def propose(c: Any, w: Any, slot: int, side: int, mu: Any):
+    """Put the damped step's state on the other side; return the predicted reduction."""
+    gather(c, w, slot, side)
+    eliminate(c, w, slot, side, mu)
+    if c.n_border > 0:
+        add_border_slopes(c, w, slot, side)
+        damp_border(c, w, slot, mu)
+        factorise_border(c, w, slot)
+    zero = type(mu)(0.0)
+    predicted = forward(c, w, slot, side, wp.vector(zero, zero, zero))
+    if c.n_border > 0:
+        predicted += solve_border(c, w, slot)
+    predicted += back(c, w, slot, side, mu, c.policy.longest_turn)
+    advance(c, w, slot, side)
+    return predicted
+
+
+@no_type_check
+@wp.func
+def next_damping(c: Any, accept: bool, mu: Any, growth: Any, quality: Any):
+    """Return the next step's damping; `damping.next_damping` is its twin."""
+    one, two = type(mu)(1.0), type(mu)(2.0)
+    result = wp.max(mu, c.policy.least_rejected) * growth
+    if accept:
+        q = two * wp.clamp(quality, type(mu)(0.0), one) - one
+        result = mu * wp.max(one - q * q * q, c.policy.best)
+    return wp.clamp(result, c.policy.least, c.policy.most)
+
+
+@no_type_check
+@wp.func
+def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, predicted: Any) -> bool:
+    """Check whether a frame has converged; `damping.ended` is its twin."""
+    if accept:
+        one = type(mu)(1.0)
+        quality = wp.clamp(reduction / wp.max(predicted, type(mu)(1e-30)), one, c.policy.loosest)
+        kept = (quality - one) * (quality - one)
+        left = wp.max(wp.max(reduction, predicted - reduction), reduction * kept / (one - kept))
+        return left <= c.ftol * energy and mu < c.policy.max_converged
+    return predicted <= c.policy.rounding * energy
+
+
+@no_type_check
+@wp.func
+def fit_frame(c: Any, seen: Any, fit: Any, w: Any, slot: int, frame: int):
+    """Fit one frame. Every part stands here once: it is inlined, and its compilation is waited for."""
+    load(c, fit, w, slot, frame, 0)
+    task = wp.int32(MEASURE)
+    side = wp.int32(0)
+    iteration = wp.int32(0)
+    converged = wp.int32(0)
+    energy = type(c.ftol)(0.0)
+    predicted = type(c.ftol)(0.0)
+    mu = type(c.ftol)(c.policy.start)
+    growth = type(c.ftol)(c.policy.rejected)
+    wide = widening(c, 0)
+    if count_seen(c, seen, frame) == 0:
+        task = FINISH
+        wide = type(c.ftol)(1.0)
+    while task != STOP:
+        at = side
+        if task == TRY:
+            predicted = propose(c, w, slot, side, mu)
+            at = 1 - side
+        pose(c, w, slot, frame, at)
+        value = observe(c, seen, w, slot, frame, at, wide) + priors(c, w, slot, at)
+        ends = bool(False)  # noqa: UP018 (a variable of the kernel, no constant)
+        before = wide
+        if task == TRY:
+            reduction = energy - value
+            # A tried state that is not finite fails the comparison.
+            accept = reduction >= type(c.ftol)(0.0)
+            if iteration >= c.n_graduation and has_converged(c, accept, mu, energy, reduction, predicted):
+                converged = 1
+            mu = next_damping(c, accept, mu, growth, reduction / wp.max(predicted, type(c.ftol)(1e-30)))
+            iteration += 1
+            wide = widening(c, iteration)
+            ends = converged == 1 or iteration >= c.n_iter
+            if accept:
+                growth = c.policy.rejected
+                side = 1 - side
+                energy = value
+            else:
+                growth = growth * type(c.ftol)(2.0)
+                ends = ends or (iteration > c.n_graduation and mu >= c.policy.most)
+        else:
+            energy = value
+            if iteration == 0:
+                fit.start_energy[frame] = value
+            ends = task == FINISH or iteration >= c.n_iter or not wp.isfinite(value)
+            if task == FINISH:
+                before = type(c.ftol)(1.0)
+        if ends:
+            wide = type(c.ftol)(1.0)
+        if wide != before:
+            task = wp.where(ends, FINISH, MEASURE)
+        else:
+            task = wp.where(ends, STOP, TRY)
+    if iteration > 0:
+        store(c, fit, w, slot, frame, side)
+    fit.energy[frame] = energy
+    fit.converged[frame] = converged
+    fit.iterations[frame] = iteration
+
+
+@no_type_check
+@cache
+def fit_kernel(scalar):
+    """Make the kernel of one float type."""
+    t = chain_types(scalar)
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def fit_frames(c: t.Chain, seen: t.Seen, fit: t.Fit, w: t.Work, n_slots: int, first: int):
+        slot = wp.tid() + first
+        frame = wp.int32(slot)
+        while frame < c.n_frames:
+            fit_frame(c, seen, fit, w, slot, frame)
+            frame += n_slots
+
+    return fit_frames
