@@ -21,8 +21,6 @@ from smilfit.renderers.outline import (
 )
 from smilfit.renderers.projected import ProjectedMeshes, project_meshes
 from smilfit.renderers.soft_coverage import soft_alpha, squared_reach
-from smilfit.renderers.warp_memory import launch, scalar_of, view
-from smilfit.renderers.warp_soft_kernels import soft_kernels
 from smilfit.structures import Cameras
 
 MODES = ('soft', 'visible')
@@ -163,6 +161,10 @@ def _run(
     height: int,
     sigma_px2: float,
 ) -> None:
+    # Warp is imported when it is used.
+    from smilfit.renderers.warp_memory import launch, scalar_of, view
+    from smilfit.renderers.warp_soft_kernels import soft_kernels
+
     scalar = scalar_of(corners)
     kernels = soft_kernels(scalar)
     n, f = corners.shape[:2]

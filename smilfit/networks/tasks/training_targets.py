@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +37,16 @@ def add_targets(cfg: Config, folder: str | Path | None, checked: bool = False) -
         ValueError: fits of another dataset or body model, or none that is believable.
     """
     file = Path(cfg.work_dir) / (_CHECKED if checked and folder else FILE)
-    datasets = list(training_datasets(cfg.train_dataloader.dataset))
-    paths = [Path(d['data_path']) for d in datasets if 'data_path' in d]
-    read = (
-        None if folder is None else partial(read_targets, folder, [path for path in paths if path.is_file()])
-    )
-    if kept(cfg, file, read, checked, 'targets'):
-        for dataset in datasets:
+
+    def read() -> PseudoLabels:
+        paths = [
+            Path(d['data_path']) for d in training_datasets(cfg.train_dataloader.dataset) if 'data_path' in d
+        ]
+        return read_targets(folder, [path for path in paths if path.is_file()])
+
+    # The config is looked at only where something is given: what it must hold is checked later, in words.
+    if kept(cfg, file, None if folder is None else read, checked, 'targets'):
+        for dataset in training_datasets(cfg.train_dataloader.dataset):
             give(dataset, file, called='targets')
 
 
