@@ -4,6 +4,7 @@ Every room that touches a file uses it.
 """
 
 from smilfit.files.account import accounted, charge
+from smilfit.files.apart import read_apart
 from smilfit.files.atomic import (
     DiskFullError,
     flush_file,
@@ -28,7 +29,6 @@ from smilfit.files.real_folders import (
     is_alone,
     real_folder,
 )
-from smilfit.files.toml_files import read_apart
 
 __all__ = [
     'BadFileError',
