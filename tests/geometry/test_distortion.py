@@ -70,6 +70,18 @@ def test_fold_is_where_the_radial_polynomial_turns():
     assert fold_radius(_lens('pincushion')).isinf()
 
 
+def test_the_fold_is_the_first_of_two():
+    # 1 - 1.5 s + 0.25 s^2 is zero at two radii: the map falls back after the first.
+    lens = torch.tensor([-0.5, 0.05, 0.0, 0.0, 0.0], dtype=torch.float64)
+    fold = float(fold_radius(lens))
+    assert fold == pytest.approx((3 - 5**0.5) ** 0.5)
+    at = distort(
+        torch.tensor([[fold * 0.99, 0.0], [fold, 0.0], [fold * 1.01, 0.0]], dtype=torch.float64), lens
+    )[:, 0]
+    assert at[1] > at[0]
+    assert at[1] > at[2]
+
+
 def test_beyond_the_fold_there_is_nothing():
     lens = _lens('barrel')
     edge = distort(torch.tensor([[float(fold_radius(lens)), 0.0]], dtype=torch.float64), lens)

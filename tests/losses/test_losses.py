@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.losses import (
     GemanMcClure,
+    GroundContactLoss,
     JointLimitLoss,
     JointPriorLoss,
     KeypointMSELoss,
@@ -274,3 +275,12 @@ def test_smooth_joints_are_the_mean_over_frames_of_what_xrmocap_sums(loss_func, 
 def test_wrong_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_only_a_point_that_stands_before_and_after_slides():
+    points = torch.zeros(3, 2, 3)
+    points[1:, :, 0] = 1.0
+    loss = GroundContactLoss(contact_weight=0.0, slip_weight=2.0, reduction='sum')
+    # The first point stands in all frames and moves a unit once; the second is in the air before it moves.
+    contact = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    assert float(loss(torch.zeros(3, 2), points=points, contact=contact)) == pytest.approx(2.0)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from smilfit.body_models.sides import mirrored_order
+from smilfit.body_models.sides import mirrored_order, names_of_other_side
 from smilfit.networks import CropAugment, ImageNoise
 from smilfit.networks.crop_augment import (
     _averaged,
@@ -145,6 +145,8 @@ def test_light_noise_and_holes_keep_images_in_range_and_differ_by_image():
 
 def test_left_and_right_come_from_names_and_must_be_whole():
     assert mirrored_order(NAMES) == (0, 2, 1, 3)
+    assert names_of_other_side('LeftEar') == ('RightEar',)
+    assert names_of_other_side('paw_R') == ('paw_L',)
     assert mirrored_order(('leg_L1_tip', 'leg_R1_tip', 'LeftEar', 'RightEar', 'tail')) == (1, 0, 3, 2, 4)
     with pytest.raises(ValueError, match="'paw_L' has none of 'paw_R'"):
         mirrored_order(('nose', 'paw_L'))
