@@ -80,7 +80,6 @@ _PUBLIC = {
     'GroundContactInput': 'smilfit.handlers',
     'GroundHandler': 'smilfit.handlers',
     'InImageHandler': 'smilfit.handlers',
-    'InPictureHandler': 'smilfit.handlers',
     'JointLimitHandler': 'smilfit.handlers',
     'JointOffsetPriorHandler': 'smilfit.handlers',
     'LandmarkOffsetPriorHandler': 'smilfit.handlers',

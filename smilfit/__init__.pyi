@@ -30,7 +30,6 @@ from smilfit.handlers import (
     GroundContactInput as GroundContactInput,
     GroundHandler as GroundHandler,
     InImageHandler as InImageHandler,
-    InPictureHandler as InPictureHandler,
     JointLimitHandler as JointLimitHandler,
     JointOffsetPriorHandler as JointOffsetPriorHandler,
     LandmarkOffsetPriorHandler as LandmarkOffsetPriorHandler,

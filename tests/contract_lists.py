@@ -22,11 +22,6 @@ from typing import Any
 from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
-# Names, parameters and members that are known to go.
-LEAVING = {
-    *('InPictureHandler', 'SleapLabels', 'plan_pictures', 'graduation', 'kernel'),
-    *('check_pictures', 'read_picture', 'read_pictures'),
-}
 PACKAGE = 'smilfit'
 JsonLists = dict[str, Any]
 
@@ -54,8 +49,6 @@ def signature_of(thing: Callable) -> list[str] | str:
         return 'no signature'
     lines = []
     for p in parameters:
-        if p.name in LEAVING:
-            continue
         star = {p.VAR_POSITIONAL: '*', p.VAR_KEYWORD: '**'}.get(p.kind, '')
         only = {p.KEYWORD_ONLY: ' (by name)', p.POSITIONAL_ONLY: ' (by place)'}.get(p.kind, '')
         default = '' if p.default is p.empty else f' = {repr_of_default(p.default)}'
@@ -68,7 +61,7 @@ def members_of(kind: type) -> list[str]:
     owners = [base for base in kind.__mro__ if base.__module__.partition('.')[0] == PACKAGE]
     names = {name for owner in owners for name in vars(owner) if not name.startswith('_')}
     fields = {f.name for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
-    return sorted(names - fields - LEAVING)
+    return sorted(names - fields)
 
 
 def public_names() -> JsonLists:
@@ -76,7 +69,7 @@ def public_names() -> JsonLists:
     lists: JsonLists = {}
     for room in (PACKAGE, f'{PACKAGE}.apis', f'{PACKAGE}.registry'):
         module = importlib.import_module(room)
-        for name in sorted(set(module.__all__) - LEAVING):
+        for name in sorted(module.__all__):
             thing = getattr(module, name)
             entry: Any = type(thing).__name__
             if inspect.isclass(thing) or inspect.isfunction(thing):
@@ -99,8 +92,7 @@ def registered_names() -> JsonLists:
         registry.import_from_location()
     lists: JsonLists = {}
     for name, registry in sorted(registries.items()):
-        known = {key: value for key, value in registry.module_dict.items() if key not in LEAVING}
-        lists[name] = {key: signature_of(value) for key, value in sorted(known.items())}
+        lists[name] = {key: signature_of(value) for key, value in sorted(registry.module_dict.items())}
     return lists
 
 

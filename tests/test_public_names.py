@@ -82,7 +82,6 @@ PUBLIC = [
     'GroundContactInput',
     'GroundHandler',
     'InImageHandler',
-    'InPictureHandler',
     'JointLimitHandler',
     'JointOffsetPriorHandler',
     'LandmarkOffsetPriorHandler',

@@ -16,7 +16,6 @@ from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store.store_layout import (
     EncodedSample,
     ImageTable,
-    PictureTable,
     SampleRecord,
     SessionHeader,
     StoreHeader,
@@ -44,7 +43,6 @@ __all__ = [
     'MultiViewDataset',
     'PhotometricJitter',
     'PictureDataset',
-    'PictureTable',
     'PreprocessOptions',
     'PseudoLabels',
     'SampleRecord',

@@ -88,10 +88,6 @@ class Report:
         shown = [{'source': _data_uri(p), 'caption': c} for p, c in zip(images, captions, strict=True)]
         return self._add('grid', images=shown)
 
-    def add_pictures(self, images: Sequence[Any], captions: Sequence[str] = ()) -> 'Report':
-        """Deprecated name of `add_images`."""
-        return self.add_images(images, captions)
-
     def add_legend(self, marks: Sequence[Mark] = MARKS) -> 'Report':
         """Name what the colours of the overlays mean."""
         return self._add('legend', marks=tuple(marks))

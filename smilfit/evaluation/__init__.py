@@ -20,7 +20,6 @@ from smilfit.evaluation.errors import (
 from smilfit.evaluation.fit_quality import CameraFit, FitBenchmark, fit_benchmark, reprojection_errors
 from smilfit.evaluation.image_figures import (
     ImageFigures,
-    PictureFigures,
     read_figures,
     summary,
     write_figures,
@@ -57,7 +56,6 @@ __all__ = [
     'MetricLine',
     'MultiViewPoseMetric',
     'PairedDifference',
-    'PictureFigures',
     'PointBenchmark',
     'ShareInside',
     'StrongestBaseline',

@@ -43,10 +43,6 @@ class ImageFigures:
         return line | {'verdict': self.verdict, 'reason': self.reason}
 
 
-# Deprecated name of `ImageFigures`.
-PictureFigures = ImageFigures
-
-
 def summary(figures: Sequence[ImageFigures]) -> dict[str, Any]:
     """Average the figures of the fits and of their starts."""
     result: dict[str, Any] = {'n_pictures': len(figures), 'fit': mean_of([one.fit for one in figures])}

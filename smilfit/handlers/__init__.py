@@ -3,7 +3,7 @@
 from smilfit.handlers.active_term import ActiveTerm
 from smilfit.handlers.base import BaseHandler, TermHandler
 from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
-from smilfit.handlers.in_image import ImageFrameInput, InImageHandler, InPictureHandler, PictureFrameInput
+from smilfit.handlers.in_image import ImageFrameInput, InImageHandler
 from smilfit.handlers.inputs import BaseInput, MissingObservationError
 from smilfit.handlers.keypoint_names import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
@@ -60,7 +60,6 @@ __all__ = [
     'GroundHandler',
     'ImageFrameInput',
     'InImageHandler',
-    'InPictureHandler',
     'JointLimitHandler',
     'JointOffsetPriorHandler',
     'JointScalePriorHandler',
@@ -79,7 +78,6 @@ __all__ = [
     'MultiviewKeypoint2dMSEHandler',
     'MultiviewKeypoint2dMSEInput',
     'PartSizePriorHandler',
-    'PictureFrameInput',
     'PointCloudHandler',
     'PointCloudInput',
     'PriorHandler',

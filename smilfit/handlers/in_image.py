@@ -60,14 +60,6 @@ class ImageFrameInput(BaseInput):
         return ImageFrameInput(self.cameras[index], count, self.handler_key)
 
 
-@INPUTS.register_module()
-class PictureFrameInput(ImageFrameInput):
-    """Deprecated name of `ImageFrameInput`; its handler_key is that of `InPictureHandler`."""
-
-    def __init__(self, cameras: Cameras, n_frames: int, handler_key: str = 'in_picture') -> None:
-        super().__init__(cameras, n_frames, handler_key)
-
-
 @HANDLERS.register_module()
 class InImageHandler(BaseHandler):
     """Draws joints that fall beside their image back into it: a joint pays its squared distance to the frame.
@@ -106,20 +98,6 @@ class InImageHandler(BaseHandler):
         slope = torch.diag_embed((beyond != 0).to(beyond))
         stated = self.loss.stated(beyond, valid.to(beyond), slope)
         return from_source(stated, pixels_of(pixels, tuple(state.output.joint_names), cameras, joints))
-
-
-@HANDLERS.register_module()
-class InPictureHandler(InImageHandler):
-    """Deprecated name of `InImageHandler`; stages name it by `in_picture_weight`."""
-
-    def __init__(
-        self,
-        loss: nn.Module | None = None,
-        handler_key: str = 'in_picture',
-        device: torch.device | str | None = None,
-        logger: logging.Logger | str | None = None,
-    ) -> None:
-        super().__init__(loss, handler_key, device, logger)
 
 
 def beyond_image(pixels: Float[Tensor, 'B C P 2'], size: Float[Tensor, '*b C 2']) -> Float[Tensor, 'B C P 2']:

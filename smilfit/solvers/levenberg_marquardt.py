@@ -1,6 +1,5 @@
 """Levenberg-Marquardt on many frames at once, each with its own damping, acceptance and end."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -124,7 +123,6 @@ class LevenbergMarquardt(SecondOrderSolver):
             of a fit without them (none 86.6, (4,) 93.7, (16, 8, 4, 2) 92.8), 5-30 % exchanged left and right points
             81.8 % (76.7, 82.4, 77.0). Wider ones follow what is wrong; they are better from a far start.
         covariance: whether the result carries the Gauss-Newton covariance of parameters and keypoints.
-        graduation: the former name of `gnc_schedule`.
     """
 
     def __init__(
@@ -133,16 +131,11 @@ class LevenbergMarquardt(SecondOrderSolver):
         damping: float = DAMPING.start,
         gnc_schedule: tuple[float, ...] = GNC_SCHEDULE,
         covariance: bool = False,
-        graduation: tuple[float, ...] | None = None,
     ) -> None:
         if backend not in BACKENDS:
             raise ValueError(f'LevenbergMarquardt: backend must be one of {BACKENDS}; got {backend!r}.')
         if damping <= 0:
             raise ValueError(f'LevenbergMarquardt: damping must be positive; got {damping}.')
-        if graduation is not None:
-            renamed = 'LevenbergMarquardt: graduation is now gnc_schedule.'
-            warnings.warn(renamed, DeprecationWarning, stacklevel=2)
-            gnc_schedule = graduation
         if any(factor < 1 for factor in gnc_schedule):
             raise ValueError(
                 f'LevenbergMarquardt: gnc_schedule must hold factors of 1 or more; got {gnc_schedule}.'

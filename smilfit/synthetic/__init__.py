@@ -5,7 +5,7 @@ from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions, make_rig
 from smilfit.synthetic.motion import draw_betas, random_motion
 from smilfit.synthetic.quadruped_family import make_quadruped_family
 from smilfit.synthetic.rendered_session import RenderedSession
-from smilfit.synthetic.scene_painter import ImageOptions, PictureOptions
+from smilfit.synthetic.scene_painter import ImageOptions
 from smilfit.synthetic.session_set import SessionSet, SynthesisOptions
 from smilfit.synthetic.sessions import (
     SessionOptions,
@@ -20,7 +20,6 @@ __all__ = [
     'EXACT_LABELS',
     'ImageOptions',
     'LabelOptions',
-    'PictureOptions',
     'RenderedSession',
     'SessionOptions',
     'SessionSet',

@@ -120,10 +120,6 @@ class ImageOptions:
     pattern: float = 0.35
 
 
-# Deprecated name of `ImageOptions`.
-PictureOptions = ImageOptions
-
-
 def background(
     size: tuple[int, int], options: ImageOptions, rng: np.random.Generator
 ) -> Float[np.ndarray, 'H W 3']:

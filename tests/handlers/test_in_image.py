@@ -5,7 +5,6 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.handlers import BodyState, ImageFrameInput, InImageHandler
-from smilfit.registry import build_handler, build_input
 from tests.animals import random_params, ring_of_cameras, small_animal
 from tests.handlers.worm import active, point_model
 
@@ -56,13 +55,3 @@ def test_the_quadratic_model_is_that_of_the_loss(scene):
     (slope,) = torch.autograd.grad(handler(state_of(body, params, move), frames), move)
     torch.testing.assert_close(model.gradient.sum(1), slope, rtol=1e-9, atol=1e-12)
     assert torch.linalg.eigvalsh(model.hessian).min() >= -1e-9
-
-
-def test_old_names_keep_their_key_and_energy(scene):
-    body, params, frames = scene
-    new = build_handler({'type': 'InImageHandler'})
-    old = build_handler({'type': 'InPictureHandler'})
-    assert (new.handler_key, old.handler_key) == ('in_image', 'in_picture')
-    given = build_input({'type': 'PictureFrameInput', 'cameras': frames.cameras, 'n_frames': 2})
-    assert given[torch.tensor([True, False])].handler_key == 'in_picture'
-    assert float(old(state_of(body, params), given)) == float(new(state_of(body, params), frames))

@@ -355,10 +355,6 @@ class TestRefusals:
         with pytest.raises(ValueError, match=message):
             LevenbergMarquardt(**arguments)
 
-    def test_the_former_name_of_the_schedule(self):
-        with pytest.warns(DeprecationWarning, match='graduation is now gnc_schedule'):
-            assert LevenbergMarquardt(graduation=(8.0,)).gnc_schedule == (8.0,)
-
     def test_nothing_finite_to_start_from(self):
         body, _, points = make_clip()
         handlers, weights = points3d_handlers()

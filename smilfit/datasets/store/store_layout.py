@@ -92,10 +92,6 @@ class ImageTable:
     entries: tuple[str, ...] = ()
 
 
-# Deprecated name of `ImageTable`.
-PictureTable = ImageTable
-
-
 @dataclass(frozen=True)
 class SessionHeader:
     """What is stored of a session once: its cameras as calibrated, and its known shape (or None).
