@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from smilfit.body_models import load_body_model, save_body_model
-from smilfit.cli.preprocess import main as preprocess
+from smilfit.cli.data.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
 from smilfit.handlers import BodyState, Keypoint3dHandler, Keypoint3dMSEInput, SilhouetteInput
 from smilfit.networks.engine import build_train_runner

@@ -10,8 +10,8 @@ import pytest
 import trimesh
 
 from smilfit.body_models import save_body_model
-from smilfit.cli.fit import main
-from smilfit.cli.fit_images import main as fit_images
+from smilfit.cli.fitting.fit import main
+from smilfit.cli.fitting.fit_images import main as fit_images
 from smilfit.datasets import PreprocessOptions, image_sessions, preprocess
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped

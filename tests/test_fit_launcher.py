@@ -14,7 +14,7 @@ import torch
 
 from smilfit.apis.fitting.fit_session import FitOptions, SessionFits
 from smilfit.body_models import SMIL, load_body_model, save_body_model
-from smilfit.cli.fit import main
+from smilfit.cli.fitting.fit import main
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
 from smilfit.registry import read_config
 from smilfit.solvers import Processes

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from smilfit.apis.shipped_configs import configs_folder
-from smilfit.cli import preprocess, train
-from smilfit.cli.fit import main
+from smilfit.cli.data import preprocess
+from smilfit.cli.fitting.fit import main
+from smilfit.cli.networks import train
 from smilfit.files import OutputLock
 from smilfit.structures import FitResult
 from tests.hostile.small_inputs import make_inputs, preprocess_arguments

@@ -10,8 +10,8 @@ from smilfit.apis import SourceOptions, infer
 from smilfit.apis import test as evaluate
 from smilfit.apis.viewer.open_scene import open_scene
 from smilfit.body_models import save_body_model
-from smilfit.cli.export import main as export
-from smilfit.cli.fit import main as fit
+from smilfit.cli.fitting.export import main as export
+from smilfit.cli.fitting.fit import main as fit
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
 from smilfit.networks.engine import build_train_runner, load_trained_regressor
 from tests.apis.inference_session import write_toy_session

@@ -106,7 +106,7 @@ def test_help_is_light():
     code = (
         'import sys\n'
         'from smilfit.cli.main import main\n'
-        'from smilfit.cli.format_facts import format_facts\n'
+        'from smilfit.cli.data.format_facts import format_facts\n'
         "lines = [(command,) for command in ('fit', 'train', 'test')]\n"
         "formats = ('points3d', 'smilify', *format_facts()['session_formats'], *format_facts()['readers'])\n"
         "for line in [*lines, *(('preprocess', name) for name in formats), ('model', 'view')]:\n"
@@ -124,7 +124,8 @@ def test_help_is_light():
 
 
 @pytest.mark.parametrize(
-    'module', ['apis', 'apis.progress', 'cli.fit', 'cli.train', 'cli.testing', 'cli.demo']
+    'module',
+    ['apis', 'apis.progress', 'cli.fitting.fit', 'cli.networks.train', 'cli.networks.testing', 'cli.demo'],
 )
 def test_commands_are_light_until_they_work(module):
     code = (

@@ -8,7 +8,7 @@ import torch
 
 from smilfit.apis import check_data, export_fit, fit
 from smilfit.body_models import SMIL, load_body_model_data
-from smilfit.cli.preprocess import main as preprocess
+from smilfit.cli.data.preprocess import main as preprocess
 from smilfit.datasets import MultiViewDataset, open_dataset
 from smilfit.files import BadFileError
 from smilfit.io.points import read_recorded_points

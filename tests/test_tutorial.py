@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL, load_body_model, save_body_model
-from smilfit.cli import fit as fit_tool
-from smilfit.cli import train as train_tool
-from smilfit.cli.preprocess import main as preprocess
+from smilfit.cli.data.preprocess import main as preprocess
+from smilfit.cli.fitting import fit as fit_tool
+from smilfit.cli.networks import train as train_tool
 from smilfit.datasets import open_dataset
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.registry import HANDLERS, INPUTS, LOSSES, build_registrant, read_config

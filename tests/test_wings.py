@@ -32,13 +32,12 @@ ALSO = {'smilify': ('networks',), 'scans': ('rigs',), 'synthetic': ('rigs',)}
 # Commands of a wing, which import it when they run, and the page that a model is edited on.
 COMMANDS = (
     'smilfit.cli.demo',
-    'smilfit.cli.export_network',
-    'smilfit.cli.infer',
-    'smilfit.cli.calibrate',
-    'smilfit.cli.model_*',
-    'smilfit.cli.next_step',
-    'smilfit.cli.register',
-    'smilfit.cli.synthesize',
+    'smilfit.cli.networks.export_network',
+    'smilfit.cli.networks.infer',
+    'smilfit.cli.data.calibrate',
+    'smilfit.cli.models.model_*',
+    'smilfit.cli.fitting.register',
+    'smilfit.cli.data.synthesize',
     'smilfit.apis.viewer.server',
 )
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.calibrate import main
+from smilfit.cli.data.calibrate import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.check import main
+from smilfit.cli.data.check import main
 
 if __name__ == '__main__':
     sys.exit(main())

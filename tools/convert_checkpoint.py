@@ -1,6 +1,6 @@
 """Convert a checkpoint of SMILify; see --help."""
 
-from smilfit.cli.convert_checkpoint import main
+from smilfit.cli.networks.convert_checkpoint import main
 
 if __name__ == '__main__':
     raise SystemExit(main())

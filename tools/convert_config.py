@@ -1,6 +1,6 @@
 """Convert a JSON config of SMILify; see --help."""
 
-from smilfit.cli.convert_config import main
+from smilfit.cli.networks.convert_config import main
 
 if __name__ == '__main__':
     raise SystemExit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.fit import main
+from smilfit.cli.fitting.fit import main
 
 if __name__ == '__main__':
     sys.exit(main())

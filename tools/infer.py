@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.infer import main
+from smilfit.cli.networks.infer import main
 
 if __name__ == '__main__':
     sys.exit(main())

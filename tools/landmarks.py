@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.landmarks import main
+from smilfit.cli.data.landmarks import main
 
 if __name__ == '__main__':
     sys.exit(main())

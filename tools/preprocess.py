@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.preprocess import main
+from smilfit.cli.data.preprocess import main
 
 if __name__ == '__main__':
     sys.exit(main())

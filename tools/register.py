@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.register import main
+from smilfit.cli.fitting.register import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.synthesize import main
+from smilfit.cli.data.synthesize import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -1,6 +1,6 @@
 """Test a trained regressor; see --help."""
 
-from smilfit.cli.testing import main
+from smilfit.cli.networks.testing import main
 
 if __name__ == '__main__':
     raise SystemExit(main())

@@ -1,6 +1,6 @@
 """Train a regressor; see --help."""
 
-from smilfit.cli.train import main
+from smilfit.cli.networks.train import main
 
 if __name__ == '__main__':
     raise SystemExit(main())

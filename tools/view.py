@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.view import main
+from smilfit.cli.fitting.view import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -16,8 +16,8 @@ from PIL import Image
 import smilfit as sf
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import SMIL, save_body_model
-from smilfit.cli.fit import main as fit
-from smilfit.cli.preprocess import main as preprocess
+from smilfit.cli.data.preprocess import main as preprocess
+from smilfit.cli.fitting.fit import main as fit
 from smilfit.datasets import open_dataset
 from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, follow, look
 from smilfit.drawing.marks import put_text

@@ -1,12 +1,15 @@
-"""How every command starts: what the user imports first, then the command line, then the work."""
+"""How every command starts: which one of a group, what the user imports, the command line, then the work."""
 
 import argparse
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from types import ModuleType
 
 from smilfit.cli.errors import STOPPED, run_reporting_errors
 from smilfit.registry import import_plugin
+from smilfit.registry.spelling import did_you_mean
 
 IMPORT = '--import'
 
@@ -69,3 +72,42 @@ def _imports_of(argv: Sequence[str], prog: str | None) -> list[str]:
     early = argparse.ArgumentParser(prog=prog, add_help=False, allow_abbrev=False)
     add_import(early)
     return early.parse_known_args(argv)[0].imports or []
+
+
+# The module of each command in this room, and what the command is for.
+Commands = Mapping[str, tuple[str, str]]
+
+
+def group_usage(prog: str, commands: Commands, more: str = '') -> str:
+    """Return what commands there are, and what more there is to say."""
+    width = max(map(len, commands), default=0)
+    lines = [f'  {name:<{width}}  {what}' for name, (_, what) in commands.items()]
+    head = f'usage: {prog} COMMAND [arguments]'
+    return '\n'.join([head, '', *lines, '', f'{prog} COMMAND --help says more{more}.'])
+
+
+def module_of(commands: Commands, name: str) -> ModuleType:
+    """Import the module of a command, which has `main(argv, prog)`."""
+    return import_module(f'smilfit.cli.{commands[name][0]}')
+
+
+def run_group(arguments: Sequence[str], prog: str, commands: Commands, usage: str | None = None) -> int:
+    """Hand the arguments to the command that they begin with; 2 on an unknown one.
+
+    Args:
+        arguments: the command line after the group's name.
+        prog: the group's name.
+        commands: the group.
+        usage: what to print without a command; by default what `group_usage` says.
+    """
+    arguments = list(arguments)
+    if not arguments or arguments[0] in ('-h', '--help'):
+        print(usage or group_usage(prog, commands))
+        return 0
+    command = arguments.pop(0)
+    # convert-config reads as well as convert_config.
+    command = command if command in commands else command.replace('-', '_')
+    if command not in commands:
+        print(f'{prog}: error: no command {command!r}. {did_you_mean(command, commands)}', file=sys.stderr)
+        return 2
+    return int(module_of(commands, command).main(arguments, prog=f'{prog} {command}'))

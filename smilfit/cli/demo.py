@@ -166,7 +166,7 @@ def _make(out: Path, body: Path, size: DemoSize) -> int:
 
 
 def _preprocess(out: Path, body: Path, data: Path, size: DemoSize) -> int:
-    from smilfit.cli.preprocess import main as preprocess
+    from smilfit.cli.data.preprocess import main as preprocess
 
     if data.is_file():
         print(f'{data} is there already')
@@ -183,8 +183,8 @@ def _preprocess(out: Path, body: Path, data: Path, size: DemoSize) -> int:
 
 
 def _fit(data: Path, out: Path) -> int:
-    from smilfit.cli.fit import EXIT_INCOMPLETE
-    from smilfit.cli.fit import main as fit
+    from smilfit.cli.fitting.fit import EXIT_INCOMPLETE
+    from smilfit.cli.fitting.fit import main as fit
 
     config = configs_folder() / 'fit' / 'multiview_keypoints_lm.py'
     code = fit([str(config), '--data', str(data), '--out', str(out)])
@@ -198,7 +198,7 @@ def _options(data: Path, size: DemoSize | None = None) -> list[str]:
 
 
 def _train(data: Path, work: Path, size: DemoSize) -> int:
-    from smilfit.cli.train import main as train
+    from smilfit.cli.networks.train import main as train
 
     if (work / f'epoch_{size.epochs}.pth').is_file():
         print(f'{work} is trained already')
@@ -209,7 +209,7 @@ def _train(data: Path, work: Path, size: DemoSize) -> int:
 
 
 def _test(data: Path, work: Path) -> int:
-    from smilfit.cli.testing import main as test
+    from smilfit.cli.networks.testing import main as test
 
     metrics = work / 'benchmark' / 'metrics.json'
     checkpoint = (work / 'last_checkpoint').read_text(encoding='utf-8').strip()
@@ -221,8 +221,8 @@ def _test(data: Path, work: Path) -> int:
 
 
 def _infer(out: Path, data: Path, work: Path) -> int:
-    from smilfit.cli.fit import EXIT_INCOMPLETE
-    from smilfit.cli.infer import main as infer
+    from smilfit.cli.fitting.fit import EXIT_INCOMPLETE
+    from smilfit.cli.networks.infer import main as infer
 
     checkpoint = (work / 'last_checkpoint').read_text(encoding='utf-8').strip()
     session = out / 'sessions' / held_out_session(data)

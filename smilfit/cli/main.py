@@ -2,34 +2,43 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from types import ModuleType
 
-from smilfit.cli.command_group import group_usage, run_group
+from smilfit.cli.command import group_usage, module_of, run_group
 from smilfit.version import __version__
 
+# The module of each command in this room, and what the command is for.
 COMMANDS = {
-    'preprocess': 'recorded sessions to a dataset file',
-    'check': 'look at the ground truth of a dataset file before training',
-    'calibrate': 'cameras by boards, or one camera against the others',
-    'model': 'a rigged model: import, check, convert, measure, and more',
-    'landmarks': 'propose which place of a model each annotated keypoint is',
-    'fit': 'fit a body model to a dataset file, stage by stage',
-    'fit_images': 'fit a body model to annotated images or single-view videos',
-    'register': 'a rigged model, or a template mesh, to scanned meshes',
-    'synthesize': 'training sessions rendered of your own rigged model, without labels',
-    'train': 'train a regressor on a dataset file',
-    'test': 'measure a trained regressor',
-    'convert_checkpoint': "SMILify's trained regressor to a checkpoint of smilfit",
-    'convert_config': "SMILify's JSON config of a training to a config of smilfit",
-    'infer': 'predict bodies in raw videos, images or a dataset file by a trained regressor',
-    'export': 'a fit for SLEAP, anipose, DeepLabCut, NWB, Blender, as tables; or a network as ONNX',
-    'view': 'look at a fit, a body model or a recording in the browser',
-    'demo': 'all of it on a made animal, in a quarter of an hour',
+    'preprocess': ('data.preprocess', 'recorded sessions to a dataset file'),
+    'check': ('data.check', 'look at the ground truth of a dataset file before training'),
+    'calibrate': ('data.calibrate', 'cameras by boards, or one camera against the others'),
+    'model': ('models.model', 'a rigged model: import, check, convert, measure, and more'),
+    'landmarks': ('data.landmarks', 'propose which place of a model each annotated keypoint is'),
+    'fit': ('fitting.fit', 'fit a body model to a dataset file, stage by stage'),
+    'fit_images': ('fitting.fit_images', 'fit a body model to annotated images or single-view videos'),
+    'register': ('fitting.register', 'a rigged model, or a template mesh, to scanned meshes'),
+    'synthesize': ('data.synthesize', 'training sessions rendered of your own rigged model, without labels'),
+    'train': ('networks.train', 'train a regressor on a dataset file'),
+    'test': ('networks.testing', 'measure a trained regressor'),
+    'convert_checkpoint': (
+        'networks.convert_checkpoint',
+        "SMILify's trained regressor to a checkpoint of smilfit",
+    ),
+    'convert_config': (
+        'networks.convert_config',
+        "SMILify's JSON config of a training to a config of smilfit",
+    ),
+    'infer': (
+        'networks.infer',
+        'predict bodies in raw videos, images or a dataset file by a trained regressor',
+    ),
+    'export': (
+        'fitting.export',
+        'a fit for SLEAP, anipose, DeepLabCut, NWB, Blender, as tables; or a network as ONNX',
+    ),
+    'view': ('fitting.view', 'look at a fit, a body model or a recording in the browser'),
+    'demo': ('demo', 'all of it on a made animal, in a quarter of an hour'),
 }
-
-# The module of a command is called after it, but where pytest would take it for a test.
-_MODULES = {'test': 'testing'}
 
 
 def usage() -> str:
@@ -39,7 +48,7 @@ def usage() -> str:
 
 def command_module(name: str) -> ModuleType:
     """Import the module of a command."""
-    return import_module(f'smilfit.cli.{_MODULES.get(name, name)}')
+    return module_of(COMMANDS, name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ['--version']:
         print(__version__)
         return 0
-    return run_group(arguments, 'smilfit', COMMANDS, command_module, usage())
+    return run_group(arguments, 'smilfit', COMMANDS, usage())
 
 
 if __name__ == '__main__':

@@ -9,8 +9,8 @@ import torch
 
 from smilfit.apis import fit
 from smilfit.body_models import SMIL, load_body_model_data, save_body_model
-from smilfit.cli.fit import show_fit
-from smilfit.cli.preprocess import main as preprocess
+from smilfit.cli.data.preprocess import main as preprocess
+from smilfit.cli.fitting.fit import show_fit
 from smilfit.evaluation.verdict import NOT_BELIEVABLE
 from smilfit.handlers import TermHandler
 from smilfit.registry import HANDLERS, read_config

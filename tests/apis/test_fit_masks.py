@@ -13,7 +13,7 @@ from smilfit.apis.fitting.mask_choice import with_masks, without_masks
 from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import load_body_model
-from smilfit.cli.fit import main
+from smilfit.cli.fitting.fit import main
 from smilfit.datasets import open_dataset
 from smilfit.registry import ConfigError, read_config
 from smilfit.renderers import ZBufferRenderer

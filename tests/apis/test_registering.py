@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
-from smilfit.cli.model_measure import main as measure
-from smilfit.cli.register import main
+from smilfit.cli.fitting.register import main
+from smilfit.cli.models.model_measure import main as measure
 from smilfit.io.meshes.mesh_files import write_mesh
 from smilfit.synthetic import make_insect
 from tests.ranks import on_two_ranks

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from smilfit.apis.preprocessing.data_source import POINTS3D, SLEAP, SMILIFY, annotation_readers
-from smilfit.cli import main, model, preprocess, synthesize
+from smilfit.cli import main
+from smilfit.cli.data import preprocess, synthesize
+from smilfit.cli.models import model
 from smilfit.datasets import CROP_MODES
 from smilfit.synthetic.looks import STYLES
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import SMIL, save_body_model
-from smilfit.cli import fit, fit_images, preprocess, testing, train
+from smilfit.cli.data import preprocess
+from smilfit.cli.fitting import fit, fit_images
+from smilfit.cli.networks import testing, train
 from smilfit.datasets import open_dataset
 from smilfit.registry import ANNOTATIONS, BODY_MODEL_READERS, LOSSES
 from smilfit.structures import FitResult

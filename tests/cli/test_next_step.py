@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smilfit.cli.landmarks import build_parser as landmarks_parser
+from smilfit.cli.data.landmarks import build_parser as landmarks_parser
+from smilfit.cli.data.preprocess import build_parser as preprocess_parser
 from smilfit.cli.main import main
 from smilfit.cli.next_step import (
     POINTS3D,
@@ -17,7 +18,6 @@ from smilfit.cli.next_step import (
     likely_format,
     synthesis_step,
 )
-from smilfit.cli.preprocess import build_parser as preprocess_parser
 from tests.cli.test_rig_to_animation import write_insect
 
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from smilfit.cli.fit import main as fit
-from smilfit.cli.preprocess import main as preprocess
+from smilfit.cli.data.preprocess import main as preprocess
+from smilfit.cli.fitting.fit import main as fit
 from smilfit.datasets import open_dataset
 from smilfit.networks.engine.model_building import load_body_for
 from smilfit.networks.statistics import DatasetNames

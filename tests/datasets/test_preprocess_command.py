@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smilfit.body_models import load_body_model_data
-from smilfit.cli.preprocess import main
+from smilfit.cli.data.preprocess import main
 from smilfit.datasets import MultiViewDataset, open_dataset
 
 

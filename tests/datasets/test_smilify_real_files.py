@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smilfit.cli.preprocess import main
+from smilfit.cli.data.preprocess import main
 from smilfit.datasets import open_dataset
 from smilfit.io import SleapSession
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.cli.check import main
+from smilfit.cli.data.check import main
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
 from smilfit.evaluation.ground_truth import session_figures
 from smilfit.evaluation.ground_truth_words import warnings_of

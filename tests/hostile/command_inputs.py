@@ -29,8 +29,8 @@ _TRAIN_OPTIONS = {
 def make_good_inputs(folder: Path) -> dict[str, str]:
     """Make a body, sessions, images, a dataset file, a config and a checkpoint; give their paths by name."""
     from smilfit.body_models import SMIL, save_body_model
-    from smilfit.cli.preprocess import main as preprocess
-    from smilfit.cli.train import main as train
+    from smilfit.cli.data.preprocess import main as preprocess
+    from smilfit.cli.networks.train import main as train
     from smilfit.synthetic import make_insect, make_quadruped, write_sessions
 
     folder.mkdir(parents=True, exist_ok=True)

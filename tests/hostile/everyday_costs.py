@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from smilfit.cli.format_facts import format_facts
+from smilfit.cli.data.format_facts import format_facts
 from smilfit.geometry.consistency import camera_consistency
 from smilfit.geometry.projection import project_points
 

@@ -27,13 +27,13 @@ class Tool:
 
 
 def _preprocess(inputs: Path, out: Path) -> int:
-    from smilfit.cli.preprocess import main
+    from smilfit.cli.data.preprocess import main
 
     return main(preprocess_arguments(inputs, out / 'made.h5'))
 
 
 def _fit(inputs: Path, out: Path, *more: str) -> int:
-    from smilfit.cli.fit import main
+    from smilfit.cli.fitting.fit import main
 
     files = [str(inputs / 'fit.py'), '--data', str(inputs / 'small.h5'), '--out', str(out)]
     return main([*files, '--window-px', '96', '--meshes', 'obj', '--no-verdict', *more])
@@ -45,7 +45,7 @@ def _fit_before(inputs: Path, out: Path) -> int:
 
 
 def _fit_images(inputs: Path, out: Path) -> int:
-    from smilfit.cli.fit_images import main
+    from smilfit.cli.fitting.fit_images import main
 
     return main([
         'coco', str(inputs / 'labels.json'), str(out), '--images', str(inputs / 'pictures'), '--body-model',
@@ -55,7 +55,7 @@ def _fit_images(inputs: Path, out: Path) -> int:
 
 
 def _train(inputs: Path, out: Path) -> int:
-    from smilfit.cli.train import main
+    from smilfit.cli.networks.train import main
 
     resume = ['--resume'] if (out / 'last_checkpoint').is_file() else []
     data = f'train_dataloader.dataset.data_path={inputs / "small.h5"}'
@@ -63,7 +63,7 @@ def _train(inputs: Path, out: Path) -> int:
 
 
 def _test(inputs: Path, out: Path) -> int:
-    from smilfit.cli.testing import main
+    from smilfit.cli.networks.testing import main
 
     checkpoint = str(inputs / 'trained' / 'epoch_2.pth')
     data = f'test_dataloader.dataset.data_path={inputs / "small.h5"}'

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.image_scenes import KEYPOINT_SET, single_views
 from smilfit.body_models import SMIL, save_body_model
-from smilfit.cli.preprocess import main as preprocess
+from smilfit.cli.data.preprocess import main as preprocess
 from smilfit.synthetic import make_quadruped, write_sessions
 
 FIT_CONFIG = """

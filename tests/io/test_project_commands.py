@@ -8,7 +8,7 @@ import pytest
 
 from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.body_models import save_body_model
-from smilfit.cli.preprocess import main
+from smilfit.cli.data.preprocess import main
 from smilfit.datasets import open_dataset
 from smilfit.io import write_calibration
 from tests.datasets.blob_session import make_body

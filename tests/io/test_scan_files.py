@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from smilfit.cli.register import main
+from smilfit.cli.fitting.register import main
 from smilfit.files import BadFileError
 from smilfit.io.meshes.mesh_files import write_mesh
 from smilfit.io.meshes.scan_files import find_scans, read_mesh, read_scan_landmarks, scan_digest

@@ -8,8 +8,8 @@ import pytest
 from smilfit.body_models import SparseMatrix, load_body_model_data
 from smilfit.body_models.checks import AXES
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.cli import model_edit
-from smilfit.cli.model import main as model
+from smilfit.cli.models import model_edit
+from smilfit.cli.models.model import main as model
 from smilfit.rigs import symmetry as symmetrising
 from smilfit.rigs.cleaning import thin_weights
 from smilfit.rigs.joint_regressing import fit_joint_regressor

@@ -7,7 +7,7 @@ import pytest
 
 from smilfit.apis.fitting.judging import write_verdict
 from smilfit.body_models import SMIL, load_body_model_data, save_body_model
-from smilfit.cli.preprocess import main as preprocess
+from smilfit.cli.data.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
 from smilfit.evaluation.verdict import DOUBTFUL, GOOD, Verdict
 from smilfit.files import MadeOf, OutputFolder

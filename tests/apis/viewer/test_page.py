@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smilfit.apis.viewer import ViewerServer, open_scene
-from smilfit.cli import view
+from smilfit.cli.fitting import view
 from tests.apis.viewer.conftest import DOUBTED, SESSION
 
 viser = pytest.importorskip('viser', reason='the extra "view" is not installed')

@@ -13,7 +13,7 @@ import torch
 
 from smilfit.apis.fitting.fit_exporting import export_fit, find_fits, load_export
 from smilfit.body_models import save_body_model
-from smilfit.cli.export import AXES, FORMATS
+from smilfit.cli.fitting.export import AXES, FORMATS
 from smilfit.cli.main import main
 from smilfit.io import SleapSession, read_calibration, read_points3d, read_reprojections
 from smilfit.io.annotations.anipose import read_points

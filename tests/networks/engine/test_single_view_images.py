@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch.utils.data import default_collate
 
 from smilfit.body_models import load_body_model, save_body_model
-from smilfit.cli import train as train_tool
+from smilfit.cli.networks import train as train_tool
 from smilfit.datasets import MultiViewDataset, PreprocessOptions, image_sessions, preprocess
 from smilfit.networks import MultiViewRegressor
 from smilfit.networks.engine.model_building import build_regressor

@@ -8,8 +8,8 @@ import pytest
 from mmengine.config import Config
 
 from smilfit.apis import options
-from smilfit.cli import testing as test_tool
-from smilfit.cli import train as train_tool
+from smilfit.cli.networks import testing as test_tool
+from smilfit.cli.networks import train as train_tool
 from smilfit.solvers.process_group import LAUNCHERS
 from tests.toy_experiment import experiment
 

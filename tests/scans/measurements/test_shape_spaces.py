@@ -8,8 +8,8 @@ import torch
 
 from smilfit.apis.model_options import FORMS
 from smilfit.body_models import SMIL, load_body_model, load_body_model_data
-from smilfit.cli.model_measure import main as measure
-from smilfit.cli.model_shape_space import main
+from smilfit.cli.models.model_measure import main as measure
+from smilfit.cli.models.model_shape_space import main
 from smilfit.scans import shape_space as shape_spaces
 from smilfit.scans.measurements.allometry import allometry_table
 from smilfit.scans.measurements.definitions import Distance

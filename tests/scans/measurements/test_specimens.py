@@ -9,7 +9,7 @@ import torch
 
 from smilfit.apis.options import UNITS
 from smilfit.body_models import SMIL, load_body_model
-from smilfit.cli.model_measure import main
+from smilfit.cli.models.model_measure import main
 from smilfit.files import BadFileError
 from smilfit.registry import UnknownNameError
 from smilfit.scans.measurements.allometry import allometry_of, allometry_table, ols_slope, sma_slope

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smilfit.cli.command import run_command
-from smilfit.cli.model import model_or_rig
+from smilfit.cli.fitting.view import ON_A_SERVER, Address, serve
+from smilfit.cli.models.model import model_or_rig
 from smilfit.cli.parser import make_parser
-from smilfit.cli.serving import ON_A_SERVER, Address, serve
 
 STOPPED = 'The viewer has ended. What was not saved is gone.'
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from smilfit.apis.infer_options import MESH_FORMATS
 from smilfit.apis.options import option, other_body_model
-from smilfit.cli import export_network
 from smilfit.cli.command import run_command
+from smilfit.cli.networks import export_network
 from smilfit.cli.parser import make_parser
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from smilfit.apis.infer_options import (
 )
 from smilfit.apis.options import option
 from smilfit.cli.command import run_command
-from smilfit.cli.fit import EXIT_INCOMPLETE
+from smilfit.cli.fitting.fit import EXIT_INCOMPLETE
 from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
 

@@ -2,24 +2,38 @@
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 from smilfit.apis.options import option
-from smilfit.cli.command_group import run_group
+from smilfit.cli.command import run_group
 
-COMMANDS: dict[str, str] = {
-    'import': 'make a body model of a rig from another program (.glb, .gltf, .xml, .pkl, .npz, .fbx, .blend, .dae)',
+_COMMANDS = {
+    'import': (
+        'models.model_import',
+        'make a body model of a rig from another program (.glb, .gltf, .xml, .pkl, .npz, .fbx, .blend, .dae)',
+    ),
     'check': 'say in words what is wrong with a model, and where',
     'info': 'a page of numbers: mesh, joints, size, weights, limits, shapes',
     'view': 'in the browser: shapes, poses, weights; change limits and keypoints',
-    'clean': 'put right what check finds: weights, faces, joints, limits, symmetry, unit',
-    'edit': 'few weights a vertex, both sides alike, joints anew from the skin, limits of your own',
+    'clean': (
+        'models.model_clean',
+        'put right what check finds: weights, faces, joints, limits, symmetry, unit',
+    ),
+    'edit': (
+        'models.model_edit',
+        'few weights a vertex, both sides alike, joints anew from the skin, limits of your own',
+    ),
     'convert': 'from one file format to another: .smil.json, .pkl, .npz, .glb',
-    'measure': 'lengths, girths, angles, surface and volume of models, registrations and fits',
-    'shape_space': 'principal components of registered specimens, as a model with betas',
+    'measure': (
+        'models.model_measure',
+        'lengths, girths, angles, surface and volume of models, registrations and fits',
+    ),
+    'shape_space': (
+        'models.model_shape_space',
+        'principal components of registered specimens, as a model with betas',
+    ),
 }
+COMMANDS = {name: (f'models.model_{name}', what) for name, what in _COMMANDS.items()}
 
 
 def model_or_rig() -> Any:
@@ -31,11 +45,6 @@ def model_or_rig() -> Any:
     return option(help=help, positional=True, metavar='MODEL')
 
 
-def command_module(name: str) -> ModuleType:
-    """Import the module of a command."""
-    return import_module(f'smilfit.cli.model_{name}')
-
-
 def main(argv: Sequence[str] | None = None, prog: str = 'model') -> int:
     """Hand the arguments to a command; 2 on an unknown one."""
-    return run_group(sys.argv[1:] if argv is None else argv, prog, COMMANDS, command_module)
+    return run_group(sys.argv[1:] if argv is None else argv, prog, COMMANDS)

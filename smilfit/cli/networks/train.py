@@ -8,8 +8,8 @@ from typing import Any
 from smilfit.apis.options import option
 from smilfit.apis.run_options import TrainOptions
 from smilfit.cli.command import run_command
+from smilfit.cli.networks.run_console import command_of, run_console
 from smilfit.cli.parser import given, make_parser
-from smilfit.cli.run_console import command_of, run_console
 
 
 def rank_of_process() -> Any:

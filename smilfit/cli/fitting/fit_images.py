@@ -13,8 +13,9 @@ from pathlib import Path
 from smilfit.apis.fit_options import FitImagesOptions
 from smilfit.apis.options import option
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
-from smilfit.cli import fit, preprocess
 from smilfit.cli.command import run_command
+from smilfit.cli.data import preprocess
+from smilfit.cli.fitting import fit
 from smilfit.cli.parser import add_options, given
 from smilfit.cli.progress_bar import progress_bar
 
@@ -47,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for what reads and draws.
     from smilfit.apis.fitting.fit_images import DATASET, check_images_folder, fit_images
     from smilfit.apis.preprocessing.data_source import annotation_readers, as_images
-    from smilfit.cli.preprocess_options import options_of, source_of
+    from smilfit.cli.data.preprocess_options import options_of, source_of
 
     source = as_images(source_of(arguments, annotation_readers().get(arguments.format)))
     if arguments.dry_run:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from smilfit.apis.options import option
 from smilfit.cli.command import run_command
-from smilfit.cli.model import model_or_rig
+from smilfit.cli.models.model import model_or_rig
 from smilfit.cli.parser import make_parser
 
 _WIDTH, _COLUMN = 110, 16

@@ -5,9 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from smilfit.cli.format_facts import arguments_of_format, format_facts
-from smilfit.cli.parser import add_options
-from smilfit.cli.preprocess_options import (
+from smilfit.cli.data.format_facts import arguments_of_format, format_facts
+from smilfit.cli.data.preprocess_options import (
     Kept,
     OfAll,
     OfImages,
@@ -19,6 +18,7 @@ from smilfit.cli.preprocess_options import (
     SingleView,
     add_reader_options,
 )
+from smilfit.cli.parser import add_options
 from smilfit.registry import SESSIONS
 
 _SLEAP = 'sleap'

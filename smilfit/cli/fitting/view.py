@@ -1,7 +1,7 @@
 """Look at a fit, a body model or a recording in the browser."""
 
 import argparse
-import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,47 @@ from typing import TYPE_CHECKING
 from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import make_parser
-from smilfit.cli.serving import ON_A_SERVER, Address, serve
 
 if TYPE_CHECKING:
     from smilfit.apis.viewer import ModelScene, Scene
 
 STOPPED = 'The viewer has ended.'
+ON_A_SERVER = (
+    'The address that is printed holds a code, new each time: who has the whole address has the page, nobody else '
+    'on this machine or in the network. On a server: leave it running there, give the ssh command that it prints on '
+    'your own machine, and open the address there. Ctrl-C ends it.'
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the page is."""
+
+    host: str = option(
+        'localhost',
+        'name or address of this machine to listen at; 0.0.0.0 is all of them: everybody in the network whom you '
+        'give the printed address with its code can look, and of model view change and save (nothing is encrypted '
+        'on the way; a tunnel by ssh is)',
+    )
+    port: int = option(8080, 'the next free one if taken', low=0, high=65535)
+
+
+def serve(scene: 'Scene | ModelScene', host: str, port: int, description: str) -> None:
+    """Show a scene until the process is stopped."""
+    # Imported late: --help should not wait for viser.
+    from smilfit.apis.viewer.server import ViewerServer
+
+    with ViewerServer(scene, host, port, written=lambda path: print(f'wrote {path}', flush=True)) as server:
+        print(description)
+        print(f'open {server.url}', flush=True)
+        for url in server.urls_in_network:
+            print(f'in the network: {url}', flush=True)
+        print(f'from another machine: {server.tunnel}  and open {server.tunnel_url} there', flush=True)
+        print(
+            'The address is the key to the page: give it to nobody who should not have it. Ctrl-C ends it.',
+            flush=True,
+        )
+        threading.Event().wait()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +120,3 @@ def description(scene: 'Scene | ModelScene') -> str:
     if scene.images is not None:
         parts.append(f'images: {scene.images.source}')
     return '\n'.join([f'{scene.title}: {"; ".join(parts)}', *scene.notes])
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smilfit.apis.options import CROP_MODES, option
-from smilfit.cli.format_facts import ReaderArgument, format_facts, parser_arguments, reader_arguments
+from smilfit.cli.data.format_facts import ReaderArgument, format_facts, parser_arguments, reader_arguments
 from smilfit.cli.parser import both_spellings, given
 
 if TYPE_CHECKING:

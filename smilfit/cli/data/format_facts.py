@@ -1,7 +1,7 @@
 """What help says of the formats of `preprocess`: written down beside this file, because their readers bring torch.
 
 `format_facts.json` says what the readers and the shipped maps say of themselves. A test holds them
-against each other; `python -m smilfit.cli.format_facts` writes it anew.
+against each other; `python -m smilfit.cli.data.format_facts` writes it anew.
 """
 
 import argparse

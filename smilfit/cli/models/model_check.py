@@ -10,7 +10,7 @@ from pathlib import Path
 
 from smilfit.apis.options import option
 from smilfit.cli.command import run_command
-from smilfit.cli.model import model_or_rig
+from smilfit.cli.models.model import model_or_rig
 from smilfit.cli.next_step import clean_step
 from smilfit.cli.parser import make_parser
 

@@ -1,0 +1,1 @@
+"""Commands that fit, register, and show or export what was fitted."""

@@ -1,0 +1,1 @@
+"""`smilfit model COMMAND`: what one does with a rigged model before and after fits."""

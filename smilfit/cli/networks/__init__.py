@@ -1,0 +1,1 @@
+"""Commands that train, test, predict, and bring networks in and out."""
