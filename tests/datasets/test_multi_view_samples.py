@@ -127,7 +127,7 @@ def test_bad_options(dataset_path, tmp_path):
             MultiViewDataset(dataset_path, **options)
 
 
-@pytest.mark.parametrize('lengths', [(120,), (1000, 40, 300), (25,) * 30])
+@pytest.mark.parametrize('lengths', [(120,), (1000, 40, 300), (25,) * 30, (4000, 2000)])
 @pytest.mark.parametrize('gap', [0, 2])
 def test_time_blocks(lengths, gap):
     session = np.repeat(np.arange(len(lengths)), lengths)
