@@ -5,6 +5,7 @@ each of which stands for several things at once; names that users hold on to (`t
 Docstrings begin with what a function does (Return, Check, Read, Write, ...), and say more than its name does.
 """
 
+import argparse
 import ast
 import re
 import sys
@@ -109,9 +110,13 @@ def faults(path: Path, allowed: frozenset[str]) -> Iterator[str]:
                 yield f'{path}:{node.lineno}: {node.name}: docstring {why}'
 
 
-def main(arguments: list[str]) -> int:
-    """Print the faults of files and folders (the package without any); return 1 where there are some."""
-    places = [Path(a) for a in arguments] or [ROOT / 'smilfit']
+def main() -> int:
+    """Print the faults of files and folders; return 1 where there are some."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'places', nargs='*', type=Path, default=[ROOT / 'smilfit'], help='the package if not given'
+    )
+    places = parser.parse_args().places
     files = [f for place in places for f in (sorted(place.rglob('*.py')) if place.is_dir() else [place])]
     allowed = contract_names(ROOT / 'tests/contract')
     n = 0
@@ -123,4 +128,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
