@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'smilfit'
 # The core from the ground up: a room imports only rooms before it. Wings import the core; test_wings reads who
 # imports them.
 CORE = (
-    'registry', 'files', 'geometry', 'structures', 'body_models', 'losses', 'solvers', 'renderers', 'handlers', 'io',
-    'datasets', 'registrants', 'evaluation', 'drawing', 'apis', 'cli',
+    'registry', 'options', 'files', 'geometry', 'structures', 'body_models', 'losses', 'solvers', 'renderers',
+    'handlers', 'io', 'datasets', 'registrants', 'evaluation', 'drawing', 'apis', 'cli',
 )  # fmt: skip
 WINGS = ('networks', 'cameras', 'rigs', 'scans', 'synthetic', 'smilify')
 ROOMS = (*CORE, *WINGS)

@@ -111,9 +111,11 @@ def faults(path: Path, allowed: frozenset[str]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print the faults of files and folders (the package without any); return 1 where there are some."""
-    parser = argparse.ArgumentParser(description='Check the words of the package: names and docstrings.')
-    parser.add_argument('places', nargs='*', type=Path, default=[ROOT / 'smilfit'], help='files or folders')
+    """Print the faults of files and folders; return 1 where there are some."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'places', nargs='*', type=Path, default=[ROOT / 'smilfit'], help='the package if not given'
+    )
     places = parser.parse_args().places
     files = [f for place in places for f in (sorted(place.rglob('*.py')) if place.is_dir() else [place])]
     allowed = contract_names(ROOT / 'tests/contract')

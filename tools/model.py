@@ -2,7 +2,7 @@
 
 import sys
 
-from smilfit.cli.models.model import main
+from smilfit.cli.models import main
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from smilfit.apis.options import option, reported
+from smilfit.options.fields import option, reported
 
 _ON_CAMERA = "called with a camera's name, how many images showed the board, and how many were searched"
 

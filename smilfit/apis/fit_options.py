@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.apis.fitting.video_choice import VideoChoice
-from smilfit.apis.options import launched_by, option, other_body_model, reported
 from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.options.fields import launched_by, option, other_body_model, reported
 from smilfit.registry import reject_unknown
 
 MESH_FORMATS = ('obj', 'ply', 'none')

@@ -5,14 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from smilfit.apis.options import documented, launched_by, option, other_body_model, reported
 from smilfit.apis.progress import ProgressCallback, ignore
+from smilfit.options.fields import (
+    MESH_FORMATS,
+    documented,
+    launched_by,
+    option,
+    other_body_model,
+    reported,
+)
 from smilfit.registry import reject_unknown
 
 OWN, SLEAP, WHOLE = 'own', 'sleap', 'whole'
 REFINE_CONFIG = 'fit/multiview_keypoints_lm.py'
 VIDEO_STYLES = ('overlay', 'side_by_side')
-MESH_FORMATS = ('obj', 'ply', 'glb')
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilfit.apis.options import option, other_body_model
+from smilfit.options.fields import option, other_body_model
 
 
 @dataclass(frozen=True)

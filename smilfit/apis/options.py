@@ -1,64 +1,12 @@
-"""An option is said once: a field of a dataclass, from which signature, docstring and command line follow.
-
-Nothing here, and nothing in a module of option classes, imports what computes: `--help` reads them.
-"""
+"""Calls take a class of options as keywords: signature and docstring follow from its fields."""
 
 import functools
 import inspect
-import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, field, fields
-from typing import Any, TypeVar
+from dataclasses import MISSING, Field, fields
+from typing import Any
 
-T = TypeVar('T')
-
-# What started the processes of a distributed run.
-LAUNCHERS = ('none', 'pytorch', 'slurm')
-# Units of lengths.
-UNITS = ('mm', 'cm', 'm', 'um')
-AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
-# How a stored image is cut; readers of `datasets` name the same.
-CROP_MODES = ('default', 'centred', 'bbox_crop')
-
-_KEYS = {
-    'choices', 'low', 'high', 'above', 'unit', 'metavar', 'flag', 'off', 'kind', 'many', 'const', 'either',
-    'positional', 'typed', 'hidden', 'notebook',
-}  # fmt: skip
-
-
-def option(default: Any = MISSING, help: str = '', **said: Any) -> Any:
-    """Make a field of a class of options; `heading` of the class, if it has one, stands above them in help.
-
-    Args:
-        default: of the notebook and of the command line.
-        help: what it is, from the notebook's side; a flag of something that is on by default is `do not <help>`.
-        said: further facts. `choices`; `low`, `high` and `above` (the lowest is left out) of a number; `unit`;
-            `metavar` of the value; `flag`, the option's string where it is not the name's (several are aliases);
-            `off`, the help of a flag that switches off; `kind` of a value, a reader of `cli/argument_types.py` by
-            name; `many`, 'append' for an option that may be given several times, 'pairs' for NAME=VALUE; `const`,
-            the value of an option that is given without one; `either`, a word that options which exclude each other
-            share; `positional`; `typed`, the default of the command line where it is another; `hidden`; `notebook`,
-            a sentence that docstrings alone have.
-    """
-    assert not said.keys() - _KEYS, said
-    return field(default=default, metadata={'help': help, **said})
-
-
-def reported(help: str, default: Any = None) -> Any:
-    """Make a field that only a notebook gives, such as who hears of progress."""
-    return field(default=default, metadata={'notebook': help})
-
-
-def other_body_model(named_by: str) -> Any:
-    """Make the option of a body model in place of the one that a dataset or a training names."""
-    help = f'body model file, or quadruped or insect, instead of the one that the {named_by} names'
-    return option(None, help, metavar='FILE|NAME')
-
-
-def launched_by(shared: str) -> Any:
-    """Make the option of the program that started the processes."""
-    help = f'what started the processes {shared}: python -m torch.distributed.run (pytorch) or srun (slurm)'
-    return option('none', help, choices=LAUNCHERS)
+from smilfit.options.fields import sentence_of, with_arguments
 
 
 def with_options(
@@ -95,42 +43,7 @@ def with_options(
     return decorate
 
 
-def documented(kind: type[T]) -> type[T]:
-    """Add the descriptions of its fields to the docstring of a class that a notebook builds itself."""
-    described = {f.name: sentence_of(f) for f in fields(kind)}  # type: ignore[arg-type]
-    kind.__doc__ = with_arguments(kind.__doc__ or '', described)
-    return kind
-
-
 def _parameter(of: Field, by_place: bool) -> inspect.Parameter:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if by_place else inspect.Parameter.KEYWORD_ONLY
     default = of.default if of.default is not MISSING else inspect.Parameter.empty
     return inspect.Parameter(of.name, kind, default=default, annotation=of.type)
-
-
-def sentence_of(of: Field) -> str:
-    """Describe a field as a docstring does."""
-    said = of.metadata
-    choices = f' ({words(said["choices"])})' if 'choices' in said else ''
-    sentences = [f'{said["help"]}{choices}'] if 'help' in said else []
-    return '. '.join([*sentences, *([said['notebook']] if 'notebook' in said else [])]) + '.'
-
-
-def words(choices: Sequence[Any]) -> str:
-    """List choices."""
-    *most, last = (repr(choice) for choice in choices)
-    return f'{", ".join(most)} or {last}' if most else last
-
-
-def with_arguments(docstring: str, more: dict[str, str]) -> str:
-    """Add descriptions to the `Args:` of a docstring."""
-    lines = inspect.cleandoc(docstring).splitlines()
-    heads = [i for i, line in enumerate(lines) if line in ('Args:', 'Returns:', 'Raises:')]
-    fill = functools.partial(textwrap.wrap, width=110, initial_indent=' ' * 4, subsequent_indent=' ' * 8)
-    added = [line for name, text in more.items() for line in fill(f'{name}: {text}')]
-    if heads and lines[heads[0]] == 'Args:':
-        at = next((i for i in range(heads[0] + 1, len(lines)) if not lines[i].startswith(' ')), len(lines))
-        return '\n'.join([*lines[:at], *added, *lines[at:]])
-    at = heads[0] if heads else len(lines)
-    before = lines[:at] if heads else [*lines, '']
-    return '\n'.join([*before, 'Args:', *added, '', *lines[at:]]).rstrip()

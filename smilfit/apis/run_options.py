@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smilfit.apis.options import launched_by, option, other_body_model, reported
-from smilfit.apis.progress import ProgressCallback
-from smilfit.apis.run_reports import RunListener
+from smilfit.apis.progress import ProgressCallback, RunListener
+from smilfit.options.fields import launched_by, option, other_body_model, reported
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from smilfit.body_models.data import DEFAULT, BodyModelData
 from smilfit.body_models.part_sizes import midline_joints
 from smilfit.files import shorten
 from smilfit.geometry.kinematic_chain import JOINT_SCALE_MODES
+from smilfit.options.fields import AXES
 from smilfit.registry import did_you_mean
 
 WEIGHT_SUM_TOLERANCE = 1e-4
@@ -22,7 +23,6 @@ SYMMETRY_TOLERANCE = 1e-3
 AXES_TOLERANCE = 1e-3
 # Skinning weights are written out once: 1 GiB of float64.
 MOST_WEIGHTS = 1 << 27
-AXES = ('+x', '-x', '+y', '-y', '+z', '-z')
 
 
 def check_body_model(data: BodyModelData, where: str) -> BodyModelData:

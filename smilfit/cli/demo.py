@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from smilfit.apis.options import option
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.cli.errors import run_reporting_errors
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 STOPPED = 'Stopped. The same command goes on after the last finished step.'
 

@@ -12,7 +12,7 @@ COMMANDS = {
     'preprocess': ('data.preprocess', 'recorded sessions to a dataset file'),
     'check': ('data.check', 'look at the ground truth of a dataset file before training'),
     'calibrate': ('data.calibrate', 'cameras by boards, or one camera against the others'),
-    'model': ('models.model', 'a rigged model: import, check, convert, measure, and more'),
+    'model': ('models', 'a rigged model: import, check, convert, measure, and more'),
     'landmarks': ('data.landmarks', 'propose which place of a model each annotated keypoint is'),
     'fit': ('fitting.fit', 'fit a body model to a dataset file, stage by stage'),
     'fit_images': ('fitting.fit_images', 'fit a body model to annotated images or single-view videos'),

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
+from smilfit.options.fields import CROP_MODES
 from smilfit.registry import did_you_mean
 
-CROP_MODES = ('default', 'centred', 'bbox_crop')
 # Side of a keypoint box over the keypoints' own extent, as the established multi-view preprocessors have it.
 BBOX_MARGIN = 1.05
 # A box around one or two keypoints is not smaller than this, px.

@@ -1,7 +1,7 @@
 """Decide which frames and views of a session are kept, and where their keypoints are; count what is not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,11 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.datasets.centre_plan import plan_centres
-from smilfit.datasets.crops import BBOX_MARGIN, CROP_MODES
 from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
 from smilfit.datasets.store.store_layout import ImageTable
 from smilfit.io import check_cameras, triangulate_keypoints
-from smilfit.registry import did_you_mean
+from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import AnimalCentres, CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 
@@ -35,86 +34,6 @@ class Session(Protocol):
 
     def frames(self, indices: Sequence[int] | None = None) -> Any:
         """Decode images in order."""
-
-
-@dataclass(frozen=True)
-class PreprocessOptions:
-    """What is kept of a session, and how its images are stored.
-
-    `frame_skip` n keeps every n-th of the frames with `min_views` views; then the first
-    `max_frames_per_session` of these are taken. `unlabelled` further frames, evenly spread over those with too few
-    views, are stored with all views and without keypoints, for pseudo-labels. Views are those with a keypoint of at
-    least `confidence_threshold`; None takes what the labels' kind of score asks for (0.2 for SLEAP's peaks, 0 for its
-    proofread files, 0.6 for likelihoods in DeepLabCut's tables, 0.5 elsewhere). `retriangulate` places
-    3D points anew from the kept cameras although the session has some. `n_animals` is how many animals an
-    image shows where all are in it; None takes the most that are labelled in one. Images in which fewer are labelled
-    say nothing of the others. `num_workers` threads cut and encode images
-    while the next ones are decoded; 0 does it in turn.
-    """
-
-    max_frames_per_session: int | None = None
-    frame_skip: int = 1
-    unlabelled: int = 0
-    min_views: int = 2
-    crop_mode: str = 'default'
-    bbox_margin: float = BBOX_MARGIN
-    target_resolution: int = 224
-    no_3d_data: bool = False
-    retriangulate: bool = False
-    no_undistort: bool = False
-    confidence_threshold: float | None = None
-    use_reprojections: bool = False
-    num_workers: int = 1
-    exclude_cameras: tuple[str, ...] = ()
-    allow_inconsistent_cameras: tuple[str, ...] = ()
-    jpeg_quality: int = 95
-    n_animals: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: a value that cannot work.
-        """
-        limits = {
-            'max_frames_per_session': (1, None),
-            'frame_skip': (1, None),
-            'unlabelled': (0, None),
-            'min_views': (1, None),
-            'bbox_margin': (1.0, None),
-            'target_resolution': (16, 8192),
-            'confidence_threshold': (0.0, 1.0),
-            'num_workers': (0, 256),
-            'jpeg_quality': (1, 100),
-            'n_animals': (1, None),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if value is not None and (value < low or (high is not None and value > high)):
-                rule = f'at least {low}' if high is None else f'from {low} to {high}'
-                raise ValueError(f'PreprocessOptions: {name} must be {rule}; got {value}.')
-        if self.crop_mode not in CROP_MODES:
-            raise ValueError(
-                f'PreprocessOptions: crop_mode must be one of {CROP_MODES}; got {self.crop_mode!r}. '
-                f'{did_you_mean(self.crop_mode, CROP_MODES)}'
-            )
-        if self.unlabelled and self.crop_mode == 'bbox_crop':
-            raise ValueError(
-                "PreprocessOptions: crop_mode must be 'default' or 'centred' for unlabelled frames, which do not say "
-                'where the animal is; got bbox_crop. Choose one of them.'
-            )
-        if self.no_3d_data and self.retriangulate:
-            raise ValueError('PreprocessOptions: retriangulate makes 3D data; it contradicts no_3d_data.')
-
-    def deciding(self) -> dict[str, Any]:
-        """Return what the file depends on, so without the number of threads.
-
-        What is not asked for, `unlabelled` frames or a number of animals, is not named: files of before stay what
-        they are.
-        """
-        stated = {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'num_workers'}
-        optional = {'unlabelled': bool(self.unlabelled), 'n_animals': self.n_animals is not None}
-        return {name: value for name, value in stated.items() if optional.get(name, True)}
 
 
 @dataclass(frozen=True)

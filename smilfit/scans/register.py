@@ -15,10 +15,10 @@ import torch
 
 from smilfit.apis.compute import torch_threads
 from smilfit.apis.fitting.fit_run import load_fit_config
+from smilfit.apis.model_options import RegisterOptions
 from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import Progress, ignore
-from smilfit.apis.register_options import RegisterOptions
 from smilfit.body_models import SMIL, is_shipped, load_body_model, save_body_model
 from smilfit.files import (
     BadFileError,

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from smilfit.apis.synthesis_options import SynthesisOptions
 from smilfit.body_models import SMIL
 from smilfit.drawing.skin_texture import SkinTexture
 from smilfit.renderers import Renderer, ZBufferRenderer
@@ -14,7 +14,7 @@ from smilfit.structures import Cameras
 from smilfit.structures.body import MILLIMETRES
 from smilfit.synthetic.drawn_motion import PoseSource, draw_animals
 from smilfit.synthetic.labels import make_rig
-from smilfit.synthetic.looks import NO_PHOTOS, LookStyle, Photos, SessionLook, draw_look, find_style
+from smilfit.synthetic.looks import NO_PHOTOS, Photos, SessionLook, draw_look, find_style
 from smilfit.synthetic.motion import SharedVolume, px_per_unit, shared_volume
 from smilfit.synthetic.rendered_session import RenderedSession
 
@@ -24,55 +24,6 @@ FILLED = 0.6
 ARENA_RADIUS = 0.75
 # Sets the chance of looks apart from that of motion.
 _LOOKS = 1
-
-
-@dataclass(frozen=True)
-class SynthesisOptions:
-    """What a set of made sessions is like.
-
-    `n_cameras`, `size` (width and height, px) and `unit` are those of made rigs. `memory_s` is how long motion keeps
-    its direction, s; 0 draws every frame by itself, which shows more in as many frames. `scale` is model unit to
-    world unit; None takes the units of model and world, or else fills about half an image. It varies between
-    sessions by `scale_spread` (standard deviation of its logarithm). `up` is the world's; None takes it as
-    the cameras are held. `n_animals` of one model share the arena, each with a shape and a motion of its own.
-    """
-
-    n_sessions: int = 20
-    n_frames: int = 160
-    n_cameras: int = 4
-    size: tuple[int, int] = (320, 256)
-    unit: str | None = 'mm'
-    fps: float = 30.0
-    memory_s: float = 0.33
-    style: str | LookStyle = 'varied'
-    scale: float | None = None
-    scale_spread: float = 0.15
-    up: tuple[float, float, float] | None = None
-    seed: int = 0
-    n_animals: int = 1
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: a value that cannot work.
-            KeyError: an unknown style.
-        """
-        find_style(self.style)
-        for name in ('n_sessions', 'n_frames', 'n_cameras', 'n_animals'):
-            if getattr(self, name) < 1:
-                raise ValueError(f'SynthesisOptions: {name} must be at least 1; got {getattr(self, name)}.')
-        for name in ('memory_s', 'scale_spread'):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f'SynthesisOptions: {name} must not be negative; got {getattr(self, name)}.')
-        for name in ('fps', 'scale'):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < np.inf:
-                raise ValueError(f'SynthesisOptions: {name} must be above 0; got {value}.')
-        if min(self.size) < 16:
-            raise ValueError(f'SynthesisOptions: size must be at least 16 px a side; got {self.size}.')
-        if self.up is not None and not np.linalg.norm(self.up) > 0:
-            raise ValueError(f'SynthesisOptions: up must be a direction; got {self.up}.')
 
 
 class SessionSet:

@@ -10,7 +10,7 @@ import torch
 
 from smilfit.body_models import SMAL, load_body_model, load_body_model_data, read_pickle
 from smilfit.body_models.files.model_arrays import as_array
-from smilfit.cli.models.model import main as model
+from smilfit.cli.models import main as model
 from smilfit.losses import MahalanobisPosePriorLoss, ShapePriorLoss
 from smilfit.registry import build_body_model
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from smilfit.apis import synthesis_options
 from smilfit.apis.preprocessing.data_source import POINTS3D, SLEAP, SMILIFY, annotation_readers
 from smilfit.cli import main
-from smilfit.cli.data import preprocess, synthesize
-from smilfit.cli.models import model
-from smilfit.datasets import CROP_MODES
+from smilfit.cli import models as model
+from smilfit.cli.data import preprocess
 from smilfit.synthetic.looks import STYLES
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +55,7 @@ def test_names_that_help_says_are_those_of_what_it_does_not_import():
     for name, reader in shipped.items():
         if name != SLEAP:
             assert preprocess.FORMATS[name] == reader.__doc__.strip().splitlines()[0]
-    assert synthesize.CROP_MODES == CROP_MODES
-    assert tuple(STYLES) == synthesize.STYLES
+    assert tuple(STYLES) == synthesis_options.STYLES
 
 
 def test_a_formats_own_help_has_its_options(capsys):

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from smilfit.apis.options import option, reported, with_options
+from smilfit.apis.options import with_options
 from smilfit.cli.parser import add_options, given, make_parser
+from smilfit.options.fields import option, reported
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from smilfit.apis.progress import Progress
-from smilfit.apis.run_reports import RunFacts, losses_in_words
+from smilfit.apis.progress import Progress, RunFacts, losses_in_words
 from smilfit.cli.networks.run_console import LINES, RunConsole, command_of, duration, run_console
 from smilfit.evaluation import metric_lines, metric_text
 

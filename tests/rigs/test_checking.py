@@ -9,7 +9,7 @@ import pytest
 from smilfit.body_models import BodyModelData, SparseMatrix, load_body_model_data, save_body_model
 from smilfit.body_models.files.smal_file import smal_values
 from smilfit.body_models.files.stored_model import StoredModel, read_stored_model
-from smilfit.cli.models.model import main as model
+from smilfit.cli.models import main as model
 from smilfit.files.pickles.writer import pickle_bytes
 from smilfit.rigs.checking import ERROR, NOTE, WARNING, check_model
 

@@ -19,7 +19,7 @@ from smilfit.body_models import (
 )
 from smilfit.body_models.files.model_arrays import read_pickle_bytes
 from smilfit.body_models.files.smal_file import lost_in_smal, write_smal_file
-from smilfit.cli.models.model import main as model
+from smilfit.cli.models import main as model
 from smilfit.files.pickles.writer import pickle_bytes
 from smilfit.rigs.converting import body_difference, convert_model, read_model
 from smilfit.rigs.read_rig import read_rig

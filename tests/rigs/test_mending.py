@@ -7,7 +7,7 @@ import pytest
 
 from smilfit.body_models import Landmark, SparseMatrix, load_body_model_data, save_body_model
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.cli.models.model import main as model
+from smilfit.cli.models import main as model
 from smilfit.rigs.checking import NOTE, check_model, mending
 from smilfit.rigs.converting import body_difference
 from tests.rigs.test_checking import CLEAN, dense_weights, scaled, with_entry, with_more

@@ -7,7 +7,7 @@ import pytest
 
 from smilfit.body_models import BodyModelData, SparseMatrix, load_body_model_data, save_body_model
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.cli.models.model import main as model
+from smilfit.cli.models import main as model
 from smilfit.rigs.cleaning import weld_vertices
 from smilfit.rigs.joint_regressing import fit_joint_regressor, joints_of_rings
 from tests.rigs.test_checking import CLEAN

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilfit.apis.calibrate_options import LabelRepairOptions, RigOptions
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import add_options, given
+from smilfit.options.fields import option
 
 if TYPE_CHECKING:
     from smilfit.cameras.boards import Board

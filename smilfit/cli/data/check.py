@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilfit.apis.options import option, other_body_model
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option, other_body_model
 
 # Done, but something speaks against the ground truth.
 EXIT_WARNINGS = 3

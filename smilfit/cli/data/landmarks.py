@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from smilfit.apis.model_options import LookupOptions
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.next_step import POINTS3D, likely_format, no_fps_stated, preprocess_step
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 if TYPE_CHECKING:
     from smilfit.apis.preprocessing.lookup_proposal import LookupProposal

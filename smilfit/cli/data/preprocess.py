@@ -91,7 +91,7 @@ def _describe(
     extend: Callable[[argparse.ArgumentParser], None],
 ) -> None:
     # Imported late: a list of the formats should not wait for what reads them.
-    from smilfit.cli.data.preprocess_formats import add_format
+    from smilfit.cli.data.preprocess_options import add_format
 
     add_format(made, name, summary, out)
     extend(made)

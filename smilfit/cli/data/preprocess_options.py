@@ -6,9 +6,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smilfit.apis.options import CROP_MODES, option
-from smilfit.cli.data.format_facts import ReaderArgument, format_facts, parser_arguments, reader_arguments
-from smilfit.cli.parser import both_spellings, given
+from smilfit.cli.data.format_facts import (
+    ReaderArgument,
+    arguments_of_format,
+    format_facts,
+    parser_arguments,
+    reader_arguments,
+)
+from smilfit.cli.parser import add_options, both_spellings, given
+from smilfit.options.fields import option
+from smilfit.options.preprocess_options import PreprocessOptions
+from smilfit.registry import SESSIONS
 
 if TYPE_CHECKING:
     from smilfit.apis.preprocessing.data_source import DataSource
@@ -28,57 +36,6 @@ class OfAll:
     restart: bool = option(False, "throw a stopped run's partial file away")
     overwrite: bool = option(False, 'replace OUT.h5')
     quiet: bool = option(False, 'no progress bar, no table')
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What is kept, and how images are stored: `PreprocessOptions`, whose module would bring torch with it."""
-
-    max_frames_per_session: int | None = option(
-        None, 'frames (or images) to take of each session at most; all if not given', low=1
-    )
-    frame_skip: int = option(1, 'take every n-th of the frames that can be used', low=1)
-    unlabelled: int = option(
-        0,
-        'so many further frames of each session, without keypoints, for train --pseudo-labels',
-        low=0,
-        metavar='N',
-    )
-    min_views: int = option(2, 'cameras that must see a keypoint for a frame to count', low=1)
-    crop_mode: str = option(
-        'default',
-        'default: the whole image made square; centred: its central square; bbox_crop: a square around the animal '
-        '(its annotated box, else its mask, else its keypoints)',
-        choices=CROP_MODES,
-    )
-    bbox_margin: float = option(1.05, "side of bbox_crop's square over the box", low=1.0, high=100.0)
-    target_resolution: int = option(224, 'side of the stored images, px', low=16, high=8192)
-    no_3d_data: bool = option(False, 'store no 3D keypoints')
-    retriangulate: bool = option(False, 'triangulate 3D keypoints although points3d.h5 is there')
-    no_undistort: bool = option(False, 'store images as the lens made them')
-    confidence_threshold: float | None = option(
-        None,
-        "labels of a smaller score (0 to 1) count as missing (default: what the labels' kind of score asks for: 0.2 "
-        "for SLEAP's peaks, 0 for files with 'proofread' in the name, 0.6 for likelihoods in DeepLabCut's tables, "
-        "0.5 elsewhere; a person's labels always count)",
-        low=0.0,
-        high=1.0,
-    )
-    use_reprojections: bool = option(False, 'take 2D keypoints from reprojections.h5')
-    num_workers: int = option(
-        1, 'threads that cut and encode images while others are decoded', low=0, high=256
-    )
-    exclude_cameras: tuple[str, ...] = option((), 'cameras to leave out', metavar='NAME')
-    allow_inconsistent_cameras: tuple[str, ...] = option(
-        (), 'cameras to keep although they contradict the others', metavar='NAME'
-    )
-    n_animals: int | None = option(
-        None,
-        'animals that an image shows where all are in it (default: the most that are labelled in one); images in '
-        'which fewer are labelled say nothing of where the others are',
-        low=1,
-    )
-    jpeg_quality: int = option(95, 'quality of the stored images', low=1, high=100)
 
 
 @dataclass(frozen=True)
@@ -243,7 +200,7 @@ class OfSmilify:
 
 def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Gather the options of preprocessing that a command line offers; a format's default stands where it is None."""
-    return {name: value for name, value in given(arguments, Kept).items() if value is not None}
+    return {name: value for name, value in given(arguments, PreprocessOptions).items() if value is not None}
 
 
 def source_of(arguments: argparse.Namespace, reader: type | None) -> 'DataSource':
@@ -283,3 +240,111 @@ def read_reader_options(arguments: argparse.Namespace, reader: type) -> dict[str
 
 def _dest(name: str) -> str:
     return f'reader_argument_{name}'
+
+
+_SLEAP = 'sleap'
+_GOES_ON = 'A run that was stopped goes on where it was when the same command is given again.'
+# What a session of several cameras is in each format; others are described by their readers.
+_SESSIONS = {
+    'sleap': 'A session is a folder with calibration.toml and one folder a camera, each with labels (.slp or '
+    'analysis .h5) and a video; or a .slp with a RecordingSession (several cameras, calibrated, in one file). ',
+    'anipose': 'A calibrated project (config.toml, videos-raw, pose-2d or pose-2d-filtered, '
+    'calibration/calibration.toml), or a part of it, gives a session of several cameras for every trial. ',
+    'dlc': 'A folder with videos of several cameras, their predictions (VIDEO + DLC... .h5 or .csv) and a '
+    "calibration.toml of anipose's, whose cameras' names are in the files' names, gives a session for every trial. ",
+    'lightningpose': 'A data folder with videos/SESSION_VIEW.mp4, predictions of each view (a model, or an ensemble '
+    'smoothed by EKS) and calibrations/SESSION.toml or calibration.toml gives a session for every SESSION. ',
+}
+
+
+# What concerns rigs of several cameras only.
+_OF_RIGS = (
+    'min_views',
+    'unlabelled',
+    'retriangulate',
+    'use_reprojections',
+    'exclude_cameras',
+    'allow_inconsistent_cameras',
+)
+
+
+def add_format(made: argparse.ArgumentParser, name: str, summary: str, out: tuple[str, str]) -> None:
+    """Describe a format's subcommand.
+
+    Args:
+        made: the subcommand's parser.
+        name: of the format.
+        summary: of the format, in a line.
+        out: how the command's result is called, and what that is.
+    """
+    if name == 'smilify':
+        _add_smilify(made, out)
+    elif name == 'points3d':
+        _add_points(made, out)
+    else:
+        _add_reader(made, name, summary, out)
+
+
+def _add_files(made: argparse.ArgumentParser, files: dict[str, Any], out: tuple[str, str]) -> None:
+    made.add_argument('annotations', type=Path, **files)
+    made.add_argument('out', type=Path, metavar=out[0], help=out[1])
+    add_options(made, OfAll, underscored=True)
+
+
+def _add_reader(made: argparse.ArgumentParser, name: str, summary: str, out: tuple[str, str]) -> None:
+    about = f'Make a dataset file from {summary}. ' if name == _SLEAP else f'{summary} '
+    about += _SESSIONS.get(name, '')
+    made.description = about + _GOES_ON
+    _add_files(made, {'metavar': 'IN', 'help': 'the annotations: a file, or a folder'}, out)
+    own = {getattr(kind, 'format', '') for kind in SESSIONS.module_dict.values()}
+    rigs = name in own or name in format_facts()['session_formats']
+    # Sessions and images have other defaults: None says that none was chosen.
+    crop_mode = None if rigs else 'bbox_crop'
+    add_options(
+        made, PreprocessOptions, without=() if rigs else _OF_RIGS, underscored=True, crop_mode=crop_mode
+    )
+    add_options(made, OfReaders, underscored=True)
+    reader = arguments_of_format(name)
+    # A reader's own options go before ours.
+    taken = tuple(reader or ())
+    if rigs:
+        add_options(made, OfSessions, underscored=True)
+        if name != _SLEAP:
+            add_options(made, OfProjects, without=taken, underscored=True)
+    if reader is not None:
+        add_options(made, OfImages, without=taken, underscored=True)
+        add_reader_options(made, reader)
+        if rigs:
+            add_options(made, SingleView, underscored=True)
+
+
+def _add_points(made: argparse.ArgumentParser, out: tuple[str, str]) -> None:
+    made.description = (
+        'Make a dataset file from points in space that another tool placed, without images: points3d.h5 of '
+        "sleap-anipose, anipose's 3D csv, DANNCE's .mat (Label3D's labels with their cameras and what these saw, or "
+        'predictions), ndx-pose in NWB, csv (NAME_x, NAME_y, NAME_z by frame, or a row a point) and npz (xyz, names, '
+        'confidence). A file of several animals becomes a session each. The dataset can be fitted '
+        '(configs/fit/points3d_lm.py) and not trained on.'
+    )
+    _add_files(made, {'nargs': '+', 'metavar': 'FILE', 'help': '.h5, .csv, .mat, .nwb or .npz'}, out)
+    kept = ('max_frames_per_session', 'frame_skip', 'confidence_threshold', 'allow_inconsistent_cameras')
+    add_options(
+        made,
+        PreprocessOptions,
+        without=[f.name for f in fields(PreprocessOptions) if f.name not in kept],
+        underscored=True,
+    )
+    add_options(made, OfPoints, underscored=True)
+
+
+def _add_smilify(made: argparse.ArgumentParser, out: tuple[str, str]) -> None:
+    made.description = (
+        "Import SMILify's dataset files (several views, single images, merged) into one of this project. Images "
+        'stay as they are; cameras, labels and worlds are put right and checked like those of a recording. A run '
+        'that was stopped goes on where it was when the same command is given again.'
+    )
+    _add_files(made, {'nargs': '+', 'metavar': 'FILE.h5', 'help': "SMILify's files"}, out)
+    # What such files have settled.
+    settled = ('crop_mode', 'bbox_margin', 'no_undistort', 'use_reprojections', 'num_workers')
+    add_options(made, PreprocessOptions, without=settled, underscored=True, target_resolution=None)
+    add_options(made, OfSmilify, underscored=True)

@@ -8,63 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from smilfit.apis.options import CROP_MODES, option
-from smilfit.apis.synthesis_options import SynthesisInputs
+from smilfit.apis.synthesis_options import SynthesisInputs, SynthesisOptions
 from smilfit.cli.command import run_command
 from smilfit.cli.next_step import synthesis_step
 from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
-
-# As in synthetic/looks, which would bring torch with it.
-STYLES = ('varied', 'other')
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sessions:
-    """What sessions are like: fields of `SynthesisOptions`, whose module would bring torch with it."""
-
-    n_sessions: int = option(
-        20,
-        'sessions: each another animal, motion, light, coat and place',
-        flag='--sessions',
-        low=1,
-        metavar='N',
-    )
-    n_frames: int = option(160, 'frames of each session', flag='--frames', low=1, metavar='N')
-    n_cameras: int = option(4, 'cameras of made rigs', flag='--cameras', low=1, metavar='N')
-    n_animals: int = option(
-        1,
-        'animals that share the arena and hide one another: tracks of the labels animal_0, animal_1, ...; in OUT.h5 '
-        'sessions of their own',
-        flag='--animals',
-        low=1,
-        metavar='N',
-    )
-    fps: float = option(30.0, 'frames a second', low=0.0, above=True, metavar='N')
-    memory_s: float = option(
-        0.33,
-        'how long motion keeps its direction, s; 0 draws every frame by itself',
-        flag='--memory',
-        low=0.0,
-        metavar='N',
-    )
-    scale_spread: float = option(
-        0.15, 'how much sizes differ between sessions, as a share', low=0.0, high=2.0, metavar='N'
-    )
-    seed: int = option(0, 'of all chance', low=0, metavar='N')
-    size: tuple[int, int] = option(
-        (320, 256), 'images of made rigs, px', low=16, high=8192, metavar=('W', 'H')
-    )
-    scale: float | None = option(
-        None,
-        'model unit in world units (default: by their units, else to fill images)',
-        low=0.0,
-        above=True,
-    )
-    style: str = option('varied', 'what looks are drawn from', choices=STYLES)
-    up: tuple[float, float, float] | None = option(
-        None, "the world's up (default: as cameras are held)", metavar=('X', 'Y', 'Z')
-    )
+from smilfit.options.fields import CROP_MODES, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +25,7 @@ class Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Sessions, SynthesisInputs, Stored):
+class Command(SynthesisInputs, SynthesisOptions, Stored):
     """What a command line says."""
 
     model: Path = option(
@@ -114,10 +63,9 @@ def _run(arguments: argparse.Namespace) -> int:
             'synthesize: one OUT must be given; got none or two. Name a folder, or a file OUT.h5.'
         )
     out = arguments.out or arguments.named_out
-    from smilfit.synthetic.session_set import SynthesisOptions
     from smilfit.synthetic.synthesize import synthesize
 
-    options = SynthesisOptions(**given(arguments, Sessions), unit=arguments.unit or 'mm')
+    options = SynthesisOptions(**given(arguments, SynthesisOptions) | {'unit': arguments.unit or 'mm'})
     store = {name: value for name, value in given(arguments, Stored).items() if value is not None}
     console = Console()
     with progress_bar(not arguments.quiet and console.is_terminal) as progress:

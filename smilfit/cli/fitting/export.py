@@ -4,15 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.apis.infer_options import MESH_FORMATS
-from smilfit.apis.options import option, other_body_model
 from smilfit.cli.command import run_command
 from smilfit.cli.networks import export_network
-from smilfit.cli.parser import make_parser
+from smilfit.cli.parser import given, make_parser
+from smilfit.options.export_options import ExportOptions
+from smilfit.options.fields import option, other_body_model
 
 if TYPE_CHECKING:
     from smilfit.apis.fitting.fit_exporting import FitExport
@@ -33,7 +32,6 @@ FORMATS = {
     'bvh': "skeleton.bvh: the skeleton's motion",
     'meshes': 'meshes/FRAME.obj (ply, glb): a mesh a frame',
 }
-AXES = ('x', 'y', 'z', '-x', '-y', '-z')
 EXIT_CODES = (
     'Exit codes: 0 all is written; 1 nothing could be done; 2 a bad command line; 3 formats of "all" were left '
     'out, each named with its reason. '
@@ -46,7 +44,7 @@ _NAMED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(ExportOptions):
     """What a command line says."""
 
     fit: Path = option(
@@ -63,21 +61,6 @@ class Command:
         low=0.0,
         above=True,
         metavar='N',
-    )
-    mesh_format: str = option('obj', 'of meshes', choices=MESH_FORMATS)
-    every: int = option(1, 'a mesh every N-th frame', low=1, metavar='N')
-    up: str | None = option(
-        None,
-        "the calibration's axis that points up, negative ones as --up=-z: the scene of glb is turned so that it "
-        "does in Blender and three.js, whose own up glTF's y becomes",
-        choices=AXES,
-    )
-    start: datetime | None = option(
-        None,
-        'when the recording began, for nwb: 2026-11-23T09:30:00',
-        flag='--session-start',
-        kind='moment',
-        metavar='TIME',
     )
 
 
@@ -111,16 +94,14 @@ def _of_network(argv: Sequence[str]) -> bool:
 
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit.apis import export_fit
-    from smilfit.io.exports import ExportOptions
 
-    how = {name: getattr(arguments, name) for name in ('every', 'mesh_format', 'up', 'start')}
     done = export_fit(
         arguments.fit,
         arguments.to,
         arguments.out,
         body_model=arguments.body_model,
         fps=arguments.fps,
-        options=ExportOptions(**how),
+        options=ExportOptions(**given(arguments, ExportOptions)),
         told=show_export,
     )
     left_out = list(dict.fromkeys(name for fit in done for name in fit.left_out))

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from smilfit.apis.fit_options import FitOptions
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.next_step import export_step, no_fps_stated
 from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
+from smilfit.options.fields import option
 
 if TYPE_CHECKING:
     from smilfit.apis.fitting.fit_run import FitRun

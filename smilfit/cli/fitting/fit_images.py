@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smilfit.apis.fit_options import FitImagesOptions
-from smilfit.apis.options import option
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.cli.command import run_command
 from smilfit.cli.data import preprocess
 from smilfit.cli.fitting import fit
 from smilfit.cli.parser import add_options, given
 from smilfit.cli.progress_bar import progress_bar
+from smilfit.options.fields import option
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from smilfit.apis.options import option
-from smilfit.apis.register_options import RegisterOptions
+from smilfit.apis.model_options import RegisterOptions
 from smilfit.cli.command import run_command
 from smilfit.cli.next_step import measure_step
 from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
+from smilfit.options.fields import option
 
 if TYPE_CHECKING:
     from smilfit.scans.register import RegistrationRun

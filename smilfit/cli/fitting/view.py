@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import make_parser
+from smilfit.options.fields import option
 
 if TYPE_CHECKING:
     from smilfit.apis.viewer import ModelScene, Scene

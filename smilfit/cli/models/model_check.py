@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
-from smilfit.cli.models.model import model_or_rig
+from smilfit.cli.models import model_or_rig
 from smilfit.cli.next_step import clean_step
 from smilfit.cli.parser import make_parser
+from smilfit.options.fields import option
 
 # Looked at, but something speaks against the model.
 EXIT_DOUBTS = 3

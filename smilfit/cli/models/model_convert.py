@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 # Written, but what was read back is not the same body.
 EXIT_DOUBTS = 3

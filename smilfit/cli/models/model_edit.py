@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smilfit.apis.options import AXES, option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import make_parser
+from smilfit.options.fields import AXES, option
 
 # As rigs/symmetry.py, which would bring scipy with it; a test holds the two together.
 SIDES = ('mean', 'left', 'right')

@@ -8,10 +8,10 @@ from pathlib import Path
 from shlex import quote
 
 from smilfit.apis.model_options import ImportOptions
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.next_step import POINTS3D, landmarks_step, likely_format, try_step
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
-from smilfit.cli.models.model import model_or_rig
+from smilfit.cli.models import model_or_rig
 from smilfit.cli.parser import make_parser
+from smilfit.options.fields import option
 
 _WIDTH, _COLUMN = 110, 16
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilfit.apis.model_options import MeasuringOptions
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 if TYPE_CHECKING:
     from smilfit.scans.measurements.allometry import Allometry

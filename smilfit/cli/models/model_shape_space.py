@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smilfit.apis.model_options import ShapeSpaceOptions
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from smilfit.cli.command import run_command
 from smilfit.cli.fitting.view import ON_A_SERVER, Address, serve
-from smilfit.cli.models.model import model_or_rig
+from smilfit.cli.models import model_or_rig
 from smilfit.cli.parser import make_parser
 
 STOPPED = 'The viewer has ended. What was not saved is gone.'

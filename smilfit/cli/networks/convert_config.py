@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smilfit.apis.network_options import ConversionOptions
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 
 @dataclass(frozen=True, kw_only=True)

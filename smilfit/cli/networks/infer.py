@@ -16,11 +16,11 @@ from smilfit.apis.infer_options import (
     InferOptions,
     SourceOptions,
 )
-from smilfit.apis.options import option
 from smilfit.cli.command import run_command
 from smilfit.cli.fitting.fit import EXIT_INCOMPLETE
 from smilfit.cli.parser import given, make_parser
 from smilfit.cli.progress_bar import progress_bar
+from smilfit.options.fields import option
 
 if TYPE_CHECKING:
     from smilfit.networks.inference.infer import InferenceRun

@@ -12,7 +12,7 @@ from smilfit.apis.progress import Progress
 from smilfit.cli.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from smilfit.apis.run_reports import RunFacts
+    from smilfit.apis.progress import RunFacts
 
 # So many lines tell of a whole training; where there is no bar, one comes at least every so often.
 LINES = 20

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smilfit.apis.options import option
 from smilfit.apis.run_options import CompareOptions, TestOptions
 from smilfit.cli.command import run_command
 from smilfit.cli.networks.run_console import run_console
 from smilfit.cli.networks.train import rank_of_process
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smilfit.apis.options import option
 from smilfit.apis.run_options import TrainOptions
 from smilfit.cli.command import run_command
 from smilfit.cli.networks.run_console import command_of, run_console
 from smilfit.cli.parser import given, make_parser
+from smilfit.options.fields import option
 
 
 def rank_of_process() -> Any:

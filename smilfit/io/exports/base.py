@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.body_models import SMIL
-from smilfit.io import MESH_FORMATS
 from smilfit.io.meshes.gltf_animation import SkinImage
+from smilfit.options.export_options import ExportOptions
 from smilfit.registry import EXPORTERS, reject_unknown
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 
@@ -136,37 +135,6 @@ class ExportedFit:
         spread = np.full((int(self.frames.max()) + 1, *rows.shape[1:]), fill)
         spread[self.frames] = rows
         return spread
-
-
-AXES = ('x', 'y', 'z', '-x', '-y', '-z')
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How formats are written.
-
-    Args:
-        every: a mesh every n-th frame that has one.
-        mesh_format: 'obj', 'ply' or 'glb'.
-        up: the world's axis that points up; glTF's own is y, to which the scene is then turned. None leaves axes as
-            they are.
-        start: when the recording began, for NWB.
-
-    Raises:
-        UnknownNameError: another format or axis, with the near ones.
-    """
-
-    every: int = 1
-    mesh_format: str = 'obj'
-    up: str | None = None
-    start: datetime | None = None
-
-    def __post_init__(self) -> None:
-        """Check names and numbers."""
-        reject_unknown('--mesh-format', 'format', [self.mesh_format], MESH_FORMATS)
-        reject_unknown('--up', 'axis', [self.up] if self.up else [], AXES)
-        if self.every < 1:
-            raise ValueError(f'--every: must be at least 1; got {self.every}.')
 
 
 # What a format may need: how to tell whether it is there, and what to say where it is not.

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from smilfit.files import write_bytes
+from smilfit.options.fields import MESH_FORMATS
 from smilfit.registry import did_you_mean
-
-MESH_FORMATS = ('obj', 'ply', 'glb')
 
 
 def write_mesh(

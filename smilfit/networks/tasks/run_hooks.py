@@ -11,8 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 
-from smilfit.apis.progress import Progress, ProgressCallback
-from smilfit.apis.run_reports import RunFacts, RunListener, losses_in_words
+from smilfit.apis.progress import Progress, ProgressCallback, RunFacts, RunListener, losses_in_words
 from smilfit.files import OutputLock, remove_temporary
 from smilfit.networks.engine import files_of
 

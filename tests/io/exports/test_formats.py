@@ -13,12 +13,12 @@ import torch
 
 from smilfit.apis.fitting.fit_exporting import export_fit, find_fits, load_export
 from smilfit.body_models import save_body_model
-from smilfit.cli.fitting.export import AXES, FORMATS
+from smilfit.cli.fitting.export import FORMATS
 from smilfit.cli.main import main
 from smilfit.io import SleapSession, read_calibration, read_points3d, read_reprojections
 from smilfit.io.annotations.anipose import read_points
 from smilfit.io.annotations.pose_tables import read_pandas_table
-from smilfit.io.exports import base, exporter, formats
+from smilfit.io.exports import exporter, formats
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
 from tests.io.exports.fits import FPS, T, made_fit
@@ -57,7 +57,6 @@ def seen(saved):
 
 def test_the_command_knows_the_formats():
     assert set(FORMATS) == set(formats())
-    assert AXES == base.AXES
 
 
 def test_the_file_gives_back_what_was_fitted(saved, fit):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smilfit.cli.models.model import main as model
+from smilfit.cli.models import main as model
 from smilfit.files import BadFileError
 from smilfit.rigs import read_rig
 from smilfit.rigs.blender import run_in_blender

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis.options import UNITS
 from smilfit.body_models import SMIL, load_body_model
 from smilfit.cli.models.model_measure import main
 from smilfit.files import BadFileError
+from smilfit.options.fields import UNITS
 from smilfit.registry import UnknownNameError
 from smilfit.scans.measurements.allometry import allometry_of, allometry_table, ols_slope, sma_slope
 from smilfit.scans.measurements.definitions import Distance, read_measurements
