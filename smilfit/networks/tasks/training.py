@@ -20,9 +20,8 @@ from smilfit.networks.engine import (
     set_resume,
     set_tracking,
 )
-from smilfit.networks.tasks.pseudo_label_training import add_pseudo_labels, count_pseudo_labels
 from smilfit.networks.tasks.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
-from smilfit.networks.tasks.training_targets import add_targets
+from smilfit.networks.tasks.training_labels import add_pseudo_labels, add_targets, count_pseudo_labels
 from smilfit.registry import ConfigError, UnknownNameError
 from smilfit.solvers.process_group import process_group
 
