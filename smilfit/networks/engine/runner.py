@@ -17,7 +17,7 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import set_random_seed
 from torch import nn
 
-from smilfit.networks import FeatureCache
+from smilfit.networks.backbones.feature_cache import FeatureCache
 from smilfit.networks.engine.checked_runner import CheckedRunner
 from smilfit.networks.engine.checkpoint_loader import (
     LAST,

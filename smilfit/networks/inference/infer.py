@@ -17,7 +17,7 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.predictions import PREDICTIONS
 from smilfit.apis.progress import ignore
 from smilfit.files import OutputLock, folder_name, real_folder
-from smilfit.networks.engine import TrainedRegressor, load_trained_regressor
+from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.networks.inference.inference_work import InferenceRun, InferenceWork
 from smilfit.networks.inference.recorded_animals import AnimalCount
 from smilfit.networks.inference.sources import (

@@ -16,12 +16,13 @@ from smilfit.apis.infer_options import VIDEO_STYLES, InferenceOutputs
 from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
 from smilfit.apis.progress import counted, steps
 from smilfit.body_models import SMIL
-from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, look, write_video
 from smilfit.drawing.marks import BODY, FITTED, Surface, legend_strip, scale_of
-from smilfit.drawing.overlays import grid_of_views
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
+from smilfit.drawing.video import write_video
+from smilfit.drawing.windows import View, look
 from smilfit.files import MadeOf, OutputFolder, folder_name
 from smilfit.io.recordings.synchronised_videos import chosen_views
-from smilfit.networks.engine import TrainedRegressor
+from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.prediction_files import (
     PredictedRecording,
     write_angles,

@@ -144,15 +144,16 @@ def built_parts(
         lifter = dict(cfg['lifter'])
         if cfg.get('feature_map') is not None:
             lifter['feature_dim'] = backbone.dims[cfg['feature_map']]
-        parts['lifter'] = _built_lifter(lifter, body, names, float(statistics.mean_scale))
+        parts['lifter'] = _built_lifter(lifter, body, statistics)
     return parts
 
 
-def _built_lifter(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str], scale: float) -> nn.Module:
+def _built_lifter(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatistics) -> nn.Module:
     """Build a lifter whose sampler draws bodies about the size of the training set's."""
     cfg = dict(cfg)
     sampler = cfg.pop('sampler', None) or {'type': 'PoseSampler'}
-    cfg['sampler'] = build(sampler, MODELS, body_model=body, scale=scale)
+    cfg['sampler'] = build(sampler, MODELS, body_model=body, scale=float(statistics.mean_scale))
+    names = statistics.names.keypoint_names or body.joint_names
     return build_head(cfg, body_model=body, keypoint_names=names)
 
 
@@ -180,4 +181,7 @@ def built_limbs(
             f'Limbs: the backbone must give several maps, finest first; {type(backbone).__name__} gives one. Take '
             'SmallUNet, TimmPyramid or ViTPyramid.'
         )
-    return build({**cfg, **built_parts(cfg, backbone, body, statistics)}, MODELS, out_dim=out_dim)
+    # Weights are drawn in this order: the lifter's, then the heads', as in trainings of the same seed before.
+    lifter = _built_lifter(cfg['lifter'], body, statistics)
+    seeing = built_parts({**cfg, 'lifter': None}, backbone, body, statistics)
+    return build({**cfg, **seeing, 'lifter': lifter}, MODELS, out_dim=out_dim)

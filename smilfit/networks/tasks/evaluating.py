@@ -13,7 +13,9 @@ from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.apis.run_options import CompareOptions, RunOptions, TestOptions
 from smilfit.apis.shipped_configs import find_config
-from smilfit.drawing import prediction_images, write_benchmark_folder, write_image
+from smilfit.drawing.benchmark_report import write_benchmark_folder
+from smilfit.drawing.validation_overlay_hook import prediction_images
+from smilfit.drawing.video import write_image
 from smilfit.evaluation import (
     BenchmarkResult,
     Intervals,
@@ -24,14 +26,10 @@ from smilfit.evaluation import (
 )
 from smilfit.evaluation.left_out import COUNT
 from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
-from smilfit.networks.engine import (
-    build_test_runner,
-    choose_device,
-    config_of_checkpoint,
-    load_experiment,
-    read_checkpoint,
-    set_refinement,
-)
+from smilfit.networks.engine.checkpoint_loader import read_checkpoint
+from smilfit.networks.engine.configs import load_experiment, set_refinement
+from smilfit.networks.engine.plain_values import config_of_checkpoint
+from smilfit.networks.engine.runner import build_test_runner, choose_device
 from smilfit.networks.tasks.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
 from smilfit.registry.config_options import merge_options
 from smilfit.solvers.process_group import process_group

@@ -16,7 +16,7 @@ from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.pseudo_labels import Refit, judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Threshold, load_thresholds
-from smilfit.networks import Refinement
+from smilfit.networks.lifter.lifted_refinement import Refinement
 from smilfit.networks.regressors.modal_regressor import chosen_rows
 from smilfit.networks.scene_frame import cameras_of
 from smilfit.networks.tasks.labels_of_fits import plain_reason
