@@ -11,7 +11,7 @@ from benchmarks.regression.seed_step import SeedStep, keypoint_losses
 from benchmarks.regression.step import made_batch, total_loss
 from benchmarks.regression.step import main as compare_steps
 from smilfit.body_models import SMIL
-from smilfit.networks.animals.scene_frame import cameras_of
+from smilfit.networks.scene_frame import cameras_of
 from smilfit.synthetic import make_quadruped
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.networks.animals.scene_frame import cameras_of
+from smilfit.networks.scene_frame import cameras_of
 from smilfit.smilify import SmilifyNetwork
 from smilfit.smilify.network import SmilifyOutput
 from smilfit.smilify.regressor import RigidMotion, from_view_cameras, to_view_cameras

@@ -1,33 +1,21 @@
 """All that registers itself in this room: the registries import it when one of their names is first asked for."""
 
-from smilfit.networks import (
-    backbones,
-    consensus,
-    crop_augment,
-    feature_cache,
-    fusion,
-    heads,
-    image_noise,
-    point_corruption,
-    preprocessor,
-    refinement,
-    regressors,
-)
-from smilfit.networks.animals import animal_boxes, limb_maps, several_animals
+from smilfit.networks import backbones, fusion, heads, regressors
+from smilfit.networks.animals import animal_boxes, several_animals
+from smilfit.networks.keypoints import consensus, crop_augment, limb_maps
+from smilfit.networks.lifter import lifted_refinement, point_evidence, point_lifter
 
 __all__ = [
     'animal_boxes',
     'backbones',
     'consensus',
     'crop_augment',
-    'feature_cache',
     'fusion',
     'heads',
-    'image_noise',
+    'lifted_refinement',
     'limb_maps',
-    'point_corruption',
-    'preprocessor',
-    'refinement',
+    'point_evidence',
+    'point_lifter',
     'regressors',
     'several_animals',
 ]

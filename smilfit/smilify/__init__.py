@@ -11,9 +11,9 @@ _PUBLIC = {
     'SmilifyRegressor': 'regressor',
     'convert_smilify_checkpoint': 'checkpoint',
     'convert_smilify_config': 'config',
-    'common_unit': 'files',
-    'read_smilify': 'files',
-    'sessions_of': 'files',
+    'common_unit': 'dataset_files',
+    'read_smilify': 'dataset_files',
+    'sessions_of': 'dataset_files',
 }
 
 __all__ = [*_PUBLIC]

@@ -19,12 +19,11 @@ from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import SMIL
 from smilfit.files import BadFileError, shorten, write_bytes, write_text
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
-from smilfit.networks.engine import build_regressor
 from smilfit.networks.engine.checkpoint_loader import ENTRY, FORMAT_VERSION, check_weights, names_entry
-from smilfit.networks.engine.configs import config_text
-from smilfit.networks.engine.model_building import load_body_for
-from smilfit.networks.statistics import DatasetNames, TrainingStatistics
+from smilfit.networks.engine.model_building import build_regressor, load_body_for
+from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.registry import did_you_mean, read_config
+from smilfit.smilify.config_text import config_text
 from smilfit.smilify.layers import BACKBONES, VITS
 from smilfit.version import __version__
 

@@ -11,8 +11,7 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.files import BadFileError, shorten, write_text
 from smilfit.files.strict_json import read_strict_json
-from smilfit.networks.engine.configs import config_text
-from smilfit.networks.engine.hooks.staged_unfreeze_hook import NEVER
+from smilfit.networks.engine.hooks.epoch_hooks import NEVER
 from smilfit.registry import UnknownNameError, did_you_mean, read_config
 from smilfit.smilify.checkpoint import BODY
 from smilfit.smilify.config_tables import (
@@ -30,6 +29,7 @@ from smilfit.smilify.config_tables import (
     head_width,
     not_carried,
 )
+from smilfit.smilify.config_text import config_text
 from smilfit.smilify.layers import BACKBONES, UNETS, VITS
 
 

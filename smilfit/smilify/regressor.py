@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from smilfit.body_models import SMIL
 from smilfit.body_models.part_sizes import MIN_JOINT_SCALE
 from smilfit.handlers import BaseHandler
-from smilfit.networks.animals.scene_frame import SceneFrame, cameras_of
 from smilfit.networks.heads.camera_heads import CameraNames, centred_lens
-from smilfit.networks.regressors.base import BodyRegressor, check_views
-from smilfit.networks.regressors.prediction import Prediction
-from smilfit.networks.statistics import TrainingStatistics
+from smilfit.networks.regressors.body_regressor import BodyRegressor, Prediction, check_views
+from smilfit.networks.scene_frame import SceneFrame, cameras_of
+from smilfit.networks.training_set import TrainingStatistics
 from smilfit.registry import MODELS, build, build_handler
 from smilfit.smilify.network import SmilifyOutput, ViewCameras
 from smilfit.structures import BodyParams, Cameras

@@ -19,9 +19,10 @@ from smilfit.files import BadFileError
 from smilfit.io import read_labels, write_calibration
 from smilfit.io.recordings.synchronised_videos import RecordedFrame
 from smilfit.networks.engine import load_trained_regressor
-from smilfit.networks.engine.checkpoint_config import model_of_checkpoint
-from smilfit.networks.inference.infer import check_camera_names, open_recordings
-from smilfit.networks.statistics import DatasetNames
+from smilfit.networks.engine.plain_values import model_of_checkpoint
+from smilfit.networks.inference.infer import check_camera_names
+from smilfit.networks.inference.sources import open_recordings
+from smilfit.networks.training_set import DatasetNames
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
 from tests.apis.inference_session import CAMERAS, stop_at, toy_rig, train_toy, write_toy_session

@@ -12,10 +12,9 @@ from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.files import MadeOf
 from smilfit.io import read_labels, read_track_names
 from smilfit.networks.engine import build_train_runner, load_trained_regressor
-from smilfit.networks.inference.animals import AnimalCount, parted
-from smilfit.networks.inference.animals_folder import AnimalsFolder
-from smilfit.networks.inference.infer import open_recordings
 from smilfit.networks.inference.prediction_files import PredictedRecording
+from smilfit.networks.inference.recorded_animals import AnimalCount, AnimalsFolder, parted
+from smilfit.networks.inference.sources import open_recordings
 from tests.apis.inference_session import CAMERAS, train_toy, write_toy_session
 from tests.toy_experiment import experiment, keypoint_model
 

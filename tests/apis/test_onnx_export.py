@@ -12,7 +12,7 @@ from smilfit.apis import export
 from smilfit.cli.main import main
 from smilfit.files import BadFileError
 from smilfit.networks.engine import build_train_runner, load_trained_regressor
-from smilfit.networks.exported.exported_network import Port
+from smilfit.networks.exported_networks import Port
 from smilfit.networks.tasks.onnx_export import compared
 from smilfit.networks.tasks.onnx_network import try_network, use_exported
 from tests.commands import run

@@ -14,9 +14,9 @@ from smilfit.io.recordings.synchronised_videos import SynchronisedVideos
 from smilfit.networks.engine import TrainedRegressor
 from smilfit.networks.inference.frames import CropOptions
 from smilfit.networks.inference.prediction_files import PredictedRecording
-from smilfit.networks.inference.recordings import RecordedVideos
-from smilfit.networks.inference.refinement import Refiner, refined
-from smilfit.networks.statistics import DatasetNames
+from smilfit.networks.inference.refined_recording import Refiner, refined
+from smilfit.networks.inference.sources import RecordedVideos
+from smilfit.networks.training_set import DatasetNames
 from smilfit.registry import HANDLERS
 from smilfit.structures import BodyParams
 from tests.apis.inference_session import CAMERAS, toy_rig, write_toy_session

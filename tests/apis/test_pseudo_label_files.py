@@ -23,10 +23,10 @@ from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, Verdict
 from smilfit.files import BadFileError
 from smilfit.networks.engine import TrainedRegressor
 from smilfit.networks.inference.prediction_files import PredictedRecording
-from smilfit.networks.inference.refinement import refined
-from smilfit.networks.statistics import DatasetNames
-from smilfit.networks.targets2d import PictureTargets
-from smilfit.networks.tasks.pseudo_label_training import add_pseudo_labels, count_pseudo_labels
+from smilfit.networks.inference.refined_recording import refined
+from smilfit.networks.keypoints.keypoint_targets import PictureTargets
+from smilfit.networks.tasks.training_labels import add_pseudo_labels, count_pseudo_labels
+from smilfit.networks.training_set import DatasetNames
 from smilfit.structures import Cameras, FitResult, Keypoints3d
 from smilfit.structures.fit_record import FittedModel
 from smilfit.synthetic import make_quadruped

@@ -11,7 +11,7 @@ from smilfit.apis import train
 from smilfit.body_models import load_body_model, save_body_model
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
 from smilfit.files import BadFileError
-from smilfit.networks.tasks.training_targets import read_targets
+from smilfit.networks.tasks.training_labels import read_targets
 from smilfit.registry import ConfigError
 from smilfit.structures import FitCovariance, FitOrigin, FitResult, FittedModel
 from tests.test_fit_launcher import BodySession, make_data

@@ -9,7 +9,7 @@ from smilfit.cli.data.preprocess import main as preprocess
 from smilfit.cli.fitting.fit import main as fit
 from smilfit.datasets import open_dataset
 from smilfit.networks.engine.model_building import load_body_for
-from smilfit.networks.statistics import DatasetNames
+from smilfit.networks.training_set import DatasetNames
 from smilfit.synthetic import make_quadruped_family
 from tests.datasets.image_set import make_images
 

@@ -11,7 +11,7 @@ import torch
 from smilfit.body_models import SMIL
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
 from smilfit.smilify import common_unit, read_smilify, sessions_of
-from smilfit.smilify.sessions import focal_of_crops, side_of_centred_axis
+from smilfit.smilify.source_views import focal_of_crops, side_of_centred_axis
 from smilfit.structures import BodyParams
 from tests.datasets.blob_session import BlobSession, find_blob, make_body
 from tests.datasets.smilify_writer import (

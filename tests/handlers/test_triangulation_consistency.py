@@ -7,7 +7,7 @@ import torch
 
 from smilfit.handlers import BodyState, Keypoint2dInput, TriangulationConsistencyHandler
 from smilfit.losses import TriangulationConsistencyLoss
-from smilfit.networks.regressors.base import HandlerLosses, Observation
+from smilfit.networks.regressors.handler_losses import HandlerLosses, Observation
 from smilfit.structures import Cameras, Keypoints2d
 from tests.networks.blobs import make_cameras
 from tests.toy_samples import toy_body

@@ -9,8 +9,8 @@ from smilfit.geometry.heatmaps import cell_to_px, gaussian_targets
 from smilfit.networks.animals.animal_boxes import OwnBoxes
 from smilfit.networks.animals.animal_tracks import Tracker, identify
 from smilfit.networks.animals.several_animals import AnimalSearch, without_twins
-from smilfit.networks.animals.two_passes import TwoPasses
-from smilfit.networks.consensus import MeetInSpace
+from smilfit.networks.keypoints.consensus import MeetInSpace
+from smilfit.networks.keypoints.two_passes import TwoPasses
 from tests.networks.blobs import CELLS, PIXELS, STRIDE, make_cameras
 
 K, EXTENT = 6, torch.tensor(22.0)

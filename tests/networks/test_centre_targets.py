@@ -3,8 +3,7 @@
 import torch
 
 from smilfit.losses import CentreHeatmapLoss
-from smilfit.networks.animals.centre_targets import CentreTargets
-from smilfit.networks.targets2d import PictureTargets
+from smilfit.networks.keypoints.keypoint_targets import CentreTargets, PictureTargets
 from tests.networks.blobs import CELLS, STRIDE, blobs
 
 OWN, OTHER = torch.tensor([30.0, 40.0]), torch.tensor([90.0, 80.0])

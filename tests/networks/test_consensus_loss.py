@@ -7,7 +7,7 @@ from torch.utils.data import default_collate
 
 from smilfit.geometry.heatmaps import gaussian_targets
 from smilfit.networks import CropAugment
-from smilfit.networks.consensus_loss import consensus_energy
+from smilfit.networks.keypoints.consensus_loss import consensus_energy
 from tests.networks.blobs import STRIDE, blobs, make_cameras
 from tests.toy_keypoint_regressor import make_keypoint_regressor
 from tests.toy_samples import toy_sample

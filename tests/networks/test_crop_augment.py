@@ -5,7 +5,7 @@ import torch
 
 from smilfit.body_models.sides import mirrored_order, names_of_other_side
 from smilfit.networks import CropAugment, ImageNoise
-from smilfit.networks.crop_augment import (
+from smilfit.networks.keypoints.batch_crops import (
     _averaged,
     _sampled,
     box_affine,
@@ -14,9 +14,9 @@ from smilfit.networks.crop_augment import (
     invert_affine,
     map_px,
     point_boxes,
-    swap_where,
     whole_boxes,
 )
+from smilfit.networks.keypoints.crop_augment import swap_where
 
 NAMES = ('nose', 'paw_L', 'paw_R', 'tail')
 SWAP = torch.tensor([0, 2, 1, 3])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smilfit.networks import Limbs, SmallUNet
-from smilfit.networks.crop_augment import box_affine, cut, whole_boxes
+from smilfit.networks.keypoints.batch_crops import box_affine, cut, whole_boxes
 from tests.toy_keypoint_regressor import make_keypoint_regressor
 from tests.toy_regressor import make_batch, make_regressor, shaken
 

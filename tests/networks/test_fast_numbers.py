@@ -3,7 +3,7 @@
 import torch
 
 from smilfit.networks import SmallUNet
-from smilfit.networks.fast_numbers import fast_numbers
+from smilfit.networks.keypoints.two_passes import fast_numbers
 
 
 def test_the_choice_runs_here_and_agrees_with_plain_numbers():

@@ -21,8 +21,8 @@ from smilfit.networks import (
     TimmPyramid,
     TrainingStatistics,
 )
+from smilfit.networks.backbones.feature_cache import names_of_images
 from smilfit.networks.engine.runner import check_feature_caches
-from smilfit.networks.feature_cache import names_of_images
 from smilfit.registry import MODELS, build, build_transform
 from tests.toy_regressor import make_batch, make_regressor, shaken
 from tests.toy_samples import toy_body

@@ -6,7 +6,7 @@ import torch
 from smilfit.losses import HeatmapLoss
 from smilfit.networks import KeypointHeatmapHead, PictureTargets, SmallUNet
 from smilfit.networks.heads import peak_px
-from smilfit.networks.targets2d import keypoint_weights
+from smilfit.networks.keypoints.keypoint_targets import keypoint_weights
 from tests.toy_regressor import make_batch
 
 

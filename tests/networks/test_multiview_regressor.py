@@ -8,8 +8,8 @@ import torch
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import JointLimitHandler, Keypoint3dHandler
 from smilfit.networks import CrossViewFusion, MultiViewRegressor, TimmBackbone, TransformerDecoderHead
-from smilfit.networks.animals.scene_frame import cameras_of
 from smilfit.networks.heads import corrected_cameras
+from smilfit.networks.scene_frame import cameras_of
 from tests.toy_regressor import WEIGHTS, make_batch, make_regressor, shaken
 from tests.toy_samples import toy_body
 
@@ -183,8 +183,8 @@ def test_a_tiny_batch_is_learnt():
 
 def test_truth_predicted_costs_nothing(batch):
     """The losses of the true parameters are 0, in the scene frame as in the world."""
-    from smilfit.networks.animals.scene_frame import SceneFrame
     from smilfit.networks.regressors import Observation
+    from smilfit.networks.scene_frame import SceneFrame
     from smilfit.structures import BodyParams
 
     model = make_regressor()

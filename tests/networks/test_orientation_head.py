@@ -3,8 +3,8 @@
 import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.networks.animals.scene_frame import pixel_rays
 from smilfit.networks.heads.orientation_head import OrientationHead, camera_view_frames
+from smilfit.networks.scene_frame import pixel_rays
 from smilfit.structures import Cameras
 from tests.animals import ring_of_cameras
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from smilfit.networks import PointLifter
-from smilfit.networks.animals.two_passes import features_at
 from smilfit.networks.engine.checkpoint_loader import check_weights
+from smilfit.networks.keypoints.two_passes import features_at
 from tests.toy_keypoint_regressor import make_keypoint_regressor
 from tests.toy_regressor import make_batch
 

@@ -10,9 +10,8 @@ from smilfit.body_models import SMIL, Landmark
 from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.geometry.alignment import procrustes
 from smilfit.losses import reduced
-from smilfit.networks.heads.lifter_losses import LifterTruth, PointLifter
-from smilfit.networks.point_corruption import PointCorruption
-from smilfit.networks.point_evidence import PointEvidence
+from smilfit.networks.lifter.point_evidence import PointCorruption, PointEvidence
+from smilfit.networks.lifter.point_lifter import LifterTruth, PointLifter
 from smilfit.structures import BodyParams
 from smilfit.synthetic import make_insect, make_quadruped
 

@@ -10,8 +10,8 @@ from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.geometry.rotation import geodesic_angle
 from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint2dHandler
 from smilfit.losses import KeypointMSELoss, SampledPosePriorLoss, ShapePriorLoss
-from smilfit.networks.refinement import Refinement, turned_round
-from smilfit.networks.seen_modes import SeenModes
+from smilfit.networks.keypoints.consensus import SeenModes
+from smilfit.networks.lifter.lifted_refinement import Refinement, turned_round
 from smilfit.registrants import SMPLify
 from smilfit.registry import build
 from smilfit.solvers import LevenbergMarquardt

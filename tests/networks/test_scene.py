@@ -3,7 +3,7 @@
 import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.networks.animals.scene_frame import (
+from smilfit.networks.scene_frame import (
     SceneFrame,
     cameras_of,
     locate_scene,

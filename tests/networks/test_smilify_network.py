@@ -7,7 +7,7 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import Keypoint2dHandler, Keypoint3dHandler
 from smilfit.losses import KeypointMSELoss
 from smilfit.networks import DatasetNames, TrainingStatistics
-from smilfit.networks.animals.scene_frame import cameras_of
+from smilfit.networks.scene_frame import cameras_of
 from smilfit.registry import UnknownNameError
 from smilfit.smilify import SmilifyNetwork, SmilifyRegressor
 from smilfit.smilify.regressor import RigidMotion, from_view_cameras, to_view_cameras

@@ -24,7 +24,7 @@ from smilfit.registry.wings import wing_module
 from smilfit.structures import SkippedAnnotation
 
 # Modules that read formats which a wing knows.
-_FORMATS_OF_WINGS = {SMILIFY: 'smilfit.smilify.files'}
+_FORMATS_OF_WINGS = {SMILIFY: 'smilfit.smilify.dataset_files'}
 
 
 @dataclass(frozen=True)

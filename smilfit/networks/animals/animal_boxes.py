@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.networks.consensus import Consensus, MeetInSpace
+from smilfit.networks.keypoints.consensus import Consensus, MeetInSpace
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 

@@ -10,7 +10,7 @@ from torch.nn.functional import max_pool2d
 from smilfit.geometry.heatmaps import WindowedMaps, cell_to_px
 from smilfit.geometry.triangulation import meet_pairs, meet_rays
 from smilfit.networks.animals.animal_boxes import boxes_around, part_by_nearest
-from smilfit.networks.consensus import MeetInSpace
+from smilfit.networks.keypoints.consensus import MeetInSpace
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 

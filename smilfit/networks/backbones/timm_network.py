@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
-from smilfit.networks.feature_cache import FeatureCache, names_of_images
+from smilfit.networks.backbones.feature_cache import FeatureCache, names_of_images
 from smilfit.registry import MODELS, UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')

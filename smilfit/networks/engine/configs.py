@@ -12,8 +12,12 @@ import torch
 from mmengine.config import Config
 
 from smilfit.files import shorten
-from smilfit.networks.engine.checkpoint_loader import read_checkpoint, smilfit_entry
-from smilfit.networks.engine.latest_checkpoint import LAST, latest_whole_checkpoint
+from smilfit.networks.engine.checkpoint_loader import (
+    LAST,
+    latest_whole_checkpoint,
+    read_checkpoint,
+    smilfit_entry,
+)
 from smilfit.registry import ConfigError, UnknownNameError, read_config, reject_unknown
 from smilfit.registry.config_options import merge_options
 
@@ -185,56 +189,3 @@ def check_tracking(cfg: Config) -> None:
                 f'visualizer: {backend["type"]} must have the package {package}, which is not installed. Run '
                 f'pip install {package}, or leave it out.'
             )
-
-
-_WIDTH = 100
-
-
-def config_text(values: Mapping[str, Any], header: Sequence[str] = ()) -> str:
-    """Write a config file.
-
-    Args:
-        values: what the config says, by name; plain values.
-        header: lines of comment that it begins with.
-
-    Raises:
-        TypeError: a value that a config file cannot say.
-    """
-    lines = [f'# {line}'.rstrip() for line in header]
-    lines += [f'{name} = {_source(value, 0, len(name) + 3)}' for name, value in values.items()]
-    return '\n'.join(lines) + '\n'
-
-
-def _source(value: Any, indent: int, taken: int) -> str:
-    """Write a value; `taken` characters of its first line are another's."""
-    flat = _flat(value)
-    if len(flat) + indent + taken <= _WIDTH or not isinstance(value, (Mapping, list, tuple)) or not value:
-        return flat
-    inner = ' ' * (indent + 4)
-    if isinstance(value, Mapping):
-        named = _named(value)
-        begins = [f'{key}=' if named else f'{key!r}: ' for key in value]
-        entries = [b + _source(v, indent + 4, len(b) + 1) for b, v in zip(begins, value.values())]
-        opening, closing = ('dict(', ')') if named else ('{', '}')
-    else:
-        entries = [_source(item, indent + 4, 1) for item in value]
-        opening, closing = ('[', ']') if isinstance(value, list) else ('(', ')')
-    return opening + '\n' + ''.join(f'{inner}{entry},\n' for entry in entries) + ' ' * indent + closing
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, Mapping):
-        if _named(value):
-            return 'dict(' + ', '.join(f'{key}={_flat(item)}' for key, item in value.items()) + ')'
-        return '{' + ', '.join(f'{key!r}: {_flat(item)}' for key, item in value.items()) + '}'
-    if isinstance(value, list):
-        return '[' + ', '.join(map(_flat, value)) + ']'
-    if isinstance(value, tuple):
-        return '(' + ', '.join(map(_flat, value)) + (',)' if len(value) == 1 else ')')
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return repr(value)
-    raise TypeError(f'config_text: a config holds plain values; got {type(value).__name__}. Leave it out.')
-
-
-def _named(value: Mapping[Any, Any]) -> bool:
-    return all(isinstance(key, str) and key.isidentifier() for key in value)

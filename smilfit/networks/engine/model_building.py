@@ -21,7 +21,7 @@ from smilfit.body_models import (
 from smilfit.body_models.files import SMAL_KEYWORDS
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json_parts import landmarks
-from smilfit.networks.statistics import DatasetNames, TrainingStatistics
+from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.registry import BODY_MODELS, MODELS, build
 from smilfit.registry.build import find_class
 from smilfit.structures import ModelReference

@@ -12,28 +12,31 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import InfiniteSampler
 from mmengine.device import utils as mmengine_device
 from mmengine.registry import OPTIMIZERS
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, set_random_seed
+from mmengine.runner import set_random_seed
 from torch import nn
 
-from smilfit.networks import FeatureCache
+from smilfit.networks.backbones.feature_cache import FeatureCache
 from smilfit.networks.engine.checked_runner import CheckedRunner
 from smilfit.networks.engine.checkpoint_loader import (
+    LAST,
     body_model_of_entry,
     install_checkpoint_loader,
     read_checkpoint,
     smilfit_entry,
 )
 from smilfit.networks.engine.configs import building, check_tracking, require_keys, set_resume
-from smilfit.networks.engine.data_loading import build_data_loader, check_held_out, follow_training_data
-from smilfit.networks.engine.hooks.whole_files import install_whole_files
+from smilfit.networks.engine.data_loading import (
+    build_data_loader,
+    check_held_out,
+    follow_training_data,
+)
+from smilfit.networks.engine.hooks.whole_checkpoint_hook import install_whole_files
 from smilfit.networks.engine.label_check import check_labels, files_of, switched_on
-from smilfit.networks.engine.latest_checkpoint import LAST
 from smilfit.networks.engine.mmengine_scope import declare_scope
 from smilfit.networks.engine.model_building import build_regressor, load_body_for, names_with_body
-from smilfit.networks.engine.seeded_loader import SeededLoader, random_state, set_random_state
+from smilfit.networks.engine.training_loops import WholeEpochLoop, WholeIterLoop
 from smilfit.networks.engine.training_statistics import (
     Summarise,
     compute_statistics,
@@ -41,7 +44,7 @@ from smilfit.networks.engine.training_statistics import (
     look_at,
 )
 from smilfit.networks.regressors import remember_cameras
-from smilfit.networks.statistics import DatasetNames, TrainingStatistics
+from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.registry import (
     HOOKS,
     METRICS,
@@ -83,95 +86,6 @@ def _transforms_of(dataset: Any) -> Iterator[Any]:
 
 
 logger = logging.getLogger('smilfit')
-
-
-class Rounds:
-    """Where a run is in its rounds over the training set, and the batches from there on.
-
-    Args:
-        loader: of the training.
-    """
-
-    def __init__(self, loader: SeededLoader) -> None:
-        self.loader = loader
-        # One that never ends goes round but once.
-        self.endless = isinstance(loader.sampler, InfiniteSampler)
-        self.round = self.done = 0
-        # The generators as they were when this round began: the order of samples may have come from them.
-        self.began_with: dict[str, Any] | None = None
-        self._resumed: Mapping[str, Any] | None = None
-
-    @property
-    def place(self) -> dict[str, int]:
-        """What a checkpoint must say of it, after a batch: the round, its batches so far and in all."""
-        return {'round': self.round, 'batch': self.done, 'n_batches': len(self.loader)}
-
-    def go_on(self, place: Mapping[str, int], began_with: Mapping[str, Any] | None) -> None:
-        """Begin where another run stopped; with a loader of another length, at the beginning of that round."""
-        self.round, self.done, self._resumed = place['round'], place['batch'], began_with
-        if self.done and place['n_batches'] != len(self.loader) and not self.endless:
-            logger.warning(
-                'resume: a round over the training set had %d batches and has %d now; this one begins anew.',
-                place['n_batches'], len(self.loader),
-            )  # fmt: skip
-            self.done = 0
-
-    def batches(self) -> Iterator[tuple[int, Any]]:
-        """Return what is left of this round: numbers and batches."""
-        now = random_state()
-        resumed, self._resumed = self._resumed if self.done else None, None
-        if resumed is not None:
-            set_random_state(resumed)
-        self.began_with = random_state()
-        self.loader.begin(self.round, self.done)
-        result = enumerate(iter(self.loader), start=self.done)
-        if resumed is not None:
-            set_random_state(now)
-        for number, batch in result:
-            self.done = number + 1
-            yield number, batch
-
-    def end(self) -> None:
-        """Turn to the next round."""
-        self.round, self.done = self.round + 1, 0
-
-
-class WholeEpochLoop(EpochBasedTrainLoop):
-    """mmengine's loop with its arguments; a run takes it wherever its config says `EpochBasedTrainLoop`."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.rounds = Rounds(self.dataloader)
-
-    def run_epoch(self) -> None:
-        """Train on what is left of an epoch."""
-        self.runner.call_hook('before_train_epoch')
-        self.runner.model.train()
-        for number, batch in self.rounds.batches():
-            self.run_iter(number, batch)
-        self.runner.call_hook('after_train_epoch')
-        self._epoch += 1
-        self.rounds.end()
-
-
-class WholeIterLoop(IterBasedTrainLoop):
-    """mmengine's loop with its arguments; a run takes it wherever its config says `IterBasedTrainLoop`."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.rounds = Rounds(self.dataloader)
-        self.dataloader_iterator = self._forever()
-
-    def _forever(self) -> Iterator[Any]:
-        """Return batches without end, after nothing for each of a resumed run: mmengine's loop asks for those
-        again."""
-        yield from (None for _ in range(self.iter))
-        sampler = self.dataloader.sampler
-        while True:
-            if hasattr(sampler, 'set_epoch'):
-                sampler.set_epoch(self.rounds.round)
-            yield from (batch for _, batch in self.rounds.batches())
-            self.rounds.end()
 
 
 # Every run has these, whatever its config lists.

@@ -11,7 +11,6 @@ from torch import nn
 
 from smilfit.body_models import SMIL
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.networks.engine.checkpoint_config import model_of_checkpoint, without_fetching
 from smilfit.networks.engine.checkpoint_loader import (
     body_model_of_entry,
     check_body_model,
@@ -22,7 +21,8 @@ from smilfit.networks.engine.checkpoint_loader import (
 from smilfit.networks.engine.configs import building, load_experiment, require_keys
 from smilfit.networks.engine.mmengine_scope import declare_scope
 from smilfit.networks.engine.model_building import build_regressor, load_body_for, names_with_body
-from smilfit.networks.statistics import DatasetNames, TrainingStatistics
+from smilfit.networks.engine.plain_values import model_of_checkpoint, without_fetching
+from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 
 
 @dataclass(frozen=True)

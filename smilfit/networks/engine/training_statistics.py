@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from smilfit.body_models import SMIL
-from smilfit.networks.animals.scene_frame import cameras_of, locate_scene, pixel_rays
-from smilfit.networks.statistics import DatasetNames, TrainingStatistics
+from smilfit.networks.scene_frame import cameras_of, locate_scene, pixel_rays
+from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.structures import BodyParams
 
 logger = logging.getLogger('smilfit')

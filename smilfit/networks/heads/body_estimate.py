@@ -1,13 +1,13 @@
-"""What a body head predicts, in the scene frame."""
+"""What a body head predicts, in the scene frame, and how the numbers of its last layer change it."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.geometry.rotation import rotmat_to_rot6d
+from smilfit.geometry.rotation import axis_angle_to_rotmat, rot6d_to_rotmat, rotmat_to_rot6d
 
 RotationChange = Literal['rot6d', 'axis_angle']
 JointSizes = Literal['ignore', 'separate', 'entangled_with_betas']
@@ -53,3 +53,67 @@ class BodyEstimate:
             position=pose.new_zeros(batch_size, 3),
             log_scale=pose.new_zeros(batch_size),
         )
+
+
+class EstimateChange:
+    """Apply a vector of numbers to an estimate; zeros change nothing.
+
+    Args:
+        n_joints: J, the root included.
+        n_betas: S.
+        rotation: 'rot6d' adds to the rotations' first two columns and orthonormalises; 'axis_angle' turns each
+            joint further by a rotation vector in its own frame, rad.
+        joint_sizes: 'separate' changes every joint's log scale and offset too; the others have
+            none, 'entangled_with_betas' because the body's shape directions give them.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+
+    def __init__(self, n_joints: int, n_betas: int, rotation: str, joint_sizes: str) -> None:
+        for what, value, known in (
+            ('rotation', rotation, get_args(RotationChange)),
+            ('joint_sizes', joint_sizes, get_args(JointSizes)),
+        ):
+            if value not in known:
+                raise ValueError(f'head: {what} must be one of {known}; got {value!r}. Choose one of them.')
+        self.n_joints, self.rotation, self.separate = n_joints, rotation, joint_sizes == 'separate'
+        self.sizes = [(6 if rotation == 'rot6d' else 3) * n_joints, n_betas, 3, 1]
+        # The root has no parent to be moved away from: its place is the body's.
+        self.sizes += [3 * n_joints, 3 * (n_joints - 1)] if self.separate else []
+        # How many numbers an estimate is as a vector: rotations are six there, and every joint has an offset.
+        self.n_estimate = 6 * n_joints + n_betas + 4 + (6 * n_joints if self.separate else 0)
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers the last layer gives."""
+        return sum(self.sizes)
+
+    def begun(self, start: BodyEstimate) -> BodyEstimate:
+        """Return a start the joint sizes that it lacks, at rest."""
+        if not self.separate or start.log_joint_scales is not None:
+            return start
+        rest = torch.zeros_like(start.rotations[..., 0])
+        return start.with_joint_sizes(rest, rest)
+
+    def applied(self, estimate: BodyEstimate, change: Float[Tensor, 'B n']) -> BodyEstimate:
+        """Change an estimate."""
+        rotation, betas, position, log_scale, *further = change.split(self.sizes, 1)
+        rotation = rotation.unflatten(1, (self.n_joints, -1))
+        if self.rotation == 'rot6d':
+            rotations = rot6d_to_rotmat(rotmat_to_rot6d(estimate.rotations) + rotation)
+        else:
+            rotations = estimate.rotations @ axis_angle_to_rotmat(rotation)
+        changed = BodyEstimate(
+            rotations=rotations,
+            betas=estimate.betas + betas,
+            position=estimate.position + position,
+            log_scale=estimate.log_scale + log_scale.squeeze(1),
+            log_joint_scales=estimate.log_joint_scales,
+            joint_offsets=estimate.joint_offsets,
+        )
+        if not further:
+            return changed
+        scales, offsets = (x.unflatten(1, (-1, 3)) for x in further)
+        offsets = torch.cat((torch.zeros_like(scales[:, :1]), offsets), 1)
+        return changed.with_joint_sizes(estimate.log_joint_scales + scales, estimate.joint_offsets + offsets)

@@ -13,8 +13,8 @@ from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.files import folder_name
 from smilfit.io import exports, write_tracks
 from smilfit.io.exports import ExportedFit
-from smilfit.networks.engine import TrainedRegressor
-from smilfit.networks.inference.recordings import Recording
+from smilfit.networks.engine.trained_model import TrainedRegressor
+from smilfit.networks.inference.sources import Recording
 from smilfit.structures import Cameras, FitOrigin, FitResult, Keypoints3d
 from smilfit.structures.fit_record import FittedModel
 

@@ -1,18 +1,15 @@
 """Whole regressors: inputs to body parameters, and the losses to train them."""
 
-from smilfit.networks.regressors.base import (
-    NOMINAL_PX,
-    BodyRegressor,
-    HandlerLosses,
-    Observation,
-    remember_cameras,
+from smilfit.networks.regressors.body_regressor import BodyRegressor, Prediction, remember_cameras
+from smilfit.networks.regressors.handler_losses import NOMINAL_PX, HandlerLosses, Observation
+from smilfit.networks.regressors.keypoint_regressor import KeypointPrediction, KeypointRegressor
+from smilfit.networks.regressors.multiview_regressor import MultiViewRegressor
+from smilfit.networks.regressors.parameter_losses import (
+    CAMERA_KEYS,
+    PARAMETER_KEYS,
+    ParameterLosses,
+    mean_over_processes,
 )
-from smilfit.networks.regressors.camera_losses import CAMERA_KEYS
-from smilfit.networks.regressors.keypoint import KeypointPrediction, KeypointRegressor
-from smilfit.networks.regressors.multiview import MultiViewRegressor
-from smilfit.networks.regressors.normaliser import mean_over_processes
-from smilfit.networks.regressors.parameter_losses import PARAMETER_KEYS, ParameterLosses
-from smilfit.networks.regressors.prediction import Prediction
 
 __all__ = [
     'CAMERA_KEYS',

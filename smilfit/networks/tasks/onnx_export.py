@@ -20,8 +20,8 @@ from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.datasets import MultiViewDataset
 from smilfit.files import MadeOf, OutputFolder, shorten, write_text
-from smilfit.networks.engine import TrainedRegressor, load_trained_regressor
-from smilfit.networks.exported.exported_network import ExportedNetwork, Port
+from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained_regressor
+from smilfit.networks.exported_networks import ExportedNetwork, Port
 from smilfit.networks.tasks.onnx_network import FORMAT, VERSION, OnnxNetwork, check_installed, sha256_of
 from smilfit.version import __version__
 

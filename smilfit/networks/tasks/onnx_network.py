@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from smilfit.files import BadFileError, charge, read_apart, read_json, reading, shorten
-from smilfit.networks.engine import TrainedRegressor
+from smilfit.networks.engine.trained_model import TrainedRegressor
 
 FORMAT, VERSION = 'smilfit-network', 1
 _WHAT = 'a network in ONNX'

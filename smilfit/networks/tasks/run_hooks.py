@@ -13,7 +13,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from smilfit.apis.progress import Progress, ProgressCallback, RunFacts, RunListener, losses_in_words
 from smilfit.files import OutputLock, remove_temporary
-from smilfit.networks.engine import files_of
+from smilfit.networks.engine.label_check import files_of
 
 # Losses that are told are means over so many iterations.
 _WINDOW = 10

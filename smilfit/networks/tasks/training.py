@@ -11,18 +11,16 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.run_options import TrainOptions
 from smilfit.apis.shipped_configs import find_config
 from smilfit.evaluation import mean_pose, trivial_baseline
-from smilfit.networks.engine import (
-    build_train_runner,
+from smilfit.networks.engine.configs import (
     building,
-    choose_device,
     load_experiment,
     set_mixed_precision,
     set_resume,
     set_tracking,
 )
-from smilfit.networks.tasks.pseudo_label_training import add_pseudo_labels, count_pseudo_labels
+from smilfit.networks.engine.runner import build_train_runner, choose_device
 from smilfit.networks.tasks.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
-from smilfit.networks.tasks.training_targets import add_targets
+from smilfit.networks.tasks.training_labels import add_pseudo_labels, add_targets, count_pseudo_labels
 from smilfit.registry import ConfigError, UnknownNameError
 from smilfit.solvers.process_group import process_group
 

@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 
 import tests.noisy_toys  # noqa: F401
 from smilfit.networks.engine import build_train_runner, read_checkpoint, set_resume
-from smilfit.networks.engine.seeded_loader import SeededLoader, seeded
+from smilfit.networks.engine.data_loading import SeededLoader, seeded
 from tests.ranks import fork_context
 from tests.toy_experiment import experiment, keypoint_model
 

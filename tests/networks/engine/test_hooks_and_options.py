@@ -17,12 +17,16 @@ from smilfit.networks.engine import (
     choose_device,
     load_experiment,
 )
-from smilfit.networks.engine.data_loading import follow_training_data
-from smilfit.networks.engine.hooks.loss_curriculum_hook import weights_at
-from smilfit.networks.engine.hooks.plain_values import from_plain, to_plain
-from smilfit.networks.engine.hooks.whole_files import WholeCheckpointHook
+from smilfit.networks.engine.data_loading import (
+    follow_training_data,
+    random_state,
+    seed_worker,
+    set_random_state,
+)
+from smilfit.networks.engine.hooks.epoch_hooks import weights_at
+from smilfit.networks.engine.hooks.whole_checkpoint_hook import WholeCheckpointHook
+from smilfit.networks.engine.plain_values import from_plain, to_plain
 from smilfit.networks.engine.runner import model_wrapper_config
-from smilfit.networks.engine.seeded_loader import random_state, seed_worker, set_random_state
 from smilfit.registry import ConfigError
 from smilfit.registry.config_options import merge_options
 from smilfit.solvers.process_group import rank_environment

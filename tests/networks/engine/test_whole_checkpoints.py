@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from smilfit.files import BadFileError
 from smilfit.networks.engine import build_train_runner, read_checkpoint, set_resume
-from smilfit.networks.engine.latest_checkpoint import latest_whole_checkpoint
+from smilfit.networks.engine.checkpoint_loader import latest_whole_checkpoint
 from tests.toy_experiment import experiment
 
 

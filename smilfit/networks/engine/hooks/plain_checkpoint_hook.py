@@ -9,7 +9,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
-from smilfit.networks.engine.checkpoint_config import plain_config
 from smilfit.networks.engine.checkpoint_loader import (
     ENTRY,
     FORMAT_VERSION,
@@ -18,8 +17,8 @@ from smilfit.networks.engine.checkpoint_loader import (
     names_entry,
     smilfit_entry,
 )
-from smilfit.networks.engine.hooks.plain_values import from_plain, to_plain
-from smilfit.networks.engine.seeded_loader import random_state, set_random_state
+from smilfit.networks.engine.data_loading import random_state, set_random_state
+from smilfit.networks.engine.plain_values import from_plain, plain_config, to_plain
 from smilfit.registry import HOOKS
 from smilfit.version import __version__
 

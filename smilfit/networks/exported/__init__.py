@@ -1,1 +1,0 @@
-"""Networks as they are exported to ONNX."""

@@ -1,5 +1,0 @@
-"""Modules that join the views."""
-
-from smilfit.networks.fusion.cross_view import CrossViewFusion, RayEmbedding
-
-__all__ = ['CrossViewFusion', 'RayEmbedding']

@@ -1,0 +1,487 @@
+"""What inference reads: videos and images as they were recorded, or the crops of a dataset file."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from smilfit.apis.infer_options import (
+    OWN,
+    SLEAP,
+    WHOLE,
+    SourceOptions,
+)
+from smilfit.datasets import DatasetFile, open_dataset
+from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
+from smilfit.datasets.crops import BBOX_MARGIN, invert_affine
+from smilfit.datasets.image_session import FOCAL_PER_SIDE, guessed_intrinsics
+from smilfit.files import BadFileError, folder_name
+from smilfit.io import read_calibration
+from smilfit.io.recordings.image_folder import ImageFolder, images_by_size, images_in
+from smilfit.io.recordings.read_ahead import read_ahead
+from smilfit.io.recordings.session_folder import CALIBRATION_FILE, find_labels
+from smilfit.io.recordings.sleap_labels import read_labels
+from smilfit.io.recordings.synchronised_videos import SynchronisedVideos, chosen_views, find_videos
+from smilfit.io.recordings.videos import VIDEO_SUFFIXES
+from smilfit.networks.inference.frames import CropOptions, FrameCutter, PreparedFrame
+from smilfit.networks.training_set import DatasetNames
+from smilfit.registry import BOX_FINDERS, UnknownNameError, build, did_you_mean
+from smilfit.structures import Cameras
+
+logger = logging.getLogger('smilfit')
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An image to draw on; `affine` maps px of the recorded image, undistorted, to its px.
+
+    `lens` (K, coefficients) is to be undone on the way; None where there is none.
+    """
+
+    image: np.ndarray
+    affine: np.ndarray
+    lens: tuple[np.ndarray, np.ndarray] | None = None
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """One recording: its cameras and its frames by number."""
+
+    name: str
+    camera_names: tuple[str, ...]
+    # Of the recorded images, with their lenses; one set for all frames, None where each frame has its own.
+    cameras: Cameras | None
+    fps: float | None
+    numbers: Sequence[int]
+    # Whether the crops, and so the keypoints in them, are of images whose lens was undone.
+    undistorted: bool
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Name everything that is read of it, as JSON has it."""
+
+    def prepared(self, numbers: Sequence[int]) -> Iterator[PreparedFrame]:
+        """Return frames as a regressor takes them."""
+
+    def shown(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, ShownImage]]]:
+        """Return frames to draw on."""
+
+    def video_of(self, camera: str) -> str:
+        """Name the video that labels of a camera belong to."""
+
+
+class RecordedVideos:
+    """Videos, or a folder of images, with calibrated (or guessed) cameras.
+
+    Args:
+        name: of the recording.
+        reader: decodes frames.
+        cameras: of the recorded images.
+        crops: how frames are cut.
+        boxes: where the animal is; whole frames if None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reader: SynchronisedVideos | ImageFolder,
+        cameras: Cameras,
+        crops: CropOptions,
+        boxes: BoxFinder | None = None,
+    ) -> None:
+        self.name, self.reader, self.cameras, self.crops, self.boxes = name, reader, cameras, crops, boxes
+        self.camera_names, self.fps = cameras.names, reader.fps
+        self.numbers: Sequence[int] = range(reader.n_frames)
+        self.undistorted = crops.undistort
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Name the files with size and time of change, the cameras, and how frames are cut."""
+        boxes = getattr(self.boxes, 'path', None)
+        numbers = {n: getattr(self.cameras, n) for n in ('K', 'R', 't', 'dist')}
+        return {
+            'files': [file_state(path) for path in self.reader.files],
+            'cameras': {n: None if v is None else v.tolist() for n, v in numbers.items()},
+            'camera_names': list(self.camera_names),
+            'crops': [self.crops.side, self.crops.mode, self.crops.undistort],
+            'boxes': type(self.boxes).__name__ if boxes is None else file_state(Path(boxes)),
+        }
+
+    def prepared(self, numbers: Sequence[int]) -> Iterator[PreparedFrame]:
+        """Decode and cut in a thread of its own."""
+        cutter = FrameCutter(self.cameras, self.crops, self.boxes)
+        return read_ahead(cutter.prepare(self.reader.frames(numbers)))
+
+    def shown(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, ShownImage]]]:
+        """Decode whole frames."""
+        lenses = {}
+        for c, name in enumerate(self.camera_names):
+            bent = self.cameras.dist is not None and self.undistorted
+            lenses[name] = (self.cameras.K[c].numpy(), self.cameras.dist[c].numpy()) if bent else None
+        for frame in read_ahead(self.reader.frames(numbers)):
+            yield (
+                frame.number,
+                {n: ShownImage(image, np.eye(2, 3), lenses[n]) for n, image in frame.images.items()},
+            )
+
+    def video_of(self, camera: str) -> str:
+        """Name a camera's video."""
+        if isinstance(self.reader, ImageFolder):
+            return str(self.reader.folder)
+        return str(self.reader.paths[camera])
+
+
+class StoredRecording:
+    """A session of a dataset file: its crops as they were stored.
+
+    Args:
+        dataset: an open file.
+        session: one of its sessions.
+        views: the cameras to use; the session's if None.
+    """
+
+    def __init__(self, dataset: DatasetFile, session: str, views: Sequence[str] | None = None) -> None:
+        self.dataset, self.session, self.name = dataset, session, session
+        own = dataset.cameras(session)
+        self.camera_names = tuple(views or own.names)
+        self.fps = dataset.fps(session)
+        self.numbers = [int(n) for n in dataset.frame_indices(session)]
+        self.undistorted = bool(dataset.undistorted)
+        of_frames = dataset.has_own_cameras(session)
+        self.cameras = None if of_frames else dataset.annotated_cameras(session).select(self.camera_names)
+        self._samples = dict(zip(self.numbers, dataset.samples(session).tolist()))
+        self._columns = [dataset.camera_names.index(name) for name in self.camera_names]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Name the file's content, session and cameras."""
+        return {
+            'dataset': self.dataset.fingerprint,
+            'session': self.session,
+            'camera_names': list(self.camera_names),
+        }
+
+    def prepared(self, numbers: Sequence[int]) -> Iterator[PreparedFrame]:
+        """Read samples ahead."""
+        return read_ahead(self._prepared(number) for number in numbers)
+
+    def _prepared(self, number: int) -> PreparedFrame:
+        sample, columns = self._samples[number], self._columns
+        record, side = self.dataset.record(sample), self.dataset.target_resolution
+        mask = record.view_mask[columns].copy()
+        image, faults = np.zeros((len(columns), 3, side, side), np.uint8), {}
+        for c, column in enumerate(columns):
+            if not mask[c]:
+                faults[self.camera_names[c]] = 'no image is stored'
+                continue
+            try:
+                image[c] = self.dataset.image(sample, column).transpose(2, 0, 1)
+            except BadFileError:
+                faults[self.camera_names[c]], mask[c] = 'the image does not decode', False
+        shown = mask[:, None, None]
+        affine = invert_affine(np.where(shown, record.to_original[columns], np.eye(2, 3))) * shown
+        K, R = (getattr(record, name)[columns] * shown for name in ('K', 'R'))
+        t, dist = (getattr(record, name)[columns] * mask[:, None] for name in ('t', 'dist'))
+        return PreparedFrame(number, image, mask, K, R, t, dist, affine=affine, faults=faults)
+
+    def shown(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, ShownImage]]]:
+        """Return the stored crops."""
+        for frame in self.prepared(numbers):
+            images = {
+                name: ShownImage(np.ascontiguousarray(frame.image[c].transpose(1, 2, 0)), frame.affine[c])
+                for c, name in enumerate(self.camera_names)
+                if frame.view_mask[c]
+            }
+            yield frame.number, images
+
+    def video_of(self, camera: str) -> str:
+        """Name where the session came from: the file does not know its videos."""
+        return str(Path(self.dataset.source(self.session)) / camera)
+
+
+def file_state(path: Path) -> list[Any]:
+    """Return a file's name, size and time of change: what tells that it is another one now."""
+    state = path.stat()
+    return [path.name, state.st_size, state.st_mtime_ns]
+
+
+def guessed_camera(name: str, size: tuple[int, int], fov_deg: float | None = None) -> Cameras:
+    """Make a camera for images of an unknown one, at the world's origin, looking along +z.
+
+    Args:
+        name: the camera's name.
+        size: width and height, px.
+        fov_deg: angle of view of the longer side, degrees; None takes the focal length that preprocessing guesses
+            for images, so that a network sees by the lens that it was trained with.
+    """
+    width, height = size
+    focal = None if fov_deg is None else max(size) / 2 / np.tan(np.radians(fov_deg) / 2)
+    K = guessed_intrinsics(size, focal)
+    return Cameras(
+        names=(name,),
+        K=K[None],
+        R=torch.eye(3, dtype=torch.float64)[None],
+        t=torch.zeros(1, 3, dtype=torch.float64),
+        size=torch.tensor([[width, height]], dtype=torch.float64),
+    )
+
+
+STORE_SUFFIXES = ('.h5', '.hdf5')
+
+
+_ONLY_CROPS = (
+    'boxes: this model was trained on crops around the animal and %s; whole frames are taken, in which it may be '
+    'small. Give --boxes sleap, a table of boxes, or a detector.'
+)
+
+
+_FINDS_NONE = 'finds none by itself'
+
+
+_NEVER_LOOKED = 'never looked for it in whole images (preprocess --crop-mode default teaches that)'
+
+
+# Cameras nearer than this share of the rig's extent, and turned by less (Frobenius), are one.
+_SAME_PLACE, _SAME_TURN = 1e-3, 1e-3
+
+
+# Where neither checkpoint nor caller says how large a crop is.
+_USUAL_SIDE = 224
+
+
+def open_recordings(
+    source: str | Path | None, options: SourceOptions, names: DatasetNames, finds_boxes: bool
+) -> list[Recording]:
+    """Open a source.
+
+    Args:
+        source: a session's folder, a video, a folder of images, or a dataset file; None where videos are named.
+        options: what is read of it.
+        names: what the checkpoint says of the training's data.
+        finds_boxes: whether the model finds the animal by itself.
+
+    Returns:
+        One recording; of a dataset file one a session, of uncalibrated images one a size.
+
+    Raises:
+        FileNotFoundError: something that is named is not there.
+        ValueError: files that contradict each other, or no calibration for several cameras.
+        UnknownNameError: a camera, session or box finder that does not exist, with the near names.
+    """
+    path = None if source is None else Path(source).expanduser()
+    if path is not None and path.suffix.lower() in STORE_SUFFIXES:
+        return _stored(path, options, names)
+    videos = dict(options.videos or {})
+    if path is not None and path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
+        videos.setdefault('camera', path)
+    elif path is not None and not path.exists():
+        raise FileNotFoundError(
+            f'{path}: the source must be a session folder, a video, a folder of images or a dataset file (.h5); '
+            'there is nothing.'
+        )
+    if path is not None and path.is_dir() and not videos and images_in(path):
+        return _images(path, options, names, finds_boxes)
+    if path is not None and path.is_dir() and not videos:
+        videos = _videos_of(path, options.views)
+    cameras = _calibration(path, options)
+    _tell_of_twins(cameras, videos)
+    if cameras is not None and len(videos) == len(cameras) == 1 and 'camera' in videos:
+        videos = {cameras.names[0]: videos['camera']}
+    _check_calibrated(videos, cameras)
+    views = chosen_views(tuple(videos), options.views or None, '--views')
+    reader = SynchronisedVideos({name: videos[name] for name in views}, cameras, options.common)
+    name = folder_name((path if path is not None else next(iter(reader.files))).resolve().stem)
+    return [_recorded(name, reader, options, names, finds_boxes)]
+
+
+def _videos_of(folder: Path, views: Sequence[str]) -> dict[str, Path]:
+    try:
+        return find_videos(folder, views)
+    except FileNotFoundError as error:
+        inner = [child.name for child in sorted(folder.iterdir()) if child.is_dir() and images_in(child)]
+        if not inner:
+            raise
+        raise FileNotFoundError(
+            f'{error} Images are in {", ".join(inner[:3])}: name one such folder.'
+        ) from None
+
+
+def _tell_of_twins(cameras: Cameras | None, videos: Mapping[str, Any]) -> None:
+    """Warn of two cameras that stand at one place and look the same way: one has the other's calibration."""
+    if cameras is None or cameras.R.ndim > 3:
+        return
+    centres, R = cameras.centres(), cameras.R
+    apart = torch.cdist(centres, centres)
+    turned = (R.unsqueeze(1) - R.unsqueeze(0)).flatten(2).norm(dim=-1)
+    alike = (apart <= _SAME_PLACE * apart.max()) & (turned <= _SAME_TURN)
+    for i, j in alike.triu(1).nonzero().tolist():
+        first, second = cameras.names[i], cameras.names[j]
+        if first in videos and second in videos:
+            logger.warning(
+                'cameras %s and %s stand at the same place and look the same way by the calibration: one has the '
+                "other's. Calibrate again, or leave the wrong one out by --views.",
+                *(first, second),
+            )
+
+
+def _images(path: Path, options: SourceOptions, names: DatasetNames, finds_boxes: bool) -> list[Recording]:
+    cameras = _calibration(path, options)
+    camera = options.views[0] if options.views else (cameras.names[0] if cameras is not None else 'camera')
+    if cameras is not None:
+        chosen_views(cameras.names, (camera,), '--views')
+    name = folder_name(path.resolve().name)
+    groups = images_by_size(path) if cameras is None else {}
+    if len(groups) < 2:
+        return [_recorded(name, ImageFolder(path, camera, cameras), options, names, finds_boxes)]
+    # One camera cannot have made them: each size has one of its own.
+    logger.warning(
+        '%s: its images are of %d sizes; those of each size are a recording of their own.', name, len(groups)
+    )
+    return [
+        _recorded(
+            f'{name}_{width}x{height}', ImageFolder(path, camera, None, files), options, names, finds_boxes
+        )
+        for (width, height), files in groups.items()
+    ]
+
+
+def _recorded(
+    name: str,
+    reader: SynchronisedVideos | ImageFolder,
+    options: SourceOptions,
+    names: DatasetNames,
+    finds_boxes: bool,
+) -> Recording:
+    cameras = reader.cameras
+    if cameras is None:
+        (camera,) = reader.camera_names
+        cameras = guessed_camera(camera, reader.sizes[camera], options.fov_deg)
+        guess = f'a focal length of {FOCAL_PER_SIDE:g} times the longer side, as in preprocessing (--fov),'
+        taken = guess if options.fov_deg is None else f'an angle of view of {options.fov_deg:g} degrees'
+        logger.warning(
+            '%s: the camera is not calibrated; %s is taken. Places and sizes are as good as that.',
+            name,
+            taken,
+        )
+    boxes = _boxes(reader, cameras, options, names, finds_boxes)
+    mode = names.crop_mode if names.crop_mode in ('default', 'centred') else ''
+    undistort = True if names.undistorted is None else names.undistorted
+    side = options.side or names.target_resolution or _USUAL_SIDE
+    return RecordedVideos(name, reader, cameras.to(torch.float64), CropOptions(side, mode, undistort), boxes)
+
+
+def _stored(path: Path, options: SourceOptions, names: DatasetNames) -> list[Recording]:
+    dataset = open_dataset(path)
+    dataset.require_images('inference')
+    _check_same_animal(dataset, names)
+    for name in options.sessions:
+        if name not in dataset.session_names:
+            raise UnknownNameError(
+                f'--sessions: no session {name!r}. {did_you_mean(name, dataset.session_names)}'
+            )
+    recordings: list[Recording] = []
+    for session in options.sessions or dataset.session_names:
+        own = dataset.cameras(session).names
+        views = chosen_views(own, options.views or None, f'--views, session {session}')
+        recordings.append(StoredRecording(dataset, session, views))
+    return recordings
+
+
+def _check_same_animal(dataset: DatasetFile, names: DatasetNames) -> None:
+    """Refuse the images of another animal: a network finds its own body in whatever it is shown.
+
+    Raises:
+        ValueError: the file is of another body model, and of other keypoints.
+    """
+    trained, stored = names.body_model_hash, dataset.body_model_hash
+    shared = set(names.keypoint_names) & set(dataset.keypoint_names)
+    if None in (trained, stored) or trained == stored:
+        return
+    result, wanted = (Path(file or '').name for file in (dataset.body_model_file, names.body_model_file))
+    if 2 * len(shared) < len(names.keypoint_names):
+        raise ValueError(
+            f'{dataset.path}: its images must show the animal that the model was trained on, {wanted}; they are of '
+            f'{result} and have {len(shared)} of its {len(names.keypoint_names)} keypoints. Take another checkpoint, '
+            'or give the videos.'
+        )
+    logger.warning(
+        '%s: was made with another body model (%s) than the one that is predicted (%s).',
+        dataset.path,
+        result,
+        wanted,
+    )
+
+
+def _calibration(path: Path | None, options: SourceOptions) -> Cameras | None:
+    if options.calibration is not None:
+        return read_calibration(options.calibration, options.unit)
+    beside = None if path is None or not path.is_dir() else path / CALIBRATION_FILE
+    return read_calibration(beside, options.unit) if beside is not None and beside.is_file() else None
+
+
+def _check_calibrated(videos: Mapping[str, Path], cameras: Cameras | None) -> None:
+    if cameras is None:
+        if len(videos) > 1:
+            raise ValueError(
+                f'cameras: several videos ({", ".join(videos)}) must be calibrated; there is no calibration. Give '
+                'one by --calibration FILE.toml.'
+            )
+        return
+    for name in videos:
+        if name not in cameras.names:
+            raise UnknownNameError(
+                f'--videos: no camera {name!r} in the calibration. {did_you_mean(name, cameras.names)}'
+            )
+
+
+def _boxes(
+    reader: SynchronisedVideos | ImageFolder,
+    cameras: Cameras,
+    options: SourceOptions,
+    names: DatasetNames,
+    finds_boxes: bool,
+) -> BoxFinder | None:
+    """Choose where boxes come from; None is the whole frame."""
+    wanted = options.boxes
+    if not isinstance(wanted, (str, Path)):
+        return wanted
+    if wanted == WHOLE:
+        return None
+    if wanted == SLEAP:
+        return _label_boxes(reader, cameras, names)
+    if wanted == OWN:
+        if names.crop_mode == 'bbox_crop':
+            logger.warning(_ONLY_CROPS, _NEVER_LOOKED if finds_boxes else _FINDS_NONE)
+        return None
+    if Path(wanted).suffix.lower() == '.csv':
+        return BoxFile(wanted, reader.camera_names)
+    if BOX_FINDERS.get(str(wanted)) is None:
+        options_known = [OWN, SLEAP, WHOLE, *BOX_FINDERS.module_dict]
+        raise UnknownNameError(
+            f'--boxes: must be own, sleap, whole, a .csv file or a registered box finder; got {str(wanted)!r}. '
+            f'{did_you_mean(str(wanted), options_known)} A detector of your own needs --import FILE.'
+        )
+    return build({'type': str(wanted)}, BOX_FINDERS)
+
+
+def _label_boxes(
+    reader: SynchronisedVideos | ImageFolder, cameras: Cameras, names: DatasetNames
+) -> LabelBoxes:
+    """Read the labels that lie beside the videos."""
+    if isinstance(reader, ImageFolder):
+        raise ValueError('--boxes sleap: labels must lie beside videos; the source is a folder of images.')
+    result = {}
+    for name, path in reader.paths.items():
+        labels = read_labels(find_labels(path.parent))
+        nodes = [i for i, node in enumerate(labels.node_names) if node in names.keypoint_names]
+        xy = labels.xy[:, nodes or range(len(labels.node_names))]
+        score = labels.score[:, nodes or range(len(labels.node_names))]
+        kept = (score >= labels.usual_threshold) & np.isfinite(xy).all(-1)
+        ideal, valid = cameras.select([name]).undistort(
+            torch.from_numpy(np.where(kept[..., None], xy, 0.0)).reshape(1, -1, 2)
+        )
+        kept &= valid.numpy().reshape(kept.shape)
+        result[name] = np.where(kept[..., None], ideal.numpy().reshape(xy.shape), np.nan)
+    margin = names.bbox_margin or BBOX_MARGIN
+    return LabelBoxes(result, margin, undistorted=True)

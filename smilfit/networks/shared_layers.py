@@ -1,0 +1,129 @@
+"""Layers that fusion and heads share: attention over masked tokens, and fully connected trunks."""
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+class MaskedAttention(nn.Module):
+    """Let queries read from a context; a context token outside the mask has no influence at all.
+
+    Every row of the mask must hold at least one True.
+    """
+
+    def __init__(self, dim: int, context_dim: int, n_heads: int) -> None:
+        super().__init__()
+        if dim % n_heads:
+            raise ValueError(
+                f'MaskedAttention: dim must be a multiple of n_heads; got {dim} and {n_heads}. '
+                f'Choose n_heads among the divisors of {dim}.'
+            )
+        self.n_heads = n_heads
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(context_dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def keys_values(self, context: Float[Tensor, 'B L D']) -> KeysValues:
+        """Project a context once, for several rounds of queries."""
+        key, value = self.key_value(context).chunk(2, -1)
+        return self._split(key), self._split(value)
+
+    def forward(
+        self, queries: Float[Tensor, 'B Q E'], context: KeysValues, mask: Bool[Tensor, 'B L']
+    ) -> Float[Tensor, 'B Q E']:
+        """Attend from the queries to a projected context."""
+        key, value = context
+        read = F.scaled_dot_product_attention(
+            self._split(self.query(queries)), key, value, attn_mask=mask[:, None, None, :]
+        )
+        return self.out(read.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, dim: int, ratio: float = 2.0) -> None:
+        hidden = int(dim * ratio)
+        super().__init__(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+
+
+class SelfAttentionLayer(nn.Module):
+    """Let masked tokens read from each other (pre-norm)."""
+
+    def __init__(self, dim: int, n_heads: int, ratio: float = 2.0) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(dim)
+        self.attention = MaskedAttention(dim, dim, n_heads)
+        self.norm_feed = nn.LayerNorm(dim)
+        self.feed = FeedForward(dim, ratio)
+
+    def forward(self, tokens: Float[Tensor, 'B L D'], mask: Bool[Tensor, 'B L']) -> Float[Tensor, 'B L D']:
+        """Update all tokens from those inside the mask."""
+        normed = self.norm_attention(tokens)
+        tokens = tokens + self.attention(normed, self.attention.keys_values(normed), mask)
+        return tokens + self.feed(self.norm_feed(tokens))
+
+
+class CrossAttentionLayer(nn.Module):
+    """Let queries read from a masked context (pre-norm)."""
+
+    def __init__(self, dim: int, context_dim: int, n_heads: int, ratio: float = 2.0) -> None:
+        super().__init__()
+        self.norm_query = nn.LayerNorm(dim)
+        self.norm_context = nn.LayerNorm(context_dim)
+        self.attention = MaskedAttention(dim, context_dim, n_heads)
+        self.norm_feed = nn.LayerNorm(dim)
+        self.feed = FeedForward(dim, ratio)
+
+    def keys_values(self, context: Float[Tensor, 'B L D']) -> KeysValues:
+        """Project a context once, for several rounds of queries."""
+        return self.attention.keys_values(self.norm_context(context))
+
+    def forward(
+        self, queries: Float[Tensor, 'B Q E'], context: KeysValues, mask: Bool[Tensor, 'B L']
+    ) -> Float[Tensor, 'B Q E']:
+        """Update the queries from the context inside the mask."""
+        queries = queries + self.attention(self.norm_query(queries), context, mask)
+        return queries + self.feed(self.norm_feed(queries))
+
+
+class MLPTrunk(nn.Module):
+    """Three layers that halve their width, each with layer normalisation, ReLU and dropout.
+
+    Args:
+        in_dim: channels of what comes in.
+        dim: channels after the first layer; D / 2 after the second, D / 4 after the third.
+        dropout: share of channels that are dropped in training.
+    """
+
+    def __init__(self, in_dim: int, dim: int = 1024, dropout: float = 0.3) -> None:
+        super().__init__()
+        if dim % 4 or dim < 4:
+            raise ValueError(f'MLPTrunk: dim must be a multiple of 4; got {dim}. It is halved twice.')
+        widths = (in_dim, dim, dim // 2, dim // 4)
+        self.out_dim = widths[-1]
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        self.norms = nn.ModuleList(nn.LayerNorm(b) for b in widths[1:])
+        self.dropout = nn.Dropout(dropout)
+        for linear in self.linears:
+            nn.init.kaiming_uniform_(linear.weight, nonlinearity='relu')
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, features: Float[Tensor, 'B D']) -> Float[Tensor, 'B d']:
+        """Run the layers."""
+        for linear, norm in zip(self.linears, self.norms):
+            features = self.dropout(norm(linear(features)).relu())
+        return features
+
+
+def zero_linear(in_dim: int, out_dim: int) -> nn.Linear:
+    """Make a last layer whose answer is zero until it is trained."""
+    layer = nn.Linear(in_dim, out_dim)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
