@@ -29,7 +29,7 @@ WINGS = {
 }
 # What wings import of each other; all import the core.
 ALSO = {'smilify': ('networks',), 'scans': ('rigs',), 'synthetic': ('rigs',)}
-# Commands of a wing, which import it when they run, and the page that a model is edited on.
+# Commands of a wing, which import it when they run.
 COMMANDS = (
     'smilfit.cli.demo',
     'smilfit.cli.networks.export_network',
@@ -38,7 +38,6 @@ COMMANDS = (
     'smilfit.cli.models.model_*',
     'smilfit.cli.fitting.register',
     'smilfit.cli.data.synthesize',
-    'smilfit.apis.viewer.server',
 )
 
 

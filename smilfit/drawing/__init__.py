@@ -8,7 +8,7 @@ from smilfit.lazy_names import lazy_names
 _PUBLIC = {
     'OverlayPainter': 'overlays',
     'Panel': 'overlays',
-    'PointPainter': 'point_report',
+    'PointPainter': 'far_views',
     'Report': 'report',
     'ShownBody': 'overlays',
     'ValidationOverlayHook': 'validation_overlay_hook',
@@ -23,7 +23,7 @@ _PUBLIC = {
     'figure_png': 'report',
     'fit_summary': 'fit_report',
     'follow': 'windows',
-    'free_views': 'free_viewpoints',
+    'free_views': 'far_views',
     'grid_of_views': 'overlays',
     'look': 'windows',
     'plot_bars': 'plots',

@@ -33,6 +33,12 @@ class Mark(ABC):
         return '#' + ''.join(f'{c:02x}' for c in self.colour)
 
     @property
+    def tint(self) -> tuple[float, float, float]:
+        """Return the colour as meshes are painted: RGB in [0, 1]."""
+        red, green, blue = (c / 255 for c in self.colour)
+        return red, green, blue
+
+    @property
     @abstractmethod
     def css(self) -> str:
         """Return the form as the style of a box in a page."""
@@ -116,6 +122,12 @@ def put_text(canvas: np.ndarray, text: str, corner: tuple[int, int], size: float
     for dx, dy in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
         cv2.putText(canvas, text, (x + dx * thick, y + dy * thick), font, size, (0, 0, 0), thick, cv2.LINE_AA)
     cv2.putText(canvas, text, (x, y), font, size, (255, 255, 255), thick, cv2.LINE_AA)
+
+
+def put_label(canvas: np.ndarray, text: str) -> None:
+    """Write what a view is into its upper left corner."""
+    scale = scale_of(canvas)
+    put_text(canvas, text, (round(8 * scale), round(22 * scale)), max(0.65 * scale, LEAST_LETTERS))
 
 
 def legend_strip(marks: Sequence[Mark], width: int, scale: float) -> UInt8[np.ndarray, 'h w 3']:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
-from torch import Tensor
 
+from smilfit.drawing.far_views import blank, far_camera
 from smilfit.drawing.marks import ANNOTATED, BODY, FITTED
 from smilfit.drawing.plots import new_figure, plain_text
-from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer, overlay
+from smilfit.renderers import RenderOutput, ZBufferRenderer, overlay
 from smilfit.structures import Cameras
 
 SIDE_PX = 900
@@ -129,7 +129,6 @@ def model_views(
     faces: Int[np.ndarray, 'F 3'],
     points: Sequence[NamedPoint],
     sides: Mapping[str, Side],
-    renderer: Renderer | None = None,
 ) -> dict[str, Figure]:
     """Draw a model from several sides with named points.
 
@@ -138,24 +137,20 @@ def model_views(
         faces: its triangles.
         points: what is named.
         sides: by title.
-        renderer: a z-buffer if None.
 
     Returns:
         A figure by title.
     """
-    renderer = renderer or ZBufferRenderer()
+    renderer = ZBufferRenderer()
     centre = (vertices.min(0) + vertices.max(0)) / 2
     places = np.array([point.xyz for point in points]).reshape(-1, 3)
     colours = [FITTED.hex if point.on_skin else ANNOTATED.hex for point in points]
     figures = {}
     for title, side in sides.items():
-        camera = _camera(vertices, centre, side.seen_from, side.up)
+        camera = _camera(vertices, centre, side)
         mesh = torch.from_numpy(np.ascontiguousarray(vertices)).float().unsqueeze(0)
-        width, height = (int(n) for n in camera.size[0])
-        canvas = np.full((height, width, 3), 255, np.uint8)
-        tint = tuple(c / 255 for c in BODY.colour)
         rendered = renderer(mesh, torch.as_tensor(faces), camera)
-        drawn = overlay(canvas, rendered, 0, 0.75, tint)
+        drawn = overlay(blank(camera, 255).image, rendered, 0, 0.75, BODY.tint)
         xy = _pixels(camera, places)
         if side.near_half:
             depth = (vertices - centre) @ side.seen_from
@@ -185,21 +180,13 @@ def _hidden(
     return (depth[0, 0] - first > deep).numpy()
 
 
-def _camera(vertices: np.ndarray, centre: np.ndarray, seen_from: np.ndarray, up: np.ndarray) -> Cameras:
+def _camera(vertices: Float[np.ndarray, 'V 3'], centre: Float[np.ndarray, '3'], side: Side) -> Cameras:
     """Place a camera far away that just sees all."""
-    forward, down = -seen_from, -up
-    R = np.stack([np.cross(down, forward), down, forward])
-    seen = (vertices - centre) @ R.T
-    size = max(float(np.abs(seen[:, :2]).max()), 1e-9)
-    distance = _DISTANCE * float(np.abs(seen).max())
-    focal = 0.46 * SIDE_PX * distance / size
-    share = float(np.abs(seen[:, 1]).max()) / size
-    height = max(round(SIDE_PX * min(1.0, share + 0.08)), SIDE_PX // 4)
-
-    def rows(values: object) -> Tensor:
-        return torch.tensor(np.asarray(values), dtype=torch.float32).unsqueeze(0)
-
-    K = [[focal, 0, (SIDE_PX - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
-    return Cameras(
-        ('camera',), rows(K), rows(R), rows(-R @ centre + [0, 0, distance]), rows([SIDE_PX, height])
-    )
+    into, down = -side.seen_from, -side.up
+    rotation = np.stack([np.cross(down, into), down, into])
+    reach = np.abs((vertices - centre) @ rotation.T).max(0)
+    size = max(float(reach[:2].max()), 1e-9)
+    height = max(round(SIDE_PX * min(1.0, float(reach[1]) / size + 0.08)), SIDE_PX // 4)
+    size_px, distance = (SIDE_PX, height), _DISTANCE * float(reach.max())
+    at = torch.from_numpy(centre)
+    return far_camera(torch.from_numpy(rotation), at, 2 * size, size_px, distance, 0.92)

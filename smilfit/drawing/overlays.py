@@ -1,14 +1,16 @@
-"""Bodies and keypoints over images, each overlay with its legend. Images are RGB uint8 (H, W, 3)."""
+"""Sheets of pictures: bodies and keypoints over images, side by side, with their legend. RGB uint8 (H, W, 3)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from smilfit.body_models import SMIL
 from smilfit.drawing.marks import (
     ANNOTATED,
     BODY,
@@ -17,13 +19,15 @@ from smilfit.drawing.marks import (
     Mark,
     Surface,
     legend_strip,
-    put_text,
+    put_label,
     scale_of,
 )
 from smilfit.drawing.windows import View
 from smilfit.renderers import MeshPainter
+from smilfit.structures import BodyParams
 
-OPACITY = 0.6
+# Frames whose meshes are in memory at once.
+BLOCK = 32
 # Keypoints of an animal up to which marks have their full size, and the least share of it.
 CROWD = 24
 LEAST_MARK = 0.5
@@ -38,12 +42,14 @@ class ShownBody:
         keypoints: px of the image behind the view.
         surface: whose colour the mesh has.
         normals: of the vertices, from `OverlayPainter.normals`: what several views of one body share.
+        opacity: of the mesh.
     """
 
     vertices: Float[Tensor, 'V 3']
     keypoints: Float[np.ndarray, 'K 2']
     surface: Surface = BODY
     normals: Float[Tensor, 'V 3'] | None = None
+    opacity: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Panel:
         mask: annotated silhouette, in px of the image behind the view.
         body: the body.
         bodies: several, those farther away first wherever they are in the list.
+        joined: whether a line joins each annotated keypoint with the body's.
     """
 
     label: str
@@ -65,6 +72,7 @@ class Panel:
     mask: Bool[np.ndarray, 'H W'] | None = None
     body: ShownBody | None = None
     bodies: tuple[ShownBody, ...] = ()
+    joined: bool = False
 
     @property
     def all_bodies(self) -> tuple[ShownBody, ...]:
@@ -112,6 +120,9 @@ class OverlayPainter:
             bodies = tuple(sorted(bodies, key=_distance(view), reverse=True))
         for one in bodies:
             canvas = self._with_mesh(canvas, view, one)
+        if panel.joined:
+            for one in bodies:
+                _join(canvas, view, panel.annotated, one.keypoints)
         for one in bodies:
             _stamp(canvas, view, one.keypoints, FITTED)
         if panel.mask is not None:
@@ -121,16 +132,36 @@ class OverlayPainter:
             cv2.drawContours(canvas, outline, -1, (0, 0, 0), 3)
             cv2.drawContours(canvas, outline, -1, ANNOTATED.colour, 1)
         _stamp(canvas, view, panel.annotated, ANNOTATED)
-        scale = scale_of(canvas)
-        put_text(canvas, panel.label, (round(8 * scale), round(22 * scale)), max(0.65 * scale, 0.4))
+        put_label(canvas, panel.label)
         return canvas
 
     def _with_mesh(self, canvas: np.ndarray, view: View, body: ShownBody) -> np.ndarray:
         if not bool(body.vertices.isfinite().all()):
             return canvas
         # Single precision is exact to far less than a px, and twice as fast.
-        colour = tuple(c / 255 for c in body.surface.colour)
-        return self.mesh_painter.paint(canvas, body.vertices, view.camera, colour, OPACITY, body.normals)
+        return self.mesh_painter.paint(
+            canvas, body.vertices, view.camera, body.surface.tint, body.opacity, body.normals
+        )
+
+
+def posed(
+    body: SMIL, params: BodyParams, names: Sequence[str] = (), rows: Sequence[int] | Tensor | None = None
+) -> Iterator[tuple[Float[Tensor, 'V 3'], Float[Tensor, 'K 3']]]:
+    """Pose a body frame by frame, a block at a time in memory: vertices and keypoints, world unit, on the CPU.
+
+    Args:
+        body: the body.
+        params: of all frames.
+        names: of keypoints.
+        rows: the frames; all of them if None.
+    """
+    chosen = torch.arange(params.batch_size) if rows is None else torch.as_tensor(rows)
+    for block in chosen.split(BLOCK):
+        with torch.no_grad():
+            few = params[block.to(params.transl.device)].to(body.v_template)
+            output = body(few, ('vertices', *names))
+            points = output.select(tuple(names)) if names else output.vertices[:, :0]
+        yield from zip(output.vertices.cpu(), points.cpu())
 
 
 def with_legend(
@@ -154,16 +185,28 @@ def _distance(view: View) -> Callable[[ShownBody], float]:
     return lambda body: float((body.vertices.cpu().mean(0) - eye).norm())
 
 
+def _join(canvas: np.ndarray, view: View, a: Float[np.ndarray, 'K 2'], b: Float[np.ndarray, 'K 2']) -> None:
+    """Draw a line between two places of each keypoint, to a sixteenth of a px."""
+    ends = np.stack((_near(canvas, view, a), _near(canvas, view, b)), 1)
+    for first, last in np.round(16 * ends[np.isfinite(ends).all((1, 2))]).astype(int).tolist():
+        cv2.line(canvas, first, last, (0, 0, 0), max(1, round(scale_of(canvas))), cv2.LINE_AA, 4)
+
+
 def _stamp(canvas: np.ndarray, view: View, xy: Float[np.ndarray, 'K 2'], mark: Mark) -> None:
     """Draw a mark into `canvas` at each point that is finite and not far outside.
 
     Marks of many keypoints are smaller, so that legs stay in sight below them; it is their number that counts, seen
     or not, so that marks do not pulse in a video.
     """
-    limit = 10.0 * max(canvas.shape[:2])
-    shown = view.shown(xy[np.isfinite(xy).all(-1)])
+    shown = _near(canvas, view, xy)
     smaller = min(max(math.sqrt(CROWD / max(len(xy), 1)), LEAST_MARK), 1.0)
-    mark.stamp_all(canvas, shown[(np.abs(shown) < limit).all(-1)], smaller * scale_of(canvas))
+    mark.stamp_all(canvas, shown[np.isfinite(shown).all(-1)], smaller * scale_of(canvas))
+
+
+def _near(canvas: np.ndarray, view: View, xy: Float[np.ndarray, 'K 2']) -> Float[np.ndarray, 'K 2']:
+    """Return points in shown px; NaN where they are not finite or far outside."""
+    shown = view.shown(np.where(np.isfinite(xy), xy, np.nan))
+    return np.where((np.abs(shown) < 10.0 * max(canvas.shape[:2])).all(-1, keepdims=True), shown, np.nan)
 
 
 def grid_of_views(images: Sequence[np.ndarray], columns: int | None = None) -> UInt8[np.ndarray, 'H W 3']:

@@ -9,7 +9,6 @@ from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Verdict
 
 # Frames that a page lists by themselves.
 MAX_FRAMES = 40
-NOT_JUDGED = 'not judged'
 # Thresholds from here on say that a measure alone never makes a fit unbelievable.
 NEVER = 1e6
 

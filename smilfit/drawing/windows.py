@@ -126,11 +126,16 @@ def look(
     return cv2.remap(image, *maps, cv2.INTER_LINEAR)
 
 
+def scaling(size: tuple[float, float], shown: tuple[float, float]) -> Float[np.ndarray, '2 3']:
+    """Map px of an image of a size (width, height) to px of it at another size; its corners stay corners."""
+    # Pixel centres are at integers.
+    sx, sy = shown[0] / size[0], shown[1] / size[1]
+    return np.array([[sx, 0.0, (sx - 1) / 2], [0.0, sy, (sy - 1) / 2]])
+
+
 def enlarge(image: UInt8[np.ndarray, 'h w 3'], camera: Cameras, side_px: int) -> View:
     """Show an image at another size, whose longer side is given."""
     height, width = image.shape[:2]
     scale = side_px / max(height, width)
-    # Pixel centres are at integers: the image's corner stays its corner.
-    shift = (scale - 1) / 2
-    affine = np.array([[scale, 0.0, shift], [0.0, scale, shift]])
+    affine = scaling((1, 1), (scale, scale))
     return View(look(image, affine, (round(width * scale), round(height * scale))), camera, affine)

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -33,11 +32,26 @@ class RenderOutput:
     def __len__(self) -> int:
         return self.alpha.shape[0]
 
-    def __getitem__(self, index: Any) -> 'RenderOutput':
+    def __getitem__(self, index: int | slice | Tensor) -> 'RenderOutput':
         """Select images; a number keeps the leading dimension."""
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return RenderOutput(**{name: None if x is None else x[index] for name, x in given.items()})
+        rows = slice(index, index + 1 or None) if isinstance(index, int) else index
+        layers = {f.name: getattr(self, f.name) for f in fields(self)[2:]}
+        chosen = {name: None if x is None else x[rows] for name, x in layers.items()}
+        return RenderOutput(self.alpha[rows], self.n_cut[rows], **chosen)
+
+    def layer(self, name: str) -> Tensor:
+        """Return one of the layers that a silhouette alone has not.
+
+        Raises:
+            ValueError: it was not rendered.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(
+                f'RenderOutput: {name} must be rendered; it is not. Use ZBufferRenderer, or give the silhouette a '
+                'surface=ZBufferRenderer().'
+            )
+        return value
 
     def with_alpha(self, alpha: Float[Tensor, 'N H W']) -> 'RenderOutput':
         """Return the same images with another silhouette."""

@@ -55,18 +55,20 @@ def interpolate(
     render: RenderOutput, faces: Int[Tensor, 'F 3'], values: Float[Tensor, 'V D']
 ) -> Float[Tensor, 'N H W D']:
     """Spread values of vertices over the images; 0 where empty."""
-    seen = render.face_id >= 0
+    face_id = render.layer('face_id')
+    seen = face_id >= 0
     spread = values.new_zeros((*seen.shape, values.shape[1]))
-    corners = values[faces[render.face_id[seen]]]
-    spread[seen] = (render.barycentric[seen].to(values.dtype).unsqueeze(-1) * corners).sum(-2)
+    corners = values[faces[face_id[seen]]]
+    spread[seen] = (render.layer('barycentric')[seen].to(values.dtype).unsqueeze(-1) * corners).sum(-2)
     return spread
 
 
 def paint_faces(render: RenderOutput, face_colour: Float[Tensor, 'F 3']) -> Float[Tensor, 'N H W 3']:
     """Multiply the shading by a colour of each face (render with white for the plain colours)."""
-    seen = render.face_id >= 0
-    painted = torch.zeros_like(render.shading)
-    painted[seen] = render.shading[seen] * face_colour[render.face_id[seen]].to(painted.dtype)
+    face_id, shading = render.layer('face_id'), render.layer('shading')
+    seen = face_id >= 0
+    painted = torch.zeros_like(shading)
+    painted[seen] = shading[seen] * face_colour[face_id[seen]].to(painted.dtype)
     return painted
 
 
@@ -97,8 +99,8 @@ def overlay(
         )
     import cv2
 
-    light = np.ascontiguousarray(render.shading[index].detach().cpu().float().numpy())
-    rgb = cv2.multiply(light, tuple(255.0 * c for c in (*colour, 0.0)), dtype=cv2.CV_8U)
+    light = np.ascontiguousarray(render.layer('shading')[index].detach().cpu().float().numpy())
+    rgb = cv2.multiply(light, np.array([255.0 * c for c in (*colour, 0.0)]), dtype=cv2.CV_8U)
     share = np.float32(opacity) * alpha.astype(np.float32)
     return cv2.blendLinear(np.ascontiguousarray(image), rgb, 1 - share, share)
 
@@ -205,8 +207,7 @@ class MeshPainter:
         self.faces = faces.cpu().int().contiguous()
         self.backend = choose_backend(backend, 'MeshPainter')
         # The mesh of the image before, as it was given and as it is painted.
-        self._taken: tuple[Tensor, Tensor | None] | None = None
-        self._shown: tuple[Tensor, Tensor] | None = None
+        self._taken: tuple[Tensor, Tensor | None, Tensor, Tensor] | None = None
 
     def normals(self, vertices: Float[Tensor, 'V 3']) -> Float[Tensor, 'V 3']:
         """Return the normals of a mesh's vertices, for `paint`: they are the same for all of its views."""
@@ -247,19 +248,18 @@ class MeshPainter:
             raise ValueError(
                 f'MeshPainter: the camera must be of size {image.shape[1::-1]} px, as the image; got {size}.'
             )
-        self._take(vertices, normals)
+        plain, of_vertices = self._take(vertices, normals)
         canvas = np.array(image, order='C')
-        self._kernels.paint(canvas, *self._shown, camera, colour, opacity, AMBIENT)
+        self._kernels.paint(canvas, plain, of_vertices, camera, colour, opacity, AMBIENT)
         return canvas
 
-    def _take(self, vertices: Tensor, normals: Tensor | None) -> None:
+    def _take(self, vertices: Tensor, normals: Tensor | None) -> tuple[Tensor, Tensor]:
         """Check and convert a mesh, unless it is that of the image before."""
-        if self._taken is not None and self._taken[0] is vertices and self._taken[1] is normals:
-            return
-        plain = vertices.detach().cpu().float().contiguous()
-        check_mesh(plain.unsqueeze(0), self.faces)
-        self._shown = plain, self.normals(plain) if normals is None else normals
-        self._taken = vertices, normals
+        if self._taken is None or self._taken[0] is not vertices or self._taken[1] is not normals:
+            plain = vertices.detach().cpu().float().contiguous()
+            check_mesh(plain.unsqueeze(0), self.faces)
+            self._taken = vertices, normals, plain, self.normals(plain) if normals is None else normals
+        return self._taken[2:]
 
     @cached_property
     def _kernels(self) -> 'WarpPainter':

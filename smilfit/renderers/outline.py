@@ -117,8 +117,8 @@ def signed_distance(
     cut = torch.where((free > place).unsqueeze(1), outline.cut[segment, 1], outline.cut[segment, 0])
     place = _crossing(meshes, image, a, along, cut, place)
     squared = (a + place.unsqueeze(1) * along - p).square().sum(1)
-    apart = squared.detach() > 1e-12
-    to_end = torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)
+    away = squared.detach() > 1e-12
+    to_end = torch.where(away, torch.where(away, squared, 1.0).sqrt(), 0.0)
     sign = torch.where(outline.covered[where], 1.0, -1.0).to(to_end)
     return where, torch.where(between, to_line, sign * to_end)
 
@@ -210,7 +210,8 @@ def _exposed(
         cutters = cutters.gather(1, edge.unsqueeze(2).expand(-1, 2, 2))
         row, *rest = _gaps(which, interval, cutters, length)
         result.append((part[row], *rest))
-    return tuple(torch.cat(parts) for parts in zip(*result))
+    edge, start, end, cut = (torch.cat(parts) for parts in zip(*result))
+    return edge, start, end, cut
 
 
 def _cover(
@@ -298,9 +299,9 @@ def _nearest(
         start, along = ends[chunk, 0][which], (ends[chunk, 1] - ends[chunk, 0])[which]
         to = at.to(along) - start
         place = ((to * along).sum(1) / along.square().sum(1)).clamp(0, 1)
-        apart = (to - place.unsqueeze(1) * along).norm(dim=1)
-        near = apart < reach_px
-        key = ((apart / reach_px * STEPS).long() << 32) | chunk[which]
+        distance = (to - place.unsqueeze(1) * along).norm(dim=1)
+        near = distance < reach_px
+        key = ((distance / reach_px * STEPS).long() << 32) | chunk[which]
         pixel = (contour.image[edge[chunk]][which] * height + at[:, 1]) * width + at[:, 0]
         best.scatter_reduce_(0, pixel[near], key[near], 'amin')
     return torch.where(best < far, best & 0xFFFFFFFF, -1).reshape(len(meshes), height, width)

@@ -18,7 +18,8 @@ def scalar_of(tensor: Tensor) -> type:
 def view(tensor: Tensor, dtype: type | None = None) -> wp.array:
     """View a contiguous tensor as a warp array of numbers or of vectors."""
     with quietly():
-        return wp.from_torch(tensor.detach().contiguous(), dtype=dtype, requires_grad=False)
+        # It gives no array only where it is asked for a C type.
+        return wp.from_torch(tensor.detach().contiguous(), dtype=dtype, requires_grad=False)  # type: ignore[return-value]
 
 
 def launch(kernel: wp.Kernel, n_threads: int, inputs: list, device: torch.device) -> None:

@@ -1,7 +1,5 @@
 """Paint a shaded mesh over an 8-bit image by kernels: nothing is computed that the image does not show."""
 
-from typing import Any
-
 import numpy as np
 import torch
 import warp as wp
@@ -24,7 +22,7 @@ class WarpPainter:
         self.faces = faces
         self._faces = view(faces)
         self._shown: tuple[Tensor, Tensor] | None = None
-        self._arrays: dict[str, Any] = {}
+        self._arrays: dict[str, wp.array] = {}
         self._box = torch.zeros(4, dtype=torch.int32)
         self._buffer = torch.zeros(0, dtype=torch.int64)
 
@@ -110,7 +108,9 @@ class WarpPainter:
         K, R, t = camera.K.reshape(3, 3), camera.R.reshape(3, 3), camera.t.reshape(3)
         lens, fold = [0.0] * 5, float('inf')
         if camera.dist is not None:
-            lens, fold = camera.dist.reshape(5).tolist(), float(camera.fold.reshape(()))
+            lens = camera.dist.reshape(5).tolist()
+        if camera.fold is not None:
+            fold = float(camera.fold.reshape(()))
         self._box[:] = torch.tensor([width, height, -1, -1])
         inputs = [
             arrays['vertices'],
@@ -124,5 +124,5 @@ class WarpPainter:
             arrays['inverse_z'],
             arrays['box'],
         ]
-        launch(kernels.project, len(self._shown[0]), inputs, self.faces.device)
+        launch(kernels.project, len(arrays['vertices']), inputs, self.faces.device)
         return self._box.tolist()

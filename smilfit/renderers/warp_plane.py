@@ -1,5 +1,8 @@
 """What all of the renderers' kernels share: vectors in the image, and boxes of pixels."""
 
+# Warp's kernels are annotated by values, made for a float type: no checker knows them as types.
+# mypy: disable-error-code="valid-type"
+
 from functools import cache
 from types import SimpleNamespace
 from typing import no_type_check

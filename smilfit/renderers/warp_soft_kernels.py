@@ -1,5 +1,8 @@
 """The kernels of the soft silhouette: a triangle's share of the pixels near it, and its gradient from them."""
 
+# Warp's kernels are annotated by values, made for a float type: no checker knows them as types.
+# mypy: disable-error-code="valid-type"
+
 from functools import cache
 from types import SimpleNamespace
 from typing import no_type_check

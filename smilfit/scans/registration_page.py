@@ -7,17 +7,18 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
+from smilfit.drawing.far_views import blank, far_camera, looking_at
+from smilfit.drawing.marks import put_label
+from smilfit.drawing.overlays import grid_of_views
 from smilfit.drawing.report import Report
-from smilfit.renderers import ZBufferRenderer
-from smilfit.structures import Cameras
+from smilfit.renderers import ZBufferRenderer, overlay
 
 # Two sides of an animal: turns about its longest axes, degrees.
 VIEWS = ((90.0, 'from above'), (10.0, 'from its side'))
 # Of the extent: the end of the colours.
 WORST = 0.02
-_PAPER, _FAR = 245, 12.0
 # Where the table of colours is blue.
 _BLUE = 0.12
 
@@ -61,42 +62,21 @@ def draw_registration(
     centre, size = centre @ axes, max(float(np.ptp(both[:, 0])), aside)
     grey = np.full((len(scan[0]), 3), 170, np.uint8)
     colours = error_colours(body_distance, WORST * extent)
-    rows = []
-    for elevation, label in VIEWS:
-        parts = [
-            _drawn((v - centre) / size, f, c, axes, elevation, side_px)
-            for (v, f), c in ((scan, grey), (body, colours))
-        ]
-        row = np.concatenate(parts, 1)
-        put = {'fontFace': cv2.FONT_HERSHEY_SIMPLEX, 'fontScale': 0.5, 'color': (60, 60, 60), 'thickness': 1}
-        cv2.putText(row, f'scan, {label}', (10, 20), lineType=cv2.LINE_AA, **put)
-        cv2.putText(
-            row, f'registered, red: {100 * WORST:g} % off', (side_px + 10, 20), lineType=cv2.LINE_AA, **put
-        )
-        rows.append(row)
-    return np.concatenate(rows)
-
-
-def _drawn(
-    vertices: np.ndarray, faces: Int[np.ndarray, 'F 3'], colours: np.ndarray, axes: np.ndarray,
-    elevation: float, side_px: int,
-) -> np.ndarray:  # fmt: skip
-    angle = np.radians(elevation)
-    _, left, up = axes
-    away = np.cos(angle) * left - np.sin(angle) * up
-    down = -np.sin(angle) * left - np.cos(angle) * up
-    right = np.cross(down, away)
-    rotation = np.stack([right, down, away])
-    focal = _FAR * side_px * 0.85
-    camera = Cameras(
-        K=torch.tensor([[[focal, 0, side_px / 2], [0, focal, side_px / 2], [0, 0, 1]]], dtype=torch.float32),
-        R=torch.from_numpy(rotation[None]).float(), t=torch.tensor([[0.0, 0.0, _FAR]]),
-        size=torch.tensor([[float(side_px), float(side_px)]]), names=('view',),
-    )  # fmt: skip
-    tint = torch.from_numpy(colours).float() / 255
-    seen = ZBufferRenderer()(torch.from_numpy(vertices).float()[None], torch.as_tensor(faces), camera, tint)
-    share = seen.alpha[0, :, :, None].numpy()
-    return (255 * seen.shading[0].numpy() * share + _PAPER * (1 - share)).clip(0, 255).astype(np.uint8)
+    tiles = []
+    for tilt, name in VIEWS:
+        rotation = looking_at(torch.from_numpy(axes), 0.0, tilt)
+        camera = far_camera(rotation, torch.from_numpy(centre), size, (side_px, side_px), 12 * size, 0.85)
+        for (vertices, faces), tint, label in (
+            (scan, grey, f'scan, {name}'),
+            (body, colours, f'registered, red: {100 * WORST:g} % off'),
+        ):
+            mesh = torch.from_numpy(vertices).float().unsqueeze(0)
+            drawn = ZBufferRenderer()(
+                mesh, torch.as_tensor(faces), camera, torch.from_numpy(tint).float() / 255
+            )
+            tiles.append(overlay(blank(camera).image, drawn, 0, 1.0))
+            put_label(tiles[-1], label)
+    return grid_of_views(tiles, columns=2)
 
 
 def registration_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -5,25 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from smilfit.body_models import SMIL
-from smilfit.drawing.marks import BODY, put_text
-from smilfit.drawing.overlays import grid_of_views
+from smilfit.drawing.far_views import ABOVE, FAR, NO_POINTS, SIDE, blank, far_camera, looking_at, own_axes
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
 from smilfit.drawing.plots import COLOURS, new_figure, style_axes
 from smilfit.drawing.report import Report
-from smilfit.io.lookup_proposals import body_axes
-from smilfit.renderers import ZBufferRenderer, overlay
 from smilfit.scans.shape_space import Curve, Curves, ShapeSpace
-from smilfit.structures import Cameras
 
 # Standard deviations shown, and of how many betas.
 STEPS, MOST_BETAS = (-3.0, -2.0, 0.0, 2.0, 3.0), 3
 _SIDE_PX = 300
-# Cameras so far away that near and far look alike, in sizes of the body; and the share of the picture that it fills.
-_FAR, _FILLED = 20.0, 0.8
 
 
 def curves_figure(curves: Mapping[str, Curves], kept: Mapping[str, int], unit: str) -> Figure:
@@ -61,7 +56,6 @@ def curves_figure(curves: Mapping[str, Curves], kept: Mapping[str, int], unit: s
 
 def beta_pictures(body: SMIL, betas: Sequence[int]) -> dict[int, UInt8[np.ndarray, 'H W 3']]:
     """Draw what betas do: a row of -3, -2, 0, 2 and 3 standard deviations from the side, and one from above."""
-    axes = body_axes(body.data)
     rows = {b: torch.zeros(len(STEPS), body.n_betas) for b in betas}
     for b, row in rows.items():
         row[:, b] = torch.tensor(STEPS)
@@ -75,45 +69,24 @@ def beta_pictures(body: SMIL, betas: Sequence[int]) -> dict[int, UInt8[np.ndarra
     every = torch.cat(list(shapes.values()))
     centre = 0.5 * (every.amin((0, 1)) + every.amax((0, 1)))
     size = float((every - centre).norm(dim=-1).max()) * 2
-    right = -axes.left
-    views = {
-        'side': _camera(axes.forward, -axes.up, -right, centre, size),
-        'above': _camera(axes.forward, right, -axes.up, centre, size),
+    axes, painter = own_axes(body.data), OverlayPainter(body.faces)
+    cameras = {
+        name: far_camera(looking_at(axes, turn, tilt), centre, size, (_SIDE_PX, _SIDE_PX), FAR * size)
+        for name, turn, tilt in (SIDE, ABOVE)
     }
+
+    def tile(name: str, step: float, vertices: torch.Tensor) -> np.ndarray:
+        label = name if name != 'side' else f'{step:+g} sd' if step else 'mean'
+        shown = ShownBody(vertices, NO_POINTS, opacity=0.9)
+        return painter.tile(Panel(label, blank(cameras[name]), NO_POINTS, body=shown))
+
     return {
         b: grid_of_views(
-            [
-                _tile(body, mesh, camera, (f'{step:+g} sd' if step else 'mean') if name == 'side' else name)
-                for name, camera in views.items()
-                for step, mesh in zip(STEPS, meshes)
-            ],
+            [tile(name, step, mesh) for name in cameras for step, mesh in zip(STEPS, meshes)],
             columns=len(STEPS),
         )
         for b, meshes in shapes.items()
     }
-
-
-def _tile(body: SMIL, vertices: torch.Tensor, camera: Cameras, text: str) -> UInt8[np.ndarray, 'H W 3']:
-    canvas = np.full((_SIDE_PX, _SIDE_PX, 3), 245, np.uint8)
-    render = ZBufferRenderer()(vertices.float().unsqueeze(0), body.faces.cpu(), camera)
-    drawn = overlay(canvas, render, 0, 0.9, tuple(c / 255 for c in BODY.colour))
-    put_text(drawn, text, (8, 22), 0.5)
-    return drawn
-
-
-def _camera(
-    right: Float[np.ndarray, '3'],
-    down: Float[np.ndarray, '3'],
-    into: Float[np.ndarray, '3'],
-    middle: torch.Tensor,
-    size: float,
-) -> Cameras:
-    rotation = torch.from_numpy(np.stack((right, down, into))).double()
-    focal, centre = _FILLED * _SIDE_PX * _FAR, (_SIDE_PX - 1) / 2
-    K = torch.tensor([[[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]]])
-    t = torch.tensor([0.0, 0.0, _FAR * size]).double() - rotation @ middle.double().cpu()
-    sides = torch.full((1, 2), float(_SIDE_PX))
-    return Cameras(('view',), K, rotation.float().unsqueeze(0), t.float().unsqueeze(0), sides)
 
 
 def shape_space_page(

@@ -32,7 +32,7 @@ def test_a_model_is_seen_from_the_side_that_is_named():
     body = make_quadruped()
     axes = body_axes(body)
     centre = (body.v_template.min(0) + body.v_template.max(0)) / 2
-    camera = _camera(body.v_template, centre, axes.left, axes.up)
+    camera = _camera(body.v_template, centre, Side(axes.left, axes.up))
     pixels = _pixels(camera, body.v_template)
     width, height = camera.size[0].tolist()
     assert ((pixels > 0) & (pixels < (width, height))).all()

@@ -212,7 +212,7 @@ def bad_messages(page: Any) -> dict[str, tuple[str, dict[str, Any]]]:
 def hostile_pages(folder: Path) -> tuple[dict[str, Outcome], dict[str, str]]:
     """Attack the page of a model in a folder; gives what became of each attack, and what is wrong with that."""
     from smilfit.apis.viewer.server import ViewerServer
-    from smilfit.rigs.model_viewer.model_editor import open_editor
+    from smilfit.rigs.model_editor import open_editor
 
     home = folder / 'model'
     home.mkdir()

@@ -17,6 +17,7 @@ from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import write_mesh
 from smilfit.io.recordings.read_ahead import read_ahead
 from smilfit.io.recordings.videos import USUAL_FPS
+from smilfit.registrants.windows import evenly_spaced_rows
 from smilfit.structures import BodyParams, FitResult
 from smilfit.structures.body import by_blocks
 
@@ -152,7 +153,7 @@ def write_overlay(
         stills: a folder for a few of the frames, spread over the video, named by their numbers: JPEG.
         workers: processes that draw, each some of the cameras.
     """
-    kept = {int(rows[i]) for i in _spread(len(rows))} if stills is not None else set()
+    kept = {rows[i] for i in evenly_spaced_rows(len(rows), REPORT_IMAGES)} if stills is not None else set()
 
     def sheets() -> Iterator[np.ndarray]:
         for row, sheet in zip(rows, drawn_sheets(scene, rows, workers)):
@@ -166,7 +167,7 @@ def write_overlay(
 
 def report_images(scene: OverlayScene) -> dict[str, np.ndarray]:
     """Draw a few frames, spread over the session: caption -> image."""
-    rows = _spread(len(scene.frames)).tolist()
+    rows = evenly_spaced_rows(len(scene.frames), REPORT_IMAGES).tolist()
     return {f'frame {scene.frames[r]}': sheet for r, sheet in zip(rows, scene.sheets(rows))}
 
 
@@ -174,10 +175,6 @@ def still_images(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """Return the stills among a fit's files: caption -> path."""
     paths = sorted(Path(name) for name in names if Path(name).parent.name == STILLS)
     return {f'frame {int(path.stem)}': folder / path for path in paths}
-
-
-def _spread(count: int) -> np.ndarray:
-    return np.unique(np.linspace(0, count - 1, REPORT_IMAGES).round().astype(int))
 
 
 def draw_free_views(

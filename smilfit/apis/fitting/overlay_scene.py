@@ -14,13 +14,10 @@ from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.body_models import SMIL
 from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, follow, look
 from smilfit.drawing.marks import FIT_MARKS
-from smilfit.drawing.overlays import with_legend
+from smilfit.drawing.overlays import posed, with_legend
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 
 logger = logging.getLogger('smilfit')
-
-# Frames whose meshes are in memory at once.
-BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -108,14 +105,11 @@ class OverlayScene:
             ]
 
     def _bodies(self, rows: Sequence[int]) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
-        """Return vertices and keypoints' px (C, K, 2) of frames, of a block at a time in memory."""
-        cameras, names = self.cameras, self.seen.names
-        for block in torch.as_tensor(np.asarray(rows)).split(BLOCK):
-            with torch.no_grad():
-                output = self.body(self.params[block], ('vertices', *names))
-                pixels, _, valid = cameras.project(output.select(names).to(cameras.K))
-            fitted = torch.where(valid.unsqueeze(-1), pixels, torch.nan).double().cpu().numpy()
-            yield from zip(output.vertices.cpu(), fitted)
+        """Return vertices and keypoints' px (C, K, 2) of frames."""
+        cameras = self.cameras.map(lambda x: x.cpu())
+        for vertices, points in posed(self.body, self.params, self.seen.names, rows):
+            pixels, _, valid = cameras.project(points.to(cameras.K).unsqueeze(0))
+            yield vertices, torch.where(valid.unsqueeze(-1), pixels, torch.nan)[0].double().numpy()
 
     def _views(
         self, rows: Sequence[int], which: Sequence[int], singles: Sequence[Cameras]

@@ -1,14 +1,20 @@
 """What a page shows of a body model: shape and pose by sliders. Knows no browser."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
 from smilfit.body_models import SMIL, keypoint_definitions
+
+if TYPE_CHECKING:
+    import viser
+
+    from smilfit.apis.viewer.model_page import ModelPage
 
 # Betas go so many standard deviations either way; of a model that states none, as if they were 1.
 SHAPE_SD = 3.0
@@ -42,6 +48,12 @@ class ModelScene:
         plain = [name for name in names if '/' not in name]
         self.keypoint_names = tuple(plain)
         self._weights = body.data.weights.to_dense()
+
+    def open_page(self, server: 'viser.ViserServer', written: Callable[[Path], None]) -> 'ModelPage':
+        """Draw the model into a server; it writes no files."""
+        from smilfit.apis.viewer.model_page import ModelPage
+
+        return ModelPage(server, self)
 
     @property
     def rest_size(self) -> float:

@@ -13,8 +13,7 @@ from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.apis.preprocessing.session_source import open_place
 from smilfit.apis.viewer.images import RecordedImages, StoredImages
 from smilfit.apis.viewer.model_scene import ModelScene
-from smilfit.apis.viewer.posed_bodies import PosedBodies
-from smilfit.apis.viewer.scene import Scene, with_cameras
+from smilfit.apis.viewer.scene import PosedBodies, Scene, with_cameras
 from smilfit.body_models import (
     SMIL,
     ModelNotFoundError,

@@ -1,9 +1,11 @@
 """What a page shows of a recording or fit at each frame. Knows no browser."""
 
 import math
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -11,12 +13,17 @@ import torch
 from jaxtyping import Float, UInt8
 
 from smilfit.apis.viewer.images import FrameImages, Recent
-from smilfit.apis.viewer.posed_bodies import PosedBodies
 from smilfit.apis.viewer.time_line import NOT_JUDGED
+from smilfit.body_models import SMIL
 from smilfit.drawing.marks import ANNOTATED, FITTED, Mark, scale_of
 from smilfit.evaluation.verdict import Verdict
 from smilfit.io import triangulate_keypoints
-from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
+
+if TYPE_CHECKING:
+    import viser
+
+    from smilfit.apis.viewer.scene_page import ScenePage
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,49 @@ def _soft(image: np.ndarray, scale: float) -> np.ndarray:
     return cv2.blur(image, (width, width)) if width > 1 else image
 
 
+# Frames that are computed together, and how many such blocks stay in memory.
+BLOCK, KEPT_BLOCKS = 8, 4
+
+
+class PosedBodies:
+    """The body of every frame, a few frames in memory at a time: a recording's meshes would fill it.
+
+    Args:
+        body: the body model.
+        params: a fit's, one row a frame; a frame that is not finite has no body.
+        names: keypoints to compute.
+    """
+
+    def __init__(self, body: SMIL, params: BodyParams, names: Sequence[str]) -> None:
+        self.body, self.params, self.names = body, params, tuple(names)
+        self.faces = body.faces.cpu().numpy()
+        self.fitted = params.transl.isfinite().all(1).cpu().numpy()
+        self._blocks: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self.params.batch_size
+
+    def at(self, row: int) -> tuple[Float[np.ndarray, 'V 3'], Float[np.ndarray, 'K 3']] | None:
+        """Return vertices and keypoints of a frame, world unit; None of one that was not fitted."""
+        if not self.fitted[row]:
+            return None
+        block = row // BLOCK
+        if block not in self._blocks:
+            self._blocks[block] = self._computed(block)
+        self._blocks.move_to_end(block)
+        while len(self._blocks) > KEPT_BLOCKS:
+            self._blocks.popitem(last=False)
+        vertices, points = self._blocks[block]
+        return vertices[row - block * BLOCK], points[row - block * BLOCK]
+
+    def _computed(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = torch.arange(block * BLOCK, min((block + 1) * BLOCK, len(self)))
+        with torch.no_grad():
+            output = self.body(self.params[rows].to(self.body.v_template), ('vertices', *self.names))
+        points = output.select(self.names) if self.names else output.vertices[:, :0]
+        return output.vertices.float().cpu().numpy(), points.float().cpu().numpy()
+
+
 # What points are called, and their colours: those of the overlays, and one more.
 FITTED_POINTS, TRIANGULATED, GIVEN = "body's keypoints", 'triangulated labels', 'given 3D points'
 POINT_COLOURS = {FITTED_POINTS: FITTED.colour, TRIANGULATED: ANNOTATED.colour, GIVEN: (204, 121, 167)}
@@ -177,6 +227,12 @@ class Scene:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def open_page(self, server: 'viser.ViserServer', written: Callable[[Path], None]) -> 'ScenePage':
+        """Draw the scene into a server; it writes no files."""
+        from smilfit.apis.viewer.scene_page import ScenePage
+
+        return ScenePage(server, self)
 
     @property
     def words(self) -> tuple[str, ...]:

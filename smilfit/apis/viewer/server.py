@@ -276,10 +276,6 @@ class ViewerServer:
         written: Callable[[Path], None] = lambda path: None,
     ) -> None:
         import_viser()
-        from smilfit.apis.viewer.scene_page import ScenePage
-        from smilfit.rigs.model_viewer.model_editor import EditedScene, ModelEditor
-        from smilfit.rigs.model_viewer.model_page import ModelPage
-
         self.scene = scene
         # A browser that goes away in the middle of a word is no error of anybody's.
         logging.getLogger('websockets').setLevel(logging.CRITICAL)
@@ -292,14 +288,8 @@ class ViewerServer:
             listener.close()
             raise
         self.server.gui.configure_theme(show_logo=False, show_share_button=False, control_width='large')
-        self.page: ScenePage | ModelPage
         try:
-            if isinstance(scene, EditedScene):
-                self.page = ModelEditor(self.server, scene, written)
-            elif isinstance(scene, ModelScene):
-                self.page = ModelPage(self.server, scene)
-            else:
-                self.page = ScenePage(self.server, scene)
+            self.page = scene.open_page(self.server, written)
         except BaseException:
             with _quiet():
                 self.server.stop()

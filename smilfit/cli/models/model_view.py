@@ -41,7 +41,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     # At once: what is missing is told before files are read.
     import_viser()
-    from smilfit.rigs.model_viewer.model_editor import open_editor
+    from smilfit.rigs.model_editor import open_editor
 
     scene = open_editor(arguments.model)
     data = scene.body.data

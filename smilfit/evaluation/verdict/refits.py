@@ -20,6 +20,7 @@ from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import errors_px
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
 from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.registrants.windows import evenly_spaced_rows
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 
 Inputs = Sequence[BaseInput]
@@ -45,12 +46,10 @@ class NullMaps:
     swapped: float | None
 
 
-def spread_rows(there: Tensor, count: int) -> Int[Tensor, ' n']:
-    """Choose frames, evenly spread over those where `there` is True."""
-    rows = there.nonzero().flatten()
-    if len(rows) <= count:
-        return rows
-    return rows[torch.linspace(0, len(rows) - 1, count).round().long()]
+def spread_rows(valid: Tensor, count: int) -> Int[Tensor, ' n']:
+    """Choose frames, evenly spread over those where `valid` is True."""
+    rows = valid.nonzero().flatten()
+    return rows[evenly_spaced_rows(len(rows), count)]
 
 
 def stiffened(

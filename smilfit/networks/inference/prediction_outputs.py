@@ -16,10 +16,10 @@ from smilfit.apis.infer_options import VIDEO_STYLES, InferenceOutputs
 from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
 from smilfit.apis.progress import counted, steps
 from smilfit.body_models import SMIL
-from smilfit.drawing.marks import BODY, FITTED, Surface, legend_strip, scale_of
-from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
-from smilfit.drawing.video import write_video
-from smilfit.drawing.windows import View, look
+from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, look, write_video
+from smilfit.drawing.marks import BODY, FITTED, Surface
+from smilfit.drawing.overlays import posed, with_legend
+from smilfit.drawing.windows import scaling
 from smilfit.files import MadeOf, OutputFolder, folder_name
 from smilfit.io.recordings.synchronised_videos import chosen_views
 from smilfit.networks.engine.trained_model import TrainedRegressor
@@ -35,18 +35,6 @@ from smilfit.networks.inference.sources import Recording, ShownImage
 from smilfit.registry import reject_unknown
 from smilfit.structures import Cameras
 from smilfit.version import __version__
-
-# Frames whose meshes are in memory at once.
-_BLOCK = 32
-
-
-def posed_vertices(body: SMIL, predictions: Predictions, rows: Sequence[int]) -> Iterator[torch.Tensor]:
-    """Return the vertices of frames, world unit, a block of frames at a time in memory."""
-    params = predictions.body_params
-    for block in torch.as_tensor(list(rows)).split(_BLOCK):
-        with torch.no_grad():
-            output = body(params[block].to(body.v_template), ('vertices',))
-        yield from output.vertices.cpu()
 
 
 class PredictionVideo:
@@ -88,18 +76,12 @@ class PredictionVideo:
 
     def frames(self, views: Sequence[str]) -> Iterator[np.ndarray]:
         """Draw every frame, RGB."""
-        rows = range(len(self.predictions))
         shown = self.recording.shown(self.predictions.frames.tolist())
-        bodies = zip(*(posed_vertices(self.body, one, rows) for one in self.animals))
-        for row, (_, images), vertices in zip(rows, shown, bodies):
-            meshes = [(one, self.painter.normals(one)) for one in vertices]
-            yield self._sheet([self._tile(row, view, images.get(view), meshes) for view in views])
-
-    def _sheet(self, tiles: list[np.ndarray]) -> np.ndarray:
-        sheet = grid_of_views(tiles, len(tiles) if len(tiles) <= 2 else None)
-        marks = [FITTED, *self.surfaces]
-        strip = legend_strip(marks, sheet.shape[1], max(scale_of(tile) for tile in tiles))
-        return np.concatenate((sheet, strip))
+        animals = zip(*(posed(self.body, one.body_params) for one in self.animals))
+        for row, ((_, images), bodies) in enumerate(zip(shown, animals)):
+            meshes = [(vertices, self.painter.normals(vertices)) for vertices, _ in bodies]
+            tiles = [self._tile(row, view, images.get(view), meshes) for view in views]
+            yield with_legend(tiles, [FITTED, *self.surfaces], len(tiles) if len(tiles) <= 2 else None)
 
     def _tile(
         self,
@@ -117,7 +99,7 @@ class PredictionVideo:
         if shown is None:
             image, affine, label = np.zeros((height, width, 3), np.uint8), np.eye(2, 3), f'{label}  no image'
         else:
-            to_tile = _enlarging(shown.image.shape[1::-1], (width, height))
+            to_tile = scaling(shown.image.shape[1::-1], (width, height))
             image = look(shown.image, to_tile, (width, height), shown.lens)
             affine = to_tile[:, :2] @ shown.affine + np.c_[np.zeros((2, 2)), to_tile[:, 2]]
         bodies = [
@@ -148,12 +130,6 @@ class PredictionVideo:
                 break
         images.close()
         return {view: result.get(view, (self.side_px, self.side_px)) for view in self.recording.camera_names}
-
-
-def _enlarging(size: tuple[int, int], shown: tuple[int, int]) -> np.ndarray:
-    """Map px of an image to px of the same image at another size: corners stay corners."""
-    sx, sy = shown[0] / size[0], shown[1] / size[1]
-    return np.array([[sx, 0.0, (sx - 1) / 2], [0.0, sy, (sy - 1) / 2]])
 
 
 logger = logging.getLogger('smilfit')

@@ -15,7 +15,7 @@ pytest.importorskip('viser')
 
 from smilfit.apis.viewer.model_scene import ModelScene
 from smilfit.apis.viewer.server import ViewerServer
-from smilfit.rigs.model_viewer.model_editor import open_editor
+from smilfit.rigs.model_editor import open_editor
 from tests.hostile.hostile_pages import (
     BAD_NAMES,
     Visitor,

@@ -10,7 +10,7 @@ import pytest
 from smilfit.body_models import load_body_model_data, save_body_model
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.rigs.checking import check_model
-from smilfit.rigs.model_viewer.model_editor import ModelEdits, free_name, open_editor, picked_point
+from smilfit.rigs.model_editor import ModelEdits, free_name, open_editor, picked_point
 
 
 @pytest.fixture(scope='module')

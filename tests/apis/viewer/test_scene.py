@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis.viewer import open_scene, posed_bodies
+from smilfit.apis.viewer import open_scene
+from smilfit.apis.viewer import scene as scenes
 from smilfit.apis.viewer.images import KEPT_FRAMES
 from smilfit.apis.viewer.scene import FITTED_POINTS, GIVEN, TRIANGULATED
 from smilfit.datasets import open_dataset
@@ -53,12 +54,12 @@ def test_the_verdict_of_a_frame_comes_with_its_reason(fit):
 
 
 def test_only_few_meshes_and_images_are_kept(made, monkeypatch):
-    monkeypatch.setattr(posed_bodies, 'BLOCK', 2)
+    monkeypatch.setattr(scenes, 'BLOCK', 2)
     scene = open_scene(made / 'fit')
     for row in range(len(scene)):
         scene.at(row)
         scene.images_at(row)
-    assert len(scene.bodies._blocks) == posed_bodies.KEPT_BLOCKS
+    assert len(scene.bodies._blocks) == scenes.KEPT_BLOCKS
     assert len(scene._recent) == min(KEPT_FRAMES, len(scene))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from smilfit.apis.viewer.model_page import ModelPage
 from smilfit.apis.viewer.model_scene import AXES, ModelScene
 from smilfit.apis.viewer.page_messages import plain
 from smilfit.body_models import SMIL, BodyModelData, check_body_model, is_shipped, save_body_model
@@ -21,7 +22,6 @@ from smilfit.registry import did_you_mean
 from smilfit.rigs.checking.joint_limits import mirrored_limits
 from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
 from smilfit.rigs.converting import open_model
-from smilfit.rigs.model_viewer.model_page import ModelPage
 
 # The keypoint set that added keypoints belong to.
 ADDED = 'added'
@@ -232,6 +232,10 @@ class EditedScene(ModelScene):
     def __init__(self, edits: ModelEdits, title: str, path: Path) -> None:
         super().__init__(SMIL(edits.data), title)
         self.edits, self.path = edits, path
+
+    def open_page(self, server: Any, written: Callable[[Path], None]) -> 'ModelEditor':
+        """Draw the model into a server, with what changes it; `written` is told every file that is saved."""
+        return ModelEditor(server, self, written)
 
     def renewed(self) -> 'EditedScene':
         """Return the scene of the model as it is now."""

@@ -1,1 +1,0 @@
-"""A body model in the browser, and what is edited there."""
