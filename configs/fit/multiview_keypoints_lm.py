@@ -15,8 +15,8 @@ overlap = 20
 # Left and right that the detector took for each other are put back, by what the cameras and motion say.
 unswap = dict(type='SideUnswapper')
 
-# The first stages find place and skeleton with a wide loss: a paw that is bent the wrong way else stays so, its labels
-# taken for wrong ones. The last one starts from there.
+# The first stages find place and skeleton with a wide loss: a paw that is bent the wrong way else stays so, its
+# labels taken for wrong ones. The last one starts from there.
 optimizer = dict(_delete_=True, type='LevenbergMarquardt', gnc_schedule=())
 
 place, skeleton, pose = (dict(stage, ftol=1e-3) for stage in _base_.stages)
