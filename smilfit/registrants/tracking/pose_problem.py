@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.checks import default_joint_limits
+from smilfit.body_models.joint_limits import default_joint_limits
 from smilfit.geometry.alignment import procrustes
 from smilfit.geometry.triangulation import triangulate
 from smilfit.registrants.initializer import MIN_POINTS
