@@ -15,52 +15,15 @@ overlap = 20
 # Left and right that the detector took for each other are put back, by what the cameras and motion say.
 unswap = dict(type='SideUnswapper')
 
-# The first stage finds the place with a wide loss; the later ones start from there.
+# The first stages find place and skeleton with a wide loss: a paw that is bent the wrong way else stays so, its
+# labels taken for wrong ones. The last one starts from there.
 optimizer = dict(_delete_=True, type='LevenbergMarquardt', gnc_schedule=())
 
+place, skeleton, pose = (dict(stage, ftol=1e-3) for stage in _base_.stages)
+wide = dict(type='LevenbergMarquardt', gnc_schedule=(8.0,))
 stages = [
-    dict(
-        name='place',
-        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(8.0,)),
-        n_iter=10,
-        ftol=1e-3,
-        fit_body_pose=False,
-        fit_betas=False,
-        fit_scale=True,
-        keypoints2d_mse_weight=1.0,
-    ),
-    # Where labels lie on the animal and how large its parts are, while poses are held near rest. Posing first would
-    # fold what is too long. A wide loss first here, too: a paw that is bent the wrong way else stays so, its labels
-    # taken for wrong ones.
-    dict(
-        name='skeleton',
-        optimizer=dict(type='LevenbergMarquardt', gnc_schedule=(8.0,)),
-        n_iter=25,
-        ftol=1e-3,
-        fit_scale=True,
-        fit_landmark_offsets=True,
-        fit_part_sizes=True,
-        keypoints2d_mse_weight=1.0,
-        pose_reg_weight=100.0,
-        shape_prior_weight=2.0,
-        joint_limit_weight=1e4,
-        landmark_prior_weight=0.1,
-        part_size_prior_weight=0.3,
-    ),
-    dict(
-        name='pose',
-        n_iter=25,
-        ftol=1e-3,
-        fit_scale=True,
-        fit_landmark_offsets=True,
-        fit_part_sizes=True,
-        keypoints2d_mse_weight=1.0,
-        pose_reg_weight=5.0,
-        shape_prior_weight=2.0,
-        joint_limit_weight=1e4,
-        landmark_prior_weight=0.05,
-        part_size_prior_weight=0.3,
-        smooth_motion_weight=5e3,
-    ),
+    dict(place, optimizer=wide),
+    dict(skeleton, optimizer=wide, joint_limit_weight=1e4),
+    dict(pose, joint_limit_weight=1e4),
 ]
-del limits
+del limits, place, skeleton, pose, wide

@@ -8,42 +8,9 @@ start_kinds = False
 # A mask's distances are no noise: what other starts cost says little.
 doubt = None
 
-stages = [
-    dict(
-        name='place',
-        n_iter=15,
-        ftol=1e-3,
-        fit_body_pose=False,
-        fit_betas=False,
-        mask_distance_weight=1.2,
-    ),
-    dict(
-        name='pose',
-        n_iter=20,
-        ftol=1e-3,
-        mask_distance_weight=1.2,
-        pose_prior_weight=16.0,
-        shape_prior_weight=1.0,
-        joint_limit_weight=30.0,
-    ),
-    dict(
-        name='shape',
-        n_iter=15,
-        ftol=1e-3,
-        mask_distance_weight=1.2,
-        pose_prior_weight=8.0,
-        shape_prior_weight=1.0,
-        joint_limit_weight=30.0,
-    ),
-    dict(
-        name='silhouette',
-        n_iter=90,
-        ftol=1e-5,
-        optimizer=dict(type='Adam', lr=0.01),
-        mask_distance_weight=1.2,
-        pose_prior_weight=6.0,
-        shape_prior_weight=1.0,
-        joint_limit_weight=30.0,
-        silhouette_weight=5000.0,
-    ),
-]
+place, pose, shape, silhouette = (
+    {k: v for k, v in stage.items() if k != 'keypoints2d_mse_weight'} | dict(mask_distance_weight=1.2)
+    for stage in _base_.stages
+)
+stages = [place, pose, dict(shape, pose_prior_weight=8.0), silhouette]
+del place, pose, shape, silhouette

@@ -10,47 +10,12 @@ use_one_betas_per_video = True
 window = 40
 overlap = 4
 
+place, pose, shape, silhouette = _base_.stages
+steady = dict(in_image_weight=0.5, smooth_motion_weight=230.0)
 stages = [
-    dict(
-        name='place',
-        n_iter=15,
-        ftol=1e-3,
-        fit_body_pose=False,
-        fit_betas=False,
-        keypoints2d_mse_weight=1 / 16,
-    ),
-    dict(
-        name='pose',
-        n_iter=20,
-        ftol=1e-3,
-        keypoints2d_mse_weight=1 / 16,
-        pose_prior_weight=30.0,
-        shape_prior_weight=1.0,
-        joint_limit_weight=30.0,
-    ),
-    dict(
-        name='shape',
-        n_iter=15,
-        ftol=1e-3,
-        keypoints2d_mse_weight=1 / 16,
-        in_image_weight=0.5,
-        mask_distance_weight=0.6,
-        pose_prior_weight=30.0,
-        shape_prior_weight=1.0,
-        joint_limit_weight=30.0,
-        smooth_motion_weight=230.0,
-    ),
-    dict(
-        name='silhouette',
-        n_iter=90,
-        ftol=1e-5,
-        optimizer=dict(type='Adam', lr=0.01),
-        keypoints2d_mse_weight=1 / 16,
-        in_image_weight=0.5,
-        silhouette_weight=5000.0,
-        pose_prior_weight=15.0,
-        shape_prior_weight=1.0,
-        joint_limit_weight=30.0,
-        smooth_motion_weight=230.0,
-    ),
+    place,
+    dict(pose, pose_prior_weight=30.0),
+    dict(shape, pose_prior_weight=30.0, **steady),
+    dict(silhouette, pose_prior_weight=15.0, **steady),
 ]
+del place, pose, shape, silhouette, steady

@@ -1,11 +1,10 @@
 """From a model file to BodyModelData (numpy) to an nn.Module."""
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import BodyModelData, PoseSpace, SparseMatrix
+from smilfit.body_models.data import BodyModelData, Landmark, PartSize, PoseSpace, SparseMatrix
 from smilfit.body_models.files import (
     BodyModelReader,
     body_model_reader,
-    load_body_model,
     load_body_model_data,
     save_body_model,
 )
@@ -29,13 +28,14 @@ from smilfit.body_models.keypoint_conventions import (
     load_convention,
 )
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
-from smilfit.body_models.landmarks import Landmark
-from smilfit.body_models.part_sizes import PartSize, default_part_sizes, describe_parts
+from smilfit.body_models.loading import load_body_model
+from smilfit.body_models.part_sizes import default_part_sizes, describe_parts
 from smilfit.body_models.pose_sampling import GivenPoses, LimitPoses, MixedPoses, PoseSampler, PoseSource
+from smilfit.body_models.rest_shape import RestShape
 from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.body_models.shipped_models import find_body_model, is_shipped, shipped_models
 from smilfit.body_models.smal import SMAL
-from smilfit.body_models.smil import SMIL, RestShape
+from smilfit.body_models.smil import SMIL
 from smilfit.body_models.smplx import SMPLX
 
 __all__ = [

@@ -1,13 +1,10 @@
 """Rules that every body model must keep, whatever file it came from."""
 
-import math
 from collections import Counter
 
 import numpy as np
-from jaxtyping import Float
 
-from smilfit.body_models.data import DEFAULT, BodyModelData
-from smilfit.body_models.part_sizes import midline_joints
+from smilfit.body_models.data import BodyModelData
 from smilfit.files import shorten
 from smilfit.geometry.kinematic_chain import JOINT_SCALE_MODES
 from smilfit.options.fields import AXES
@@ -310,26 +307,3 @@ def _check_part_sizes(data: BodyModelData, where: str) -> list[tuple[str, str]]:
                 )
             mentioned.append((f'{place}.joints', joint))
     return mentioned
-
-
-# Turns away from the rest pose about any axis, rad. Hips and shoulders of running mammals sweep some 60 degrees to
-# either side of standing and their other limb joints no more than 90; a single joint of a spine or a tail bends less.
-LIMB_RAD = math.pi / 2
-MIDLINE_RAD = math.pi / 4
-
-
-def default_joint_limits(data: BodyModelData) -> Float[np.ndarray, 'J 3 2']:
-    """Return limits from the rest pose and the tree: 90 degrees in limbs, 45 on the midline, to either side.
-
-    The midline is what has no joint of the other side above it; a model without sides is all limbs.
-    """
-    midline = midline_joints(data)
-    most = np.array([MIDLINE_RAD if name in midline else LIMB_RAD for name in data.joint_names])
-    return most[:, None, None] * np.array([-1.0, 1.0]) * np.ones((1, 3, 1))
-
-
-def default_joints(data: BodyModelData) -> list[bool]:
-    """Return for each joint whether nobody stated its limits: the model has none, or marks them as default."""
-    if data.joint_limits is None:
-        return [True] * data.n_joints
-    return [origin == DEFAULT for origin in data.joint_limits_from] or [False] * data.n_joints

@@ -1,14 +1,11 @@
 """What a model file says, as numpy arrays: the one form between all files and the nn.Module."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from smilfit.body_models.landmarks import Landmark
-from smilfit.body_models.part_sizes import PartSize
 from smilfit.body_models.shape_mixture import ShapeMixture
 
 KeypointDefinition = str | dict[int, float]
@@ -60,6 +57,57 @@ class PoseSpace:
     joints: tuple[str, ...]
     mean: np.ndarray  # (3 n,) rad
     components: np.ndarray  # (C, 3 n) rad
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """A keypoint at an anchor of the body, moved by an offset in a bone's frame.
+
+    Its place in the world is `anchor + scale * R_bone (offset + unknown)`. The unknown part is found with the fit: it
+    is a row of the parameter `landmark_offsets`, one for each landmark whose `sd` is positive, in the model's order.
+
+    Args:
+        anchor: a joint's name, or vertices and their weights, which sum to 1.
+        bone: the joint in whose frame the offset is given.
+        offset: where it is expected, model unit.
+        sd: standard deviation of the unknown part a direction, model unit; 0 where the offset is known.
+    """
+
+    anchor: str | dict[int, float]
+    bone: str
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    sd: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON has it, which `smil_json_parts.landmarks` reads."""
+        return {
+            'anchor': keypoint_record(self.anchor),
+            'bone': self.bone,
+            'offset': [float(x) for x in self.offset],
+            'sd': float(self.sd),
+        }
+
+
+def keypoint_record(definition: str | dict[int, float]) -> Any:
+    """Return a joint's name, or vertices and their weights, as JSON has them."""
+    if isinstance(definition, str):
+        return definition
+    return {'vertices': list(definition), 'weights': list(definition.values())}
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """A part of the body that may be larger or smaller than the model's.
+
+    Args:
+        joints: of both sides; their skin and the bones that go out from them are the part.
+        sd: standard deviation of the size, a share.
+        limit: beyond which a size, up or down, is punished, a share.
+    """
+
+    joints: tuple[str, ...]
+    sd: float = 0.1
+    limit: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -208,22 +256,3 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(np.float32(value).tobytes())
     else:
         digest.update(repr(value).encode())
-
-
-# Stated by the file of the rig; seen in its clips; written by a user; taken because nothing was stated; a joint that
-# moves nothing.
-FILE, CLIPS, USER, DEFAULT, LOCKED = 'file', 'clips', 'user', 'default', 'locked'
-LIMIT_ORIGINS = {
-    FILE: 'by the file it came from',
-    CLIPS: 'by the ranges of its clips, 15 degrees wider',
-    USER: 'by a user',
-    DEFAULT: 'default (90 degrees in limbs, 45 on the midline)',
-    LOCKED: 'locked, since they move nothing',
-}
-
-
-def origins_in_words(origins: Iterable[str]) -> str:
-    """Count joints by where their limits are from, such as `40 by the file it came from, 3 by a user`."""
-    given = list(origins)
-    counts = {origin: given.count(origin) for origin in LIMIT_ORIGINS}
-    return ', '.join(f'{n} {LIMIT_ORIGINS[origin]}' for origin, n in counts.items() if n)

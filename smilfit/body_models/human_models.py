@@ -175,7 +175,7 @@ def limit_coefficients(where: str, thing: str, wanted: int, available: int, logg
 
 
 # Where a folder has both, the pickle is read: it is what the smplx package reads.
-ENDINGS_OF_SMPL = ('.pkl', '.npz')
+SMPL_ENDINGS = ('.pkl', '.npz')
 
 
 @BODY_MODELS.register_module()
@@ -202,7 +202,7 @@ class SMPL(SMIL):
         logger: str | logging.Logger | None = None,
     ) -> None:
         check_batch_size('SMPL', batch_size)
-        path = find_human_file('SMPL', Path(model_path), gender, ENDINGS_OF_SMPL)
+        path = find_human_file('SMPL', Path(model_path), gender, SMPL_ENDINGS)
         logger = as_logger(logger)
         logger.info('SMPL: %s', path)
         data = name_human(read_smal_file(path, max_betas=num_betas), load_rig('smpl'))

@@ -7,18 +7,11 @@ also in models whose joints no shape moves. The skin at rest and the joints at r
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from smilfit.body_models.data import BodyModelData, PartSize
 from smilfit.body_models.sides import names_of_other_side
-
-if TYPE_CHECKING:
-    from smilfit.body_models.data import BodyModelData
 
 # Parts that are found without being told.
 MOST_PARTS = 8
@@ -28,23 +21,8 @@ LIMB_JOINTS = 3
 MOST_JOINTS_TOLD = 3
 
 
-@dataclass(frozen=True)
-class PartSize:
-    """A part of the body that may be larger or smaller than the model's.
-
-    Args:
-        joints: of both sides; their skin and the bones that go out from them are the part.
-        sd: standard deviation of the size, a share.
-        limit: beyond which a size, up or down, is punished, a share.
-    """
-
-    joints: tuple[str, ...]
-    sd: float = 0.1
-    limit: float = 0.3
-
-
 def part_directions(
-    parts: Mapping[str, PartSize], data: 'BodyModelData', weights: np.ndarray
+    parts: Mapping[str, PartSize], data: BodyModelData, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how joints (G, J, 3) and vertices (G, V, 3) at rest move a unit of each size, model unit.
 
@@ -69,7 +47,7 @@ def part_directions(
     return of_joints, of_skin
 
 
-def default_part_sizes(data: 'BodyModelData') -> dict[str, PartSize]:
+def default_part_sizes(data: BodyModelData) -> dict[str, PartSize]:
     """Find parts by the tree and by left and right: pairs of limbs, and what else hangs on the trunk (head, tail).
 
     The trunk is the root and the midline up to where limbs branch off; it is no part, since its size is the scale. A
@@ -94,13 +72,13 @@ def default_part_sizes(data: 'BodyModelData') -> dict[str, PartSize]:
     return {name: PartSize(joints) for name, joints in result.items() if name in kept and length[name] > 0}
 
 
-def midline_joints(data: 'BodyModelData') -> tuple[str, ...]:
+def midline_joints(data: BodyModelData) -> tuple[str, ...]:
     """Name the joints that lie on neither side, such as those of spine and tail; none where there are no sides."""
     tree = _Tree(data)
     return tuple(tree.midline) if tree.limbs else ()
 
 
-def limb_pairs(data: 'BodyModelData') -> tuple[tuple[str, str], ...]:
+def limb_pairs(data: BodyModelData) -> tuple[tuple[str, str], ...]:
     """Name the joints, left and right, by which limbs hang on the midline; none where there are no sides."""
     return tuple(_Tree(data).limbs)
 
@@ -128,7 +106,7 @@ def _joined(found: Mapping[str, tuple[str, ...]], limbs: set[str]) -> dict[str, 
 class _Tree:
     """The joints of a model by name, its limbs and its trunk."""
 
-    def __init__(self, data: 'BodyModelData') -> None:
+    def __init__(self, data: BodyModelData) -> None:
         self.names = data.joint_names
         self.parent = {n: self.names[p] if p >= 0 else '' for n, p in zip(self.names, data.parents.tolist())}
         self.place = dict(zip(self.names, data.joints))
@@ -188,32 +166,3 @@ def _common_name(left: str, right: str) -> str:
     words = (re.findall('[A-Za-z]+|[0-9]+', name) for name in (left, right))
     common = '_'.join(a for a, b in zip(*words) if a == b)
     return common if re.search('[A-Za-z]', common) else left
-
-
-# A joint scale from shape directions never falls below this: entangled shape spaces can turn it negative.
-MIN_JOINT_SCALE = 1e-4
-
-
-def driven_scales(
-    betas: Float[Tensor, 'B S'], directions: Float[Tensor, 'S J 3'], logarithmic: bool
-) -> Float[Tensor, 'B J 3']:
-    """Return joint scales that betas drive: `exp(directions . betas)` or `1 + directions . betas`, at least 1e-4."""
-    driven = driven_offsets(betas, directions)
-    return driven.exp() if logarithmic else (1 + driven).clamp_min(MIN_JOINT_SCALE)
-
-
-def driven_log_rates(
-    betas: Float[Tensor, 'B S'], directions: Float[Tensor, 'S J 3'], logarithmic: bool
-) -> Float[Tensor, 'B S J 3']:
-    """Return how the logarithms of `driven_scales` change a unit of each beta: 0 where a scale is held at its
-    least."""
-    if logarithmic:
-        return directions.expand(len(betas), -1, -1, -1)
-    driven = (1 + driven_offsets(betas, directions)).unsqueeze(1)
-    held = driven < MIN_JOINT_SCALE
-    return torch.where(held, 0, directions / driven.masked_fill(held, 1))
-
-
-def driven_offsets(betas: Float[Tensor, 'B S'], directions: Float[Tensor, 'S J 3']) -> Float[Tensor, 'B J 3']:
-    """Return the joint offsets that betas drive, model unit."""
-    return torch.einsum('bs,sjc->bjc', betas, directions)

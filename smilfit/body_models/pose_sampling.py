@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
-from smilfit.body_models.checks import default_joint_limits
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.joint_axes import from_own_components
+from smilfit.body_models.joint_limits import default_joint_limits, from_own_components
 from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.body_models.smil import SMIL
 from smilfit.files import BadFileError

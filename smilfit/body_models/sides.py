@@ -2,10 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.data import BodyModelData
 
 _OTHER_SIDE = {'left': 'right', 'l': 'r', 'right': 'left', 'r': 'l'}
 _SIDE = re.compile(r'(?<![a-z])[lr](?![a-z])|left|right', re.IGNORECASE)
@@ -29,7 +27,7 @@ def names_of_other_side(name: str, only_left: bool = False) -> tuple[str, ...]:
     return tuple(result)
 
 
-def mirrored_order(names: Sequence[str], data: 'BodyModelData | None' = None) -> tuple[int, ...]:
+def mirrored_order(names: Sequence[str], data: BodyModelData | None = None) -> tuple[int, ...]:
     """Return for every point the number of the one that takes its place in a mirror; points of the midline
     keep theirs.
 

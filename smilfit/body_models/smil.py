@@ -4,7 +4,7 @@ import copy
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,17 +12,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.data import BodyModelData, Landmark
+from smilfit.body_models.files import load_body_model_data
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json_parts import landmarks as take_landmarks
 from smilfit.body_models.keypoint_rows import KeypointRows, keypoint_definitions
-from smilfit.body_models.landmarks import Landmark
-from smilfit.body_models.part_sizes import (
-    default_part_sizes,
+from smilfit.body_models.part_sizes import default_part_sizes, part_directions
+from smilfit.body_models.rest_shape import (
+    RestShape,
+    blend_directions,
     driven_log_rates,
     driven_offsets,
     driven_scales,
-    part_directions,
 )
 from smilfit.geometry.kinematic_chain import (
     KinematicTree,
@@ -61,49 +62,6 @@ class ExactBuffers(nn.Module):
                 buffer = self.get_buffer(name)
                 buffer.copy_(torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float64))
         return self
-
-
-@runtime_checkable
-class ShapedBody(Protocol):
-    """A body whose rest pose follows from betas."""
-
-    def rest_joints(self, betas: Tensor) -> Tensor:
-        """Return rest joints (B or 1, J, 3), model unit."""
-        ...
-
-    def rest_vertices(self, betas: Tensor) -> Tensor:
-        """Return rest vertices (B or 1, V, 3), model unit."""
-        ...
-
-
-class RestShape:
-    """An unposed body of given betas: joints now, vertices when first needed, both kept.
-
-    Hand it back to the body model to fit poses of a fixed shape without computing the shape again.
-    """
-
-    def __init__(self, body: ShapedBody, betas: Float[Tensor, 'B S']) -> None:
-        self.betas = betas
-        self.joints = body.rest_joints(betas)
-        self._body = body
-        self._vertices: Tensor | None = None
-
-    def take(self, rows: Tensor) -> 'RestShape':
-        """Pick bodies; a shape that all share stays as it is."""
-        if self.betas.shape[0] == 1:
-            return self
-        part = copy.copy(self)
-        part.betas = self.betas[rows]
-        part.joints = self.joints[rows] if self.joints.shape[0] > 1 else self.joints
-        part._vertices = None
-        return part
-
-    @property
-    def vertices(self) -> Float[Tensor, 'B V 3']:
-        """Rest vertices."""
-        if self._vertices is None:
-            self._vertices = self._body.rest_vertices(self.betas)
-        return self._vertices
 
 
 @BODY_MODELS.register_module()
@@ -150,9 +108,6 @@ class SMIL(ExactBuffers):
     ) -> None:
         super().__init__()
         if model_path is not None and data is None:
-            # files.py makes modules of this class, so it is imported when first needed.
-            from smilfit.body_models.files import load_body_model_data
-
             data = load_body_model_data(model_path)
         elif data is None or model_path is not None:
             raise ValueError('SMIL: give the model either as data or as model_path.')
@@ -308,7 +263,7 @@ class SMIL(ExactBuffers):
         self._check(betas=betas)
         if self.joint_shapedirs is None:
             return self.joints_template.unsqueeze(0)
-        return self.joints_template + _blend_directions(betas, self.joint_shapedirs)
+        return self.joints_template + blend_directions(betas, self.joint_shapedirs)
 
     def rest_vertices(
         self, betas: Float[Tensor, 'B S'], vertices: Tensor | None = None
@@ -319,7 +274,7 @@ class SMIL(ExactBuffers):
         if self.shapedirs is None:
             return template.unsqueeze(0)
         directions = self.shapedirs if vertices is None else self.shapedirs[:, vertices]
-        return _blend_directions(betas, directions) + template
+        return blend_directions(betas, directions) + template
 
     def forward(
         self,
@@ -460,7 +415,7 @@ class SMIL(ExactBuffers):
         for name, value in _beside_shape(params):
             directions = self.joint_directions(name)
             if directions is not None:
-                joints = joints + _blend_directions(value, directions)
+                joints = joints + blend_directions(value, directions)
         return joints
 
     def frame_offsets(self, params: BodyParams, vertices: Tensor | None) -> Float[Tensor, 'B V 3'] | float:
@@ -474,7 +429,7 @@ class SMIL(ExactBuffers):
             directions = self.vertex_directions(name)
             if directions is not None:
                 directions = directions if vertices is None else directions[:, vertices]
-                offsets = offsets + _blend_directions(value, directions)
+                offsets = offsets + blend_directions(value, directions)
         return offsets
 
     def _pose_correctives(self, params: BodyParams, vertices: Tensor | None) -> Tensor | float:
@@ -525,13 +480,6 @@ def _beside_shape(params: BodyParams) -> list[tuple[str, Float[Tensor, 'B n']]]:
     """Return the linear parameters that are present, each frame's numbers in a row; betas have their own place."""
     linear = parameter_names(of='body', linear=True)
     return [(n, v.flatten(1)) for n, v in params.as_dict().items() if n in linear and n != 'betas']
-
-
-def _blend_directions(
-    coefficients: Float[Tensor, 'B n'], directions: Float[Tensor, 'n P 3']
-) -> Float[Tensor, 'B P 3']:
-    """Sum directions of P points, weighted."""
-    return (coefficients @ directions.flatten(1)).unflatten(1, (-1, 3))
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:

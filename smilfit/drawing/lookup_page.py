@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.data import BodyModelData, Landmark
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.body_models.landmarks import Landmark
 from smilfit.drawing.marks import ANNOTATED, FITTED, Dot
 from smilfit.drawing.named_points import NamedPoint, Side, model_views
 from smilfit.drawing.report import Report

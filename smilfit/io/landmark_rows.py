@@ -29,8 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.data import BodyModelData, Landmark
 from smilfit.files import shorten
 from smilfit.io.lookup import LookupRow, read_lookup_rows
 from smilfit.registry import UnknownNameError, did_you_mean

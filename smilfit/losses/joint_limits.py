@@ -6,9 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.body_models.checks import LIMB_RAD, MIDLINE_RAD, default_joint_limits, default_joints
 from smilfit.body_models.data import BodyModelData
-from smilfit.body_models.joint_axes import own_components
+from smilfit.body_models.joint_limits import (
+    LIMB_RAD,
+    MIDLINE_RAD,
+    default_joint_limits,
+    default_joints,
+    own_components,
+)
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean

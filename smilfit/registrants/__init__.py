@@ -2,15 +2,15 @@
 
 from importlib import import_module
 
-from smilfit.registrants.distributed import PartFiles
-from smilfit.registrants.initializer import RigidInitializer
+from smilfit.registrants.initializer import RigidInitializer, VertexInitializer
+from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smalify import SMALify
-from smilfit.registrants.smplify import SMPLify, SMPLifyX
-from smilfit.registrants.smplifyxd import SMPLifyXD
+from smilfit.registrants.smplify import SMPLify
+from smilfit.registrants.smplifyx import SMPLifyX, SMPLifyXD
 from smilfit.registrants.stage import Stage
-from smilfit.registrants.stagewise import RegistrantHook, SMPLifyVerboseHook, VertexInitializer
+from smilfit.registrants.stagewise import RegistrantHook, SMPLifyVerboseHook
 from smilfit.registrants.swaps import SideUnswapper
-from smilfit.registrants.views.view_doubt import DoubtThresholds, OneViewDoubt, one_view_doubt
+from smilfit.registrants.views.ambiguity import DoubtThresholds, OneViewDoubt, one_view_doubt
 from smilfit.registrants.views.view_initializer import ViewInitializer
 
 __all__ = [

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from smilfit.registrants.history import NO_ENGINE
-from smilfit.registrants.stage_task import FitState, StageOutcome, StageRun, StageTask
+from smilfit.registrants.stage_task import NO_ENGINE, FitState, StageOutcome, StageRun, StageTask
 from smilfit.solvers import LevenbergMarquardt, SolverResult, StopReason
 from smilfit.structures import PARAMETERS, BodyParams, FitResult, parameter_names
 from smilfit.structures.keypoints import LARGEST

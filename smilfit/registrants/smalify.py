@@ -1,13 +1,12 @@
 """SMALify: fit a body to images, one view of each, from several starts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.body_models import SMIL
@@ -15,109 +14,36 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import (
     BaseHandler,
     BaseInput,
-    MultiviewKeypoint2dMSEHandler,
     MultiviewKeypoint2dMSEInput,
 )
 from smilfit.losses import ShapeMixturePriorLoss
-from smilfit.registrants.clip_fit import ClipFit, picked
-from smilfit.registrants.distributed import PartFiles
-from smilfit.registrants.matching import as_inputs
-from smilfit.registrants.smplify import SMPLify
-from smilfit.registrants.stage import Stage
-from smilfit.registrants.stage_task import FitState, StageRun, first_cameras
-from smilfit.registrants.variables import share_shape
-from smilfit.registrants.views.hypotheses import best_path, in_order, path_cost, repeated, rows_by_kind
-from smilfit.registrants.views.view_doubt import DoubtThresholds, one_view_doubt
-from smilfit.registrants.views.view_initializer import ViewInitializer
-from smilfit.registrants.windows import (
+from smilfit.registrants.clip_fit import (
+    ClipFit,
     Part,
+    PartTask,
     evenly_spaced_rows,
     merged_report,
+)
+from smilfit.registrants.initializer import share_shape
+from smilfit.registrants.input_matching import as_inputs
+from smilfit.registrants.observation_checks import missing_evidence
+from smilfit.registrants.part_files import PartFiles
+from smilfit.registrants.smplify import SMPLify
+from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage_task import StageRun, first_cameras
+from smilfit.registrants.views.ambiguity import DoubtThresholds, one_view_doubt
+from smilfit.registrants.views.starts import (
+    best_path,
+    in_order,
+    path_cost,
+    repeated,
+    rows_by_kind,
     starts_summary,
     tried_starts,
 )
+from smilfit.registrants.views.view_initializer import ViewInitializer
 from smilfit.registry import REGISTRANTS, UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, FitResult
-
-# Turn and place of a body; scale and focal length are one more each where a stage fits them.
-PLACE_UNKNOWNS = 6
-# Numbers that are asked for, for each of these unknowns.
-KNOWNS_PER_UNKNOWN = 2
-# Keypoints nearer to each other than this share of all keypoints' extent, or px, are in one place.
-APART_SHARE, APART_PX = 0.02, 1.0
-# Keypoints whose extent (the diagonal of their box) is less, px, tell no turn: as much as four are off by.
-LEAST_EXTENT_PX = 16.0
-
-
-def least_places(stages: Iterable[tuple[Stage, Mapping[str, float]]]) -> int:
-    """Return how many places keypoints must be in, for what the stages fit of a body's place."""
-    fitted = {name for stage, _ in stages for name in stage.fit}
-    unknowns = PLACE_UNKNOWNS + len(fitted & {'scale', 'focal'})
-    # Two numbers a place.
-    return -(-KNOWNS_PER_UNKNOWN * unknowns // 2)
-
-
-def missing_evidence(
-    inputs: Mapping[str, BaseInput],
-    handlers: Mapping[str, BaseHandler],
-    stages: Iterable[tuple[Stage, Mapping[str, float]]],
-    least: int | None = None,
-) -> dict[int, str]:
-    """Report on frames that show too little what is missing.
-
-    Enough are keypoints in `least` different places that have a weight in some stage, those of all views together, or
-    any other observation that has a weight, such as a mask.
-
-    Args:
-        inputs: what was seen.
-        handlers: the terms.
-        stages: with the keypoints' weights in each.
-        least: places that are asked for; `least_places` if None.
-
-    Returns:
-        By row, what was seen and what is asked for.
-    """
-    stages = list(stages)
-    least = least_places(stages) if least is None else least
-    batch = next(iter(inputs.values())).batch_size
-    other = torch.zeros(batch, dtype=torch.bool)
-    seen, places = torch.zeros(batch, dtype=torch.long), torch.zeros(batch, dtype=torch.long)
-    for key, given in inputs.items():
-        factors = [w for s, w in stages if s.weights.get(key)]
-        if not factors:
-            continue
-        if not isinstance(handlers[key], MultiviewKeypoint2dMSEHandler):
-            other |= torch.stack([handlers[key].observed(given, w).cpu() for w in factors]).any(0)
-            continue
-        points = given.keypoints
-        counts = torch.tensor([any(w.get(name, 1.0) != 0 for w in factors) for name in points.names])
-        visible = points.visible.cpu() & counts
-        seen += visible.flatten(1).sum(1)
-        places += places_of(points.xy.cpu(), visible)
-    short = (~other & (places < least)).nonzero().flatten().tolist()
-    return {row: _sentence(int(seen[row]), int(places[row]), least) for row in short}
-
-
-def places_of(points: Float[Tensor, 'B C K 2'], visible: Bool[Tensor, 'B C K']) -> Int[Tensor, ' B']:
-    """Count keypoints that no earlier one of their image stands beside; those of a tiny image are one place."""
-    valid = visible.unsqueeze(-1)
-    low = torch.where(valid, points, torch.inf).amin(2)
-    high = torch.where(valid, points, -torch.inf).amax(2)
-    extent = (high - low).clamp_min(0).norm(dim=-1)
-    apart = torch.where(extent < LEAST_EXTENT_PX, torch.inf, (APART_SHARE * extent).clamp_min(APART_PX))
-    points = torch.where(valid, points, torch.zeros_like(points))
-    near = (points.unsqueeze(-2) - points.unsqueeze(-3)).norm(dim=-1) < apart[..., None, None]
-    near &= visible.unsqueeze(-1) & visible.unsqueeze(-2)
-    return (visible & ~near.tril(-1).any(-1)).flatten(1).sum(1)
-
-
-def _sentence(seen: int, places: int, least: int) -> str:
-    some = f'{seen} keypoint{"" if seen == 1 else "s"}'
-    where = '' if places == seen else f' in {places} place{"" if places == 1 else "s"}'
-    return (
-        f'{some}{where} and no mask: {2 * places} numbers for a pose, a place and a shape; keypoints in {least} '
-        'different places, or a mask, are asked for'
-    )
 
 
 @REGISTRANTS.register_module()
@@ -272,7 +198,7 @@ class SMALify(SMPLify):
 
     def shape_rows(self, n_frames: int) -> Tensor | None:
         """Pick the frames from which what all share is found first, where there are several windows."""
-        if len(self.windows(n_frames)) < 2 or not self.use_one_betas_per_video:
+        if self.window is None or len(self.windows(n_frames)) < 2 or not self.use_one_betas_per_video:
             return None
         return evenly_spaced_rows(n_frames, self.window)
 
@@ -297,20 +223,12 @@ class SMALify(SMPLify):
             'process whole sequences.'
         )
 
-    def _fit(
-        self,
-        inputs: Mapping[str, BaseInput],
-        start: BodyParams,
-        find_start: bool,
-        frames: Tensor,
-        report: dict[str, Any],
-    ) -> FitResult:
-        if self.mask_side is not None:
-            inputs = {k: i.resized(self.mask_side) for k, i in inputs.items()}
-        return super()._fit(inputs, start, find_start, frames, report)
+    def _prepared(self, inputs: dict[str, BaseInput]) -> dict[str, BaseInput]:
+        side = self.mask_side
+        return inputs if side is None else {key: item.resized(side) for key, item in inputs.items()}
 
-    def sampled_totals(self, *args: Any) -> None:
-        """Means divide by what each window has."""
+    def sampled_totals(self, part: PartTask) -> None:
+        """Return nothing: means divide by what each window has."""
 
     def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> FitResult:
         report = report | clip.notes | starts_summary(clip.parts)
@@ -337,98 +255,60 @@ class SMALify(SMPLify):
         rows = seen.nonzero().flatten()[torch.tensor(doubted['rows'], dtype=torch.long)].tolist()
         return replace(result, report=result.report | {'frames_doubted': doubted | {'rows': rows}})
 
-    def fit_part(
-        self,
-        plan: Sequence[tuple[int, Stage]],
-        inputs: Mapping[str, BaseInput],
-        state: FitState,
-        frames: Tensor,
-        find_start: bool,
-        before: BodyParams | None = None,
-        old: int = 0,
-        totals: Any = None,
-    ) -> Part:
+    def fit_part(self, part: PartTask) -> Part:
         """Fit frames from all their starts, otherwise as `SMPLify.fit_part`.
 
-        One more start is `before`, where the frames before ended; the first `old` frames have no other. There are no
-        `totals`.
+        One more start is where the window before ended; the first frames, which it had too, have no other.
         """
-        batch, notes = len(frames), {}
-        starts = [] if find_start else [state.params]
-        if find_start:
-            result, notes = self._found(list(inputs.values()), state.params, self._kinds(plan))
+        state, batch = part.state, len(part.frames)
+        notes: dict[str, Any] = {}
+        starts = [] if part.find_start else [state.params]
+        if part.find_start:
+            result, notes = self._starts(list(part.inputs.values()), state.params, self._kinds(part.plan))
             self._warn_of_scale(notes)
             starts = [result[h : h + batch] for h in range(0, result.batch_size, batch)]
-        starts += [] if before is None else [before]
+        starts += [] if part.before is None else [part.before]
         every = BodyParams.cat(starts)
         count = self.hypothesis_stages if len(starts) > 1 else 0
         loss = every.transl.new_zeros(len(starts), batch)
         orient = every.global_orient.unflatten(0, loss.shape)
-        state, tried, notes_of_tried = replace(state, params=every[:batch]), (), {}
+        state, tried = replace(state, params=every[:batch]), None
         choice = torch.zeros(batch, dtype=torch.long, device=loss.device)
         if count:
             kind = self._kind_of(every.betas).unflatten(0, loss.shape)[:, 0]
-            first = self._try(plan[:count], inputs, replace(state, params=every), frames, len(starts))
-            loss, tried = first.per_frame.reshape(-1, batch).nan_to_num(torch.inf, torch.inf), first.history
-            notes_of_tried = first.report
-            orient = first.state.params.global_orient.unflatten(0, loss.shape)
+            first = replace(part, plan=part.plan[:count], state=replace(part.state, params=every))
+            tried = self._run_by_kind(repeated(first, len(starts)), share_shape=False)
+            loss = tried.per_frame.reshape(-1, batch).nan_to_num(torch.inf, torch.inf)
+            orient = tried.state.params.global_orient.unflatten(0, loss.shape)
             # What the window before has fitted goes on from there.
-            loss[:-1, :old] = torch.inf
-            choice = self._choice(loss, orient, kind, frames)
-            state = first.state.take(_rows(choice))
+            loss[:-1, : part.old] = torch.inf
+            choice = self._choice(loss, orient, kind, part.frames)
+            state = tried.state.take(_rows(choice))
         if self.use_one_betas_per_video:
             focal = None if state.log_focal is None else state.log_focal.mean(0, keepdim=True)
             state = replace(state, params=share_shape(state.params), log_focal=focal)
-        rest = plan[count:]
-        run = (self._run_stages if self._is_video else self._run_by_kind)(rest, inputs, state, frames)
-        if not rest:
-            at = choice, torch.arange(batch, device=loss.device)
-            run = replace(run, per_frame=loss[at], converged=first.converged.reshape(loss.shape)[at])
-        run = replace(run, history=(*tried, *run.history), report=merged_report([notes_of_tried, run.report]))
+        rest = replace(part, plan=part.plan[count:], state=state)
+        run = (self._run_stages if self._is_video else self._run_by_kind)(rest)
+        if tried is not None:
+            if not rest.plan:
+                at = choice, torch.arange(batch, device=loss.device)
+                run = replace(run, per_frame=loss[at], converged=tried.converged.reshape(loss.shape)[at])
+            report = merged_report([tried.report, run.report])
+            run = replace(run, history=(*tried.history, *run.history), report=report)
         return Part(every[_rows(choice)], run, choice, loss, orient.detach(), notes)
 
-    def _try(
-        self,
-        plan: Sequence[tuple[int, Stage]],
-        inputs: Mapping[str, BaseInput],
-        state: FitState,
-        frames: Tensor,
-        count: int,
-    ) -> StageRun:
-        """Fit every frame from all its starts, each with a shape of its own."""
-        many, numbers = repeated(inputs, frames, count)
-        focal = state.log_focal
-        focal = focal if focal is None or len(focal) == 1 else focal.repeat(count)
-        return self._run_by_kind(plan, many, replace(state, log_focal=focal), numbers, share_shape=False)
-
-    def _run_by_kind(
-        self,
-        plan: Sequence[tuple[int, Stage]],
-        inputs: Mapping[str, BaseInput],
-        state: FitState,
-        frames: Tensor,
-        share_shape: bool | None = None,
-    ) -> StageRun:
+    def _run_by_kind(self, part: PartTask, share_shape: bool | None = None) -> StageRun:
         """Run stages on the bodies of each kind by themselves: each kind has one prior, as the fused kernel asks.
 
         In a stage a body may become one of another kind.
         """
         history: list[dict[str, Any]] = []
-        run = self._run_stages((), inputs, state, frames)
-        for entry in plan:
-            at = run.state
-            rows = rows_by_kind(self._kind_of(at.params.betas))
-            run, before = (
-                in_order(
-                    [
-                        self._run_stages([entry], picked(inputs, r), at.take(r), frames[r], share_shape)
-                        for r in rows
-                    ],
-                    rows,
-                ),
-                run.report,
-            )
-            run = replace(run, report=merged_report([before, run.report]))
+        run = self._run_stages(replace(part, plan=()))
+        for entry in part.plan:
+            now = replace(part, plan=[entry], state=run.state)
+            rows = rows_by_kind(self._kind_of(run.state.params.betas))
+            after = in_order([self._run_stages(now.take(r), share_shape) for r in rows], rows)
+            run = replace(after, report=merged_report([run.report, after.report]))
             history += run.history
         return replace(run, history=tuple(history))
 
@@ -454,7 +334,7 @@ class SMALify(SMPLify):
             return None
         return torch.as_tensor(mixture.means).to(self.body.v_template)
 
-    def _found(
+    def _starts(
         self, inputs: list[BaseInput], start: BodyParams, kinds: Tensor | None
     ) -> tuple[BodyParams, dict[str, Any]]:
         shared = self.use_one_betas_per_video

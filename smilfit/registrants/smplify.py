@@ -10,11 +10,27 @@ import torch
 from torch import Tensor
 
 from smilfit.handlers import BaseHandler, BaseInput
-from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice, picked
-from smilfit.registrants.distributed import PartFiles, run_distributed, unsupported_reason
-from smilfit.registrants.history import described, history_entry, observed_names, sentence_of, skipped_entry
-from smilfit.registrants.initializer import check_start, start_params, with_usual_scale
-from smilfit.registrants.matching import as_inputs, check_batch, match, numbered
+from smilfit.registrants.clip_fit import (
+    ClipFit,
+    Part,
+    PartTask,
+    Totals,
+    Window,
+    evenly_spaced_rows,
+    fit_clip,
+    merged_report,
+    no_choice,
+    picked,
+    windows_of,
+    without_covariance,
+    without_motion,
+)
+from smilfit.registrants.distributed import run_distributed, unsupported_reason
+from smilfit.registrants.gradient_stage import run_first_order
+from smilfit.registrants.initializer import check_start, share_shape, start_params, with_usual_scale
+from smilfit.registrants.input_matching import as_inputs, check_batch, match, numbered
+from smilfit.registrants.observation_checks import behind_cameras, check_cameras
+from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.recovery import among_all, run_recovering, with_causes
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.stage import Stage, keypoint_weights
@@ -25,23 +41,13 @@ from smilfit.registrants.stage_task import (
     StageTask,
     corrected_cameras,
     first_cameras,
+    history_entry,
+    sentence_of,
+    skipped_entry,
     task_of,
 )
-from smilfit.registrants.stagewise import StagewiseRegistrant
+from smilfit.registrants.stagewise import StagewiseRegistrant, described, observed_names
 from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, swap_sentences, with_exchanged
-from smilfit.registrants.variables import run_first_order, share_shape
-from smilfit.registrants.verdicts import behind_cameras
-from smilfit.registrants.views.camera_checks import tell_of_cameras
-from smilfit.registrants.windows import (
-    Part,
-    Totals,
-    Window,
-    evenly_spaced_rows,
-    merged_report,
-    windows_of,
-    without_covariance,
-    without_motion,
-)
 from smilfit.registry import REGISTRANTS
 from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import BodyParams, Cameras, FitCovariance, FitResult, SharedDoubt
@@ -108,13 +114,11 @@ class SMPLify(StagewiseRegistrant):
         batch = check_batch(inputs)
         for key, note in self.notes().items():
             self.logger.info('SMPLify: %s: %s', key, note)
-        cameras_report = tell_of_cameras(inputs, self.stages, self.logger)
+        cameras_report = check_cameras(inputs, self.stages, self.logger)
         like = self.body.v_template
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
-        start, report = (
-            start_params(self.body, init_params, batch),
-            self._ignored(inputs) | self._fitted_rows(),
-        )
+        start = start_params(self.body, init_params, batch)
+        report = self._ignored(inputs) | self._fitted_rows()
         seen = self._counting(inputs, report)
         self._check_processes(int(seen.sum()))
         numbers = numbered(frames, batch)
@@ -135,9 +139,11 @@ class SMPLify(StagewiseRegistrant):
             start = share_shape(start)
         report['frames_not_observed'] = int((~seen).sum())
         report |= cameras_report
-        self._doubt(inputs, seen, report)
-        report |= self._unmoved(inputs, start)
-        result = self._fit(inputs, start, init_params is None, numbers, report)
+        self._report_underdetermined(inputs, seen, report)
+        report |= self._report_unmoved(inputs, start)
+        inputs = self._prepared(inputs)
+        find_start = init_params is None and self.initializer is not None
+        result = self._finished(fit_clip(self, inputs, start, find_start, numbers), inputs, report)
         result = result if bool(seen.all()) else self._expanded(result, seen, cameras)
         result = with_causes(result, numbered(frames, batch), self.logger)
         return described(result, self.body, cameras, observed_names(inputs))
@@ -215,16 +221,9 @@ class SMPLify(StagewiseRegistrant):
         if reason:
             raise ValueError(f'SMPLify: {reason} Or let one process fit alone (processes=None).')
 
-    def _fit(
-        self,
-        inputs: Mapping[str, BaseInput],
-        start: BodyParams,
-        find_start: bool,
-        frames: Tensor,
-        report: dict[str, Any],
-    ) -> FitResult:
-        find_start = find_start and self.initializer is not None
-        return self._finished(fit_clip(self, inputs, start, find_start, frames), inputs, report)
+    def _prepared(self, inputs: dict[str, BaseInput]) -> dict[str, BaseInput]:
+        """Return the inputs as parts of the clip are fitted to them."""
+        return inputs
 
     def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> FitResult:
         """Make one result of the fits of all parts."""
@@ -233,55 +232,27 @@ class SMPLify(StagewiseRegistrant):
         report |= {'shape_frames': clip.n_sampled} if clip.n_sampled else {}
         return self._result(clip.summed(), inputs, report, clip.begun)
 
-    def fit_part(
-        self,
-        plan: Sequence[tuple[int, Stage]],
-        inputs: Mapping[str, BaseInput],
-        state: FitState,
-        frames: Tensor,
-        find_start: bool,
-        before: BodyParams | None = None,
-        old: int = 0,
-        totals: Totals | None = None,
-    ) -> Part:
-        """Fit frames at once.
-
-        Args:
-            plan: the stages.
-            inputs: of these frames.
-            state: where they are, or what is moved to where they start.
-            frames: their numbers.
-            find_start: whether the initializer finds starts.
-            before: where the frames before ended; not asked for.
-            old: how many of these frames were among them.
-            totals: what each stage's means divide by; None for what these frames have.
-        """
+    def fit_part(self, part: PartTask) -> Part:
+        """Fit frames at once."""
         notes: dict[str, Any] = {}
-        if find_start:
-            shared, scaled = self.use_one_betas_per_video, any('scale' in stage.fit for _, stage in plan)
-            items = list(inputs.values())
-            params, notes = self.initializer(self.body, items, state.params, shared, scaled)
+        if part.find_start:
+            shared, scaled = self.use_one_betas_per_video, any('scale' in stage.fit for _, stage in part.plan)
+            items = list(part.inputs.values())
+            params, notes = self.initializer(self.body, items, part.state.params, shared, scaled)
             self._warn_of_scale(notes)
-            state = replace(state, params=params)
-        run = self._run_stages(plan, inputs, state, frames, totals=totals)
-        return Part(state.params, run, notes=notes, **no_choice(state.params))
+            part = replace(part, state=replace(part.state, params=params))
+        return Part(part.state.params, self._run_stages(part), notes=notes, **no_choice(part.state.params))
 
-    def sampled_totals(
-        self,
-        plan: Sequence[tuple[int, Stage]],
-        inputs: Mapping[str, BaseInput],
-        state: FitState,
-        frames: Tensor,
-    ) -> Totals:
+    def sampled_totals(self, part: PartTask) -> Totals | None:
         """Return what the means of all stages divide by in frames that stand for the clip.
 
         In all windows a term then weighs the same beside the others, whatever their frames show.
         """
         result = []
         with torch.no_grad():
-            for _, stage in plan:
-                task = self._task(stage, inputs, frames)
-                at = task.state(state)
+            for _, stage in part.plan:
+                task = self._task(stage, part.inputs, part.frames)
+                at = task.state(part.state)
                 terms = [term for term in task.terms if term.kind == 'mean']
                 result.append(
                     {t.handler.handler_key: tuple(item.total() for item in t.stated(at)) for t in terms}
@@ -306,33 +277,17 @@ class SMPLify(StagewiseRegistrant):
         """Whether any stage fits the scale: what no stage fits stays as it is."""
         return any('scale' in stage.fit for stage in self.stages)
 
-    def _run_stages(
-        self,
-        plan: Sequence[tuple[int, Stage]],
-        inputs: Mapping[str, BaseInput],
-        state: FitState,
-        frames: Tensor,
-        share_shape: bool | None = None,
-        totals: Totals | None = None,
-    ) -> StageRun:
-        """Run stages one after the other.
-
-        Args:
-            plan: the stages, with their epochs.
-            inputs: of these frames.
-            state: where they begin.
-            frames: their numbers.
-            share_shape: instead of the registrant's.
-            totals: as of `fit_part`.
-        """
+    def _run_stages(self, part: PartTask, share_shape: bool | None = None) -> StageRun:
+        """Run stages one after the other; `share_shape` is instead of the registrant's."""
+        inputs, state, frames = part.inputs, part.state, part.frames
         history, outcome, task, report, doubt = [], None, None, {}, state.doubt
         whole, begun = state, [state]
         left = torch.arange(state.params.batch_size, device=state.params.transl.device)
-        for i, (epoch, planned) in enumerate(plan):
-            last = i == len(plan) - 1
+        for i, (epoch, planned) in enumerate(part.plan):
+            last = i == len(part.plan) - 1
             stage = planned if last else without_covariance(planned, self.optimizer)
             task = self._task(stage, inputs, frames)
-            task = replace(task if totals is None else task.with_totals(totals[i]), doubt=doubt)
+            task = replace(task if part.totals is None else task.with_totals(part.totals[i]), doubt=doubt)
             task = task if share_shape is None else replace(task, share_shape=share_shape)
             ended = run_recovering(
                 self._run, task, state, self._earlier(begun, inputs), stage.optimizer or self.optimizer
@@ -345,8 +300,8 @@ class SMPLify(StagewiseRegistrant):
                 frames = frames[ended.rows.to(frames.device)]
                 begun = [at.take(ended.rows) for at in begun]
             if outcome is None:
-                history += [{'epoch': n, **skipped_entry(skipped)} for n, skipped in plan[i:]]
-                history[-len(plan[i:])] |= ended.notes
+                history += [{'epoch': n, **skipped_entry(skipped)} for n, skipped in part.plan[i:]]
+                history[-len(part.plan[i:])] |= ended.notes
                 break
             history.append({'epoch': epoch, **self._summary(task, outcome), **ended.notes})
             if self.try_swaps and stage.turns and 'swapped_keypoints' not in report:
@@ -450,17 +405,6 @@ class SMPLify(StagewiseRegistrant):
             return any(answers)
 
         return on_step
-
-
-@REGISTRANTS.register_module()
-class SMPLifyX(SMPLify):
-    """SMPLify for bodies with hands, face and expression.
-
-    Stages also take `fit_left_hand_pose`, `fit_right_hand_pose`, `fit_jaw_pose`, `fit_leye_pose`, `fit_reye_pose` and
-    `fit_expression` (on where a stage does not say otherwise); `fit_body_pose` is the rest of the pose.
-    """
-
-    parts_apart = True
 
 
 def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> None:

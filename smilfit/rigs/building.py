@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from smilfit.body_models.checks import check_body_model, default_joint_limits
-from smilfit.body_models.data import (
+from smilfit.body_models.checks import check_body_model
+from smilfit.body_models.data import BodyModelData, Landmark, SparseMatrix
+from smilfit.body_models.joint_limits import (
     CLIPS,
     DEFAULT,
     FILE,
     LOCKED,
     USER,
-    BodyModelData,
-    SparseMatrix,
+    default_joint_limits,
     origins_in_words,
 )
-from smilfit.body_models.landmarks import Landmark
 from smilfit.files import BadFileError
 from smilfit.rigs.cleaning import WITHOUT_WEIGHTS, clean_mesh, seam_vertices
 from smilfit.rigs.clip_poses import ClipPoses, clip_poses

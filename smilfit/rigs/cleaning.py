@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
-from smilfit.body_models.data import BodyModelData, KeypointDefinition, SparseMatrix
-from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.data import BodyModelData, KeypointDefinition, Landmark, SparseMatrix
 from smilfit.rigs.checking.mesh import degenerate_faces
 
 # Weights below this move a vertex by less than any number here is exact to.

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import BodyModelData, origins_in_words
+from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files import load_body_model_data, save_body_model
 from smilfit.body_models.files.smal_file import write_smal_file
 from smilfit.body_models.files.smal_parts import with_smal_parts
 from smilfit.body_models.files.stored_model import StoredModel, read_stored_model
+from smilfit.body_models.joint_limits import origins_in_words
 from smilfit.body_models.part_sizes import default_part_sizes
 from smilfit.body_models.shipped_models import find_body_model
 from smilfit.body_models.smil import SMIL

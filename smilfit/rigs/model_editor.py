@@ -14,8 +14,8 @@ from smilfit.apis.viewer.model_page import ModelPage
 from smilfit.apis.viewer.model_scene import AXES, ModelScene
 from smilfit.apis.viewer.page_messages import plain
 from smilfit.body_models import SMIL, BodyModelData, check_body_model, is_shipped, save_body_model
-from smilfit.body_models.checks import default_joint_limits
-from smilfit.body_models.data import DEFAULT, FILE, USER, KeypointDefinition
+from smilfit.body_models.data import KeypointDefinition
+from smilfit.body_models.joint_limits import DEFAULT, FILE, USER, default_joint_limits
 from smilfit.files import shorten
 from smilfit.files.names import LONGEST_NAME, folder_name
 from smilfit.registry import did_you_mean

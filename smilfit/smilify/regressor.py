@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.part_sizes import MIN_JOINT_SCALE
+from smilfit.body_models.rest_shape import MIN_JOINT_SCALE
 from smilfit.handlers import BaseHandler
 from smilfit.networks.heads.camera_heads import CameraNames, centred_lens
 from smilfit.networks.regressors.body_regressor import BodyRegressor, Prediction, check_views

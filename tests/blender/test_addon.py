@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from smilfit.body_models import load_body_model, load_body_model_data, save_body_model
-from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.data import Landmark
 from smilfit.io.exports import ExportedFit, ExportOptions, exporter
 from smilfit.rigs.blender import BlenderError, NoBlenderError, find_blender, run_in_blender
 from smilfit.rigs.checking.mending import drop_loose_vertices, symmetrise_limits

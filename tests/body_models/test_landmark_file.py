@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from smilfit.body_models.data import Landmark
 from smilfit.body_models.files.landmark_file import (
     FoundLandmarks,
     expect_found,
     read_landmark_file,
     write_landmark_file,
 )
-from smilfit.body_models.landmarks import Landmark
 from tests.animals import small_animal
 
 EXPECTED = {

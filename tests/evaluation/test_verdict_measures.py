@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.data import Landmark
 from smilfit.evaluation.verdict import (
     DOUBTFUL,
     GOOD,

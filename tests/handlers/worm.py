@@ -9,12 +9,11 @@ import torch
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.registrants.second_order.automatic import value_slopes
-from smilfit.registrants.second_order.coupled import MotionModel
+from smilfit.registrants.second_order.banded import MotionModel
 from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.models import PointModel, models_of
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.quadratic_models import PointModel, models_of
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.structures import BodyParams
 
 N_SIDES, N_RINGS = 12, 25

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.data import Landmark
 from smilfit.io.landmark_rows import cells_of, moved_by, read_landmarks
 from smilfit.io.lookup import LANDMARK_COLUMNS
 from tests.animals import small_animal

@@ -9,7 +9,7 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BodyPosePriorHandler, Keypoint3dMSEHandler, SmoothMotionHandler
 from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import PartFiles, SMPLify, Stage
-from smilfit.registrants.second_order import stage
+from smilfit.registrants.second_order import run_stage as stage
 from smilfit.registrants.second_order.uncertainty.covariance import fit_covariance
 from smilfit.solvers import (
     CarriedPoints,

@@ -5,7 +5,7 @@ import torch
 from smilfit.body_models import SMIL
 from smilfit.handlers import Keypoint3dHandler
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.history import described
+from smilfit.registrants.stagewise import described
 from smilfit.solvers import LevenbergMarquardt
 from smilfit.structures import Keypoints3d
 from tests.animals import MARKS, marked_animal, random_params

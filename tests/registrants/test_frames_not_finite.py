@@ -16,11 +16,11 @@ from smilfit.handlers import (
 )
 from smilfit.losses import SmoothPointsLoss
 from smilfit.registrants import SMPLify, Stage
+from smilfit.registrants.gradient_stage import run_first_order
 from smilfit.registrants.recovery import frames_not_finite
 from smilfit.registrants.second_order import run_second_order
 from smilfit.registrants.smalify import SMALify
 from smilfit.registrants.stage_task import FitState, task_of
-from smilfit.registrants.variables import run_first_order
 from smilfit.solvers import LBFGS, LevenbergMarquardt
 from tests.registrants.fish import fish_scene, make_fish, shipped_fitter
 

@@ -27,8 +27,8 @@ from smilfit.losses import (
     SmoothPointsLoss,
 )
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order import frame_batch as frame_batch_module
-from smilfit.registrants.second_order import problem as problem_module
+from smilfit.registrants.second_order import body_problem as frame_batch_module
+from smilfit.registrants.second_order import body_problem as problem_module
 from smilfit.solvers import LBFGS, LevenbergMarquardt
 from smilfit.structures import BodyParams, Keypoints2d, Keypoints3d
 from tests.animals import random_params, ring_of_cameras, static_animal

@@ -9,10 +9,10 @@ import torch
 from benchmarks.believe.one_view import pictures
 from smilfit.body_models import SMIL
 from smilfit.handlers import ImageFrameInput
-from smilfit.registrants.smalify import least_places, places_of
+from smilfit.registrants.observation_checks import least_places, places_of
 from smilfit.registrants.stage import Stage
-from smilfit.registrants.views.view_doubt import trunk_direction
-from smilfit.registrants.views.view_evidence import mirror_images
+from smilfit.registrants.views.ambiguity import trunk_direction
+from smilfit.registrants.views.placement import mirror_images
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped_family

@@ -17,8 +17,8 @@ from smilfit.handlers import (
 )
 from smilfit.losses import BaseLoss, Energies, KeypointMSELoss, PoseRegLoss, Residuals, SmoothJointLoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order import frame_batch as frame_batch_module
-from smilfit.registrants.second_order import problem as problem_module
+from smilfit.registrants.second_order import body_problem as frame_batch_module
+from smilfit.registrants.second_order import body_problem as problem_module
 from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt
 from smilfit.structures import Keypoints3d
 from tests.animals import random_params, static_animal

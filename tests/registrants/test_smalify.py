@@ -22,8 +22,8 @@ from smilfit.handlers import (
 )
 from smilfit.losses import SilhouetteIoULoss
 from smilfit.registrants import SMALify
-from smilfit.registrants.views.hypotheses import angle_between, best_path
-from smilfit.registrants.windows import windows_of
+from smilfit.registrants.clip_fit import windows_of
+from smilfit.registrants.views.starts import angle_between, best_path
 from smilfit.solvers import LBFGS, Adam, LevenbergMarquardt, Processes
 from smilfit.structures import FitResult
 from smilfit.synthetic import make_quadruped

@@ -9,9 +9,8 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import BodyPosePriorHandler, Keypoint3dMSEHandler, SmoothPoseHandler
 from smilfit.losses import KeypointMSELoss, PoseRegLoss, SmoothJointLoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order.frame_batch import FrameBatch
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.body_problem import FrameBatch
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.registrants.stage_task import ActiveTerm, StageTask
 from smilfit.solvers import LBFGS, LevenbergMarquardt
 from smilfit.structures import Keypoints3d

@@ -8,7 +8,7 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.registrants import DoubtThresholds, one_view_doubt
-from smilfit.registrants.views.view_doubt import trunk_direction
+from smilfit.registrants.views.ambiguity import trunk_direction
 from smilfit.structures import Cameras, FitResult, Keypoints2d
 from smilfit.synthetic import make_quadruped
 

@@ -8,14 +8,14 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import MultiviewKeypoint2dMSEInput, SilhouetteInput
 from smilfit.registrants import ViewInitializer
-from smilfit.registrants.views.hypotheses import angle_between
-from smilfit.registrants.views.view_evidence import (
+from smilfit.registrants.views.placement import (
     cube_rotations,
     distinct_best,
     mirror_images,
     parallel_rays_rotation,
     view_directions,
 )
+from smilfit.registrants.views.starts import angle_between
 from smilfit.structures import Cameras, Keypoints2d
 from smilfit.synthetic import make_quadruped
 from tests.animals import ring_of_cameras

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL, load_body_model_data
-from smilfit.body_models.joint_axes import own_components
+from smilfit.body_models.joint_limits import own_components
 from smilfit.cli.main import main
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.rigs import build_model, read_rig

@@ -8,7 +8,7 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.registrants import Stage
-from smilfit.registrants.windows import without_shape
+from smilfit.registrants.clip_fit import without_shape
 from smilfit.structures import PARAMETERS, BodyParams, ParameterSpec, parameter_names, register_parameter
 from tests.animals import random_params, small_animal
 

@@ -30,7 +30,7 @@ from smilfit.evaluation.verdict import Verdict, load_thresholds
 from smilfit.files import MadeOf, OutputFolder, folder_name, real_folder
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify, Stage
-from smilfit.registrants.matching import observed_frames
+from smilfit.registrants.input_matching import observed_frames
 from smilfit.registrants.swaps import labels_as_fitted
 from smilfit.registry import build_registrant
 from smilfit.solvers import Processes

@@ -1,25 +1,19 @@
-"""Choose the reader by the file's ending."""
+"""Body model files: readers by the file's ending, and the writer."""
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.smal_file import read_smal_file
 from smilfit.body_models.files.smil_json import read_smil_json, write_smil_json
 from smilfit.body_models.shipped_models import find_body_model
-from smilfit.body_models.smal import SMAL
-from smilfit.body_models.smil import SMIL
 from smilfit.files import reading
 from smilfit.registry import BODY_MODEL_READERS
 
 logger = logging.getLogger('smilfit')
 
 BodyModelReader = Callable[[Path], BodyModelData]
-
-# What belongs to a SMAL model and stands in files of its own.
-SMAL_KEYWORDS = {'data_file', 'family', 'pose_prior_file', 'shape_prior_file', 'symmetry_file'}
 
 
 def body_model_reader(*endings: str) -> Callable[[BodyModelReader], BodyModelReader]:
@@ -82,17 +76,6 @@ def _registered() -> str:
     """List the endings that plugins have readers for."""
     others = sorted(set(BODY_MODEL_READERS.module_dict) - {'.json', '.npz', '.pkl'})
     return ''.join(f' or {ending}' for ending in others)
-
-
-def load_body_model(path: str | Path, **kwargs: Any) -> SMIL:
-    """Read a body model file, or a shipped model by name (`quadruped`, `insect`), and make the module.
-
-    Args:
-        path: as of `load_body_model_data`.
-        kwargs: of `SMIL`, or of `SMAL` where they are its.
-    """
-    kind = SMAL if SMAL_KEYWORDS & set(kwargs) else SMIL
-    return kind(load_body_model_data(path), **kwargs)
 
 
 def save_body_model(data: BodyModelData, path: str | Path) -> Path:

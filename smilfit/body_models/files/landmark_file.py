@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.data import BodyModelData, Landmark
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json import landmarks_out
 from smilfit.body_models.files.smil_json_parts import landmarks as take_landmarks
-from smilfit.body_models.landmarks import Landmark
 from smilfit.files import check_budget, shorten, write_text
 from smilfit.files.strict_json import read_strict_json
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown

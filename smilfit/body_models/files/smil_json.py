@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import BodyModelData, SparseMatrix
+from smilfit.body_models.data import BodyModelData, Landmark, SparseMatrix, keypoint_record
 from smilfit.body_models.files.smil_json_reader import FORMAT, FORMAT_VERSION, SCHEMA, read_smil_json
-from smilfit.body_models.landmarks import Landmark, keypoint_record
 from smilfit.files import write_text
 
 __all__ = ['FORMAT', 'FORMAT_VERSION', 'SCHEMA', 'read_smil_json', 'write_smil_json']

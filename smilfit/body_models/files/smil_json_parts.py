@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.body_models.data import KeypointDefinition, PoseSpace, SparseMatrix
+from smilfit.body_models.data import KeypointDefinition, Landmark, PartSize, PoseSpace, SparseMatrix
 from smilfit.body_models.files.json_values import JsonValues
-from smilfit.body_models.landmarks import Landmark
-from smilfit.body_models.part_sizes import PartSize
 from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.files import BadFileError, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from smilfit.body_models.checks import check_body_model
-from smilfit.body_models.data import LIMIT_ORIGINS, USER, BodyModelData
+from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json_parts import (
     expression_directions,
@@ -22,6 +22,7 @@ from smilfit.body_models.files.smil_json_parts import (
     sparse_matrix,
     vector,
 )
+from smilfit.body_models.joint_limits import LIMIT_ORIGINS, USER
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.strict_json import parse_strict_json, read_strict_json
 from smilfit.registry import reject_unknown

@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.checks import default_joints
-from smilfit.body_models.joint_axes import own_components
+from smilfit.body_models.joint_limits import default_joints, own_components
 from smilfit.losses.shape_prior import whitening_of
 from smilfit.structures import BodyParams
 from smilfit.structures.body import MILLIMETRES

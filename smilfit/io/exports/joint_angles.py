@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.joint_axes import own_components
+from smilfit.body_models.joint_limits import own_components
 from smilfit.geometry.kinematic_chain import chain_products
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle, rotmat_to_quat_wxyz
 from smilfit.io.lookup_proposals import body_axes

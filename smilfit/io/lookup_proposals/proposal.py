@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 
-from smilfit.body_models.data import BodyModelData
+from smilfit.body_models.data import BodyModelData, Landmark
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.body_models.landmarks import Landmark
 from smilfit.io.landmark_rows import BODY_LENGTH, cells_of, moved_by
 from smilfit.io.lookup_proposals.body_axes import BodyAxes
 from smilfit.io.lookup_proposals.part_names import (

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from smilfit.body_models import BodyModelData
-from smilfit.body_models.landmarks import Landmark
+from smilfit.body_models.data import Landmark
 from smilfit.io.annotations.entries import sequence_name
 from smilfit.io.camera_warning import warn_of_cameras
 from smilfit.io.landmark_rows import read_landmarks

@@ -18,9 +18,9 @@ from smilfit.body_models import (
     find_model,
     load_body_model,
 )
-from smilfit.body_models.files import SMAL_KEYWORDS
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json_parts import landmarks
+from smilfit.body_models.loading import SMAL_KEYWORDS
 from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.registry import BODY_MODELS, MODELS, build
 from smilfit.registry.build import find_class

@@ -28,7 +28,7 @@ from smilfit.io.camera_warning import judge_cameras
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.smoothed_predictions import keypoints_of_params, projected
 from smilfit.registrants import SMPLify
-from smilfit.registrants.matching import as_inputs
+from smilfit.registrants.input_matching import as_inputs
 from smilfit.registry import build_registrant
 from smilfit.structures import Cameras, FitResult, Keypoints2d
 

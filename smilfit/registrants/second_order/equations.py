@@ -12,15 +12,15 @@ from smilfit.handlers import BodyState
 from smilfit.losses import Energies
 from smilfit.registrants.second_order.automatic import Slopes, energy_slopes, residual_slopes
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.landmarks import PointSet, point_set
-from smilfit.registrants.second_order.models import (
+from smilfit.registrants.second_order.point_sets import PointSet, point_set
+from smilfit.registrants.second_order.quadratic_models import (
     AutomaticModel,
     Model,
     ParameterModel,
     PointModel,
     irls_weights,
 )
-from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.unknowns import VariableLayout
 from smilfit.structures import BodyOutput
 
 # Vertices of one block: its Jacobian of a hundred unknowns fits a cache.

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
 from smilfit.geometry.rotation import skew
-from smilfit.registrants.second_order.landmarks import PointSet
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.point_sets import PointSet
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.structures import BodyParams
 
 # Matrices of fewer multiplications than this torch multiplies in another way, which rounds otherwise.

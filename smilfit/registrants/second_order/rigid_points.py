@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.registrants.second_order.landmarks import PointOffsets, PointSet, point_set
+from smilfit.registrants.second_order.point_sets import PointOffsets, PointSet, point_set
 from smilfit.structures import BodyParams, parameter_names
 
 # A point with less than this share on its first bone counts as hanging on several.

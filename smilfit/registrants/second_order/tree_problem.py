@@ -10,13 +10,13 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import skew
 from smilfit.handlers import ActiveTerm
-from smilfit.registrants.second_order.chain import solved_params
-from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
+from smilfit.registrants.second_order.body_problem import FrameBatch, FrameEvaluation
+from smilfit.registrants.second_order.kernel_terms import solved_params
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.models import PointModel, models_of
+from smilfit.registrants.second_order.point_sets import point_set
+from smilfit.registrants.second_order.quadratic_models import PointModel, models_of
 from smilfit.registrants.second_order.rigid_points import Coefficients, RigidPoints
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.unknowns import VariableState
 from smilfit.solvers import (
     CarriedPoints,
     ChainProblem,

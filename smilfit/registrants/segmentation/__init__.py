@@ -1,14 +1,5 @@
 """Which pixels show the animal: masks out of files, or found beside a fitted body; and fits of shape to them."""
 
-from smilfit.registrants.segmentation.base import (
-    Frame,
-    MaskLimits,
-    Segmentation,
-    Segmenter,
-    contrast,
-    joined_parts,
-    why_implausible,
-)
 from smilfit.registrants.segmentation.mask_smplify import MASK_ARGUMENTS, MaskSMPLify
 from smilfit.registrants.segmentation.recorded_masks import (
     RecordedMasks,
@@ -16,7 +7,18 @@ from smilfit.registrants.segmentation.recorded_masks import (
     recorded_masks,
     spread_frames,
 )
-from smilfit.registrants.segmentation.segmenters import BackgroundSubtraction, GrabCutSegmenter, MaskFiles
+from smilfit.registrants.segmentation.segmenters import (
+    BackgroundSubtraction,
+    Frame,
+    GrabCutSegmenter,
+    MaskFiles,
+    MaskLimits,
+    Segmentation,
+    Segmenter,
+    contrast,
+    joined_parts,
+    why_implausible,
+)
 
 __all__ = [
     'MASK_ARGUMENTS',

@@ -13,15 +13,15 @@ from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import BaseHandler, BaseInput, SilhouetteInput
 from smilfit.losses import SilhouetteIoULoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.history import described
-from smilfit.registrants.matching import as_inputs
-from smilfit.registrants.segmentation.base import Segmenter
+from smilfit.registrants.input_matching import as_inputs
 from smilfit.registrants.segmentation.recorded_masks import (
     RecordedMasks,
     Recording,
     recorded_masks,
     spread_frames,
 )
+from smilfit.registrants.segmentation.segmenters import Segmenter
+from smilfit.registrants.stagewise import described
 from smilfit.registry import REGISTRANTS
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, FitResult, parameter_names
@@ -124,17 +124,12 @@ class MaskSMPLify(SMPLify):
         report = first.report | {'masks': self._judge(first.params, last.params, result, used, numbers)}
         return replace(last, history=(*first.history, *history), report=report, start=first.start)
 
-    def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
-        """Report on shape that no keypoint tells, where no stage looks for it in masks either."""
-        masked = any('betas' in stage.fit for stage in self._shape.stages)
-        return {} if masked else super()._unmoved(inputs, start)
-
     @property
     def n_steps(self) -> int:
         """The most steps that all stages may take."""
         return super().n_steps + self._shape.n_steps + self._poses.n_steps
 
-    def _unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
+    def _report_unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
         """Report nothing of shape that no keypoint tells: masks tell."""
         return {}
 

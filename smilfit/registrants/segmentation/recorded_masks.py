@@ -13,7 +13,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.datasets.crops import Crop, UndistortedCut, cut, find_crop
 from smilfit.handlers import SilhouetteInput
-from smilfit.registrants.segmentation.base import Frame, Segmenter
+from smilfit.registrants.segmentation.segmenters import Frame, Segmenter
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
 

@@ -7,11 +7,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.checks import default_joint_limits
+from smilfit.body_models.joint_limits import default_joint_limits
 from smilfit.geometry.alignment import procrustes
 from smilfit.geometry.triangulation import triangulate
 from smilfit.registrants.initializer import MIN_POINTS
-from smilfit.registrants.second_order.landmarks import point_set
+from smilfit.registrants.second_order.point_sets import point_set
 from smilfit.registrants.second_order.rigid_points import (
     Coefficients,
     RigidPoints,

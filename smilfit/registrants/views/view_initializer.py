@@ -9,9 +9,8 @@ from torch import Tensor
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.handlers import BaseInput, MultiviewKeypoint2dMSEInput, SilhouetteInput
-from smilfit.registrants.initializer import MIN_POINTS, RigidInitializer, nearest_good
-from smilfit.registrants.variables import share_shape
-from smilfit.registrants.views.view_evidence import Evidence, keypoint_evidence, mask_evidence
+from smilfit.registrants.initializer import MIN_POINTS, RigidInitializer, nearest_good, share_shape
+from smilfit.registrants.views.placement import Evidence, keypoint_evidence, mask_evidence
 from smilfit.registry import REGISTRANTS
 from smilfit.structures import BodyParams, Cameras, Keypoints2d
 

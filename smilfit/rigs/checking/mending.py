@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from smilfit.body_models.checks import default_joint_limits
-from smilfit.body_models.data import DEFAULT, FILE, USER, BodyModelData, SparseMatrix, origins_in_words
+from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.files.stored_model import StoredModel
+from smilfit.body_models.joint_limits import DEFAULT, FILE, USER, default_joint_limits, origins_in_words
 from smilfit.rigs.checking.joint_limits import mirrored_limits
 from smilfit.rigs.checking.mesh import degenerate_faces, repeated_faces
 from smilfit.rigs.checking.symmetry_check import (

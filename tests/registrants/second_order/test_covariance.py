@@ -16,9 +16,8 @@ from smilfit.handlers import (
 )
 from smilfit.losses import KeypointMSELoss, PoseRegLoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.second_order.frame_batch import FrameBatch
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.body_problem import BodyProblem, FrameBatch
+from smilfit.registrants.second_order.point_sets import point_set
 from smilfit.registrants.second_order.uncertainty.covariance import fit_covariance, without
 from smilfit.registrants.second_order.uncertainty.covariance_dense import (
     DenseElimination,
@@ -31,8 +30,7 @@ from smilfit.registrants.second_order.uncertainty.covariance_tree import (
     hangs_on_bones,
 )
 from smilfit.registrants.second_order.uncertainty.noise import Noise, scaled, statements_of
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.registrants.stage_task import task_of
 from smilfit.solvers import LevenbergMarquardt, warp_available
 from smilfit.structures import Keypoints2d, Keypoints3d

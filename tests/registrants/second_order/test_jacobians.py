@@ -22,10 +22,9 @@ from smilfit.handlers import (
 )
 from smilfit.losses import BaseLoss, JointPriorLoss, KeypointMSELoss, MahalanobisPosePriorLoss
 from smilfit.registrants import Stage
-from smilfit.registrants.second_order.frame_batch import FrameBatch
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.body_problem import FrameBatch
+from smilfit.registrants.second_order.point_sets import point_set
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.registrants.stage_task import FitState, task_of
 from tests.animals import marked_animal, random_params, ring_of_cameras
 

@@ -7,10 +7,9 @@ from torch import Tensor
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.registrants.second_order.equations import MeshJacobian, add_mesh
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.models import PointModel
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.point_sets import point_set
+from smilfit.registrants.second_order.quadratic_models import PointModel
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from tests.animals import random_params, small_animal, static_animal
 
 EXTRAS = ('log_scale', 'betas', 'log_joint_scales', 'joint_offsets')

@@ -7,11 +7,9 @@ from smilfit.body_models import SMIL
 from smilfit.handlers import Keypoint3dMSEHandler, Keypoint3dMSEInput
 from smilfit.losses import KeypointMSELoss
 from smilfit.registrants import Stage
-from smilfit.registrants.second_order.coupled import MotionModel, coupled_step, factorise_banded
-from smilfit.registrants.second_order.frame_batch import FrameBatch
-from smilfit.registrants.second_order.problem import BodyProblem
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.banded import MotionModel, coupled_step, factorise_banded
+from smilfit.registrants.second_order.body_problem import BodyProblem, FrameBatch
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.registrants.stage_task import task_of
 from tests.animals import random_params, small_animal
 

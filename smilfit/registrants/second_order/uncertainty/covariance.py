@@ -18,10 +18,9 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.handlers import ActiveTerm
-from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.models import Model, PointModel
-from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.body_problem import BodyProblem, FrameBatch, FrameEvaluation
+from smilfit.registrants.second_order.point_sets import point_set
+from smilfit.registrants.second_order.quadratic_models import Model, PointModel
 from smilfit.registrants.second_order.uncertainty.covariance_dense import (
     DenseBetween,
     DenseElimination,
@@ -41,8 +40,7 @@ from smilfit.registrants.second_order.uncertainty.noise import (
     spent_by,
     statements_of,
 )
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.registrants.stage_task import StageTask
 from smilfit.solvers import Processes
 from smilfit.structures import FitCovariance, SharedDoubt

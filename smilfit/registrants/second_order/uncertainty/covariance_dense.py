@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.models import Model
-from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.body_problem import FrameBatch, FrameEvaluation
+from smilfit.registrants.second_order.point_sets import point_set
+from smilfit.registrants.second_order.quadratic_models import Model
+from smilfit.registrants.second_order.unknowns import VariableLayout
 
 # What keeps a matrix positive definite where nothing is known of an unknown, relative to what is known of it, and at
 # least by so much of what is known of the best known one of its kind.

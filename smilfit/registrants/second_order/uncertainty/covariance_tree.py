@@ -10,10 +10,10 @@ from torch import Tensor
 
 from smilfit.geometry.kinematic_chain import KinematicTree
 from smilfit.geometry.rotation import skew
+from smilfit.registrants.second_order.body_problem import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
-from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.models import Model, ParameterModel, PointModel
+from smilfit.registrants.second_order.point_sets import point_set
+from smilfit.registrants.second_order.quadratic_models import Model, ParameterModel, PointModel
 from smilfit.registrants.second_order.rigid_points import carrying_bones
 from smilfit.registrants.second_order.uncertainty.covariance_dense import Between, Reduced, ridge_of
 from smilfit.registrants.second_order.uncertainty.covariance_passes import (
@@ -22,7 +22,7 @@ from smilfit.registrants.second_order.uncertainty.covariance_passes import (
     TreePass,
     TreeSums,
 )
-from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.unknowns import VariableLayout
 from smilfit.solvers import ChainCovariance, TreeMatrices
 
 

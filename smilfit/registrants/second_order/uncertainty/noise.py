@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.losses import Residuals
-from smilfit.registrants.second_order.frame_batch import FrameEvaluation
-from smilfit.registrants.second_order.models import (
+from smilfit.registrants.second_order.body_problem import FrameEvaluation
+from smilfit.registrants.second_order.quadratic_models import (
     AutomaticModel,
     Model,
     PointModel,

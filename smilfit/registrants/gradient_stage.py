@@ -107,22 +107,6 @@ class Variables:
         return torch.tensor(self._joints, device=like.device)
 
 
-def share_shape(params: BodyParams) -> BodyParams:
-    """Return every frame the clip's mean of what is shared with the shape (of a scale the geometric mean)."""
-    changes = {}
-    for name, value in params.as_dict().items():
-        spec = PARAMETERS[name]
-        if spec.shared:
-            changes[name] = spec.from_free(spec.free(value).mean(0, keepdim=True)).expand_as(value).clone()
-    return params.replace(**changes)
-
-
-def with_first_shape(params: BodyParams, of: BodyParams) -> BodyParams:
-    """Return every frame what another body's first frame has of what is shared with the shape."""
-    shape = {n: v[:1] for n, v in of.as_dict().items() if PARAMETERS[n].shared}
-    return params.replace(**{n: v.expand(params.batch_size, *v.shape[1:]).clone() for n, v in shape.items()})
-
-
 def run_first_order(task: StageTask, solver: FirstOrderSolver, start: FitState) -> StageOutcome:
     """Fit the parameters of a stage to the sum of its terms; all frames have converged, or none."""
     params, stage = start.params.with_rest(task.stage.fit, task.body.sizes), task.stage

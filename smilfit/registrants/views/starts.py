@@ -1,30 +1,32 @@
 """Several starts for every frame, and which of them each frame goes on from."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.handlers import BaseInput
+from smilfit.registrants.clip_fit import Part, PartTask, merged_report, picked
 from smilfit.registrants.stage_task import StageRun
-from smilfit.registrants.windows import merged_report
 from smilfit.structures import BodyParams
 
 # Frames of different starts are never neighbours in time: so far apart are their numbers.
 GAP = 10
 
 
-def repeated(
-    inputs: Mapping[str, BaseInput], frames: Tensor, count: int
-) -> tuple[dict[str, BaseInput], Tensor]:
-    """Return every frame's observations to `count` bodies, all frames of the first start first, and their numbers."""
-    batch = len(frames)
+def repeated(part: PartTask, count: int) -> PartTask:
+    """Return every frame's observations for the bodies of `count` starts, all frames of the first start first."""
+    frames, batch = part.frames, len(part.frames)
     rows = torch.arange(batch).repeat(count)
     span = int(frames.max() - frames.min()) + GAP if batch else 0
     numbers = frames.repeat(count) + span * torch.arange(count, device=frames.device).repeat_interleave(batch)
-    return {key: item[rows] for key, item in inputs.items()}, numbers
+    state, focal = part.state, part.state.log_focal
+    if focal is not None and len(focal) > 1:
+        state = replace(state, log_focal=focal.repeat(count))
+    return replace(part, inputs=picked(part.inputs, rows), frames=numbers, state=state)
 
 
 def best_path(
@@ -102,3 +104,28 @@ def in_order(runs: Sequence[StageRun], rows: Sequence[Tensor]) -> StageRun:
 def angle_between(a: Float[Tensor, '*#n 3 3'], b: Float[Tensor, '*#n 3 3']) -> Float[Tensor, '*n']:
     """Measure the angle (rad) between rotations, without a derivative."""
     return (((a * b).sum((-1, -2)) - 1) / 2).clamp(-1, 1).acos()
+
+
+def starts_summary(parts: Sequence[Part]) -> dict[str, Any]:
+    """Return which start every frame took and what the others cost."""
+    chosen = torch.cat([part.choice for part in parts]).tolist()
+    # A start that a frame does not have costs nothing that a file could hold.
+    losses = [
+        [x if math.isfinite(x) else None for x in row] for part in parts for row in part.loss.t().tolist()
+    ]
+    return {'windows': len(parts), 'hypotheses': {'chosen': chosen, 'losses': losses}}
+
+
+def tried_starts(parts: Sequence[Part]) -> tuple[Tensor, Tensor]:
+    """Return what all starts of every frame cost (B, N) and how the body stood at their ends (B, N, 3).
+
+    A start that a frame does not have costs infinitely much, and stands nowhere (NaN).
+    """
+    most = max(len(part.loss) for part in parts)
+    losses, orients = [], []
+    for part in parts:
+        spare = most - len(part.loss)
+        loss, orient = part.loss.t(), part.orient.transpose(0, 1)
+        losses.append(torch.nn.functional.pad(loss, (0, spare), value=torch.inf))
+        orients.append(torch.nn.functional.pad(orient, (0, 0, 0, spare), value=torch.nan))
+    return torch.cat(losses), torch.cat(orients)

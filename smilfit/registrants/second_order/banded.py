@@ -13,8 +13,8 @@ from smilfit.registrants.second_order.automatic import argument_slope, residual_
 from smilfit.registrants.second_order.dense import damping_of, solve_positive
 from smilfit.registrants.second_order.equations import unknown_rows
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.landmarks import point_set
-from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.point_sets import point_set
+from smilfit.registrants.second_order.unknowns import VariableLayout
 
 # What is added to a unit diagonal where rounding has made the matrix indefinite, and the most of it.
 FIRST_LIFT, LAST_LIFT = 1e-6, 1.0

@@ -1,13 +1,25 @@
-"""SMPLifyXD, for configs of XRMoCap that name it."""
+"""SMPLify for bodies with hands and face."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler
-from smilfit.registrants.smplify import SMPLifyX
+from smilfit.registrants.smplify import SMPLify
 from smilfit.registrants.stage import Stage
 from smilfit.registry import REGISTRANTS
+
+
+@REGISTRANTS.register_module()
+class SMPLifyX(SMPLify):
+    """SMPLify for bodies with hands, face and expression.
+
+    Stages also take `fit_left_hand_pose`, `fit_right_hand_pose`, `fit_jaw_pose`, `fit_leye_pose`, `fit_reye_pose` and
+    `fit_expression` (on where a stage does not say otherwise); `fit_body_pose` is the rest of the pose.
+    """
+
+    parts_apart = True
+
 
 _KEY = 'fit_displacement'
 

@@ -10,7 +10,10 @@ from smilfit.body_models import SMIL, RestShape
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.losses import Residuals
 from smilfit.registrants.second_order.automatic import value_slopes
-from smilfit.registrants.second_order.chain import (
+from smilfit.registrants.second_order.banded import MotionModel
+from smilfit.registrants.second_order.body_problem import BodyProblem, FrameBatch, FrameEvaluation
+from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
+from smilfit.registrants.second_order.kernel_terms import (
     ChainTerms,
     UnsupportedError,
     chain_problem,
@@ -18,17 +21,12 @@ from smilfit.registrants.second_order.chain import (
     coefficients_of,
     solved_params,
 )
-from smilfit.registrants.second_order.coupled import MotionModel
-from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
-from smilfit.registrants.second_order.frame_batch import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.models import models_of
-from smilfit.registrants.second_order.problem import BodyProblem
+from smilfit.registrants.second_order.quadratic_models import models_of
 from smilfit.registrants.second_order.rigid_points import Coefficients
 from smilfit.registrants.second_order.tree_problem import TreeProblem, TreeStage
 from smilfit.registrants.second_order.uncertainty.covariance import fit_covariance
-from smilfit.registrants.second_order.variable_layout import VariableLayout
-from smilfit.registrants.second_order.variable_state import VariableState
+from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import (

@@ -11,7 +11,7 @@ from torch import Tensor
 from smilfit.geometry.rotation import axis_angle_to_rotmat, skew
 from smilfit.handlers import SilhouetteInput
 from smilfit.handlers.silhouettes import sample_distance
-from smilfit.registrants.views.hypotheses import angle_between
+from smilfit.registrants.views.starts import angle_between
 from smilfit.structures import Cameras
 
 

@@ -10,8 +10,8 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.losses import Energies, GemanMcClure, ParameterSource, PointSource, Residuals, Stated
-from smilfit.registrants.second_order.landmarks import PointSet, point_set
-from smilfit.registrants.second_order.models import is_identity
+from smilfit.registrants.second_order.point_sets import PointSet, point_set
+from smilfit.registrants.second_order.quadratic_models import is_identity
 from smilfit.registrants.second_order.rigid_points import (
     Coefficients,
     RigidPoints,
@@ -19,7 +19,7 @@ from smilfit.registrants.second_order.rigid_points import (
     hangs_on_several,
     share_of_bone,
 )
-from smilfit.registrants.second_order.variable_layout import VariableLayout
+from smilfit.registrants.second_order.unknowns import VariableLayout
 from smilfit.registrants.stage_task import FitState, StageTask
 from smilfit.solvers import ChainProblem, ChainSolution, ChainState
 from smilfit.structures import BodyParams, Cameras, parameter_names
