@@ -17,7 +17,7 @@ from smilfit.cameras.rig_page import (
     plot_on_image,
     plot_places,
 )
-from smilfit.cameras.words import spread_px
+from smilfit.cameras.summary import spread_px
 from smilfit.drawing.report import Report
 from smilfit.structures import Cameras
 

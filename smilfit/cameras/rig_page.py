@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from smilfit.cameras.boards import Board
 from smilfit.cameras.rig import project
 from smilfit.cameras.rig_calibration import RigCalibration
-from smilfit.cameras.words import covered_share, spread_px
+from smilfit.cameras.summary import covered_share, spread_px
 from smilfit.drawing.plots import COLOURS, new_axes, new_figure, plain_text, style_axes
 from smilfit.drawing.report import Report
 
