@@ -15,6 +15,8 @@ from smilfit.synthetic.trunk_mesh import (
 )
 
 WEIGHT_SMOOTHING_ROUNDS = 2
+# One standard deviation of every proportion, as a share of its mean.
+PROPORTION_SD = 0.08
 LICENCE = 'CC0-1.0'
 
 

@@ -229,17 +229,27 @@ def _phase(rim: np.ndarray, across: np.ndarray, other: np.ndarray) -> float:
 class AnimalPlan:
     """Proportions of an animal; the right limbs are mirror images of the left ones, which are given.
 
-    `tree` lists (joint, parent) from the root outwards, the parent of the root None. Names of left limbs contain
-    `_L`, those of right ones `_R`.
+    `spine` lists (joint, parent) of the trunk from the root outwards, the parent of the root None. Names of left
+    limbs contain `_L`, those of right ones `_R`.
     """
 
     sections: list[CrossSection]
     back: tuple[float, float]
     front: tuple[float, float]
     limbs: list[Limb]
-    tree: list[tuple[str, str | None]]
-    n_sides: int
+    spine: tuple[tuple[str, str | None], ...]
+    n_sides: int = 20
     n_between: int = 2
+
+    @property
+    def tree(self) -> list[tuple[str, str | None]]:
+        """All joints with their parents: the trunk's, then those of the limbs, the left one of each pair first."""
+        tree = list(self.spine)
+        for limb in self.limbs:
+            for side in 'LR':
+                names = [name.replace('_L', f'_{side}') for name in limb.joints]
+                tree += zip(names, [limb.parent, *names])
+        return tree
 
 
 @dataclass

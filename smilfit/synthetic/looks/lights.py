@@ -1,4 +1,4 @@
-"""Light: from everywhere, and from a few directions of the world, the same in all views."""
+"""What comes between skin and image: lights of the world, things in the way, each camera's sensor."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,16 @@ from torch import Tensor
 from smilfit.renderers import Renderer
 from smilfit.structures import Cameras
 from smilfit.synthetic.looks.coats import draw_colour
+
+# What one thing may cover of an image at most.
+MOST_COVERED = 0.2
+_BOX = np.array(
+    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]]
+    + [[2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
+)
+_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+# Each image has its noise from another place of one larger image of noise, by so many px at most.
+_NOISE_SHIFT_PX = 64
 
 
 @dataclass(frozen=True)
@@ -71,15 +81,6 @@ def draw_lights(rng: np.random.Generator, up: Float[np.ndarray, '3'], chosen: Li
     gloss = chosen.gloss * rng.random() ** 2
     shadow = rng.uniform(0.2, 0.6) if rng.random() < 0.6 else 0.0
     return Lights(rng.uniform(*chosen.ambient), directions, np.maximum(colours, 0), gloss, shadow)
-
-
-# What one thing may cover of an image at most.
-MOST_COVERED = 0.2
-_BOX = np.array(
-    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]]
-    + [[2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
-)
-_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 
 
 @dataclass(frozen=True)
@@ -157,10 +158,6 @@ def screen_of(occluders: tuple[Occluder, ...], camera: Cameras, renderer: Render
         nearer = mine < depth
         depth[nearer], rgb[nearer] = mine[nearer], render.shading[0].numpy()[nearer]
     return Screen(depth, rgb)
-
-
-# Each image has its noise from another place of one larger image of noise, by so many px at most.
-_NOISE_SHIFT_PX = 64
 
 
 @dataclass(frozen=True)
