@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from smilfit.body_models.data import BodyModelData, KeypointDefinition, SparseMatrix
 from smilfit.body_models.landmarks import Landmark
-from smilfit.rigs.checking.mesh import degenerate_faces
+from smilfit.rigs.triangles import degenerate_faces, face_areas
 
 # Weights below this move a vertex by less than any number here is exact to.
 _NOTHING = 1e-9
@@ -56,9 +56,7 @@ def clean_mesh(
     order = np.lexsort((cols, rows))
     clean = SparseMatrix(rows[order], cols[order], (values / total[rows])[order], weights.shape)
     size = np.ptp(vertices, axis=0).max()
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    areas = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
-    flat = areas <= _LINE * size**2
+    flat = 2 * face_areas(vertices, faces) <= _LINE * size**2
     used = np.zeros(len(vertices), bool)
     used[faces[~flat]] = True
     counts = {

@@ -17,11 +17,11 @@ from smilfit.body_models.part_sizes import default_part_sizes
 from smilfit.body_models.shipped_models import find_body_model
 from smilfit.body_models.smil import SMIL
 from smilfit.rigs.building import build_model, naming_file
-from smilfit.rigs.checking.mesh import Edges, connected_parts
 from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
 from smilfit.rigs.checking.weights_and_shape import shape_sd
 from smilfit.rigs.gltf.model import holds_body_model, read_model_gltf, write_model_gltf
 from smilfit.rigs.read_rig import Rig, is_rig, read_rig
+from smilfit.rigs.triangles import Edges, connected_parts
 from smilfit.structures import BodyParams
 from smilfit.structures.body import MILLIMETRES
 

@@ -27,6 +27,12 @@ from smilfit.structures.body import MILLIMETRES
 _ROUNDS, _NEAR = 50, 1e-9
 # Scales and offsets below this are none.
 _NOTHING = 1e-9
+Form = Literal['vertices', 'entangled', 'disentangled']
+FORMS: tuple[str, ...] = get_args(Form)
+# Less of the variance than this is rounding.
+_ROUNDING = 1e-10
+DRAWS = 1000
+_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -174,12 +180,6 @@ def _mean(values: np.ndarray) -> float:
 def _differences(values: np.ndarray) -> np.ndarray:
     result = values - values.mean(0)
     return result if np.abs(result).max() > _NOTHING else np.zeros_like(result)
-
-
-Form = Literal['vertices', 'entangled', 'disentangled']
-FORMS: tuple[str, ...] = get_args(Form)
-# Less of the variance than this is rounding.
-_ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -361,10 +361,6 @@ def _model(
         log_scale_directions=driven,
     )
     return check_body_model(made, made.name)
-
-
-DRAWS = 1000
-_SHARE = 0.95
 
 
 @dataclass(frozen=True)

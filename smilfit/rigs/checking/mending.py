@@ -9,7 +9,6 @@ from smilfit.body_models.checks import default_joint_limits
 from smilfit.body_models.data import DEFAULT, FILE, USER, BodyModelData, SparseMatrix, origins_in_words
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.rigs.checking.joint_limits import mirrored_limits
-from smilfit.rigs.checking.mesh import degenerate_faces, repeated_faces
 from smilfit.rigs.checking.symmetry_check import (
     joint_pairs,
     mirror_axis,
@@ -19,6 +18,7 @@ from smilfit.rigs.checking.symmetry_check import (
 )
 from smilfit.rigs.cleaning import TAKEN_OUT, renumber_vertices
 from smilfit.rigs.limits import read_limits
+from smilfit.rigs.triangles import degenerate_faces, repeated_faces
 
 # Weights that are off one by less are so by rounding.
 _SUM_TOLERANCE = 1e-6

@@ -37,6 +37,7 @@ _STEP, _PLAIN_STEP = 1e-2, 1e-4
 _TOUCHED = 1e-7
 # A spread below this, %, is none.
 _ROUNDING = 1e-6
+BODY_LENGTH = 'body_length'
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,6 @@ def _moved(rest: BodyParams, column: str, step: float) -> BodyParams:
     free = PARAMETERS[name].free(value).clone()
     free.view(-1)[int(number.removesuffix(']') or 0)] += step
     return rest.replace(**{name: PARAMETERS[name].from_free(free)})
-
-
-BODY_LENGTH = 'body_length'
 
 
 def default_measurements(data: BodyModelData) -> tuple[Measurement, ...]:

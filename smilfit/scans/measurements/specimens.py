@@ -17,6 +17,13 @@ from smilfit.structures.body import MILLIMETRES
 
 REGISTRATION = 'registration.npz'
 WHAT = 'a registration'
+# Of lengths whose file states none: a model's own, that of a scan's file, and that of a recording's calibration.
+MODEL_UNIT, SCAN_UNIT, WORLD_UNIT = 'model unit', 'scan unit', 'world unit'
+UNSEEN = "the scan does not show what it rests on: it is the model's, wholly or in part"
+# A measurement that changes by a smaller share rests on other parts.
+_CHANGED = 1e-3
+# Of a normal distribution, 95 % lie within so many standard deviations.
+WITHIN = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -210,15 +217,6 @@ def _numbers(
 
 def _text(arrays: Mapping[str, np.ndarray], name: str) -> str | None:
     return str(arrays[name]) if name in arrays and arrays[name].ndim == 0 else None
-
-
-# Of lengths whose file states none: a model's own, that of a scan's file, and that of a recording's calibration.
-MODEL_UNIT, SCAN_UNIT, WORLD_UNIT = 'model unit', 'scan unit', 'world unit'
-UNSEEN = "the scan does not show what it rests on: it is the model's, wholly or in part"
-# A measurement that changes by a smaller share rests on other parts.
-_CHANGED = 1e-3
-# Of a normal distribution, 95 % lie within so many standard deviations.
-WITHIN = 1.959963984540054
 
 
 @dataclass(frozen=True)

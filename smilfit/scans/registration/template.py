@@ -9,11 +9,10 @@ from scipy.spatial import cKDTree
 
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
 from smilfit.geometry.surface_graph import first_of_place, surface_graph
-from smilfit.scans.registration.limb_curves import LimbCurves, limb_curves
+from smilfit.scans.registration.limbs import LimbCurves, limb_curves
 from smilfit.scans.registration.posed_surface import UNKNOWNS, PosedSurface
-from smilfit.scans.registration.priors import PriorSizes, RegistrationPriors
-from smilfit.scans.registration.sampling import SurfaceSamples
-from smilfit.scans.registration.surface_terms import Matched
+from smilfit.scans.registration.registration_priors import PriorSizes, RegistrationPriors
+from smilfit.scans.registration.surface_terms import Matched, SurfaceSamples
 
 # Of a joint's points: fewer near the scan, and it is not there.
 ABSENT_BELOW = 0.25
