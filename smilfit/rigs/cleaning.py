@@ -18,6 +18,12 @@ _SUM_OFF = 0.01
 WITHOUT_WEIGHTS = 'vertices without weights, hung on the nearest joint'
 # Of the mesh's size, squared: a triangle of less area is a line.
 _LINE = 1e-14
+TAKEN_OUT = -1
+# Of the mesh's size: vertices nearer to each other lie on one place, and directions that differ by less are the same.
+_SAME_PLACE = 1e-6
+# Skinning weights that differ by less are the same; files keep as little as 8 bits of them.
+_SAME_WEIGHT = 1 / 255
+_MOST_PAIRS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,6 @@ def clean_mesh(
 def seam_vertices(vertices: Float[np.ndarray, 'V 3']) -> int:
     """Count vertices that lie on the place of an earlier one, as at seams of texture and at sharp edges."""
     return len(vertices) - len(np.unique(vertices, axis=0))
-
-
-TAKEN_OUT = -1
 
 
 def renumber_vertices(data: BodyModelData, number: Int[np.ndarray, ' V']) -> BodyModelData:
@@ -192,13 +195,6 @@ def thin_weights(
     back = np.lexsort((cols, rows))
     thin = SparseMatrix(rows[back], cols[back], (values / sums[rows])[back], weights.shape)
     return replace(data, weights=thin), tuple(notes)
-
-
-# Of the mesh's size: vertices nearer to each other lie on one place, and directions that differ by less are the same.
-_SAME_PLACE = 1e-6
-# Skinning weights that differ by less are the same; files keep as little as 8 bits of them.
-_SAME_WEIGHT = 1 / 255
-_MOST_PAIRS = 10_000_000
 
 
 def weld_vertices(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:

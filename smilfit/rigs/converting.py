@@ -17,16 +17,20 @@ from smilfit.body_models.part_sizes import default_part_sizes
 from smilfit.body_models.shipped_models import find_body_model
 from smilfit.body_models.smil import SMIL
 from smilfit.rigs.building import build_model, naming_file
-from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
-from smilfit.rigs.checking.weights_and_shape import shape_sd
+from smilfit.rigs.checking.skin_and_shape_checks import shape_sd
 from smilfit.rigs.gltf.model import holds_body_model, read_model_gltf, write_model_gltf
 from smilfit.rigs.read_rig import Rig, is_rig, read_rig
+from smilfit.rigs.symmetry import joint_pairs, mirror_axis
 from smilfit.rigs.triangles import Edges, connected_parts
 from smilfit.structures import BodyParams
 from smilfit.structures.body import MILLIMETRES
 
 # Standard deviations of the random bodies: rad, and logarithms of joint scales.
 _TURN_RAD, _LOG_SCALE = 0.5, 0.1
+GLTF = ('.glb', '.gltf')
+_MODELS = ('.json', '.pkl', '.npz')
+# Coefficients whose deviations are written out.
+_SHOWN = 8
 
 
 def body_difference(first: BodyModelData, second: BodyModelData, count: int = 4, seed: int = 0) -> float:
@@ -90,9 +94,6 @@ def _write_smil_json(data: BodyModelData, path: Path) -> tuple[str, ...]:
     save_body_model(data, path)
     return ()
 
-
-GLTF = ('.glb', '.gltf')
-_MODELS = ('.json', '.pkl', '.npz')
 
 WRITERS: dict[str, Callable[[BodyModelData, Path], tuple[str, ...]]] = {
     '.smil.json': _write_smil_json,
@@ -174,10 +175,6 @@ def _stored(path: Path) -> StoredModel:
 def _built(path: Path, rig: Rig) -> StoredModel:
     with naming_file(path, rig):
         return StoredModel(build_model(rig)[0])
-
-
-# Coefficients whose deviations are written out.
-_SHOWN = 8
 
 
 def describe_model(model: StoredModel, path: Path | None = None) -> list[tuple[str, str]]:

@@ -9,6 +9,8 @@ from scipy.sparse.csgraph import connected_components
 
 # Of the model's size: vertices nearer than that are at one place.
 SAME_PLACE = 1e-7
+# Of the squared longest side of a face: below it the face has no direction.
+_NO_AREA = 1e-9
 
 
 def same_place(vertices: np.ndarray, size: float) -> np.ndarray:
@@ -38,10 +40,6 @@ class Edges:
         number = number.reshape(-1)
         shared = np.bincount(number, minlength=len(ends))
         return cls(ends, shared, number.reshape(faces.shape), directed[..., 0] < directed[..., 1])
-
-
-# Of the squared longest side of a face: below it the face has no direction.
-_NO_AREA = 1e-9
 
 
 def face_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Read accessors of a glTF file: plain, interleaved, sparse, and whole numbers that stand for shares of one."""
+"""A glTF file: its document and buffers, and its accessors as arrays: plain, interleaved, sparse, shares of one."""
 
 import base64
 import binascii
@@ -33,6 +33,8 @@ _UNDERSTOOD = (
     'KHR_mesh_quantization', 'KHR_texture_transform', 'KHR_texture_basisu', 'EXT_texture_webp', 'KHR_lights_punctual',
     'KHR_xmp_json_ld', 'KHR_materials_', 'KHR_animation_pointer', 'VRM', 'VRMC_', 'MSFT_', 'EXT_materials_',
 )  # fmt: skip
+_KINDS = {5120: 'i1', 5121: 'u1', 5122: 'i2', 5123: 'u2', 5125: 'u4', 5126: 'f4'}
+_WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4, 'MAT2': 4, 'MAT3': 9, 'MAT4': 16}
 
 
 @dataclass
@@ -246,10 +248,6 @@ def _chunks(data: bytes, path: Path) -> tuple[bytes, bytes | None]:
     if _JSON not in result:
         raise BadFileError(f'{path}: a .glb must hold JSON; got none. Export the file anew.')
     return result[_JSON], result.get(_BIN)
-
-
-_KINDS = {5120: 'i1', 5121: 'u1', 5122: 'i2', 5123: 'u2', 5125: 'u4', 5126: 'f4'}
-_WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4, 'MAT2': 4, 'MAT3': 9, 'MAT4': 16}
 
 
 class AccessorReader:

@@ -1,4 +1,4 @@
-"""Animations of a glTF file: what they say of nodes and morph targets at any time, and over all key times."""
+"""Nodes of a glTF file: their tree and places, and what animations do to them and to morph targets at any time."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from smilfit.rigs.read_rig import matrices_from_trs
 
 _WIDTHS = {'translation': 'VEC3', 'rotation': 'VEC4', 'scale': 'VEC3', 'weights': 'SCALAR'}
 STEP, LINEAR, CUBIC = 'STEP', 'LINEAR', 'CUBICSPLINE'
+_REST = {'translation': (0.0, 0.0, 0.0), 'rotation': (0.0, 0.0, 0.0, 1.0), 'scale': (1.0, 1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,6 @@ def _slerp(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
     safe = np.where(near, 1, sine)
     turned = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / safe
     return np.where(near, (1 - share) * a + share * b, turned)
-
-
-_REST = {'translation': (0.0, 0.0, 0.0), 'rotation': (0.0, 0.0, 0.0, 1.0), 'scale': (1.0, 1.0, 1.0)}
 
 
 @dataclass(frozen=True)

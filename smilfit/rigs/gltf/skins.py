@@ -19,6 +19,7 @@ SAME_BIND = 5e-7
 _MOST_CANDIDATES = 64
 # Least scale of a map to its greatest, and the least of all: below, it flattens what it maps.
 _FLAT, _NOTHING = 1e-9, 1e-20
+_POSED = 'the skeleton stands in another pose than the skin was bound in; the rest pose is that of binding.'
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,6 @@ def differ(
     """Check whether two places of a joint move the skin differently, by more than float32 has room for."""
     apart = apply(a @ np.linalg.inv(b), corners) - corners
     return bool(np.abs(apart).max() > SAME_BIND * size)
-
-
-_POSED = 'the skeleton stands in another pose than the skin was bound in; the rest pose is that of binding.'
 
 
 @dataclass

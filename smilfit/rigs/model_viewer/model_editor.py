@@ -18,10 +18,10 @@ from smilfit.body_models.data import DEFAULT, FILE, USER, KeypointDefinition
 from smilfit.files import shorten
 from smilfit.files.names import LONGEST_NAME, folder_name
 from smilfit.registry import did_you_mean
-from smilfit.rigs.checking.joint_limits import mirrored_limits
-from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
+from smilfit.rigs.checking.limit_checks import mirrored_limits
 from smilfit.rigs.converting import open_model
 from smilfit.rigs.model_viewer.model_page import ModelPage
+from smilfit.rigs.symmetry import joint_pairs, mirror_axis
 
 # The keypoint set that added keypoints belong to.
 ADDED = 'added'

@@ -1,6 +1,7 @@
-"""Edges of a mesh, each with the faces that share it."""
+"""Checks of a mesh: vertices that no face uses or that stand twice, edges, faces, parts."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,42 +25,47 @@ from smilfit.rigs.triangles import (
     same_place,
 )
 
+# Of the median area of faces.
+_TINY = 1e-4
+_CLEAN = '`smilfit model clean` takes them out.'
 
-def unreferenced_vertices(model: StoredModel) -> list[Finding]:
+
+def empty_mesh(model: StoredModel) -> Iterator[Finding]:
+    """Find a mesh without faces, which has no surface to draw, measure or register."""
+    if not len(model.data.faces):
+        what, advice = 'there are no faces', 'Export the mesh with its triangles.'
+        yield Finding('faces', WARNING, '', what, advice)
+
+
+def unreferenced_vertices(model: StoredModel) -> Iterator[Finding]:
     """Find vertices of no face."""
     data = model.data
-    if not len(data.faces):
-        return []
     loose = np.setdiff1d(np.arange(data.n_vertices), data.faces)
-    if not len(loose):
-        return []
-    what = f'{counted(len(loose), "vertex")} of no face'
-    advice = '`smilfit model clean` takes them out.'
-    return [Finding('loose vertices', WARNING, vertex_places(data, loose), what, advice, len(loose))]
+    if len(data.faces) and len(loose):
+        what = f'{counted(len(loose), "vertex")} of no face'
+        yield Finding('loose vertices', WARNING, vertex_places(data, loose), what, _CLEAN, len(loose))
 
 
-def duplicate_vertices(model: StoredModel) -> list[Finding]:
+def duplicate_vertices(model: StoredModel) -> Iterator[Finding]:
     """Find vertices at the place of another: seams of textures, parts that were never joined."""
     data = model.data
     repeated = np.flatnonzero(same_place(data.v_template, model.size) != np.arange(data.n_vertices))
-    if not len(repeated):
-        return []
-    what = (
-        f'{counted(len(repeated), "vertex")} at the place of another: seams, along which the surface is open'
-    )
-    advice = (
-        '`smilfit model clean --weld` joins those that move alike, where the surface should be whole; images of the '
-        'skin then no longer fit.'
-    )
-    return [Finding('duplicate vertices', NOTE, vertex_places(data, repeated), what, advice, len(repeated))]
+    if len(repeated):
+        what = f'{counted(len(repeated), "vertex")} at the place of another: seams, along which the surface is open'
+        advice = (
+            '`smilfit model clean --weld` joins those that move alike, where the surface should be whole; images of '
+            'the skin then no longer fit.'
+        )
+        where = vertex_places(data, repeated)
+        yield Finding('duplicate vertices', NOTE, where, what, advice, len(repeated))
 
 
-def boundary_edges(model: StoredModel) -> list[Finding]:
+def boundary_edges(model: StoredModel) -> Iterator[Finding]:
     """Find edges of one face alone: where the surface is open, and what of that is seams of vertices at one place."""
     edges = Edges.of(model.data.faces)
     open_edges = edges.ends[edges.shared_by == 1]
     if not len(open_edges):
-        return []
+        return
     what = f'{counted(len(open_edges), "edge")} with a face on one side alone: the surface is open there'
     advice = 'Close it where volume or self-contact matter.'
     joined = Edges.of(same_place(model.data.v_template, model.size)[model.data.faces])
@@ -70,68 +76,56 @@ def boundary_edges(model: StoredModel) -> list[Finding]:
             ', and close the rest.' if left else '.'
         )
     where = vertex_places(model.data, np.unique(open_edges))
-    return [Finding('boundary edges', NOTE, where, what, advice, len(open_edges))]
+    yield Finding('boundary edges', NOTE, where, what, advice, len(open_edges))
 
 
-def non_manifold_edges(model: StoredModel) -> list[Finding]:
+def non_manifold_edges(model: StoredModel) -> Iterator[Finding]:
     """Find edges that more than two faces share."""
     edges = Edges.of(model.data.faces)
     wrong = edges.ends[edges.shared_by > 2]
-    if not len(wrong):
-        return []
-    what = f'{counted(len(wrong), "edge")} shared by more than two faces, up to {edges.shared_by.max()}'
-    advice = 'Take out the inner faces in the authoring tool.'
-    where = vertex_places(model.data, np.unique(wrong))
-    return [Finding('non-manifold edges', WARNING, where, what, advice, len(wrong))]
+    if len(wrong):
+        what = f'{counted(len(wrong), "edge")} shared by more than two faces, up to {edges.shared_by.max()}'
+        advice = 'Take out the inner faces in the authoring tool.'
+        where = vertex_places(model.data, np.unique(wrong))
+        yield Finding('non-manifold edges', WARNING, where, what, advice, len(wrong))
 
 
-# Of the median area of faces.
-_TINY = 1e-4
-CLEAN = '`smilfit model clean` takes them out.'
-
-
-def faces_without_area(model: StoredModel) -> list[Finding]:
+def faces_without_area(model: StoredModel) -> Iterator[Finding]:
     """Find faces that are a line or a point, faces that stand twice, and tiny ones."""
     data = model.data
-    if not len(data.faces):
-        return []
     area = face_areas(data.v_template, data.faces)
-    flat = degenerate_faces(data.v_template, data.faces)
-    result = []
-    if flat.any():
-        corners = np.unique(data.faces[flat])
-        what = f'{counted(int(flat.sum()), "face")} without area (number {listed(np.flatnonzero(flat).tolist())})'
-        result.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(flat.sum())))
-    twice = repeated_faces(data.faces)
-    if twice.any():
-        corners = np.unique(data.faces[twice])
-        numbers = listed(np.flatnonzero(twice).tolist())
-        what = f'{counted(int(twice.sum()), "face")} with the corners of another (number {numbers})'
-        result.append(Finding('faces', WARNING, vertex_places(data, corners), what, CLEAN, int(twice.sum())))
-    tiny = ~flat & (area < _TINY * np.median(area))
-    if tiny.any():
-        corners = np.unique(data.faces[tiny])
-        what = f'{counted(int(tiny.sum()), "face")} below {_TINY:g} of the median area'
-        result.append(Finding('faces', NOTE, vertex_places(data, corners), what, '', int(tiny.sum())))
-    return result
+    flat, repeated = degenerate_faces(data.v_template, data.faces), repeated_faces(data.faces)
+    tiny = ~flat & (area < _TINY * np.median(area)) if len(area) else flat
+    for faces, severity, what, advice in (
+        (flat, WARNING, f'without area (number {_numbers(flat)})', _CLEAN),
+        (repeated, WARNING, f'with the corners of another (number {_numbers(repeated)})', _CLEAN),
+        (tiny, NOTE, f'below {_TINY:g} of the median area', ''),
+    ):
+        count = int(faces.sum())
+        if count:
+            where = vertex_places(data, np.unique(data.faces[faces]))
+            yield Finding('faces', severity, where, f'{counted(count, "face")} {what}', advice, count)
 
 
-def flipped_faces(model: StoredModel) -> list[Finding]:
+def _numbers(faces: np.ndarray) -> str:
+    return listed(np.flatnonzero(faces).tolist())
+
+
+def flipped_faces(model: StoredModel) -> Iterator[Finding]:
     """Find faces that look the other way than their neighbours, and closed surfaces that are inside out."""
     data = model.data
     if not len(data.faces):
-        return []
+        return
     edges = Edges.of(data.faces)
     part, flipped, twisted = orientation(edges)
-    result = []
     if flipped.any():
         what = f'{counted(int(flipped.sum()), "face")} looking the other way than their neighbours'
         where = vertex_places(data, np.unique(data.faces[flipped]))
         advice = 'Recalculate normals in the authoring tool.'
-        result.append(Finding('flipped faces', WARNING, where, what, advice, int(flipped.sum())))
+        yield Finding('flipped faces', WARNING, where, what, advice, int(flipped.sum()))
     if twisted:
         what = f'{counted(twisted, "edge")} that cannot agree: the surface has one side, as a Moebius strip'
-        result.append(Finding('flipped faces', WARNING, 'faces', what, 'Mend the mesh.', twisted))
+        yield Finding('flipped faces', WARNING, 'faces', what, 'Mend the mesh.', twisted)
     open_parts = np.unique(part[(edges.shared_by[edges.of_face] != 2).any(1)])
     corners = data.v_template[data.faces]
     corners = np.where(flipped[:, None, None], corners[:, ::-1], corners)
@@ -142,20 +136,17 @@ def flipped_faces(model: StoredModel) -> list[Finding]:
         what = f'{counted(len(inside_out), "closed surface")} of {int(faces.sum())} faces inside out'
         where = vertex_places(data, np.unique(data.faces[faces]))
         advice = 'Turn their normals outwards in the authoring tool.'
-        result.append(Finding('flipped faces', WARNING, where, what, advice, int(faces.sum())))
-    return result
+        yield Finding('flipped faces', WARNING, where, what, advice, int(faces.sum()))
 
 
-def mesh_parts(model: StoredModel) -> list[Finding]:
+def mesh_parts(model: StoredModel) -> Iterator[Finding]:
     """Find a mesh of several parts, such as eyes, teeth and claws, or a body that fell apart."""
     data = model.data
-    if not len(data.faces):
-        return []
     part = connected_parts(data.faces, data.n_vertices)
     used = np.unique(data.faces)
     sizes = Counter(part[used].tolist())
     if len(sizes) < 2:
-        return []
+        return
     joined = same_place(data.v_template, model.size)
     n_joined = len(np.unique(connected_parts(joined[data.faces], data.n_vertices)[joined[used]]))
     strongest = strongest_joint(data)
@@ -174,4 +165,4 @@ def mesh_parts(model: StoredModel) -> list[Finding]:
         'largest_vertices': float(largest),
     }
     where = f'beside the largest, on {listed(names)}'
-    return [Finding('mesh parts', NOTE, where, what, '', len(sizes), figures)]
+    yield Finding('mesh parts', NOTE, where, what, '', len(sizes), figures)
