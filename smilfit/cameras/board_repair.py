@@ -33,7 +33,6 @@ def repair_by_boards(
         views: what cameras of these names saw of the board; those without recordings take no part.
         board: what was seen, in the unit of the cameras.
         camera: the name of the one to be calibrated.
-        level: what may move.
         n_lens: lens coefficients that a start by its own boards has.
 
     Raises:

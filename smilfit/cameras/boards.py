@@ -34,7 +34,6 @@ def refine_tag(
     """Return a tag's corners more precisely; None where a side has no edge.
 
     Args:
-        grey: the image.
         tag: corners as detected, clockwise in the image, right to a px or two.
     """
     lines = [_line(grey, tag[k], tag[(k + 1) % 4]) for k in range(4)]
@@ -302,7 +301,6 @@ def likely_board(board: Board, images: Iterable[np.ndarray]) -> str | None:
     either.
 
     Args:
-        board: which nobody found.
         images: some that should show it, RGB.
     """
     shown = [image for _, image in zip(range(MOST_IMAGES), images)]

@@ -159,11 +159,8 @@ def _write_repair(
     """Write page, figures and calibration.
 
     Args:
-        repair: what was found.
         cameras: those that took part, of the images as recorded.
-        whole: all of the calibration.
         calibration: its file; None where it has none of its own.
-        path: of the new calibration.
         names: of what each of the camera's pixels is.
         places: what they were held against, in words.
         images: some of the camera's by frame, to be shown.

@@ -110,7 +110,6 @@ def starts_of(
         like: one camera, whose lens and principal point are kept.
         size: of the image, px.
         focal_known: only the focal length of `like` is tried.
-        sigma_px: what labels usually miss by.
     """
     import cv2
 
@@ -300,9 +299,7 @@ def repair_camera(
     down (Cauchy). Every start is followed to its end; the best end counts.
 
     Args:
-        rig: all cameras as they are.
         camera: the one to be calibrated.
-        sightings: what all cameras saw.
         starts: one camera each, where it may stand.
         size: of the images, px.
         level: what may move; see `free_columns`.

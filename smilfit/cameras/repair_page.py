@@ -33,11 +33,7 @@ def repair_page(
     """Make the page: distances before and after, where in the image, where the camera stands, how well it is known.
 
     Args:
-        repair: what was found.
-        cameras: as they were.
         point_names: name of the keypoint (or board) of each of the camera's pixels.
-        sentences: the summary.
-        folder: where the page will lie.
         images: some of the camera's, RGB, by frame.
     """
     name, before = cameras.names[repair.camera], Rig.of(cameras)

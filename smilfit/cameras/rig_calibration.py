@@ -52,9 +52,6 @@ def find_intrinsics(
     Views whose corners miss by far more than others are left out, and told by being absent from the result.
 
     Args:
-        name: of the camera, for messages.
-        views: corners by frame.
-        board: what was seen.
         size: of the images, px.
         n_lens: lens coefficients that may differ from 0: 1 (k1), 2 (k1, k2) or 5.
 

@@ -110,8 +110,6 @@ def plot_places(
     Args:
         centres: where the cameras stand, world.
         directions: where they look, unit vectors.
-        names: of the cameras.
-        points: what they saw.
         unit: of the world.
         before: a further place, and what to call it.
     """
@@ -176,14 +174,7 @@ def plot_frames(errors: dict[str, np.ndarray], frames: dict[str, np.ndarray]) ->
 
 
 def rig_page(found: RigCalibration, board: Board, sentences: list[str], folder: Path) -> Report:
-    """Make the page: corners' distances by camera and frame, coverage, places, scale.
-
-    Args:
-        found: the rig.
-        board: what was seen.
-        sentences: the summary.
-        folder: where the page will lie.
-    """
+    """Make the page: corners' distances by camera and frame, coverage, places, scale."""
     names, rig, seen = found.cameras.names, found.rig, found.seen
     median, high = spread_px(found.error_px)
     page = Report('Cameras calibrated by boards', sentences, folder)

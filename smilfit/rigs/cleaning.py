@@ -89,7 +89,6 @@ def renumber_vertices(data: BodyModelData, number: Int[np.ndarray, ' V']) -> Bod
     and keypoints give them is added up. Faces keep their order; those that lose a corner are not looked for.
 
     Args:
-        data: the model.
         number: of each vertex, from 0 without gaps; `TAKEN_OUT` for one that neither faces nor the regressor,
             keypoints or landmarks need.
     """
@@ -159,7 +158,6 @@ def thin_weights(
     """Keep the heaviest weights of each vertex, and make them sum to one.
 
     Args:
-        data: the model.
         most: so many joints a vertex at most; None keeps all.
         least: weights below this go, but never a vertex's heaviest.
 

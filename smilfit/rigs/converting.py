@@ -40,10 +40,7 @@ def body_difference(first: BodyModelData, second: BodyModelData, count: int = 4,
     the scales and offsets that shapes drive. Infinite for models of other counts.
 
     Args:
-        first: a model.
         second: another, with its vertices and joints in the same order.
-        count: of random bodies.
-        seed: of the random numbers.
     """
     if _counts(first) != _counts(second):
         return float('inf')
@@ -179,10 +176,6 @@ def _built(path: Path, rig: Rig) -> StoredModel:
 
 def describe_model(model: StoredModel, path: Path | None = None) -> list[tuple[str, str]]:
     """Return names and values of a page, in order.
-
-    Args:
-        model: as its file has it.
-        path: its file.
 
     Raises:
         ValueError: a model that breaks a rule; `smilfit model check` says all that is wrong with it.

@@ -58,7 +58,6 @@ def read_limits(path: str | Path, names: Sequence[str], limits: Float[np.ndarray
 
     Args:
         path: the table; `axis` is x, y or z.
-        names: of the joints.
         limits: of the joints that the table does not name.
 
     Raises:

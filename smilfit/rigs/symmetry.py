@@ -201,7 +201,6 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
     vertices stay.
 
     Args:
-        data: the model.
         side: 'mean' gives both sides half; 'left' or 'right' gives the other side the image of this one.
 
     Raises:

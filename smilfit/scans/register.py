@@ -68,7 +68,6 @@ def scan_warnings(scan: Scan, model_unit_mm: float | None, extent_of_model: floa
     """Describe in words what is odd about a scan, and what was done to it.
 
     Args:
-        scan: cleaned.
         model_unit_mm: how long the model's unit is, mm; None where it is none of length.
         extent_of_model: the model's longest side, its unit.
     """

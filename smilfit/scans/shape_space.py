@@ -232,14 +232,12 @@ def shape_space(
     """Analyse specimens, and make a model of what is found.
 
     Args:
-        shapes: the specimens.
         data: their model, of which all but the shape space stays.
         form: `'vertices'` (rest vertices alone, which hold what scales and offsets did), `'entangled'` (each beta
             moves vertices, scales and offsets together) or `'disentangled'` (betas of vertices, then of
             scales, then of offsets).
         variance: as many components as hold this share of each block's variance.
         components: so many of each block, instead.
-        name: of the model.
 
     Raises:
         ValueError: an unknown form, more components than specimens tell apart, or specimens that do not differ.
@@ -399,7 +397,6 @@ def shape_curves(rows: Float[np.ndarray, 'N D'], n_vertices: int, seed: int = 0)
     Args:
         rows: of the specimens, weighted so that their lengths are movements of vertices.
         n_vertices: by whose root errors are divided.
-        seed: of what is drawn.
     """
     rng = np.random.default_rng(seed)
     centred = rows - rows.mean(0)

@@ -129,7 +129,6 @@ def shared_volume(
 
     Args:
         cameras: unbatched.
-        rng: source of all chance.
         up: the world's; as the cameras are held (see `up_of`) if None.
 
     Raises:

@@ -218,9 +218,6 @@ def clip_way(
 
     Args:
         middles: as the clips have them, wherever they begin, world unit.
-        way: drawn.
-        volume: that all cameras see.
-        memory: of the motion, frames.
         extent: of the animal, world unit.
         alone: whether no other animal is there.
     """

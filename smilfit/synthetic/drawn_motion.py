@@ -54,10 +54,6 @@ def draw_params(
     """Draw the parameters of a session: one animal, moving.
 
     Args:
-        body: the animal.
-        n_frames: how many.
-        rng: source of all chance.
-        volume: where its middle goes.
         scale: model unit to world unit.
         memory: of the motion, frames; 0 draws each frame by itself.
         poses: where poses come from; the joint limits if None. Clips also lean and roll the animal, unless each frame
@@ -183,9 +179,7 @@ def ways(
     """Return a way through the volume: between a few of its places, and so never outside, as it is convex.
 
     Args:
-        volume: where.
         n_frames: T.
-        rng: source of all chance.
         memory: of the motion, frames; 0 for a place by chance in each frame.
     """
     if memory <= 0:
@@ -206,11 +200,8 @@ def separate_way(
     """Return a way that keeps clear of others: the first of a few that does, else the one that comes near least.
 
     Args:
-        volume: where.
         n_frames: T.
-        rng: source of all chance.
         memory: of the motion, frames; without any every frame is drawn by itself.
-        others: ways of the other animals.
         apart: how far from these is far enough, world unit.
     """
     best, farthest = None, None

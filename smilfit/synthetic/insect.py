@@ -136,7 +136,6 @@ def make_insect(name: str = 'insect', length: float = 1.0) -> BodyModelData:
     Betas (standard deviations of 8 %): girth, leg length, head size, abdomen size, antenna length.
 
     Args:
-        name: of the model.
         length: mandibles to abdomen's tip, model unit.
     """
     proportions = ('girth', 'leg_length', 'head_size', 'abdomen_size', 'antenna_length')

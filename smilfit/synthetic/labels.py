@@ -69,8 +69,6 @@ def hidden_keypoints(
     """Return which keypoints the animal itself hides: the mesh at their pixel is nearer by more than a margin.
 
     Args:
-        render: of the same N images.
-        pixels: of the keypoints.
         depth: of the keypoints, world unit.
         margin: how deep each lies below the skin, and some, world unit.
     """
@@ -97,12 +95,10 @@ def draw_labels(
     """Draw one camera's labels (frames, K, 2) px, NaN where missing, and their scores (frames, K).
 
     Args:
-        xy: true pixels.
         seen: whether a keypoint has an image within the image.
         hidden: whether the animal hides it.
         size: width and height of the image, px.
         options: how labels differ from the truth.
-        rng: source of all chance.
     """
     shape = xy.shape[:2]
     labels = xy + options.noise_px * rng.standard_normal(xy.shape)

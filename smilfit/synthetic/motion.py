@@ -180,8 +180,6 @@ def smooth_noise(
 
     Args:
         n_frames: T.
-        shape: of each frame.
-        rng: source of all chance.
         memory: standard deviation of the smoothing, frames; 0 for none.
         sd: standard deviation of the noise.
     """

@@ -175,7 +175,6 @@ def make_quadruped(name: str = 'quadruped', length: float = 1.0) -> BodyModelDat
     Betas (standard deviations of 8 %): body length, girth, leg length, head size, tail length, ear size.
 
     Args:
-        name: of the model.
         length: nose to tail's base, model unit.
     """
     proportions = ('body_length', 'girth', 'leg_length', 'head_size', 'tail_length', 'ear_size')

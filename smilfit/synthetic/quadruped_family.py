@@ -257,7 +257,6 @@ def make_quadruped_family(name: str = 'quadruped', length: float = 1.0) -> BodyM
     Vertices are linear in the lengths; `shape_mixture` has each species' mean and its spread.
 
     Args:
-        name: of the model.
         length: nose to tail's base of the mean, model unit.
     """
     species, means, covs = species_proportions()

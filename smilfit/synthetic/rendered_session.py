@@ -31,11 +31,9 @@ class ScenePainter:
     """Paints renders of one camera.
 
     Args:
-        look: of the session.
         camera: one unbatched camera.
         index: which of the look's walls and sensors are its own.
         rest: (V, 3) vertices at rest in the animal's size about its middle: the places that the coat colours.
-        faces: of the mesh.
         renderer: draws what stands in the way.
         texture: the skin of each animal, in place of the look's coat.
     """
@@ -63,13 +61,7 @@ class ScenePainter:
         self.fall = -towards[:2]
 
     def paint(self, render: RenderOutput, index: int, rng: np.random.Generator) -> UInt8[np.ndarray, 'H W 3']:
-        """Paint one of a render's images, RGB.
-
-        Args:
-            render: of this camera.
-            index: which image.
-            rng: of this image.
-        """
+        """Paint one of a render's images, RGB."""
         face, depth = render.face_id[index].numpy(), render.depth[index].numpy()
         seen = (face >= 0) & (depth < self.screen_depth)
         scene = self._shadowed(face >= 0)
@@ -102,7 +94,6 @@ class ScenePainter:
         """Return which points (N, K) something in the way hides.
 
         Args:
-            pixels: of the points.
             depth: of the points, world unit.
         """
         height, width = self.screen_depth.shape

@@ -115,12 +115,8 @@ class CameraVideo:
 
     Args:
         body: in the parameters' float type.
-        params: of every frame.
         camera: one unbatched camera.
         colours: RGB in [0, 1] of each vertex.
-        images: background and noise.
-        rng: source of all chance.
-        renderer: draws the animal.
     """
 
     chunk = 16
@@ -154,9 +150,6 @@ class CameraVideo:
         """Write the mp4; return which keypoints the animal hides.
 
         Args:
-            path: of the video.
-            options: of the session.
-            pixels: of the keypoints.
             depth: of the keypoints, world unit.
             margin: how far the skin may lie before a keypoint that is visible, world unit.
             bar: wraps the loop over chunks, to show progress.
@@ -187,10 +180,7 @@ def write_images(
     """Write images, RGB, as a video.
 
     Args:
-        path: of the video.
-        images: one by one.
         size: their width and height, px.
-        fps: frames a second.
         codec: four letters.
 
     Raises:
@@ -357,9 +347,7 @@ def write_exact_lookup(path: str | Path, data_names: Mapping[str, str], joint_na
     """Write `joint_lookup.csv` of labels that are exactly where the model says: joints are labelled themselves.
 
     Args:
-        path: the file.
         data_names: model keypoint -> annotated keypoint.
-        joint_names: of the model.
     """
     joints = set(joint_names)
     rows = [(name, data, '0' if name in joints else '') for name, data in data_names.items()]
@@ -380,12 +368,10 @@ def write_known(
 
     Args:
         folder: the session's.
-        data: the body model.
         params: of every frame, world unit.
         rig: unbatched cameras.
         joints: (frames, J, 3), world unit.
         keypoints: (frames, K, 3), world unit.
-        names: of the keypoints.
         placed: (frames, K), which keypoints `points3d.h5` has.
     """
     write_calibration(folder / 'calibration.toml', rig)

@@ -16,7 +16,6 @@ def chain_weights(arc: float, joints: np.ndarray, reach: np.ndarray) -> np.ndarr
     A joint moves what lies beyond it. Within `reach` before and after a joint, its share grows by a cubic step.
 
     Args:
-        arc: length along the chain.
         joints: where the joints are, ascending; the first one moves everything before it too.
         reach: half the length of each joint's step; that of the first is not used.
     """

@@ -44,11 +44,8 @@ def read_mesh(
     """Read the primitives of a node's mesh; those that share their vertices are one piece.
 
     Args:
-        file: the file.
-        reader: of its accessors.
         node: a node that shows a mesh.
         n_slots: how many joints the node's skin has; 0 without a skin.
-        notes: told what is left out.
     """
     number = file.index('meshes', file.entries('nodes')[node].get('mesh'), f'mesh of nodes[{node}]')
     mesh = file.entries('meshes')[number]

@@ -88,10 +88,7 @@ def read_animations(
     """Read the animations.
 
     Args:
-        file: the file.
-        reader: of its accessors.
         morphs: how many morph targets nodes have that show a mesh with some.
-        notes: told what is left out.
     """
     result = []
     for number, entry in enumerate(file.entries('animations')):

@@ -42,7 +42,6 @@ def place_skin(
     the place of the mesh's own node if that has the right size, else the root joint's map without what it deforms.
 
     Args:
-        skin: the skin.
         worlds: its joints' nodes in the world.
         mesh_world: the node of the mesh in the world.
     """
@@ -120,9 +119,6 @@ class JointBinding:
     """Joints as they come up, and meshes on them.
 
     Args:
-        file: the file.
-        reader: of its arrays.
-        nodes: of the file.
         worlds: of all of them, as the file has them at rest.
         pieces: the meshes; those that hang on a joint whole get their weights here.
         animations: a node that one moves by itself is a joint.

@@ -57,7 +57,6 @@ def solid(kind: str, size: Float[np.ndarray, ' n'], where: str) -> Mesh:
     Args:
         kind: a key of `SIZES`.
         size: as MuJoCo has it: radius; radius and half length; three half axes.
-        where: for messages.
 
     Raises:
         BadFileError: sizes that are not above 0.
@@ -256,7 +255,6 @@ def skin_of_geoms(
     """Make a skin of the geoms of the largest animal of a model.
 
     Args:
-        document: the model.
         bodies: its bodies, parents first.
         frames: in the world at rest.
 

@@ -57,7 +57,6 @@ class ModelEdits:
         """Set a joint's limits; other joints of a model that states none get those that fits take.
 
         Args:
-            joint: its name.
             limits: least and greatest angles, rad.
             other_side: set the mirrored limits of the joint on the other side too.
 
@@ -224,7 +223,6 @@ class EditedScene(ModelScene):
     """A model that is shown and changed.
 
     Args:
-        edits: the model and its changes.
         title: for the page's head.
         path: the file that it is of, beside which changes are saved.
     """

@@ -106,8 +106,6 @@ def allometry_of(
     """Fit one measurement's slopes on size; None where fewer than three specimens, or no differences, are there.
 
     Args:
-        name: of the measurement.
-        size_name: of the size.
         isometry: the slope of a body that grows alike everywhere.
         size: of each specimen, NaN where it has none.
         value: of each specimen, NaN where it has none.
@@ -218,7 +216,6 @@ def plot_allometry(slopes: Sequence[Allometry], unit: str) -> Figure:
 
     Args:
         slopes: at least one; bones come last, and those beyond 12 are left out.
-        unit: of lengths.
     """
     shown = sorted(slopes, key=lambda one: one.measurement.startswith('bone_'))[:MOST_PLOTS]
     n_rows = -(-len(shown) // _PLOTS_A_ROW)

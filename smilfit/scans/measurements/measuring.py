@@ -53,7 +53,6 @@ class Measurer:
 
     Args:
         body: the body model; it is cast to float64.
-        measurements: what to measure.
     """
 
     def __init__(self, body: SMIL, measurements: Sequence[Measurement]) -> None:
@@ -126,7 +125,6 @@ class Measurer:
         """Return by measurement its standard deviation over poses, % of its mean; NaN of angles and of one pose.
 
         Args:
-            params: of the frames.
             most: of so many frames, evenly over all.
         """
         rows = np.unique(
@@ -147,7 +145,6 @@ class Measurer:
         """Carry a covariance of shape parameters over to the measurements, to first order.
 
         Args:
-            rest: one body at rest.
             columns: names of the parameters, such as `betas[0]`; a scale's is of its logarithm.
             covariance: of them; infinite where nothing tells of one.
 

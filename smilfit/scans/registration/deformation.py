@@ -25,7 +25,6 @@ class RestDeformation:
 
     Args:
         rest: vertices without offsets, model unit.
-        faces: triangles.
         strain: as in `DeformationStage`.
     """
 
@@ -74,8 +73,6 @@ class RestDeformation:
 
         Args:
             linear: of every vertex, from rest to the world.
-            shift: of every vertex.
-            vertices: present rest vertices.
             terms: distances and what they are weighed by; targets are `rows @ posed - difference`.
         """
         n = len(self.rest)
@@ -127,12 +124,8 @@ def deform(
     """Match and solve until vertices stay where they are.
 
     Args:
-        deformation: the stiff equations.
-        vertices: rest vertices to begin with.
         linear: of every vertex, from rest to the world.
-        shift: of every vertex.
         match: finds closest points of posed vertices.
-        n_iter: most rounds.
         least_move: root mean square of the movement of a round that ends it, world unit.
 
     Returns:

@@ -72,14 +72,6 @@ def limb_places(
 
     Args:
         rest: the body's vertices at rest.
-        body: its limbs.
-        graph: of its surface.
-        scan_vertices: of the scan.
-        scan: its limbs.
-        scan_graph: of its surface.
-        pairs: which limb is which.
-        scale: of the body.
-        sigma: how well middles are known.
     """
     rows, cols, values, targets = [], [], [], []
     for mine, theirs in pairs:
@@ -139,10 +131,6 @@ def rigid_starts(
     """Propose similarities from pairs of limbs: every two limbs of the one as every two of the other.
 
     Args:
-        body: limbs at rest.
-        scan: limbs of the scan.
-        extent: of the scan.
-        count: most starts.
         known: pairs (limb of the body, limb of the scan) that are certain.
     """
     n, m = len(body.points), len(scan.points)
@@ -248,12 +236,6 @@ def exchanged_starts(start: RigidStart, body: LimbCurves, scan: LimbCurves, coun
     """Propose the pairings in which a limb that has no counterpart takes that of another, likeliest first.
 
     Where a scan lacks limbs, those that it has may be their neighbours' as well, and which is told by the surfaces.
-
-    Args:
-        start: a likely one.
-        body: limbs at rest.
-        scan: limbs of the scan.
-        count: most of them.
     """
     free = sorted(set(range(len(body.points))) - {mine for mine, _ in start.pairs})
     table = _pair_costs(body, scan, start.turn, start.shift, start.scale)

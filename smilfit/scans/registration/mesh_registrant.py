@@ -100,7 +100,6 @@ def limb_cautions(of_body: int, of_scan: int, compared: int) -> list[str]:
 
     Args:
         of_body: shorter limbs of the body, left out.
-        of_scan: of the scan.
         compared: most limbs of a surface that are compared.
     """
     return [
@@ -120,7 +119,6 @@ def with_skin(
     """Return the state with rest offsets, and what came of every stage.
 
     Args:
-        specimen: the scan and its template.
         found: pose and sizes, which stay as they are.
         stages: coarse to fine; none moves nothing.
     """
@@ -232,15 +230,7 @@ def registration_of(
     history: Sequence[Mapping[str, Any]],
     seconds: Mapping[str, float],
 ) -> Registration:
-    """Measure a registered surface, and put together what was found.
-
-    Args:
-        specimen: the scan and its template.
-        found: pose and sizes.
-        state: these, with the skin.
-        history: of all stages.
-        seconds: that they took.
-    """
+    """Measure a registered surface, and put together what was found."""
     surface, scan = specimen.surface, specimen.scan
     vertices = surface.vertices(state).numpy()
     scan_distance, body_distance = specimen.distances(vertices)

@@ -45,7 +45,6 @@ class RegistrationPriors:
     """Quadratic priors of all unknowns, with joint limits.
 
     Args:
-        surface: of the body.
         sizes: standard deviations.
     """
 

@@ -91,7 +91,6 @@ def unit_suspicion(scan: Scan, model_unit_mm: float | None, extent_of_model: flo
     """Describe in words why the unit of a scan is probably another; None where it may be right.
 
     Args:
-        scan: the scan.
         model_unit_mm: how long the model's unit is, mm; None where it is none of length.
         extent_of_model: the model's longest side, its unit.
     """
@@ -137,10 +136,6 @@ def clean_scan(
     """Weld equal vertices, leave out what is no surface, turn what is inside out, and count it.
 
     Args:
-        name: for messages.
-        vertices: of the file.
-        faces: of the file.
-        unit: of the coordinates.
         landmarks: points by name, in the same coordinates; those far from the surface are left out.
 
     Raises:

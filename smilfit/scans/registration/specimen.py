@@ -65,9 +65,6 @@ def known_pairs(
 
     Args:
         places: landmarks; None for none.
-        body: limbs of the body.
-        scan: the scan.
-        scan_curves: its limbs.
     """
     if places is None:
         return ()
@@ -114,11 +111,8 @@ class Specimen:
     """One scan, and what is registered to it.
 
     Args:
-        template: the body.
-        scan: the scan.
         per_part: points drawn of each part of the body.
         scan_points: most points of the scan that are compared.
-        seed: of the drawn points.
 
     Raises:
         KeyError: a landmark that the body does not have.
@@ -176,8 +170,6 @@ class Specimen:
         """Make the problem of a stage; points of the scan are weighed by where the state has them.
 
         Args:
-            state: the present one.
-            stage: widths and what is free.
             absent: joints that the scan does not show.
             places: middles of limbs that draw; None for none.
         """

@@ -36,8 +36,6 @@ def axis_starts(body: np.ndarray, scan: np.ndarray, count: int, rounds: int = 15
     Args:
         body: points of the body's surface at rest.
         scan: points of the scan's.
-        count: most starts.
-        rounds: of closest points.
     """
     rng = np.random.default_rng(0)
     scan = scan[rng.permutation(len(scan))[:1500]]
@@ -113,9 +111,7 @@ class StagedFit:
     """Runs the stages on one specimen.
 
     Args:
-        specimen: to be registered.
         stages: coarse to fine; the first is run from every start.
-        n_starts: starts that are followed.
 
     Attributes:
         history: of every start, stage and limb, what came of it.

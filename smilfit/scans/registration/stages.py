@@ -19,10 +19,7 @@ def check_number(
 
     Args:
         where: what it belongs to, for the message.
-        name: of the setting.
-        value: what was given.
         low: it must be above, or, if it is a whole number, at least so much.
-        high: the most.
         whole: whether it must be a whole number.
 
     Raises:

@@ -39,11 +39,7 @@ def sample_by_part(
     """Draw as many points of every part, uniformly by area within it.
 
     Args:
-        vertices: the surface.
-        faces: its triangles.
         part: of every vertex; a triangle is of its first corner's.
-        per_part: points of each part.
-        rng: of random numbers.
     """
     area = face_areas(vertices, faces)
     of_face = part[faces[:, 0]]

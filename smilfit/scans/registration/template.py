@@ -53,8 +53,6 @@ class LimbJoints:
 
         Args:
             samples: of the body's surface.
-            term: their distances from the scan.
-            near: what is near.
             unpaired: limbs for which the scan has no counterpart.
             doubled: those of them that lie on another's.
         """
@@ -89,14 +87,7 @@ class LimbJoints:
         vertices: Float[np.ndarray, 'V 3'],
         scan: Float[np.ndarray, 'N 3'],
     ) -> set[int]:
-        """Return which of some limbs lie where another does: the scan under them is as near to the other.
-
-        Args:
-            limbs: of the body.
-            part: of every vertex.
-            vertices: of the posed body.
-            scan: points of the scan.
-        """
+        """Return which of some limbs lie where another does: the scan under them is as near to the other."""
         if not limbs:
             return set()
         scan_tree, body_tree = cKDTree(scan), cKDTree(vertices)

@@ -52,7 +52,6 @@ class Lights:
         """Light colours by Lambert's law, with a gleam where light would be mirrored towards the viewer.
 
         Args:
-            rgb: colours of the skin.
             normals: of unit length, in the camera's frame, towards the viewer.
             rotation: world to camera.
         """
@@ -69,9 +68,7 @@ def draw_lights(rng: np.random.Generator, up: Float[np.ndarray, '3'], chosen: Li
     """Draw lights from above more often than from below.
 
     Args:
-        rng: source of all chance.
         up: the world's.
-        chosen: what they are drawn from.
     """
     n = int(rng.integers(1, chosen.most + 1))
     directions = rng.standard_normal((n, 3)) + rng.uniform(0.5, 2.0) * up
@@ -117,12 +114,9 @@ def draw_occluders(
     Things that would cover more than `MOST_COVERED` of an image are left out, so there may be fewer than n.
 
     Args:
-        n: how many at most.
-        rng: source of all chance.
         centre: of the place where the animal is.
         radius: of that place, world unit.
         cameras: unbatched.
-        renderer: draws them.
     """
     eyes = cameras.centres().numpy()
     result = []
@@ -180,8 +174,6 @@ class Sensor:
 
     Args:
         size: width and height of its images, px.
-        rng: source of all chance.
-        chosen: what it is drawn from.
     """
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator, chosen: SensorRange) -> None:
@@ -202,12 +194,7 @@ class Sensor:
     def expose(
         self, scene: Float[np.ndarray, 'H W 3'], rng: np.random.Generator
     ) -> UInt8[np.ndarray, 'H W 3']:
-        """Turn light (grey levels of 255) into an image, RGB.
-
-        Args:
-            scene: what is before the camera.
-            rng: of this image.
-        """
+        """Turn light (grey levels of 255) into an image, RGB."""
         light = cv2.GaussianBlur(scene * self.shade, (0, 0), self.blur_px)
         level = np.clip(light, 0, 255).astype(np.uint8)
         image = np.stack([self.table[level[..., c], c] for c in range(3)], -1)

@@ -48,7 +48,6 @@ def read_photos(places: list[Path], camera_names: tuple[str, ...] = ()) -> Photo
 
     Args:
         places: images, videos, or folders, which are searched below too.
-        camera_names: of the rig.
 
     Raises:
         FileNotFoundError: a place that is not there.

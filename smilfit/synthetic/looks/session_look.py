@@ -104,12 +104,8 @@ def draw_look(
     """Draw the look of a session.
 
     Args:
-        style: what it is drawn from.
-        rng: source of all chance.
         cameras: unbatched.
-        volume: where the animal is.
         renderer: draws what stands in the way.
-        photos: of the place.
     """
     sizes = [(int(width), int(height)) for width, height in cameras.size.tolist()]
     # Cameras of one place look at the same kind of wall.

@@ -131,7 +131,6 @@ def draw_wall(
     Args:
         kind: one of `WALLS`.
         size: width and height, px.
-        rng: source of all chance.
         photos: images of which pieces may become walls.
 
     Raises:
