@@ -20,9 +20,9 @@ _READERS: dict[str, tuple[str, str]] = {
     '.xml': ('smilfit.rigs.mjcf', 'read_mjcf'),
     '.pkl': ('smilfit.rigs.arrays', 'read_arrays'),
     '.npz': ('smilfit.rigs.arrays', 'read_arrays'),
-    '.fbx': ('smilfit.rigs.blender.reading', 'read_with_blender'),
-    '.blend': ('smilfit.rigs.blender.reading', 'read_with_blender'),
-    '.dae': ('smilfit.rigs.blender.reading', 'read_with_blender'),
+    '.fbx': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),
+    '.blend': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),
+    '.dae': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),
 }
 # What is given beside a rig -> the kind that it goes with, and its suffixes.
 _BESIDE: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -285,9 +285,7 @@ class JointBinding:
             if 'inverseBindMatrices' in entry:
                 bind = self.reader.floats(entry['inverseBindMatrices'], 'MAT4', where)
                 if len(bind) < count:
-                    raise self.file.fail(
-                        f'{where} must have {count} matrices', len(bind), 'Export the file anew.'
-                    )
+                    raise self.file.fail(f'{where} must have {count} matrices', len(bind))
                 # Matrices lie column by column.
                 bind = bind[:count].reshape(-1, 4, 4).transpose(0, 2, 1)
             influence = sum(np.bincount(p.slots, np.abs(p.values), count) for p in mine)
@@ -328,6 +326,6 @@ def file_skins(file: GltfFile) -> list[tuple[int, ...]]:
     for number, entry in enumerate(file.entries('skins')):
         joints, where = entry.get('joints'), f'joints of skins[{number}]'
         if not isinstance(joints, list) or not joints:
-            raise file.fail(f'{where} must be a list of nodes', joints, 'Export the file anew.')
+            raise file.fail(f'{where} must be a list of nodes', joints)
         result.append(tuple(file.index('nodes', node, where) for node in joints))
     return result
