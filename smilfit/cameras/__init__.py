@@ -2,7 +2,7 @@
 
 from smilfit.cameras.boards import Board, BoardDetector, Detection
 from smilfit.cameras.camera_repair import CameraRepair, repair_camera
-from smilfit.cameras.labelled_points import repair_by_labels
+from smilfit.cameras.label_repair import repair_by_labels
 from smilfit.cameras.rig_calibration import RigCalibration, calibrate_rig
 
 __all__ = [

@@ -49,8 +49,6 @@ def read_board_views(
     number in their names, which must be the same for images of one moment.
 
     Args:
-        folder: holds the subfolders.
-        board: what to look for.
         most_frames: that are searched in each video, evenly spread.
         on_camera: called with a camera's name, how many images showed the board, and how many were searched.
 

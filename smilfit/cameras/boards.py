@@ -16,6 +16,16 @@ _POINTS, _CLEAR = 12, 0.12
 _REACH, _LEAST_REACH_PX = 0.1, 2.0
 _STEP_PX = 0.25
 _OUTLIER = 2.5
+KINDS = ('charuco', 'chessboard', 'apriltag')
+_CHARUCO_MARKER, _TAG_SIDE = 0.75, 0.8
+# The predefined dictionaries of one number of bits begin with the same markers.
+_CHARUCO_SIZES = (50, 100, 250, 1000)
+# Fewer corners than this place no board.
+MIN_CORNERS = 6
+# So many images show what board it is.
+MOST_IMAGES = 8
+_CHARUCO = ('4X4_1000', '5X5_1000', '6X6_1000', '7X7_1000', 'APRILTAG_36H11')
+_TAGS = ('APRILTAG_36H11', 'APRILTAG_25H9', 'APRILTAG_16H5', '4X4_1000', '6X6_1000')
 
 
 def refine_tag(
@@ -24,7 +34,6 @@ def refine_tag(
     """Return a tag's corners more precisely; None where a side has no edge.
 
     Args:
-        grey: the image.
         tag: corners as detected, clockwise in the image, right to a px or two.
     """
     lines = [_line(grey, tag[k], tag[(k + 1) % 4]) for k in range(4)]
@@ -69,14 +78,6 @@ def _near(points: np.ndarray) -> np.ndarray:
 def _fitted(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centre = points.mean(0)
     return centre, np.linalg.svd(points - centre)[2][0]
-
-
-KINDS = ('charuco', 'chessboard', 'apriltag')
-_CHARUCO_MARKER, _TAG_SIDE = 0.75, 0.8
-# The predefined dictionaries of one number of bits begin with the same markers.
-_CHARUCO_SIZES = (50, 100, 250, 1000)
-# Fewer corners than this place no board.
-MIN_CORNERS = 6
 
 
 @dataclass(frozen=True)
@@ -295,18 +296,11 @@ def _shade(grey: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
     return float(patch.mean()) if patch.size else 0.0
 
 
-# So many images show what board it is.
-MOST_IMAGES = 8
-_CHARUCO = ('4X4_1000', '5X5_1000', '6X6_1000', '7X7_1000', 'APRILTAG_36H11')
-_TAGS = ('APRILTAG_36H11', 'APRILTAG_25H9', 'APRILTAG_16H5', '4X4_1000', '6X6_1000')
-
-
 def likely_board(board: Board, images: Iterable[np.ndarray]) -> str | None:
     """Describe in words which board images show instead of the one that is named; None where no other is found
     either.
 
     Args:
-        board: which nobody found.
         images: some that should show it, RGB.
     """
     shown = [image for _, image in zip(range(MOST_IMAGES), images)]

@@ -115,13 +115,9 @@ def adjust(
     """Move cameras' free columns and all blocks by Levenberg-Marquardt on a Cauchy loss of pixels.
 
     Args:
-        rig: where cameras start.
-        blocks: where boards or points start.
-        seen: the pixels.
         free: which columns of which camera may move; a camera without any stays, bit for bit.
         prior: what is expected of the columns.
         move_blocks: False keeps boards or points where they are.
-        steps: the most that are tried.
         tolerance: ends where a step lowers the cost by less than this share.
     """
     prior = Prior.none(len(rig.R)) if prior is None else prior

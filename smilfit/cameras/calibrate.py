@@ -14,26 +14,18 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.preprocessing.labelled_sessions import images_of, joined2d, joined3d, labelled_sessions
 from smilfit.cameras import repair_by_labels
 from smilfit.cameras.board_recordings import BoardViews, read_board_views, some_images
+from smilfit.cameras.board_repair import repair_by_boards
 from smilfit.cameras.boards import MOST_IMAGES, Board, likely_board
-from smilfit.cameras.bundle_adjustment import Blocks, Observations, adjust, residuals_px, usual_miss_px
-from smilfit.cameras.camera_repair import CameraRepair, Sightings, repair_camera
-from smilfit.cameras.extrinsics import Pose, robust_mean
-from smilfit.cameras.free_parameters import Free
-from smilfit.cameras.intrinsics import MIN_VIEWS, find_intrinsics, place_board
-from smilfit.cameras.labelled_points import start_rigs
+from smilfit.cameras.camera_repair import CameraRepair
 from smilfit.cameras.repair_page import repair_page
-from smilfit.cameras.rig import N_COLUMNS, Rig
+from smilfit.cameras.rig import Rig
 from smilfit.cameras.rig_calibration import (
-    LEAST_SIGMA_PX,
-    WRONG_SCALE,
     RigCalibration,
     calibrate_rig,
-    measured_edges,
-    observed_corners,
     require_seen,
 )
 from smilfit.cameras.rig_page import rig_page
-from smilfit.cameras.words import (
+from smilfit.cameras.summary import (
     comparison_sentences,
     covered_share,
     repair_doubts,
@@ -47,120 +39,6 @@ from smilfit.io.calibration import read_calibration, replace_camera, write_calib
 from smilfit.io.recordings.session_folder import CALIBRATION_FILE
 from smilfit.structures import Cameras
 from smilfit.structures.body import MILLIMETRES
-
-
-def repair_by_boards(
-    cameras: Cameras, views: BoardViews, board: Board, camera: str, level: Free = 'lens', n_lens: int = 2
-) -> CameraRepair:
-    """Calibrate one camera by boards that other cameras place; see `repair_camera`.
-
-    Args:
-        cameras: the rig, of which the others are right.
-        views: what cameras of these names saw of the board; those without recordings take no part.
-        board: what was seen, in the unit of the cameras.
-        camera: the name of the one to be calibrated.
-        level: what may move.
-        n_lens: lens coefficients that a start by its own boards has.
-
-    Raises:
-        KeyError: an unknown camera, with the near names.
-        ValueError: too few boards that it and another camera see, a board of another size than the rig says, or
-            other cameras that contradict each other.
-    """
-    cameras.select((camera, *views.names))
-    names = [name for name in cameras.names if name in views.names]
-    if camera not in names or len(names) < 2:
-        raise ValueError(
-            f'calibrate: camera {camera!r} and one that is right must have recordings of the board; got '
-            f'{list(views.names)}. Add a folder called after each.'
-        )
-    kept = cameras.select(names)
-    index, rig, size = names.index(camera), Rig.of(kept), kept.size.cpu().numpy().astype(np.float64)
-    own = views.views[views.names.index(camera)]
-    others = {c: views.views[views.names.index(n)] for c, n in enumerate(names) if n != camera}
-    frames = [f for f in sorted(own) if any(f in seen for seen in others.values())]
-    if len(frames) < MIN_VIEWS:
-        raise ValueError(
-            f'calibrate: {MIN_VIEWS} frames at least must show the board to {camera!r} and to another camera at '
-            f'once; got {len(frames)}. Film it where both see it, and start the recordings together.'
-        )
-    placed, seen, corner = _placed(rig, index, own, others, frames, board)
-    edges = _measured_by_others(rig, seen, corner, board, index, cameras.unit or 'world units')
-    numbers = np.array(frames)
-    sightings = Sightings(seen, placed, numbers, numbers, 'board', least_px=LEAST_SIGMA_PX)
-    starts = _starts(rig, index, own, board, size, placed, frames, seen, level, n_lens)
-    return replace(repair_camera(rig, index, sightings, starts, size, level, like_mates=False), edges=edges)
-
-
-def _placed(
-    rig: Rig, index: int, own: dict, others: dict[int, dict], frames: list[int], board: Board
-) -> tuple[Blocks, Observations, np.ndarray]:
-    """Place boards by the good cameras, and gather what all saw of them."""
-    poses = []
-    for f in frames:
-        result = []
-        for c, seen in others.items():
-            one = place_board(seen[f], board, rig.one(c)) if f in seen else None
-            if one is not None:
-                result.append(Pose(rig.R[c], rig.t[c]).inverse() @ Pose(one[0], one[1]))
-        poses.append(robust_mean(result))
-    blocks = Blocks(np.stack([p.t for p in poses]), np.stack([p.R for p in poses]))
-    rows = [
-        (c, i, seen[f])
-        for c, seen in {**others, index: own}.items()
-        for i, f in enumerate(frames)
-        if f in seen
-    ]
-    whole, corner = observed_corners(rows, board, np.ones(len(rig.R)))
-    good = whole.take(whole.camera != index)
-    blocks = adjust(rig, blocks, good, np.zeros((len(rig.R), N_COLUMNS), dtype=bool)).blocks
-    error = residuals_px(rig, blocks, whole)
-    sigma = [usual_miss_px(error[whole.camera == c], LEAST_SIGMA_PX) for c in range(len(rig.R))]
-    return blocks, replace(whole, sigma_px=np.array(sigma)), corner
-
-
-def _measured_by_others(
-    rig: Rig, seen: Observations, corner: np.ndarray, board: Board, index: int, unit: str
-) -> np.ndarray:
-    """Measure the board's edges by the good cameras; refuse a board of another size."""
-    good = seen.camera != index
-    edges, _ = measured_edges(rig, seen.take(good), corner[good], board, int(seen.block.max()) + 1)
-    if len(edges) and abs(float(np.median(edges)) / board.edge_mm - 1) > WRONG_SCALE:
-        raise ValueError(
-            f'calibrate: edges of the board must be as long as stated, {board.edge_mm:g} {unit}; the other cameras '
-            f"measure {float(np.median(edges)):.4g}. Correct --square-mm, or the calibration's unit (--unit); or "
-            'the others contradict each other.'
-        )
-    return edges
-
-
-def _starts(
-    rig: Rig,
-    index: int,
-    own: dict,
-    board: Board,
-    size: np.ndarray,
-    placed: Blocks,
-    frames: list[int],
-    seen: Observations,
-    level: Free,
-    n_lens: int,
-) -> list[Rig]:
-    """Return places of the camera: by its own calibration on its boards, and by all their corners."""
-    starts = []
-    if level != 'pose' and len(own) >= MIN_VIEWS:
-        alone = find_intrinsics('', own, board, size[index], n_lens)
-        stands = [
-            Pose(alone.R[f], alone.t[f]) @ Pose(placed.R[i], placed.t[i]).inverse()
-            for i, f in enumerate(frames)
-            if f in alone.R
-        ]
-        if stands:
-            pose = robust_mean(stands)
-            starts.append(replace(alone.rig, R=pose.R[None], t=pose.t[None]))
-    mine = seen.take(seen.camera == index)
-    return [*starts, *start_rigs(rig, index, placed.place(mine), mine.xy, size, level)]
-
 
 REPORT_FILE, FIGURES_FILE = 'report.html', 'figures.json'
 
@@ -281,11 +159,8 @@ def _write_repair(
     """Write page, figures and calibration.
 
     Args:
-        repair: what was found.
         cameras: those that took part, of the images as recorded.
-        whole: all of the calibration.
         calibration: its file; None where it has none of its own.
-        path: of the new calibration.
         names: of what each of the camera's pixels is.
         places: what they were held against, in words.
         images: some of the camera's by frame, to be shown.

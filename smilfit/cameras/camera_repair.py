@@ -1,6 +1,7 @@
-"""One camera calibrated anew against the others, which stay as they are, by what all of them saw."""
+"""One camera calibrated anew against the others, which stay as they are: what may move, where it starts, its end."""
 
 from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,9 +15,9 @@ from smilfit.cameras.bundle_adjustment import (
     residuals_px,
     usual_miss_px,
 )
-from smilfit.cameras.doubt import Doubt, design_effect, doubt_of
-from smilfit.cameras.free_parameters import Free, free_columns, mates_of, prior_of_mates
-from smilfit.cameras.rig import N_COLUMNS, Rig, project
+from smilfit.cameras.rig import CENTRE, FOCAL, LENS, N_COLUMNS, SHIFT, TURN, Rig, project
+from smilfit.cameras.uncertainty import Doubt, design_effect, doubt_of
+from smilfit.geometry.consistency import LIMIT_OF_DIAGONAL
 
 # Blocks of time, and groups of keypoints, that are left out in turn.
 _FOLDS = 5
@@ -24,6 +25,168 @@ _FOLDS = 5
 _ROUNDS = 3
 # Nobody labels an animal better than this.
 LEAST_SIGMA_PX = 0.5
+Free = Literal['pose', 'focal', 'lens', 'all']
+LEVELS: tuple[Free, ...] = ('pose', 'focal', 'lens', 'all')
+# Cameras of one rig and one image size often have one kind of lens: focal lengths within a fifth or so. What the
+# others scatter by counts where it is more.
+_LEAST_LOG_FOCAL = 0.15
+_LEAST_LENS = 0.05
+# Focal lengths that are tried, in widths of the image: from 90 degrees of view to 16.
+FOCAL_SHARES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.6, 2.2, 3.5)
+# A label farther than this share of the image's diagonal from where a start puts its point says nothing for it.
+_INLIER_OF_DIAGONAL = 0.02
+_TRIES = 500
+MIN_POINTS = 6
+# Mirrored labels that fit so many times better were mirrored.
+_MIRRORED = 0.5
+# So many of the best starts are followed to their end.
+_STARTS = 3
+
+
+def free_columns(level: Free, used: Bool[np.ndarray, '5']) -> Bool[np.ndarray, '14']:
+    """Return which columns of a camera move.
+
+    Args:
+        level: `'pose'` turns and moves; `'focal'` also changes the focal length; `'lens'` also the lens
+            coefficients; `'all'` also the principal point.
+        used: which lens coefficients the rig's calibration uses at all.
+    """
+    if level not in LEVELS:
+        raise ValueError(f'free_columns: level must be one of {LEVELS}; got {level!r}.')
+    result = np.zeros(N_COLUMNS, dtype=bool)
+    result[TURN] = result[SHIFT] = True
+    result[FOCAL] = level != 'pose'
+    result[LENS] = used if level in ('lens', 'all') else False
+    result[CENTRE] = level == 'all'
+    return result
+
+
+def mates_of(camera: int, size: Float[np.ndarray, 'C 2']) -> list[int]:
+    """List the other cameras whose images have the size of this one's: likely of one kind."""
+    return [c for c in range(len(size)) if c != camera and np.array_equal(size[c], size[camera])]
+
+
+def prior_of_mates(rig: Rig, camera: int, mates: list[int], free: Bool[np.ndarray, '14']) -> Prior:
+    """Expect the focal length and lens of a camera to be like those of its mates, within their scatter or more.
+
+    What does not move is not expected anywhere: it costs nothing.
+    """
+    prior = Prior.none(len(rig.R))
+    if not mates:
+        return prior
+    values = rig.columns()[mates]
+    scatter = values.std(axis=0, ddof=1) if len(mates) > 1 else np.zeros(N_COLUMNS)
+    # The mean of n numbers tells the next one to within their scatter times sqrt(1 + 1/n).
+    wider = np.sqrt(1 + 1 / len(mates))
+    for columns, least in ((FOCAL, _LEAST_LOG_FOCAL), (LENS, _LEAST_LENS)):
+        prior.mean[camera, columns] = values[:, columns].mean(0)
+        prior.sd[camera, columns] = wider * np.maximum(scatter[columns], least)
+    prior.sd[camera, ~free] = np.inf
+    return prior
+
+
+class Start(NamedTuple):
+    """A camera, and by how much it misses (px, the median)."""
+
+    rig: Rig
+    median_px: float
+
+
+def starts_of(
+    points: Float[np.ndarray, 'N 3'],
+    xy: Float[np.ndarray, 'N 2'],
+    like: Rig,
+    size: Float[np.ndarray, '2'],
+    focal_known: bool,
+    sigma_px: float,
+) -> list[Start]:
+    """Place a camera by the points that it sees, for several focal lengths, the best first.
+
+    A perspective-n-point solution (SQPnP, Terzakis and Lourakis 2020, in RANSAC) starts an adjustment of the pose.
+
+    Args:
+        points: world.
+        xy: px of the real lens.
+        like: one camera, whose lens and principal point are kept.
+        size: of the image, px.
+        focal_known: only the focal length of `like` is tried.
+    """
+    import cv2
+
+    aspect = like.focal[0, 1] / like.focal[0, 0]
+    tried = [like.focal[0, 0]] if focal_known else [like.focal[0, 0], *(s * size[0] for s in FOCAL_SHARES)]
+    reach = max(_INLIER_OF_DIAGONAL * float(np.linalg.norm(size)), 3 * sigma_px)
+    cv2.setRNGSeed(0)
+    result = []
+    for focal in tried:
+        rig = replace(like, focal=np.array([[focal, focal * aspect]]))
+        done, rotation, shift, inliers = cv2.solvePnPRansac(
+            np.ascontiguousarray(points),
+            np.ascontiguousarray(xy),
+            rig.K[0],
+            rig.dist[0],
+            iterationsCount=_TRIES,
+            reprojectionError=reach,
+            flags=cv2.SOLVEPNP_SQPNP,
+        )
+        if not done or inliers is None or len(inliers) < MIN_POINTS:
+            continue
+        placed = replace(rig, R=cv2.Rodrigues(rotation)[0][None], t=shift.reshape(1, 3))
+        result.append(_refined(placed, points, xy, sigma_px))
+    return sorted(result, key=lambda start: start.median_px)
+
+
+def start_rigs(
+    rig: Rig,
+    camera: int,
+    points: Float[np.ndarray, 'n 3'],
+    xy: Float[np.ndarray, 'n 2'],
+    size: Float[np.ndarray, 'C 2'],
+    level: Free,
+) -> list[Rig]:
+    """Return the best places that the points leave, with the lens as it is and as those of other cameras are."""
+    own = rig.one(camera)
+    likely = [own]
+    mates = mates_of(camera, size)
+    if level != 'pose' and mates:
+        typical = {n: np.median(getattr(rig, n)[mates], axis=0)[None] for n in ('focal', 'centre', 'dist')}
+        likely.append(replace(own, **typical))
+    result = [
+        start
+        for like in likely
+        for start in starts_of(points, xy, like, size[camera], level == 'pose', LEAST_SIGMA_PX)
+    ]
+    best = min((start.median_px for start in result), default=np.inf)
+    if best > LIMIT_OF_DIAGONAL * float(np.linalg.norm(size[camera])):
+        flipped = np.stack((size[camera][0] - 1 - xy[:, 0], xy[:, 1]), -1)
+        other = starts_of(points, flipped, likely[-1], size[camera], False, LEAST_SIGMA_PX)
+        if other and other[0].median_px < _MIRRORED * best:
+            raise ValueError(
+                f'calibrate: images must not be mirrored; labels miss by {best:.0f} px as they are and by '
+                f'{other[0].median_px:.0f} px from left to right. Flip the videos and their labels.'
+            )
+    if not result:
+        raise ValueError(
+            f'start_rigs: a camera must stand somewhere from which {MIN_POINTS} points look as they are labelled; '
+            'found none. Are names of keypoints and frames those of the other cameras?'
+        )
+    result.sort(key=lambda start: start.median_px)
+    return [start.rig for start in result[:_STARTS]]
+
+
+def _refined(rig: Rig, points: np.ndarray, xy: np.ndarray, sigma_px: float) -> Start:
+    n = len(points)
+    zeros = np.zeros(n, dtype=np.int64)
+    free = np.zeros((1, N_COLUMNS), dtype=bool)
+    free[:, TURN] = free[:, SHIFT] = True
+    width = max(sigma_px, usual_miss_px(residuals_px(rig, Blocks(points), _seen(xy, zeros, sigma_px))))
+    seen = _seen(xy, zeros, width)
+    end = adjust(rig, Blocks(points), seen, free, move_blocks=False, steps=20)
+    return Start(end.rig, float(np.median(residuals_px(end.rig, end.blocks, seen))))
+
+
+def _seen(xy: np.ndarray, camera: np.ndarray, sigma_px: float) -> Observations:
+    return Observations(camera, np.arange(len(xy)), np.zeros((len(xy), 3)), xy, np.array([sigma_px]))
 
 
 @dataclass(frozen=True)
@@ -136,9 +299,7 @@ def repair_camera(
     down (Cauchy). Every start is followed to its end; the best end counts.
 
     Args:
-        rig: all cameras as they are.
         camera: the one to be calibrated.
-        sightings: what all cameras saw.
         starts: one camera each, where it may stand.
         size: of the images, px.
         level: what may move; see `free_columns`.

@@ -17,7 +17,7 @@ from smilfit.cameras.rig_page import (
     plot_on_image,
     plot_places,
 )
-from smilfit.cameras.words import spread_px
+from smilfit.cameras.summary import spread_px
 from smilfit.drawing.report import Report
 from smilfit.structures import Cameras
 
@@ -33,11 +33,7 @@ def repair_page(
     """Make the page: distances before and after, where in the image, where the camera stands, how well it is known.
 
     Args:
-        repair: what was found.
-        cameras: as they were.
         point_names: name of the keypoint (or board) of each of the camera's pixels.
-        sentences: the summary.
-        folder: where the page will lie.
         images: some of the camera's, RGB, by frame.
     """
     name, before = cameras.names[repair.camera], Rig.of(cameras)

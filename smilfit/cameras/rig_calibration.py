@@ -1,4 +1,4 @@
-"""A whole rig by boards: lenses, places, then everything at once."""
+"""A whole rig by boards: each camera's lens by itself, places by what two saw at once, then everything together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +9,8 @@ from jaxtyping import Bool, Float, Int
 from smilfit.cameras.board_recordings import BoardViews
 from smilfit.cameras.boards import Board, Detection
 from smilfit.cameras.bundle_adjustment import Blocks, Observations, adjust, residuals_px, usual_miss_px
-from smilfit.cameras.doubt import inverse_information
-from smilfit.cameras.extrinsics import place_boards, stand_cameras
-from smilfit.cameras.intrinsics import LENSES, find_intrinsics
-from smilfit.cameras.rig import CENTRE, FOCAL, LENS, N_COLUMNS, SHIFT, TURN, Rig
+from smilfit.cameras.rig import CENTRE, FOCAL, LENS, N_COLUMNS, SHIFT, TURN, Rig, angle_between
+from smilfit.cameras.uncertainty import inverse_information
 from smilfit.geometry.triangulation import triangulate
 from smilfit.structures import Cameras
 
@@ -21,6 +19,217 @@ LEAST_SIGMA_PX = 0.05
 _ROUNDS = 2
 # Measured lengths that differ by this share are not those that were stated.
 WRONG_SCALE = 0.02
+# Views that take part; more cost time and tell little.
+_MOST_VIEWS = 40
+# Fewer than this fix no lens.
+MIN_VIEWS = 4
+# A view that misses by this many times the median of all was detected wrongly.
+_OUTLIER = 4.0
+_LEAST_OUTLIER_PX = 1.0
+# How many lens coefficients there may be, and which (k1, k2, p1, p2, k3) they are.
+LENSES = {1: (0,), 2: (0, 1), 5: (0, 1, 2, 3, 4)}
+# Frames in which two cameras must have seen the board to be joined.
+MIN_COMMON = 2
+# Relative places farther from the middle one than this many medians take no part in the mean.
+_FAR = 3.0
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """One camera at the origin, where the board was in each view, and each view's rms (px)."""
+
+    rig: Rig
+    R: dict[int, Float[np.ndarray, '3 3']]
+    t: dict[int, Float[np.ndarray, '3']]
+    rms_px: dict[int, float]
+
+
+def find_intrinsics(
+    name: str, views: dict[int, Detection], board: Board, size: Float[np.ndarray, '2'], n_lens: int = 2
+) -> Intrinsics:
+    """Calibrate one camera by OpenCV's `calibrateCamera` (Zhang 2000) on views of many places and tilts.
+
+    Views whose corners miss by far more than others are left out, and told by being absent from the result.
+
+    Args:
+        size: of the images, px.
+        n_lens: lens coefficients that may differ from 0: 1 (k1), 2 (k1, k2) or 5.
+
+    Raises:
+        ValueError: too few views.
+    """
+    import cv2
+
+    if len(views) < MIN_VIEWS:
+        raise ValueError(
+            f'calibrate: camera {name!r} must see the board in {MIN_VIEWS} frames at least, better 20, each '
+            f'tilted otherwise; got {len(views)}. Record more, or check --squares.'
+        )
+    chosen = _spread(views, size)
+    flags = cv2.CALIB_FIX_ASPECT_RATIO | _lens_flags(n_lens)
+    width = float(max(size))
+    for _ in range(2):
+        start = np.array([[width, 0, (size[0] - 1) / 2], [0, width, (size[1] - 1) / 2], [0, 0, 1]])
+        K, dist = cv2.calibrateCamera(
+            [board.points[views[f].ids].astype(np.float32) for f in chosen],
+            [views[f].xy.astype(np.float32) for f in chosen],
+            (int(size[0]), int(size[1])),
+            start,
+            np.zeros(5),
+            flags=flags | cv2.CALIB_USE_INTRINSIC_GUESS,
+        )[1:3]
+        rig = Rig(
+            R=np.eye(3)[None],
+            t=np.zeros((1, 3)),
+            focal=K[[0, 1], [0, 1]][None],
+            centre=K[:2, 2][None],
+            skew=np.zeros(1),
+            dist=np.asarray(dist).reshape(1, -1)[:, :5],
+        )
+        placed = {f: place_board(views[f], board, rig) for f in views}
+        rms = {f: p[2] for f, p in placed.items() if p is not None}
+        limit = max(_OUTLIER * float(np.median(list(rms.values()))), _LEAST_OUTLIER_PX)
+        good = [f for f in chosen if rms.get(f, np.inf) <= limit]
+        if len(good) == len(chosen) or len(good) < MIN_VIEWS:
+            break
+        chosen = good
+    keep = [f for f, error in rms.items() if error <= limit]
+    return Intrinsics(
+        rig, {f: placed[f][0] for f in keep}, {f: placed[f][1] for f in keep}, {f: rms[f] for f in keep}
+    )
+
+
+def place_board(
+    view: Detection, board: Board, camera: Rig
+) -> tuple[Float[np.ndarray, '3 3'], Float[np.ndarray, '3'], float] | None:
+    """Find a board in a camera's frame, and the rms of its corners (px); None where it cannot be seen so."""
+    import cv2
+
+    points, K, dist = board.points[view.ids], camera.K[0], camera.dist[0]
+    # Both poses that a flat board may have; the one that fits better.
+    count, turns, shifts, errors = cv2.solvePnPGeneric(points, view.xy, K, dist, flags=cv2.SOLVEPNP_IPPE)
+    if not count:
+        return None
+    best = int(np.argmin(np.ravel(errors)))
+    rotation, shift = cv2.solvePnPRefineLM(points, view.xy, K, dist, turns[best], shifts[best])
+    seen = cv2.projectPoints(points, rotation, shift, K, dist)[0][:, 0]
+    rms = float(np.sqrt(np.square(seen - view.xy).sum(-1).mean()))
+    R, t = cv2.Rodrigues(rotation)[0], shift.reshape(3)
+    return None if not np.isfinite(rms) or t[2] <= 0 else (R, t, rms)
+
+
+def _lens_flags(n_lens: int) -> int:
+    import cv2
+
+    if n_lens not in LENSES:
+        raise ValueError(f'calibrate: lens coefficients must be one of {tuple(LENSES)}; got {n_lens}.')
+    flags = 0 if n_lens == 5 else cv2.CALIB_ZERO_TANGENT_DIST | cv2.CALIB_FIX_K3
+    return flags | (cv2.CALIB_FIX_K2 if n_lens == 1 else 0)
+
+
+def _spread(views: dict[int, Detection], size: np.ndarray) -> list[int]:
+    """Choose views that differ in place, size and tilt, each the farthest from those chosen before it."""
+    frames = sorted(views)
+    if len(frames) <= _MOST_VIEWS:
+        return frames
+    seen = np.array([_look(views[f].xy, size) for f in frames])
+    counts = np.array([len(views[f].ids) for f in frames])
+    chosen = [int(np.argmax(counts))]
+    distance = np.full(len(frames), np.inf)
+    while len(chosen) < _MOST_VIEWS:
+        distance = np.minimum(distance, np.linalg.norm(seen - seen[chosen[-1]], axis=-1))
+        chosen.append(int(np.argmax(distance)))
+    return sorted(frames[i] for i in chosen)
+
+
+def _look(xy: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Describe a view: the corners' middle and spread, in shares of the image."""
+    scaled = xy / size.max()
+    covariance = np.cov(scaled.T)
+    return np.concatenate((scaled.mean(0), 2 * np.sqrt(np.diagonal(covariance)), 20 * covariance[0, 1:]))
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A rigid motion `x -> R x + t`."""
+
+    R: Float[np.ndarray, '3 3']
+    t: Float[np.ndarray, '3']
+
+    def __matmul__(self, other: 'Pose') -> 'Pose':
+        return Pose(self.R @ other.R, self.R @ other.t + self.t)
+
+    def inverse(self) -> 'Pose':
+        """Return the motion back."""
+        return Pose(self.R.T, -self.R.T @ self.t)
+
+
+def robust_mean(poses: list[Pose]) -> Pose:
+    """Average poses that mostly agree: the mean of those near the one which all others are nearest to."""
+    R, t = np.stack([p.R for p in poses]), np.stack([p.t for p in poses])
+    angle = angle_between(R[:, None], R[None])
+    apart = np.linalg.norm(t[:, None] - t[None], axis=-1)
+    # Both as shares of their usual size, so that units do not matter.
+    usual = [max(float(np.median(x)), 1e-12) for x in (angle, apart)]
+    distance = angle / usual[0] + apart / usual[1]
+    centre = int(np.argmin(np.median(distance, axis=1)))
+    near = distance[centre] <= _FAR * max(float(np.median(distance[centre])), 1e-9)
+    u, _, v = np.linalg.svd(R[near].mean(0))
+    return Pose(u @ np.diag([1.0, 1.0, np.linalg.det(u @ v)]) @ v, t[near].mean(0))
+
+
+def stand_cameras(names: tuple[str, ...], found: list[Intrinsics]) -> list[Pose]:
+    """Return each camera's pose (world to camera) in the frame of the first, along the pairs that share most frames.
+
+    Raises:
+        ValueError: cameras in groups that never saw the board together, by name.
+    """
+    common = {
+        (a, b): sorted(set(found[a].R) & set(found[b].R))
+        for a in range(len(names))
+        for b in range(len(names))
+        if a != b
+    }
+    poses: dict[int, Pose] = {0: Pose(np.eye(3), np.zeros(3))}
+    while len(poses) < len(names):
+        links = [(len(common[a, b]), a, b) for a in poses for b in range(len(names)) if b not in poses]
+        count, a, b = max(links)
+        if count < MIN_COMMON:
+            raise ValueError(_apart(names, common))
+        frames = common[a, b]
+        between = [_of(found[b], f) @ _of(found[a], f).inverse() for f in frames]
+        poses[b] = robust_mean(between) @ poses[a]
+    return [poses[c] for c in range(len(names))]
+
+
+def place_boards(cameras: list[Pose], found: list[Intrinsics]) -> dict[int, Pose]:
+    """Return each frame's board in the world: as the cameras that saw it mostly say."""
+    frames = sorted({f for one in found for f in one.R})
+    return {
+        f: robust_mean([cameras[c].inverse() @ _of(one, f) for c, one in enumerate(found) if f in one.R])
+        for f in frames
+    }
+
+
+def _of(found: Intrinsics, frame: int) -> Pose:
+    return Pose(found.R[frame], found.t[frame])
+
+
+def _apart(names: tuple[str, ...], common: dict[tuple[int, int], list[int]]) -> str:
+    left, groups = set(range(len(names))), []
+    while left:
+        group, fresh = set(), {min(left)}
+        while fresh:
+            group |= fresh
+            fresh = {b for a in fresh for b in left - group if len(common[a, b]) >= MIN_COMMON}
+        groups.append(sorted(group))
+        left -= group
+    shown = ' and '.join(', '.join(names[c] for c in group) for group in groups)
+    return (
+        f'calibrate: cameras must be joined by frames in which two of them see the board, {MIN_COMMON} at least; got '
+        f'groups that never see it together: {shown}. Film the board where a camera of each sees it, and start the '
+        'recordings together.'
+    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from smilfit.cameras.boards import Board
 from smilfit.cameras.rig import project
 from smilfit.cameras.rig_calibration import RigCalibration
-from smilfit.cameras.words import covered_share, spread_px
+from smilfit.cameras.summary import covered_share, spread_px
 from smilfit.drawing.plots import COLOURS, new_axes, new_figure, plain_text, style_axes
 from smilfit.drawing.report import Report
 
@@ -110,8 +110,6 @@ def plot_places(
     Args:
         centres: where the cameras stand, world.
         directions: where they look, unit vectors.
-        names: of the cameras.
-        points: what they saw.
         unit: of the world.
         before: a further place, and what to call it.
     """
@@ -176,14 +174,7 @@ def plot_frames(errors: dict[str, np.ndarray], frames: dict[str, np.ndarray]) ->
 
 
 def rig_page(found: RigCalibration, board: Board, sentences: list[str], folder: Path) -> Report:
-    """Make the page: corners' distances by camera and frame, coverage, places, scale.
-
-    Args:
-        found: the rig.
-        board: what was seen.
-        sentences: the summary.
-        folder: where the page will lie.
-    """
+    """Make the page: corners' distances by camera and frame, coverage, places, scale."""
     names, rig, seen = found.cameras.names, found.rig, found.seen
     median, high = spread_px(found.error_px)
     page = Report('Cameras calibrated by boards', sentences, folder)

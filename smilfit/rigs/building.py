@@ -28,6 +28,13 @@ from smilfit.rigs.read_rig import Rig
 from smilfit.rigs.suspicions import facing, suspected_joints, suspected_unit, suspected_weights
 from smilfit.rigs.symmetry import Symmetry, find_symmetry
 
+_DEFAULT = 'none in the file: 90 degrees in limbs and 45 on the midline about every axis'
+# What animators call the handles by which they pull a skeleton.
+_CONTROL = re.compile(r'(?<![a-z])ik(?![a-z])|pole|target|ctrl|control|helper', re.IGNORECASE)
+LIMITS = ('auto', 'file', 'clips', 'default')
+# A centipede has some hundred; what is done with pairs of joints takes seconds of so many.
+MOST_JOINTS = 6000
+
 
 @dataclass(frozen=True)
 class BodyTree:
@@ -154,14 +161,6 @@ def _outwards(parents: Int[np.ndarray, ' J'], root: int) -> list[int]:
         order.append(waiting.pop())
         waiting += children.get(order[-1], [])[::-1]
     return order
-
-
-_DEFAULT = 'none in the file: 90 degrees in limbs and 45 on the midline about every axis'
-# What animators call the handles by which they pull a skeleton.
-_CONTROL = re.compile(r'(?<![a-z])ik(?![a-z])|pole|target|ctrl|control|helper', re.IGNORECASE)
-LIMITS = ('auto', 'file', 'clips', 'default')
-# A centipede has some hundred; what is done with pairs of joints takes seconds of so many.
-MOST_JOINTS = 6000
 
 
 @dataclass(frozen=True)

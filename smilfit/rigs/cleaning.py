@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from smilfit.body_models.data import BodyModelData, KeypointDefinition, Landmark, SparseMatrix
-from smilfit.rigs.checking.mesh import degenerate_faces
+from smilfit.rigs.triangles import degenerate_faces, face_areas
 
 # Weights below this move a vertex by less than any number here is exact to.
 _NOTHING = 1e-9
@@ -17,6 +17,12 @@ _SUM_OFF = 0.01
 WITHOUT_WEIGHTS = 'vertices without weights, hung on the nearest joint'
 # Of the mesh's size, squared: a triangle of less area is a line.
 _LINE = 1e-14
+TAKEN_OUT = -1
+# Of the mesh's size: vertices nearer to each other lie on one place, and directions that differ by less are the same.
+_SAME_PLACE = 1e-6
+# Skinning weights that differ by less are the same; files keep as little as 8 bits of them.
+_SAME_WEIGHT = 1 / 255
+_MOST_PAIRS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,7 @@ def clean_mesh(
     order = np.lexsort((cols, rows))
     clean = SparseMatrix(rows[order], cols[order], (values / total[rows])[order], weights.shape)
     size = np.ptp(vertices, axis=0).max()
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    areas = np.linalg.norm(np.cross(b - a, c - a), axis=-1)
-    flat = areas <= _LINE * size**2
+    flat = 2 * face_areas(vertices, faces) <= _LINE * size**2
     used = np.zeros(len(vertices), bool)
     used[faces[~flat]] = True
     counts = {
@@ -77,9 +81,6 @@ def seam_vertices(vertices: Float[np.ndarray, 'V 3']) -> int:
     return len(vertices) - len(np.unique(vertices, axis=0))
 
 
-TAKEN_OUT = -1
-
-
 def renumber_vertices(data: BodyModelData, number: Int[np.ndarray, ' V']) -> BodyModelData:
     """Return vertices new numbers, in everything that counts them.
 
@@ -87,7 +88,6 @@ def renumber_vertices(data: BodyModelData, number: Int[np.ndarray, ' V']) -> Bod
     and keypoints give them is added up. Faces keep their order; those that lose a corner are not looked for.
 
     Args:
-        data: the model.
         number: of each vertex, from 0 without gaps; `TAKEN_OUT` for one that neither faces nor the regressor,
             keypoints or landmarks need.
     """
@@ -157,7 +157,6 @@ def thin_weights(
     """Keep the heaviest weights of each vertex, and make them sum to one.
 
     Args:
-        data: the model.
         most: so many joints a vertex at most; None keeps all.
         least: weights below this go, but never a vertex's heaviest.
 
@@ -193,13 +192,6 @@ def thin_weights(
     back = np.lexsort((cols, rows))
     thin = SparseMatrix(rows[back], cols[back], (values / sums[rows])[back], weights.shape)
     return replace(data, weights=thin), tuple(notes)
-
-
-# Of the mesh's size: vertices nearer to each other lie on one place, and directions that differ by less are the same.
-_SAME_PLACE = 1e-6
-# Skinning weights that differ by less are the same; files keep as little as 8 bits of them.
-_SAME_WEIGHT = 1 / 255
-_MOST_PAIRS = 10_000_000
 
 
 def weld_vertices(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:

@@ -95,12 +95,8 @@ def clip_poses(
     """Turn the joints' maps from the rest pose to the world into parameters.
 
     Args:
-        name: of the clip.
-        times_s: of its frames.
         maps: affine, in the model's order of joints.
-        rest: joints at rest.
         parents: parents first, one root.
-        betas: weights of morph targets.
     """
     linear = maps[..., :3, :3]
     places = np.einsum('tjab,jb->tja', linear, rest) + maps[..., :3, 3]

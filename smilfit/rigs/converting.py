@@ -18,16 +18,20 @@ from smilfit.body_models.part_sizes import default_part_sizes
 from smilfit.body_models.shipped_models import find_body_model
 from smilfit.body_models.smil import SMIL
 from smilfit.rigs.building import build_model, naming_file
-from smilfit.rigs.checking.mesh import Edges, connected_parts
-from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
-from smilfit.rigs.checking.weights_and_shape import shape_sd
+from smilfit.rigs.checking.skin_and_shape_checks import shape_sd
 from smilfit.rigs.gltf.model import holds_body_model, read_model_gltf, write_model_gltf
 from smilfit.rigs.read_rig import Rig, is_rig, read_rig
+from smilfit.rigs.symmetry import joint_pairs, mirror_axis
+from smilfit.rigs.triangles import Edges, connected_parts
 from smilfit.structures import BodyParams
 from smilfit.structures.body import MILLIMETRES
 
 # Standard deviations of the random bodies: rad, and logarithms of joint scales.
 _TURN_RAD, _LOG_SCALE = 0.5, 0.1
+GLTF = ('.glb', '.gltf')
+_MODELS = ('.json', '.pkl', '.npz')
+# Coefficients whose deviations are written out.
+_SHOWN = 8
 
 
 def body_difference(first: BodyModelData, second: BodyModelData, count: int = 4, seed: int = 0) -> float:
@@ -37,10 +41,7 @@ def body_difference(first: BodyModelData, second: BodyModelData, count: int = 4,
     the scales and offsets that shapes drive. Infinite for models of other counts.
 
     Args:
-        first: a model.
         second: another, with its vertices and joints in the same order.
-        count: of random bodies.
-        seed: of the random numbers.
     """
     if _counts(first) != _counts(second):
         return float('inf')
@@ -91,9 +92,6 @@ def _write_smil_json(data: BodyModelData, path: Path) -> tuple[str, ...]:
     save_body_model(data, path)
     return ()
 
-
-GLTF = ('.glb', '.gltf')
-_MODELS = ('.json', '.pkl', '.npz')
 
 WRITERS: dict[str, Callable[[BodyModelData, Path], tuple[str, ...]]] = {
     '.smil.json': _write_smil_json,
@@ -177,16 +175,8 @@ def _built(path: Path, rig: Rig) -> StoredModel:
         return StoredModel(build_model(rig)[0])
 
 
-# Coefficients whose deviations are written out.
-_SHOWN = 8
-
-
 def describe_model(model: StoredModel, path: Path | None = None) -> list[tuple[str, str]]:
     """Return names and values of a page, in order.
-
-    Args:
-        model: as its file has it.
-        path: its file.
 
     Raises:
         ValueError: a model that breaks a rule; `smilfit model check` says all that is wrong with it.

@@ -14,10 +14,19 @@ from smilfit.rigs.checking.finding import listed
 _HALF = 0.5
 # Rows keep what is more than this share.
 _LEAST = 1e-6
-
 # Vertices and their weights, which sum to one; both empty where there is no row.
 Row = tuple[Int[np.ndarray, ' _'], Float[np.ndarray, ' _']]
 NO_ROW: Row = (np.zeros(0, np.int64), np.zeros(0))
+# Of the model's size: a joint nearer to where its row puts it needs no other row; files state places in five digits.
+_SAME = 1e-5
+# Of the model's size: what a fitted row may miss.
+_MISSED = 1e-9
+# Vertices around a joint among which a row is looked for.
+_AROUND = 60
+# How much more standing right counts than staying near the old row.
+_EXACT = 1e4
+# Joints of which it is told how far they moved.
+_NAMED = 4
 
 
 def ring_rows(data: BodyModelData) -> list[Row]:
@@ -55,18 +64,6 @@ def _ring(data: BodyModelData, below: Float[np.ndarray, ' V']) -> Row:
     weights /= weights.sum()
     cols = np.flatnonzero(weights > _LEAST)
     return cols, weights[cols] / weights[cols].sum()
-
-
-# Of the model's size: a joint nearer to where its row puts it needs no other row; files state places in five digits.
-_SAME = 1e-5
-# Of the model's size: what a fitted row may miss.
-_MISSED = 1e-9
-# Vertices around a joint among which a row is looked for.
-_AROUND = 60
-# How much more standing right counts than staying near the old row.
-_EXACT = 1e4
-# Joints of which it is told how far they moved.
-_NAMED = 4
 
 
 def fit_joint_regressor(model: StoredModel) -> tuple[BodyModelData, tuple[str, ...]]:

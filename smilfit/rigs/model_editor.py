@@ -19,9 +19,9 @@ from smilfit.body_models.joint_limits import DEFAULT, FILE, USER, default_joint_
 from smilfit.files import shorten
 from smilfit.files.names import LONGEST_NAME, folder_name
 from smilfit.registry import did_you_mean
-from smilfit.rigs.checking.joint_limits import mirrored_limits
-from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
+from smilfit.rigs.checking.limit_checks import mirrored_limits
 from smilfit.rigs.converting import open_model
+from smilfit.rigs.symmetry import joint_pairs, mirror_axis
 
 # The keypoint set that added keypoints belong to.
 ADDED = 'added'
@@ -57,7 +57,6 @@ class ModelEdits:
         """Set a joint's limits; other joints of a model that states none get those that fits take.
 
         Args:
-            joint: its name.
             limits: least and greatest angles, rad.
             other_side: set the mirrored limits of the joint on the other side too.
 
@@ -224,7 +223,6 @@ class EditedScene(ModelScene):
     """A model that is shown and changed.
 
     Args:
-        edits: the model and its changes.
         title: for the page's head.
         path: the file that it is of, beside which changes are saved.
     """

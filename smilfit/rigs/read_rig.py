@@ -11,6 +11,27 @@ from jaxtyping import Float
 from smilfit.body_models.data import SparseMatrix
 from smilfit.registry import did_you_mean
 
+# Suffix -> module and function; imported when needed.
+_READERS: dict[str, tuple[str, str]] = {
+    '.glb': ('smilfit.rigs.gltf', 'read_gltf'),
+    '.gltf': ('smilfit.rigs.gltf', 'read_gltf'),
+    # Avatars: glTF under another name.
+    '.vrm': ('smilfit.rigs.gltf', 'read_gltf'),
+    '.xml': ('smilfit.rigs.mjcf', 'read_mjcf'),
+    '.pkl': ('smilfit.rigs.arrays', 'read_arrays'),
+    '.npz': ('smilfit.rigs.arrays', 'read_arrays'),
+    '.fbx': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),
+    '.blend': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),
+    '.dae': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),
+}
+# What is given beside a rig -> the kind that it goes with, and its suffixes.
+_BESIDE: dict[str, tuple[str, tuple[str, ...]]] = {
+    'skin': ('a MuJoCo model', ('.xml',)),
+    'keypoints': ('a MuJoCo model', ('.xml',)),
+    'armature': ('what Blender reads', ('.fbx', '.blend', '.dae')),
+}
+_POLAR_STEPS = 7
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -70,27 +91,6 @@ class Rig:
     notes: tuple[str, ...] = ()
 
 
-# Suffix -> module and function; imported when needed.
-_READERS: dict[str, tuple[str, str]] = {
-    '.glb': ('smilfit.rigs.gltf', 'read_gltf'),
-    '.gltf': ('smilfit.rigs.gltf', 'read_gltf'),
-    # Avatars: glTF under another name.
-    '.vrm': ('smilfit.rigs.gltf', 'read_gltf'),
-    '.xml': ('smilfit.rigs.mjcf', 'read_mjcf'),
-    '.pkl': ('smilfit.rigs.arrays', 'read_arrays'),
-    '.npz': ('smilfit.rigs.arrays', 'read_arrays'),
-    '.fbx': ('smilfit.rigs.blender.reading', 'read_with_blender'),
-    '.blend': ('smilfit.rigs.blender.reading', 'read_with_blender'),
-    '.dae': ('smilfit.rigs.blender.reading', 'read_with_blender'),
-}
-# What is given beside a rig -> the kind that it goes with, and its suffixes.
-_BESIDE: dict[str, tuple[str, tuple[str, ...]]] = {
-    'skin': ('a MuJoCo model', ('.xml',)),
-    'keypoints': ('a MuJoCo model', ('.xml',)),
-    'armature': ('what Blender reads', ('.fbx', '.blend', '.dae')),
-}
-
-
 def is_rig(path: str | Path) -> bool:
     """Check whether there is a reader of rigs for files of such a name."""
     return Path(path).suffix.lower() in _READERS
@@ -133,9 +133,6 @@ def read_rig(
                 f'{path}: {name} must go with {kind} ({", ".join(suffixes)}); got {suffix}. Leave it out.'
             )
     return reader(path, **beside)
-
-
-_POLAR_STEPS = 7
 
 
 def matrices_from_trs(

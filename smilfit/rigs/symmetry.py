@@ -11,7 +11,6 @@ from scipy.spatial import cKDTree
 
 from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.sides import names_of_other_side
-from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis, mirror_centre
 
 # Of the mesh's size: how far a vertex's image may be from a vertex, and a joint's from a joint.
 _MESH, _JOINT = 0.005, 0.02
@@ -21,6 +20,61 @@ _MOST_VERTICES = 4000
 # A vertex this near to the plane lies on it, of the size.
 _ON_PLANE = 1e-4
 _LEFT = re.compile(r'left|(?<![a-z])l(?![a-z])', re.IGNORECASE)
+SIDES = ('mean', 'left', 'right')
+# Of the mesh's size: vertices of two sides are partners where one's image is that near to the other.
+_PARTNER = 0.02
+_ONE_PLACE = 1e-6
+# Vertices that one without a partner follows.
+_ABOUT = 4
+# Cosine of the angle to an axis.
+_ALMOST_ALONG = 0.999
+# A mirror is believed whose images lie within this share of the skeleton's size.
+_MOST_OFF = 0.2
+
+
+def joint_pairs(data: BodyModelData) -> list[tuple[int, int]]:
+    """Return the pairs of joints of two sides that the model states; by their names where it states none."""
+    index = {name: j for j, name in enumerate(data.joint_names)}
+    if data.joint_symmetry:
+        return [(index[a], index[b]) for a, b in data.joint_symmetry if a in index and b in index]
+    return pairs_by_name(data)
+
+
+def pairs_by_name(data: BodyModelData) -> list[tuple[int, int]]:
+    """Return the pairs of joints, equally deep in the tree, whose names say that they are left and right."""
+    index = {name: j for j, name in enumerate(data.joint_names)}
+    depth: list[int] = []
+    for j, parent in enumerate(data.parents.tolist()):
+        depth.append(depth[parent] + 1 if 0 <= parent < j else 0)
+    result = []
+    for name, left in index.items():
+        others = (index[other] for other in names_of_other_side(name, only_left=True) if other in index)
+        right = next((j for j in others if depth[j] == depth[left]), None)
+        if right is not None:
+            result.append((left, right))
+    return result
+
+
+def mirror_axis(data: BodyModelData, pairs: list[tuple[int, int]]) -> int | None:
+    """Return the axis (0, 1, 2) along which joints of the two sides are each other's image; None without one."""
+    if not pairs:
+        return None
+    off = [float(np.median(mirror_distances(data, pairs, axis))) for axis in range(3)]
+    axis = int(np.argmin(off))
+    return axis if off[axis] < _MOST_OFF * np.ptp(data.joints, axis=0).max() else None
+
+
+def mirror_centre(data: BodyModelData, pairs: list[tuple[int, int]], axis: int) -> float:
+    """Return where the mirror stands on its axis: half way between the sides, median over pairs."""
+    return float(np.median([data.joints[list(pair), axis].mean() for pair in pairs]))
+
+
+def mirror_distances(data: BodyModelData, pairs: list[tuple[int, int]], axis: int) -> Float[np.ndarray, ' n']:
+    """Measure how far the images of joints lie from the joints of the other side, model unit."""
+    left, right = (data.joints[list(side)] for side in zip(*pairs))
+    image = left.copy()
+    image[:, axis] = 2 * mirror_centre(data, pairs, axis) - left[:, axis]
+    return np.linalg.norm(image - right, axis=1)
 
 
 @dataclass(frozen=True)
@@ -139,16 +193,6 @@ def _place_pairs(
     ]
 
 
-SIDES = ('mean', 'left', 'right')
-# Of the mesh's size: vertices of two sides are partners where one's image is that near to the other.
-_PARTNER = 0.02
-_ONE_PLACE = 1e-6
-# Vertices that one without a partner follows.
-_ABOUT = 4
-# Cosine of the angle to an axis.
-_ALMOST_ALONG = 0.999
-
-
 def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, tuple[str, ...]]:
     """Make skin, weights, joints, regressor and shape directions of both sides mirror images of each other.
 
@@ -157,7 +201,6 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
     vertices stay.
 
     Args:
-        data: the model.
         side: 'mean' gives both sides half; 'left' or 'right' gives the other side the image of this one.
 
     Raises:

@@ -56,13 +56,18 @@ _COUNTED = (
     ('loose_pieces_left_out', 'small loose pieces were left out'),
     ('pieces_inside_out', 'pieces of the surface were inside out and have been turned'),
 )
+logger = logging.getLogger('smilfit')
+PART, PICTURE, MESH, PAGE = 'registration', 'registration.jpg', 'registered.ply', 'registrations.html'
+# A body that is no file (a template mesh, or made by the config) is written beside its registrations.
+BODY_MODEL = 'body_model.smil.json'
+# A process that has done its specimens waits for one that still works.
+PATIENCE = timedelta(days=14)
 
 
 def scan_warnings(scan: Scan, model_unit_mm: float | None, extent_of_model: float) -> list[str]:
     """Describe in words what is odd about a scan, and what was done to it.
 
     Args:
-        scan: cleaned.
         model_unit_mm: how long the model's unit is, mm; None where it is none of length.
         extent_of_model: the model's longest side, its unit.
     """
@@ -82,15 +87,6 @@ def scan_warnings(scan: Scan, model_unit_mm: float | None, extent_of_model: floa
             'and place of the scan?'
         )
     return said
-
-
-logger = logging.getLogger('smilfit')
-
-PART, PICTURE, MESH, PAGE = 'registration', 'registration.jpg', 'registered.ply', 'registrations.html'
-# A body that is no file (a template mesh, or made by the config) is written beside its registrations.
-BODY_MODEL = 'body_model.smil.json'
-# A process that has done its specimens waits for one that still works.
-PATIENCE = timedelta(days=14)
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,9 @@ def draw_registration(
     """Draw scan and registration side by side from two sides; the body is coloured by its distance from the scan.
 
     Args:
-        scan: vertices and faces.
         body: vertices and faces of the registered surface.
         body_distance: of its vertices from the scan.
         axes: rows: the animal's forward, left and up; the scan's principal axes if None.
-        side_px: of each picture.
     """
     extent = float(np.ptp(scan[0], axis=0).max())
     if axes is None:
@@ -116,9 +114,6 @@ def registration_page(
     """Make the page of all specimens.
 
     Args:
-        title: of the page.
-        records: figures of each specimen.
-        pictures: of each specimen, by name.
         failed: why a specimen was not registered, by name.
     """
     report = Report(title)

@@ -27,6 +27,12 @@ from smilfit.structures.body import MILLIMETRES
 _ROUNDS, _NEAR = 50, 1e-9
 # Scales and offsets below this are none.
 _NOTHING = 1e-9
+Form = Literal['vertices', 'entangled', 'disentangled']
+FORMS: tuple[str, ...] = get_args(Form)
+# Less of the variance than this is rounding.
+_ROUNDING = 1e-10
+DRAWS = 1000
+_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -176,12 +182,6 @@ def _differences(values: np.ndarray) -> np.ndarray:
     return result if np.abs(result).max() > _NOTHING else np.zeros_like(result)
 
 
-Form = Literal['vertices', 'entangled', 'disentangled']
-FORMS: tuple[str, ...] = get_args(Form)
-# Less of the variance than this is rounding.
-_ROUNDING = 1e-10
-
-
 @dataclass(frozen=True)
 class Components:
     """Principal components of N rows of D numbers: K directions one standard deviation long, and N scores."""
@@ -232,14 +232,12 @@ def shape_space(
     """Analyse specimens, and make a model of what is found.
 
     Args:
-        shapes: the specimens.
         data: their model, of which all but the shape space stays.
         form: `'vertices'` (rest vertices alone, which hold what scales and offsets did), `'entangled'` (each beta
             moves vertices, scales and offsets together) or `'disentangled'` (betas of vertices, then of
             scales, then of offsets).
         variance: as many components as hold this share of each block's variance.
         components: so many of each block, instead.
-        name: of the model.
 
     Raises:
         ValueError: an unknown form, more components than specimens tell apart, or specimens that do not differ.
@@ -363,10 +361,6 @@ def _model(
     return check_body_model(made, made.name)
 
 
-DRAWS = 1000
-_SHARE = 0.95
-
-
 @dataclass(frozen=True)
 class Curve:
     """A number by the count of components 1, 2, ..., with its 95 % interval."""
@@ -403,7 +397,6 @@ def shape_curves(rows: Float[np.ndarray, 'N D'], n_vertices: int, seed: int = 0)
     Args:
         rows: of the specimens, weighted so that their lengths are movements of vertices.
         n_vertices: by whose root errors are divided.
-        seed: of what is drawn.
     """
     rng = np.random.default_rng(seed)
     centred = rows - rows.mean(0)

@@ -25,9 +25,7 @@ def curves_figure(curves: Mapping[str, Curves], kept: Mapping[str, int], unit: s
     """Plot the three curves of all blocks.
 
     Args:
-        curves: by block.
         kept: how many components the model has of each.
-        unit: of errors.
     """
     figure = new_figure(10.5, 3.4)
     titles = (
@@ -98,17 +96,7 @@ def shape_space_page(
     remarks: Sequence[str],
     folder: Path | None = None,
 ) -> Report:
-    """Make the page.
-
-    Args:
-        space: the shape space.
-        curves: by block.
-        figure: of the curves.
-        pictures: by beta.
-        unit: of errors.
-        remarks: what a reader should know.
-        folder: where the page will lie.
-    """
+    """Make the page."""
     data, n = space.data, len(space.scores)
     counts = ', '.join(
         f'{b.count} of {b.name} ({100 * b.kept:.1f} % of their variance)' for b in space.blocks

@@ -1,13 +1,16 @@
 """Procedural animals and rendered sessions, of which the truth is known exactly."""
 
-from smilfit.synthetic.animals import make_insect, make_quadruped, shipped_bodies, write_shipped_models
-from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions, make_rig
+from smilfit.synthetic.animals import shipped_bodies, write_shipped_models
+from smilfit.synthetic.camera_rigs import make_rig
+from smilfit.synthetic.insect import make_insect
+from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
 from smilfit.synthetic.motion import draw_betas, random_motion
+from smilfit.synthetic.quadruped import make_quadruped
 from smilfit.synthetic.quadruped_family import make_quadruped_family
 from smilfit.synthetic.rendered_session import RenderedSession
-from smilfit.synthetic.scene_painter import ImageOptions
 from smilfit.synthetic.session_set import SessionSet, SynthesisOptions
 from smilfit.synthetic.sessions import (
+    ImageOptions,
     SessionOptions,
     add_shape_betas,
     annotator_name,

@@ -6,15 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.ndimage import gaussian_filter1d
 from torch import Generator, Tensor
 
 from smilfit.body_models import BodyModelData
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.rigs.clip_poses import ClipPoses
-from smilfit.synthetic.motion import SharedVolume
+from smilfit.synthetic.camera_rigs import SharedVolume
 
 # From one clip to the next, s.
 FADE_S = 0.25
+# Of the body's size: bones that move by less are noise of the file. Of their length: likewise.
+_MOVED, _STRETCHED = 1e-3, 1e-2
+# Clips that go less far along the ground, in lengths of the body, step on the spot.
+ON_THE_SPOT = 0.25
+# What is slower than so many memories of the motion is left to the way, where the whole does not fit the volume.
+_SLOW = 3.0
 
 
 @dataclass(frozen=True)
@@ -130,10 +137,6 @@ def _turned(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     return rotmat_to_axis_angle(first @ axis_angle_to_rotmat(share * step))
 
 
-# Of the body's size: bones that move by less are noise of the file. Of their length: likewise.
-_MOVED, _STRETCHED = 1e-3, 1e-2
-
-
 def clip_frames(clip: ClipPoses, data: BodyModelData) -> ClipFrames:
     """Return what sessions take of a clip: turns, the root's way, the size of the whole, morph targets."""
     arrays = {name: torch.as_tensor(np.asarray(value, float)) for name, value in clip.arrays.items()}
@@ -171,12 +174,6 @@ def clips_without_place(clips: Collection[ClipPoses], data: BodyModelData) -> tu
                 f'{len(over)} of {len(clips)} {what.format(over[worst])} ({worst}): left out, here bones only turn'
             )
     return tuple(notes)
-
-
-# Clips that go less far along the ground, in lengths of the body, step on the spot.
-ON_THE_SPOT = 0.25
-# What is slower than so many memories of the motion is left to the way, where the whole does not fit the volume.
-_SLOW = 3.0
 
 
 def travelled(
@@ -221,14 +218,9 @@ def clip_way(
 
     Args:
         middles: as the clips have them, wherever they begin, world unit.
-        way: drawn.
-        volume: that all cameras see.
-        memory: of the motion, frames.
         extent: of the animal, world unit.
         alone: whether no other animal is there.
     """
-    from scipy.ndimage import gaussian_filter1d
-
     own = middles - middles.mean(0)
     across = own - (own @ volume.up)[:, None] * volume.up
     if 2 * np.linalg.norm(across, axis=1).max() <= ON_THE_SPOT * extent:

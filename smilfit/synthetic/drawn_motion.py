@@ -1,6 +1,6 @@
 """Motion of any rigged body, drawn at random: poses, headings all round, ways through what the cameras share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -13,11 +13,11 @@ from smilfit.body_models.pose_sampling import LimitPoses
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.io.lookup_proposals import body_axes
 from smilfit.structures import BodyParams
+from smilfit.synthetic.camera_rigs import SharedVolume
 from smilfit.synthetic.clip_motion import ClipMotion, clip_way, travelled
-from smilfit.synthetic.motion import SharedVolume, draw_betas, separate_way, smooth_noise, ways
+from smilfit.synthetic.motion import draw_betas, smooth_noise
 
 PoseSource = Callable[[int, Generator], Float[Tensor, 'n j 3']]
-
 # Standard deviation of a component, a share of the way to its limit: of limits that the model states, and of the
 # default ones, which are wide.
 SPREAD, DEFAULT_SPREAD = 0.5, 0.3
@@ -28,6 +28,10 @@ _MEMORIES_A_POSE = 1.5
 _CHUNK = 64
 # How near two animals' middles come, a share of their extent.
 APART = 0.4
+# Ways go between so many places at a time.
+_ANCHORS = 5
+# Ways that are tried to keep clear of other animals'.
+_WAYS = 64
 
 
 def limit_poses(data: BodyModelData) -> PoseSource:
@@ -50,10 +54,6 @@ def draw_params(
     """Draw the parameters of a session: one animal, moving.
 
     Args:
-        body: the animal.
-        n_frames: how many.
-        rng: source of all chance.
-        volume: where its middle goes.
         scale: model unit to world unit.
         memory: of the motion, frames; 0 draws each frame by itself.
         poses: where poses come from; the joint limits if None. Clips also lean and roll the animal, unless each frame
@@ -171,3 +171,51 @@ def _middles(body: SMIL, params: BodyParams) -> Tensor:
                 for start in range(0, params.batch_size, _CHUNK)
             ]
         )
+
+
+def ways(
+    volume: SharedVolume, n_frames: int, rng: np.random.Generator, memory: float
+) -> Float[np.ndarray, 'T 3']:
+    """Return a way through the volume: between a few of its places, and so never outside, as it is convex.
+
+    Args:
+        n_frames: T.
+        memory: of the motion, frames; 0 for a place by chance in each frame.
+    """
+    if memory <= 0:
+        return volume.places[rng.integers(len(volume.places), size=n_frames)]
+    anchors = volume.places[rng.integers(len(volume.places), size=_ANCHORS)]
+    weight = np.exp(2.0 * smooth_noise(n_frames, (_ANCHORS,), rng, memory))
+    return (weight / weight.sum(1, keepdims=True)) @ anchors
+
+
+def separate_way(
+    volume: SharedVolume,
+    n_frames: int,
+    rng: np.random.Generator,
+    memory: float,
+    others: Sequence[Float[np.ndarray, 'T 3']],
+    apart: float,
+) -> Float[np.ndarray, 'T 3']:
+    """Return a way that keeps clear of others: the first of a few that does, else the one that comes near least.
+
+    Args:
+        n_frames: T.
+        memory: of the motion, frames; without any every frame is drawn by itself.
+        apart: how far from these is far enough, world unit.
+    """
+    best, farthest = None, None
+    for _ in range(_WAYS):
+        way = ways(volume, n_frames, rng, memory)
+        near = np.min([np.linalg.norm(way - other, axis=1) for other in others], 0)
+        # A motion is good or bad as a whole, frames by themselves are each.
+        far = near if memory <= 0 else np.full(n_frames, near.min())
+        if best is None or farthest is None:
+            best, farthest = way, far
+        else:
+            better = (far > farthest) & (farthest < apart)
+            best = np.where(better[:, None], way, best)
+            farthest = np.where(better, far, farthest)
+        if (farthest >= apart).all():
+            break
+    return best

@@ -23,12 +23,22 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models import BodyModelData, ShapeMixture, check_body_model
-from smilfit.synthetic.body_plans import keypoint_places
+from smilfit.synthetic.quadruped import COLUMNS, FORE_LEG, HIND_LEG, keypoint_places
 from smilfit.synthetic.rigged_animal import finish_animal
 from smilfit.synthetic.trunk_mesh import AnimalPlan, CrossSection, Limb
 
-N_SIDES = 20
-_COLUMNS = (16, 20)
+_SPINE = (
+    ('pelvis', None),
+    ('spine_1', 'pelvis'),
+    ('spine_2', 'spine_1'),
+    ('neck', 'spine_2'),
+    ('neck_mid', 'neck'),
+    ('head', 'neck_mid'),
+    ('tail_1', 'pelvis'),
+    ('tail_2', 'tail_1'),
+    ('tail_3', 'tail_2'),
+    ('tail_4', 'tail_3'),
+)
 # Directions (x, z) in which neck, head and tail leave the trunk: a standing animal with its head up.
 _NECK_DIRECTION = np.array([np.cos(np.deg2rad(38)), np.sin(np.deg2rad(38))])
 _HEAD_DIRECTION = np.array([np.cos(np.deg2rad(-22)), np.sin(np.deg2rad(-22))])
@@ -149,45 +159,20 @@ def quadruped_family_plan(
         x, z = head_root + share * head * _HEAD_DIRECTION
         sections.append(CrossSection(x, z, width * head, height * head, joint))
     back = sections[0]
-    tree = [
-        ('pelvis', None),
-        ('spine_1', 'pelvis'),
-        ('spine_2', 'spine_1'),
-        ('neck', 'spine_2'),
-        ('neck_mid', 'neck'),
-        ('head', 'neck_mid'),
-    ]
-    tree += [('tail_1', 'pelvis'), *((f'tail_{i}', f'tail_{i - 1}') for i in (2, 3, 4))]
     fore = _bones(_FORE_DIRECTIONS, (fore_upper, fore_lower, fore_foot))
     hind = _bones(_HIND_DIRECTIONS, (hind_upper, hind_lower, hind_foot))
-    limbs = [
-        _leg(
-            'fore_paw_L',
-            'spine_2',
-            ('shoulder_L', 'elbow_L', 'wrist_L'),
-            16,
-            fore,
-            0.17 * chest_depth,
-            leg_thickness,
-        ),
-        _leg(
-            'hind_paw_L', 'pelvis', ('hip_L', 'knee_L', 'ankle_L'), 4, hind, 0.27 * chest_depth, leg_thickness
-        ),
-        _ear(ear, head),
-    ]
-    for limb in limbs:
-        for side in 'LR':
-            names = [name.replace('_L', f'_{side}') for name in limb.joints]
-            tree += list(zip(names, [limb.parent, *names]))
     tip = np.array([back.x, back.z]) + 0.02 * tail * _TAIL_DIRECTION
     nose = head_root + head * _HEAD_DIRECTION
     return AnimalPlan(
         sections=sections,
         back=(tip[0], tip[1]),
         front=(nose[0], nose[1]),
-        limbs=limbs,
-        tree=tree,
-        n_sides=N_SIDES,
+        limbs=[
+            _leg(FORE_LEG, 16, fore, 0.17 * chest_depth, leg_thickness),
+            _leg(HIND_LEG, 4, hind, 0.27 * chest_depth, leg_thickness),
+            _ear(ear, head),
+        ],
+        spine=_SPINE,
     )
 
 
@@ -202,21 +187,16 @@ def _bones(directions: tuple[tuple[float, float, float], ...], lengths: tuple[fl
 
 
 def _leg(
-    name: str,
-    parent: str,
-    joints: tuple[str, ...],
-    ring: int,
-    bones: np.ndarray,
-    root_radius: float,
-    thickness: float,
+    leg: tuple[str, str, tuple[str, ...]], ring: int, bones: np.ndarray, root_radius: float, thickness: float
 ) -> Limb:
     """Make a leg that leaves the trunk at a ring of its own and the one two further."""
+    name, parent, joints = leg
     first = RINGS_BEFORE['trunk'] + ring
     return Limb(
         name=name,
         parent=parent,
         joints=joints,
-        patch=(first, first + 4, *_COLUMNS),
+        patch=(first, first + 4, *COLUMNS),
         bones=bones,
         radii=(root_radius, 0.35 * root_radius + 0.55 * thickness, 0.5 * thickness, 0.45 * thickness),
         across=(1.0, 0.0, 0.0),
@@ -277,7 +257,6 @@ def make_quadruped_family(name: str = 'quadruped', length: float = 1.0) -> BodyM
     Vertices are linear in the lengths; `shape_mixture` has each species' mean and its spread.
 
     Args:
-        name: of the model.
         length: nose to tail's base of the mean, model unit.
     """
     species, means, covs = species_proportions()

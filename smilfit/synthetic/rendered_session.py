@@ -8,22 +8,98 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.drawing.skin_texture import SkinTexture
-from smilfit.io import probe_video, write_calibration, write_points3d, write_tracks, write_truth
+from smilfit.io import write_calibration, write_points3d, write_tracks, write_truth
 from smilfit.io.annotations.entries import sequence_name
 from smilfit.io.recordings.session_folder import CALIBRATION_FILE
 from smilfit.io.truth import truth_file
 from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer
 from smilfit.structures import AnimalCentres, BodyParams, Cameras, Keypoints2d, Keypoints3d
 from smilfit.synthetic.labels import hidden_keypoints, hidden_margin, project_keypoints
-from smilfit.synthetic.looks import SessionLook
-from smilfit.synthetic.scene_painter import ImageOptions, ScenePainter, ShiftedNoise, background, compose
+from smilfit.synthetic.looks import SessionLook, screen_of
+from smilfit.synthetic.sessions import write_images
 
 # Frames of one camera in memory.
 CHUNK = 16
+
+
+class ScenePainter:
+    """Paints renders of one camera.
+
+    Args:
+        camera: one unbatched camera.
+        index: which of the look's walls and sensors are its own.
+        rest: (V, 3) vertices at rest in the animal's size about its middle: the places that the coat colours.
+        renderer: draws what stands in the way.
+        texture: the skin of each animal, in place of the look's coat.
+    """
+
+    def __init__(
+        self,
+        look: SessionLook,
+        camera: Cameras,
+        index: int,
+        rest: Float[np.ndarray, 'V 3'],
+        faces: Int[Tensor, 'F 3'],
+        renderer: Renderer,
+        texture: SkinTexture | None = None,
+    ) -> None:
+        self.texture, self.faces = texture, faces.numpy()
+        self.look, self.sensor = look, look.sensors[index]
+        self.rotation = camera.R[0].numpy().astype(np.float32)
+        self.corners = rest.astype(np.float32)[faces.numpy()]
+        screen = screen_of(look.occluders, camera, renderer)
+        self.screen_depth = screen.depth
+        self.free = np.isinf(screen.depth)
+        self.scene = np.where(self.free[..., None], look.walls[index], 255 * screen.rgb).astype(np.float32)
+        towards = look.lights.directions[0] @ self.rotation.T
+        # Shadows fall away from the first light.
+        self.fall = -towards[:2]
+
+    def paint(self, render: RenderOutput, index: int, rng: np.random.Generator) -> UInt8[np.ndarray, 'H W 3']:
+        """Paint one of a render's images, RGB."""
+        face, depth = render.face_id[index].numpy(), render.depth[index].numpy()
+        seen = (face >= 0) & (depth < self.screen_depth)
+        scene = self._shadowed(face >= 0)
+        weights = render.barycentric[index].numpy()[seen].astype(np.float32)
+        corners = self.corners[face[seen]]
+        points = sum(weights[:, i, None] * corners[:, i] for i in range(3))
+        normals = render.normals[index].numpy()[seen].astype(np.float32)
+        colours = self.look.coat(points) if self.texture is None else self._skin(face[seen], weights)
+        scene[seen] = 255 * self.look.lights.shade(colours, normals, self.rotation)
+        return self.sensor.expose(scene, rng)
+
+    def _skin(self, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        assert self.texture is not None
+        # Every animal's vertices follow those of the one before.
+        return self.texture.colours(self.faces[face] % len(self.texture.uv), weights)
+
+    def _shadowed(self, there: np.ndarray) -> Float[np.ndarray, 'H W 3']:
+        """Darken the wall beside the animal, on the side away from the light."""
+        scene = self.scene.copy()
+        if not self.look.lights.shadow or not there.any():
+            return scene
+        rows = np.flatnonzero(there.any(1))
+        shift = 0.2 * (rows[-1] - rows[0] + 1) * self.fall
+        move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+        mask = cv2.warpAffine(there.astype(np.float32), move, there.shape[::-1])
+        dark = 1 - self.look.lights.shadow * cv2.blur(mask, (9, 9))
+        return scene * np.where(self.free, dark, 1)[..., None]
+
+    def hides(self, pixels: Float[Tensor, 'N K 2'], depth: Float[Tensor, 'N K']) -> np.ndarray:
+        """Return which points (N, K) something in the way hides.
+
+        Args:
+            depth: of the points, world unit.
+        """
+        height, width = self.screen_depth.shape
+        x = pixels[..., 0].round().clamp(0, width - 1).long().numpy()
+        y = pixels[..., 1].round().clamp(0, height - 1).long().numpy()
+        return torch.from_numpy(self.screen_depth[y, x]).lt(depth).numpy()
 
 
 class RenderedSession:
@@ -205,93 +281,6 @@ class RenderedSession:
             yield chosen, render
 
 
-class CameraVideo:
-    """Render one camera's video, a chunk of frames in memory.
-
-    Args:
-        body: in the parameters' float type.
-        params: of every frame.
-        camera: one unbatched camera.
-        colours: RGB in [0, 1] of each vertex.
-        images: background and noise.
-        rng: source of all chance.
-        renderer: draws the animal.
-    """
-
-    chunk = 16
-
-    def __init__(
-        self,
-        body: SMIL,
-        params: BodyParams,
-        camera: Cameras,
-        colours: Tensor,
-        images: ImageOptions,
-        rng: np.random.Generator,
-        renderer: Renderer,
-    ) -> None:
-        self.body, self.params, self.camera = body, params, camera
-        self.colours, self.renderer = colours, renderer
-        self.size = tuple(int(n) for n in camera.size[0])
-        self.wall = background(self.size, images, rng)
-        self.noise = ShiftedNoise(self.size, images.noise, rng)
-
-    def write(
-        self,
-        path: Path,
-        fps: float,
-        codec: str,
-        pixels: np.ndarray,
-        depth: np.ndarray,
-        margin: Tensor,
-        bar: Callable[[Sequence[int]], Iterable[int]],
-    ) -> np.ndarray:
-        """Write the mp4; say which keypoints (frames, K) the animal hides.
-
-        Args:
-            path: of the video.
-            fps: frames a second.
-            codec: four letters.
-            pixels: of the keypoints, (frames, K, 2).
-            depth: of the keypoints, (frames, K), world unit.
-            margin: how far the skin may lie before a keypoint that is seen, (K,), world unit.
-            bar: wraps the loop over chunks, to show progress.
-
-        Raises:
-            ValueError: the codec is not there, or the video does not decode to all frames.
-        """
-        import cv2
-
-        n_frames = self.params.batch_size
-        hidden = np.zeros(depth.shape, bool)
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, self.size)
-        if not writer.isOpened():
-            raise ValueError(f'{path}: the video writer must open; codec {codec!r} is not there.')
-        starts = range(0, n_frames, self.chunk)
-        for start in bar(starts):
-            chosen = slice(start, start + self.chunk)
-            with torch.no_grad():
-                vertices = self.body(self.params[chosen], need=('vertices',)).vertices.float()
-            render = self.renderer(vertices, self.body.faces, self.camera, self.colours)
-            hidden[chosen] = hidden_keypoints(
-                render,
-                torch.from_numpy(pixels[chosen]).float(),
-                torch.from_numpy(depth[chosen]).float(),
-                margin.float(),
-            ).numpy()
-            for image in self._images(render):
-                writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        writer.release()
-        info = probe_video(path)
-        if info.n_frames != n_frames:
-            raise ValueError(f'{path}: the video must decode to {n_frames} frames; got {info.n_frames}.')
-        return hidden
-
-    def _images(self, render: RenderOutput) -> Iterator[np.ndarray]:
-        for index in range(len(render)):
-            yield compose(render, index, self.wall, self.noise.draw())
-
-
 def write_rendered_session(
     folder: str | Path,
     session: RenderedSession,
@@ -319,7 +308,9 @@ def write_rendered_session(
     for c, camera in enumerate(session.cameras.names):
         place, stem = folder / camera, f'{session.name}_{camera}'
         place.mkdir(parents=True, exist_ok=True)
-        _write_video(place / f'{stem}.mp4', session, camera, codec, progress)
+        width, height = session.cameras.size[c].tolist()
+        images = _counted(session.images(camera), progress)
+        write_images(place / f'{stem}.mp4', images, (int(width), int(height)), session.fps, codec)
         tracks = {name or 'track_0': (_labels(one, c), None) for name, one in animals.items()}
         write_tracks(place / f'{stem}.slp', tracks, names, f'{stem}.mp4')
     write_calibration(folder / CALIBRATION_FILE, session.cameras)
@@ -346,21 +337,7 @@ def _labels(session: RenderedSession, camera: int) -> np.ndarray:
     return np.where(seen[:, camera, :, None], pixels[:, camera], np.nan)
 
 
-def _write_video(
-    path: Path, session: RenderedSession, camera: str, codec: str, progress: Callable[[], None]
-) -> None:
-    width, height = session.cameras.select([camera]).size[0].tolist()
-    fourcc = cv2.VideoWriter_fourcc(*codec)
-    writer = cv2.VideoWriter(str(path), fourcc, session.fps, (int(width), int(height)))
-    if not writer.isOpened():
-        raise ValueError(f'{path}: the video writer must open; codec {codec!r} is not there.')
-    for image in session.images(camera):
-        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+def _counted(images: Iterable[np.ndarray], progress: Callable[[], None]) -> Iterator[np.ndarray]:
+    for image in images:
+        yield image
         progress()
-    writer.release()
-    info = probe_video(path)
-    if info.n_frames != session.n_frames:
-        raise ValueError(
-            f'{path}: the video must decode to {session.n_frames} frames; got {info.n_frames}. '
-            'Choose another codec.'
-        )

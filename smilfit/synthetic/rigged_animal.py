@@ -15,6 +15,8 @@ from smilfit.synthetic.trunk_mesh import (
 )
 
 WEIGHT_SMOOTHING_ROUNDS = 2
+# One standard deviation of every proportion, as a share of its mean.
+PROPORTION_SD = 0.08
 LICENCE = 'CC0-1.0'
 
 
@@ -32,17 +34,14 @@ def finish_animal(
     """Turn a plan into a body model; shape directions are central differences of the proportions.
 
     Args:
-        name: of the model.
         plan: lays out the animal of given proportions.
         proportions: for each shape coefficient, the plan's argument: its value where the coefficient is 0, and what a
             coefficient of 1 adds.
         limits_deg: least and greatest degrees about x, y, z, by a joint's name or by what comes before its first
             underscore; of left limbs, from which those of the right ones follow.
-        groups: joint groups.
         keypoints: where each is: `@joint`, or a landmark of the mesh.
         length: model units per unit of the plan.
         mass: the joint that becomes the origin.
-        unit: of the model.
     """
     mean = {p: value for p, (value, _) in proportions.items()}
     mean_plan = plan(**mean)

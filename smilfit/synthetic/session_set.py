@@ -12,10 +12,9 @@ from smilfit.drawing.skin_texture import SkinTexture
 from smilfit.renderers import Renderer, ZBufferRenderer
 from smilfit.structures import Cameras
 from smilfit.structures.body import MILLIMETRES
+from smilfit.synthetic.camera_rigs import SharedVolume, make_rig, px_per_unit, shared_volume
 from smilfit.synthetic.drawn_motion import PoseSource, draw_animals
-from smilfit.synthetic.labels import make_rig
 from smilfit.synthetic.looks import NO_PHOTOS, Photos, SessionLook, draw_look, find_style
-from smilfit.synthetic.motion import SharedVolume, px_per_unit, shared_volume
 from smilfit.synthetic.rendered_session import RenderedSession
 
 # Where nothing says how large animals are: their extent in an image, a share of its shorter side.
@@ -121,19 +120,3 @@ class SessionSet:
             return stated
         px = px_per_unit(cameras, volume.centre) / cameras.size.min(-1).values.numpy()
         return FILLED / (float(np.median(px)) * self._extent)
-
-
-def resized(cameras: Cameras, factor: float) -> Cameras:
-    """Return the cameras of images that are smaller by a factor: whole px, and K to fit exactly.
-
-    Raises:
-        ValueError: a factor below 1.
-    """
-    if not factor >= 1:
-        raise ValueError(f'synthesize: --downscale must be at least 1; got {factor}.')
-    size = (cameras.size / factor).round().clamp_min(1)
-    share = size / cameras.size
-    affine = torch.zeros(len(cameras), 2, 3, dtype=cameras.K.dtype)
-    affine[:, 0, 0], affine[:, 1, 1] = share[:, 0], share[:, 1]
-    affine[:, :, 2] = 0.5 * share - 0.5
-    return cameras.transformed(affine, size)

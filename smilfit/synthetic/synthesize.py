@@ -29,12 +29,13 @@ from smilfit.io.lookup_proposals import body_axes
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs import read_clips
 from smilfit.structures import Cameras
+from smilfit.synthetic.camera_rigs import resized
 from smilfit.synthetic.clip_motion import ClipMotion, clip_frames, clips_without_place
 from smilfit.synthetic.drawn_motion import PoseSource
 from smilfit.synthetic.looks import NO_PHOTOS, Photos
+from smilfit.synthetic.looks.photos import read_photos
 from smilfit.synthetic.rendered_session import write_rendered_session
-from smilfit.synthetic.scene_painter import read_photos
-from smilfit.synthetic.session_set import SessionSet, SynthesisOptions, resized
+from smilfit.synthetic.session_set import SessionSet, SynthesisOptions
 from smilfit.synthetic.sessions import add_shape_betas, write_exact_lookup
 
 MARKER = 'synthesis.json'

@@ -16,7 +16,6 @@ def chain_weights(arc: float, joints: np.ndarray, reach: np.ndarray) -> np.ndarr
     A joint moves what lies beyond it. Within `reach` before and after a joint, its share grows by a cubic step.
 
     Args:
-        arc: length along the chain.
         joints: where the joints are, ascending; the first one moves everything before it too.
         reach: half the length of each joint's step; that of the first is not used.
     """
@@ -229,17 +228,27 @@ def _phase(rim: np.ndarray, across: np.ndarray, other: np.ndarray) -> float:
 class AnimalPlan:
     """Proportions of an animal; the right limbs are mirror images of the left ones, which are given.
 
-    `tree` lists (joint, parent) from the root outwards, the parent of the root None. Names of left limbs contain
-    `_L`, those of right ones `_R`.
+    `spine` lists (joint, parent) of the trunk from the root outwards, the parent of the root None. Names of left
+    limbs contain `_L`, those of right ones `_R`.
     """
 
     sections: list[CrossSection]
     back: tuple[float, float]
     front: tuple[float, float]
     limbs: list[Limb]
-    tree: list[tuple[str, str | None]]
-    n_sides: int
+    spine: tuple[tuple[str, str | None], ...]
+    n_sides: int = 20
     n_between: int = 2
+
+    @property
+    def tree(self) -> list[tuple[str, str | None]]:
+        """All joints with their parents: the trunk's, then those of the limbs, the left one of each pair first."""
+        tree = list(self.spine)
+        for limb in self.limbs:
+            for side in 'LR':
+                names = [name.replace('_L', f'_{side}') for name in limb.joints]
+                tree += zip(names, [limb.parent, *names])
+        return tree
 
 
 @dataclass

@@ -12,7 +12,7 @@ import torch
 from smilfit.cameras import Board, BoardDetector, calibrate_rig
 from smilfit.cameras.board_recordings import BoardViews, read_board_views
 from smilfit.cameras.rig import Rig, angle_between, project
-from smilfit.cameras.words import rig_doubts
+from smilfit.cameras.summary import rig_doubts
 from smilfit.cli.main import main
 from smilfit.io import triangulate_keypoints
 from smilfit.io.calibration import read_calibration, write_calibration

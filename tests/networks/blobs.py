@@ -6,7 +6,7 @@ from torch import Tensor
 
 from smilfit.geometry.heatmaps import gaussian_targets
 from smilfit.structures import Cameras
-from smilfit.synthetic.labels import make_rig
+from smilfit.synthetic.camera_rigs import make_rig
 
 STRIDE, CELLS = 2.0, 64
 PIXELS = int(STRIDE * CELLS)

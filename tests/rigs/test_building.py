@@ -9,7 +9,7 @@ from smilfit.body_models.data import SparseMatrix
 from smilfit.rigs import Rig, Site, build_model
 from smilfit.rigs.building import body_tree
 from smilfit.rigs.read_rig import nearest_rotations
-from smilfit.rigs.report import report_lines
+from smilfit.rigs.rig_import import report_lines
 from smilfit.rigs.symmetry import find_symmetry
 
 

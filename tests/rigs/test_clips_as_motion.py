@@ -10,8 +10,8 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat, geodesic_angle
 from smilfit.losses import fit_pose_gaussian
 from smilfit.rigs import read_clips
 from smilfit.rigs.rig_import import import_rig
+from smilfit.synthetic.camera_rigs import SharedVolume
 from smilfit.synthetic.clip_motion import ClipFrames, ClipMotion, clip_way, resampled, travelled
-from smilfit.synthetic.motion import SharedVolume
 from smilfit.synthetic.session_set import SynthesisOptions
 from smilfit.synthetic.synthesize import SynthesisInputs, synthesize
 from tests.rigs.test_made_gltf import armature, between

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smilfit.rigs.limits import box_error
+from smilfit.rigs.mjcf.skeleton import box_error
 
 X, Y, Z = np.eye(3)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.joint_limits import asymmetric_limits, mirrored_limits
+from smilfit.rigs.checking.limit_checks import asymmetric_limits, mirrored_limits
 from tests.rigs.test_checking import CLEAN
 
 LIMITS = np.array([[-0.1, 0.4], [-0.3, 0.2], [0.0, 0.6]])

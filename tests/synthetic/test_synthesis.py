@@ -13,6 +13,8 @@ from smilfit.datasets import DatasetFile
 from smilfit.io import SleapSession, read_calibration, read_joint_lookup, write_calibration
 from smilfit.renderers import ZBufferRenderer
 from smilfit.synthetic import RenderedSession, SessionSet, SynthesisOptions, make_insect, make_rig
+from smilfit.synthetic.camera_rigs import resized, shared_volume, up_of
+from smilfit.synthetic.drawn_motion import ways
 from smilfit.synthetic.looks import (
     COATS,
     STYLES,
@@ -25,8 +27,6 @@ from smilfit.synthetic.looks import (
     draw_wall,
 )
 from smilfit.synthetic.looks.lights import _CORNERS
-from smilfit.synthetic.motion import shared_volume, up_of, ways
-from smilfit.synthetic.session_set import resized
 from smilfit.synthetic.synthesize import SynthesisInputs
 from tests.animals import static_animal
 
@@ -202,7 +202,7 @@ def test_photographs_of_the_place_are_its_walls(quadruped):
 
 def test_backgrounds_are_read_from_files_by_their_cameras_names(quadruped, recording, tmp_path):
     folder, _, rig = recording
-    from smilfit.synthetic.scene_painter import read_photos
+    from smilfit.synthetic.looks.photos import read_photos
 
     photos = read_photos([folder], rig.names)
     assert set(photos.of_camera) == set(rig.names)

@@ -17,7 +17,7 @@ from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import write_mesh
 from smilfit.io.recordings.read_ahead import read_ahead
 from smilfit.io.recordings.videos import USUAL_FPS
-from smilfit.registrants.windows import evenly_spaced_rows
+from smilfit.registrants.clip_fit import evenly_spaced_rows
 from smilfit.structures import BodyParams, FitResult
 from smilfit.structures.body import by_blocks
 

@@ -19,7 +19,6 @@ class ModelPage:
 
     Args:
         server: a `viser.ViserServer`.
-        scene: the model.
     """
 
     def __init__(self, server: Any, scene: ModelScene) -> None:

@@ -20,7 +20,7 @@ from smilfit.evaluation.verdict.sides import side_pairs
 from smilfit.evaluation.verdict.yardstick import errors_px
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
 from smilfit.handlers.keypoint_input import KeypointInput
-from smilfit.registrants.windows import evenly_spaced_rows
+from smilfit.registrants.clip_fit import evenly_spaced_rows
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 
 Inputs = Sequence[BaseInput]

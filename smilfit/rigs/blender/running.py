@@ -25,6 +25,13 @@ _OF_PROGRAM = ('--background', '--factory-startup', '--disable-autoexec', '-noau
 # Nothing of the environment or the working directory is imported; bpy itself never loads the user's settings.
 _OF_INTERPRETER = ('-I',)
 _BIN = 'Scripts' if os.name == 'nt' else 'bin'
+# The longest that a file of ours took is 4 s.
+LIMIT_S = 300.0
+_START = Path(__file__).with_name('starting.py')
+# Blender's own come from it; those of Python would reach into its interpreter.
+_NOT_PASSED = ('BLENDER_', 'PYTHON')
+_NEWEST_READ = 1 << 20
+_LONGEST = 2000
 
 
 class NoBlenderError(ImportError):
@@ -91,15 +98,6 @@ def _named(named: str) -> Blender:
     absolute = os.path.abspath(path)
     is_python = Path(absolute).name.lower().startswith('python')
     return Blender((absolute, *(_OF_INTERPRETER if is_python else _OF_PROGRAM)), f'{VARIABLE}={named}')
-
-
-# The longest that a file of ours took is 4 s.
-LIMIT_S = 300.0
-_START = Path(__file__).with_name('starting.py')
-# Blender's own come from it; those of Python would reach into its interpreter.
-_NOT_PASSED = ('BLENDER_', 'PYTHON')
-_NEWEST_READ = 1 << 20
-_LONGEST = 2000
 
 
 class BlenderError(ValueError):

@@ -1,7 +1,7 @@
 """What a check of a body model says, and how it names places in one."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -54,6 +54,11 @@ def listed(names: Sequence[object]) -> str:
     texts = [shorten(str(name), 60) for name in names[:_NAMED]]
     more = len(names) - len(texts)
     return ', '.join(texts) + (f' and {more} more' if more > 0 else '')
+
+
+def named_joints(data: BodyModelData, joints: Iterable[int]) -> str:
+    """Name the first few of several joints, by their numbers, and how many more there are."""
+    return listed([data.joint_names[j] for j in joints])
 
 
 def counted(count: int, noun: str) -> str:

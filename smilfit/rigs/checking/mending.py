@@ -8,17 +8,12 @@ import numpy as np
 from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.body_models.joint_limits import DEFAULT, FILE, USER, default_joint_limits, origins_in_words
-from smilfit.rigs.checking.joint_limits import mirrored_limits
-from smilfit.rigs.checking.mesh import degenerate_faces, repeated_faces
-from smilfit.rigs.checking.symmetry_check import (
-    joint_pairs,
-    mirror_axis,
-    mirror_centre,
-    pairs_by_name,
-    symmetry_plane,
-)
+from smilfit.rigs.checking.limit_checks import mirrored_limits
+from smilfit.rigs.checking.symmetry_checks import symmetry_plane
 from smilfit.rigs.cleaning import TAKEN_OUT, renumber_vertices
 from smilfit.rigs.limits import read_limits
+from smilfit.rigs.symmetry import joint_pairs, mirror_axis, mirror_centre, pairs_by_name
+from smilfit.rigs.triangles import degenerate_faces, repeated_faces
 
 # Weights that are off one by less are so by rounding.
 _SUM_TOLERANCE = 1e-6
@@ -101,7 +96,7 @@ def plane_of_joints(data: BodyModelData) -> Mended:
     """List the vertices on the plane that mirrors the joints, where those that are listed lie off it."""
     pairs = joint_pairs(data)
     axis = mirror_axis(data, pairs)
-    if axis is None or not symmetry_plane(StoredModel(data)):
+    if axis is None or not any(symmetry_plane(StoredModel(data))):
         return data, ()
     off = np.abs(data.v_template[:, axis] - mirror_centre(data, pairs, axis))
     plane = np.flatnonzero(off < _ON_PLANE * StoredModel(data).size)

@@ -1,4 +1,4 @@
-"""Read accessors of a glTF file: plain, interleaved, sparse, and whole numbers that stand for shares of one."""
+"""A glTF file: its document and buffers, and its accessors as arrays: plain, interleaved, sparse, shares of one."""
 
 import base64
 import binascii
@@ -33,6 +33,8 @@ _UNDERSTOOD = (
     'KHR_mesh_quantization', 'KHR_texture_transform', 'KHR_texture_basisu', 'EXT_texture_webp', 'KHR_lights_punctual',
     'KHR_xmp_json_ld', 'KHR_materials_', 'KHR_animation_pointer', 'VRM', 'VRMC_', 'MSFT_', 'EXT_materials_',
 )  # fmt: skip
+_KINDS = {5120: 'i1', 5121: 'u1', 5122: 'i2', 5123: 'u2', 5125: 'u4', 5126: 'f4'}
+_WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4, 'MAT2': 4, 'MAT3': 9, 'MAT4': 16}
 
 
 @dataclass
@@ -45,7 +47,7 @@ class GltfFile:
     _buffers: dict[int, bytes] = field(default_factory=dict)
     _entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def fail(self, rule: str, got: object, advice: str) -> BadFileError:
+    def fail(self, rule: str, got: object, advice: str = 'Export the file anew.') -> BadFileError:
         """Make the error for a broken rule."""
         return BadFileError(f'{self.path}: {rule}; got {shorten(got)}. {advice}')
 
@@ -59,7 +61,7 @@ class GltfFile:
         """Return a list of objects that an object holds."""
         result = parent.get(name, [])
         if not isinstance(result, list) or not all(isinstance(entry, dict) for entry in result):
-            raise self.fail(f'{name} of {where} must be a list of objects', result, 'Export the file anew.')
+            raise self.fail(f'{name} of {where} must be a list of objects', result)
         check_budget(self.path, f'the number of {name}', len(result), _MOST_ENTRIES, 'entries')
         return result
 
@@ -71,16 +73,14 @@ class GltfFile:
         """Check a number that names an entry of a list."""
         count = len(self.entries(name))
         if type(index) is not int or not 0 <= index < count:
-            raise self.fail(f'{where} must name one of {count} {name}', index, 'Export the file anew.')
+            raise self.fail(f'{where} must name one of {count} {name}', index)
         return index
 
     def number(self, entry: Mapping[str, Any], name: str, default: int | None, where: str) -> int:
         """Return a whole number, 0 or more, of an entry."""
         result = entry.get(name, default)
         if type(result) is not int or not 0 <= result < 1 << 53:
-            raise self.fail(
-                f'{name} of {where} must be a whole number from 0 on', result, 'Export the file anew.'
-            )
+            raise self.fail(f'{name} of {where} must be a whole number from 0 on', result)
         return result
 
     def view(self, index: object, where: str) -> tuple[memoryview, int | None]:
@@ -107,18 +107,16 @@ class GltfFile:
             BadFileError: a path out of the folder, another kind of address, or more than a buffer may take.
         """
         if not isinstance(uri, str):
-            raise self.fail(f'uri of {what} must be text', uri, 'Export the file anew.')
+            raise self.fail(f'uri of {what} must be text', uri)
         if uri[:5].lower() == 'data:':
             head, comma, text = uri.partition(',')
             if not comma or not head.lower().endswith(';base64'):
-                raise self.fail(f'uri of {what} must be base64 data', head, 'Export the file anew.')
+                raise self.fail(f'uri of {what} must be base64 data', head)
             charge(what, n_bytes=len(text))
             try:
                 return base64.b64decode(text, validate=True)
             except binascii.Error as error:
-                raise self.fail(
-                    f'uri of {what} must be base64 data', error, 'Export the file anew.'
-                ) from error
+                raise self.fail(f'uri of {what} must be base64 data', error) from error
         name = unquote(uri)
         folder = self.path.resolve().parent
         if '://' in name or '\0' in name:
@@ -165,7 +163,7 @@ class GltfFile:
     def _names(self, key: str) -> list[str]:
         result = self.document.get(key, [])
         if not isinstance(result, list) or not all(isinstance(name, str) for name in result):
-            raise self.fail(f'{key} must be a list of names', result, 'Export the file anew.')
+            raise self.fail(f'{key} must be a list of names', result)
         return result
 
     def _buffer(self, index: int) -> bytes:
@@ -248,10 +246,6 @@ def _chunks(data: bytes, path: Path) -> tuple[bytes, bytes | None]:
     return result[_JSON], result.get(_BIN)
 
 
-_KINDS = {5120: 'i1', 5121: 'u1', 5122: 'i2', 5123: 'u2', 5125: 'u4', 5126: 'f4'}
-_WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4, 'MAT2': 4, 'MAT3': 9, 'MAT4': 16}
-
-
 class AccessorReader:
     """Reads a file's accessors as arrays (count, width), float64 or int64."""
 
@@ -280,11 +274,11 @@ class AccessorReader:
         """
         values, _ = self._read(index, types, where)
         if values.dtype.kind == 'f':
-            raise self.file.fail(f'{where} must be whole numbers', 'floats', 'Export the file anew.')
+            raise self.file.fail(f'{where} must be whole numbers', 'floats')
         result = values.astype(np.int64)
         if result.size and (result.min() < 0 or result.max() >= below):
             got = f'{result.min()} to {result.max()}'
-            raise self.file.fail(f'{where} must be numbers below {below}', got, 'Export the file anew.')
+            raise self.file.fail(f'{where} must be numbers below {below}', got)
         return result
 
     def count(self, index: object, where: str) -> int:
@@ -319,9 +313,7 @@ class AccessorReader:
         entry, what = self.file.entries('accessors')[number], f'accessors[{number}]'
         types = (types,) if isinstance(types, str) else types
         if entry.get('type') not in types:
-            raise self.file.fail(
-                f'{where} must be {" or ".join(types)}', entry.get('type'), 'Export the file anew.'
-            )
+            raise self.file.fail(f'{where} must be {" or ".join(types)}', entry.get('type'))
         kind, width = self._kind(entry, what), _WIDTHS[entry['type']]
         count = self.file.number(entry, 'count', None, what)
         wanted = count * width * 8
@@ -340,9 +332,7 @@ class AccessorReader:
     def _kind(self, entry: dict[str, Any], what: str) -> np.dtype:
         code = entry.get('componentType')
         if type(code) is not int or code not in _KINDS:
-            raise self.file.fail(
-                f'componentType of {what} must be one of {list(_KINDS)}', code, 'Export the file anew.'
-            )
+            raise self.file.fail(f'componentType of {what} must be one of {list(_KINDS)}', code)
         return np.dtype(_KINDS[code]).newbyteorder('<')
 
     def _elements(
@@ -365,9 +355,7 @@ class AccessorReader:
         if not isinstance(sparse, dict) or not all(
             isinstance(sparse.get(k), dict) for k in ('indices', 'values')
         ):
-            raise self.file.fail(
-                f'sparse of {what} must hold indices and values', sparse, 'Export the file anew.'
-            )
+            raise self.file.fail(f'sparse of {what} must hold indices and values', sparse)
         count, width = self.file.number(sparse, 'count', None, f'{what}.sparse'), values.shape[1]
         check_budget(self.file.path, f'{what}.sparse', count, len(values), 'elements')
         numbers, new = sparse['indices'], sparse['values']
@@ -377,15 +365,13 @@ class AccessorReader:
             rule = (
                 f'componentType of {what}.sparse.indices must be 5121, 5123 or 5125 (whole numbers from 0 on)'
             )
-            raise self.file.fail(rule, numbers.get('componentType'), 'Export the file anew.')
+            raise self.file.fail(rule, numbers.get('componentType'))
         rows = self._elements(
             numbers.get('bufferView'), start, index_kind, count, 1, f'{what}.sparse.indices'
         )
         rows = rows[:, 0].astype(np.int64)
         if count and (rows.min() < 0 or rows.max() >= len(values)):
-            raise self.file.fail(
-                f'{what}.sparse.indices must be below {len(values)}', int(rows.max()), 'Export the file anew.'
-            )
+            raise self.file.fail(f'{what}.sparse.indices must be below {len(values)}', int(rows.max()))
         start = self.file.number(new, 'byteOffset', 0, f'{what}.sparse.values')
         values = values.copy()
         values[rows] = self._elements(

@@ -44,11 +44,8 @@ def read_mesh(
     """Read the primitives of a node's mesh; those that share their vertices are one piece.
 
     Args:
-        file: the file.
-        reader: of its accessors.
         node: a node that shows a mesh.
         n_slots: how many joints the node's skin has; 0 without a skin.
-        notes: told what is left out.
     """
     number = file.index('meshes', file.entries('nodes')[node].get('mesh'), f'mesh of nodes[{node}]')
     mesh = file.entries('meshes')[number]
@@ -121,9 +118,7 @@ def _weights(
         values = reader.shares(attributes[f'WEIGHTS_{k}'], 'VEC4', f'{where}.WEIGHTS_{k}')
         if len(slots) != count or len(values) != count:
             got = f'{len(slots)} and {len(values)}'
-            raise file.fail(
-                f'JOINTS and WEIGHTS of {where} must have {count} rows', got, 'Export the file anew.'
-            )
+            raise file.fail(f'JOINTS and WEIGHTS of {where} must have {count} rows', got)
         used = values != 0
         if used.any() and slots[used].max() >= n_slots:
             rule = f'{where}.JOINTS_{k} must name joints 0 to {n_slots - 1} of its skin'
@@ -194,7 +189,7 @@ def _looks(
         return None, None, colour
     uv = reader.floats(attributes[name], 'VEC2', f'{where}.{name}')
     if len(uv) != count:
-        raise file.fail(f'{where}.{name} must have {count} rows', len(uv), 'Export the file anew.')
+        raise file.fail(f'{where}.{name} must have {count} rows', len(uv))
     image = file.index('images', entry['source'], f'{where}.baseColorTexture')
     return _transformed(uv, texture), image, colour
 

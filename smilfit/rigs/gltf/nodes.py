@@ -1,4 +1,4 @@
-"""Animations of a glTF file: what they say of nodes and morph targets at any time, and over all key times."""
+"""Nodes of a glTF file: their tree and places, and what animations do to them and to morph targets at any time."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from smilfit.rigs.read_rig import matrices_from_trs
 
 _WIDTHS = {'translation': 'VEC3', 'rotation': 'VEC4', 'scale': 'VEC3', 'weights': 'SCALAR'}
 STEP, LINEAR, CUBIC = 'STEP', 'LINEAR', 'CUBICSPLINE'
+_REST = {'translation': (0.0, 0.0, 0.0), 'rotation': (0.0, 0.0, 0.0, 1.0), 'scale': (1.0, 1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,7 @@ def read_animations(
     """Read the animations.
 
     Args:
-        file: the file.
-        reader: of its accessors.
         morphs: how many morph targets nodes have that show a mesh with some.
-        notes: told what is left out.
     """
     result = []
     for number, entry in enumerate(file.entries('animations')):
@@ -123,25 +121,21 @@ def _track(
     if not isinstance(target, dict) or 'node' not in target or path not in tuple(_WIDTHS):
         return None
     if type(number) is not int or not 0 <= number < len(samplers):
-        raise file.fail(f'{where} must name one of {len(samplers)} samplers', number, 'Export the file anew.')
+        raise file.fail(f'{where} must name one of {len(samplers)} samplers', number)
     node, sampler = file.index('nodes', target['node'], where), samplers[number]
     if path == 'weights' and not morphs.get(node):
         return None
     how = sampler.get('interpolation', LINEAR)
     if how not in (STEP, LINEAR, CUBIC):
-        raise file.fail(
-            f'interpolation of {where} must be {STEP}, {LINEAR} or {CUBIC}', how, 'Export the file anew.'
-        )
+        raise file.fail(f'interpolation of {where} must be {STEP}, {LINEAR} or {CUBIC}', how)
     times = reader.floats(sampler.get('input'), 'SCALAR', f'input of {where}')[:, 0]
     values = reader.floats(sampler.get('output'), _WIDTHS[path], f'output of {where}')
     if not len(times) or (np.diff(times) < 0).any():
-        raise file.fail(
-            f'input of {where} must be times that increase', f'{len(times)} times', 'Export the file anew.'
-        )
+        raise file.fail(f'input of {where} must be times that increase', f'{len(times)} times')
     per_key = (morphs[node] if path == 'weights' else 1) * (3 if how == CUBIC else 1)
     if len(values) != len(times) * per_key:
         rule = f'output of {where} must have {per_key} rows for each of {len(times)} keys'
-        raise file.fail(rule, len(values), 'Export the file anew.')
+        raise file.fail(rule, len(values))
     shape = (len(times), 3, -1) if how == CUBIC else (len(times), -1)
     return Track(node, path, times, values.reshape(shape), how)
 
@@ -167,9 +161,6 @@ def _slerp(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
     safe = np.where(near, 1, sine)
     turned = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / safe
     return np.where(near, (1 - share) * a + share * b, turned)
-
-
-_REST = {'translation': (0.0, 0.0, 0.0), 'rotation': (0.0, 0.0, 0.0, 1.0), 'scale': (1.0, 1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -256,7 +247,7 @@ def read_nodes(file: GltfFile) -> NodeTree:
             if parents[child] >= 0:
                 above = ' and '.join(_name(entries, n) for n in (int(parents[child]), number))
                 got = f'{_name(entries, child)}, below {above}'
-                raise file.fail('a node must have one parent', got, 'Export the file anew.')
+                raise file.fail('a node must have one parent', got)
             parents[child] = number
     order = _outwards(file, entries, parents)
     trs = {
@@ -280,7 +271,7 @@ def _name(entries: list[dict[str, Any]], number: int) -> str:
 
 def _indices(file: GltfFile, found: object, where: str) -> list[int]:
     if not isinstance(found, list):
-        raise file.fail(f'{where} must be a list of nodes', found, 'Export the file anew.')
+        raise file.fail(f'{where} must be a list of nodes', found)
     return [file.index('nodes', index, where) for index in found]
 
 
@@ -308,7 +299,7 @@ def _numbers(
     good = isinstance(result, list) and len(result) == len(rest)
     if not good or not all(type(x) in (int, float) and abs(x) < 1e12 for x in result):
         rule = f'{name} of nodes[{number}] must be {len(rest)} finite numbers'
-        raise file.fail(rule, result, 'Export the file anew.')
+        raise file.fail(rule, result)
     return tuple(float(x) for x in result)
 
 

@@ -19,6 +19,7 @@ SAME_BIND = 5e-7
 _MOST_CANDIDATES = 64
 # Least scale of a map to its greatest, and the least of all: below, it flattens what it maps.
 _FLAT, _NOTHING = 1e-9, 1e-20
+_POSED = 'the skeleton stands in another pose than the skin was bound in; the rest pose is that of binding.'
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,6 @@ def place_skin(
     the place of the mesh's own node if that has the right size, else the root joint's map without what it deforms.
 
     Args:
-        skin: the skin.
         worlds: its joints' nodes in the world.
         mesh_world: the node of the mesh in the world.
     """
@@ -107,9 +107,6 @@ def differ(
     return bool(np.abs(apart).max() > SAME_BIND * size)
 
 
-_POSED = 'the skeleton stands in another pose than the skin was bound in; the rest pose is that of binding.'
-
-
 @dataclass
 class BoundJoint:
     """A joint of the rig: a node, and where it was bound, in the world."""
@@ -122,9 +119,6 @@ class JointBinding:
     """Joints as they come up, and meshes on them.
 
     Args:
-        file: the file.
-        reader: of its arrays.
-        nodes: of the file.
         worlds: of all of them, as the file has them at rest.
         pieces: the meshes; those that hang on a joint whole get their weights here.
         animations: a node that one moves by itself is a joint.
@@ -291,9 +285,7 @@ class JointBinding:
             if 'inverseBindMatrices' in entry:
                 bind = self.reader.floats(entry['inverseBindMatrices'], 'MAT4', where)
                 if len(bind) < count:
-                    raise self.file.fail(
-                        f'{where} must have {count} matrices', len(bind), 'Export the file anew.'
-                    )
+                    raise self.file.fail(f'{where} must have {count} matrices', len(bind))
                 # Matrices lie column by column.
                 bind = bind[:count].reshape(-1, 4, 4).transpose(0, 2, 1)
             influence = sum(np.bincount(p.slots, np.abs(p.values), count) for p in mine)
@@ -334,6 +326,6 @@ def file_skins(file: GltfFile) -> list[tuple[int, ...]]:
     for number, entry in enumerate(file.entries('skins')):
         joints, where = entry.get('joints'), f'joints of skins[{number}]'
         if not isinstance(joints, list) or not joints:
-            raise file.fail(f'{where} must be a list of nodes', joints, 'Export the file anew.')
+            raise file.fail(f'{where} must be a list of nodes', joints)
         result.append(tuple(file.index('nodes', node, where) for node in joints))
     return result

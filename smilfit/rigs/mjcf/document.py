@@ -26,6 +26,11 @@ _ELEMENT_BYTES, _ATTRIBUTE_BYTES = 300, 200
 MAIN = 'main'
 # What is known of these by their class.
 _CLASSED = ('joint', 'site', 'geom', 'mesh')
+# Attributes that say how a frame is turned, and of how many numbers they are.
+WAYS = {'quat': 4, 'axisangle': 4, 'euler': 3, 'xyaxes': 6, 'zaxis': 3}
+_TINY = 1e-12
+# Cubes of larger numbers are beyond what the computer can count with.
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -243,13 +248,6 @@ def _classes(root: Element, path: Path) -> dict[str, dict[str, dict[str, str]]]:
             f'{path}: classes must differ; got {shorten(twice[0])!r} twice. Rename one of them.'
         )
     return result
-
-
-# Attributes that say how a frame is turned, and of how many numbers they are.
-WAYS = {'quat': 4, 'axisangle': 4, 'euler': 3, 'xyaxes': 6, 'zaxis': 3}
-_TINY = 1e-12
-# Cubes of larger numbers are beyond what the computer can count with.
-_LARGEST = 1e30
 
 
 class Frame(NamedTuple):

@@ -33,6 +33,15 @@ from smilfit.rigs.mjcf.skin import MjcfSkin, SkinBone
 _SIDES, _RINGS = 16, 4
 # Numbers of `size` that each kind uses; with `fromto` the half length is not among them.
 SIZES = {'sphere': 1, 'capsule': 2, 'cylinder': 2, 'ellipsoid': 3, 'box': 3}
+_WHAT = 'a mesh of MuJoCo (.msh)'
+_MOST_BYTES = 1 << 28
+# Of a hull, which takes long to find.
+_MOST_POINTS = 50_000
+_FORMATS = ('.obj', '.stl', '.ply', '.msh')
+# Groups of geoms that MuJoCo's viewer shows unless asked otherwise.
+SHOWN_GROUPS = 3
+_NO_SOLID = ('plane', 'hfield')
+_NAMED = 6
 
 
 class Mesh(NamedTuple):
@@ -48,7 +57,6 @@ def solid(kind: str, size: Float[np.ndarray, ' n'], where: str) -> Mesh:
     Args:
         kind: a key of `SIZES`.
         size: as MuJoCo has it: radius; radius and half length; three half axes.
-        where: for messages.
 
     Raises:
         BadFileError: sizes that are not above 0.
@@ -101,13 +109,6 @@ def _box(size: np.ndarray) -> Mesh:
     vertices = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float) * size
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     return Mesh(vertices, np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))]))
-
-
-_WHAT = 'a mesh of MuJoCo (.msh)'
-_MOST_BYTES = 1 << 28
-# Of a hull, which takes long to find.
-_MOST_POINTS = 50_000
-_FORMATS = ('.obj', '.stl', '.ply', '.msh')
 
 
 def find_asset(document: MjcfDocument, name: str, where: str) -> Path | None:
@@ -240,12 +241,6 @@ def _stated(given: dict[str, str], where: str) -> Mesh:
     return Mesh(vertices, faces)
 
 
-# Groups of geoms that MuJoCo's viewer shows unless asked otherwise.
-SHOWN_GROUPS = 3
-_NO_SOLID = ('plane', 'hfield')
-_NAMED = 6
-
-
 @dataclass(frozen=True)
 class GeomSkin:
     """The skin of geoms, and in words how it came about."""
@@ -260,7 +255,6 @@ def skin_of_geoms(
     """Make a skin of the geoms of the largest animal of a model.
 
     Args:
-        document: the model.
         bodies: its bodies, parents first.
         frames: in the world at rest.
 

@@ -27,6 +27,24 @@ from smilfit.scans.measurements.specimens import Specimen
 SHARE = 0.95
 # Two points have a line, but no interval.
 LEAST = 3
+TABLE_COLUMNS = (
+    'specimen',
+    'measurement',
+    'value',
+    'unit',
+    'sd',
+    'low',
+    'high',
+    'pose_spread_percent',
+    'doubt',
+)
+ALLOMETRY_COLUMNS = (
+    'measurement', 'size', 'n', 'isometry', 'sma_slope', 'sma_low', 'sma_high', 'ols_slope', 'ols_low', 'ols_high',
+    'r2', 'against_isometry', 'left_out',
+)  # fmt: skip
+_PLOTS_A_ROW = 4
+# More are in the table only.
+MOST_PLOTS = 12
 
 
 @dataclass(frozen=True)
@@ -88,8 +106,6 @@ def allometry_of(
     """Fit one measurement's slopes on size; None where fewer than three specimens, or no differences, are there.
 
     Args:
-        name: of the measurement.
-        size_name: of the size.
         isometry: the slope of a body that grows alike everywhere.
         size: of each specimen, NaN where it has none.
         value: of each specimen, NaN where it has none.
@@ -160,13 +176,6 @@ def _fitted(
     return result, left_out
 
 
-COLUMNS = ('specimen', 'measurement', 'value', 'unit', 'sd', 'low', 'high', 'pose_spread_percent', 'doubt')
-ALLOMETRY_COLUMNS = (
-    'measurement', 'size', 'n', 'isometry', 'sma_slope', 'sma_low', 'sma_high', 'ols_slope', 'ols_low', 'ols_high',
-    'r2', 'against_isometry', 'left_out',
-)  # fmt: skip
-
-
 def write_measurements(path: Path, specimens: Sequence[Specimen]) -> Path:
     """Write measurements; what is not known is empty."""
     rows = (
@@ -176,7 +185,7 @@ def write_measurements(path: Path, specimens: Sequence[Specimen]) -> Path:
         for s in specimens
         for i, m in enumerate(s.measurements)
     )
-    return _write(path, COLUMNS, rows)
+    return _write(path, TABLE_COLUMNS, rows)
 
 
 def write_allometry(path: Path, found: Sequence[Allometry]) -> Path:
@@ -202,23 +211,17 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
     return write_text(path, text.getvalue())
 
 
-COLUMNS_OF_ALLOMETRY_PLOT = 4
-# More are in the table only.
-MOST = 12
-
-
-def plot_allometry(slopes: 'Sequence[Allometry]', unit: str) -> Figure:
+def plot_allometry(slopes: Sequence[Allometry], unit: str) -> Figure:
     """Plot specimens with their major axis and the line of isometry through their middle.
 
     Args:
         slopes: at least one; bones come last, and those beyond 12 are left out.
-        unit: of lengths.
     """
-    shown = sorted(slopes, key=lambda one: one.measurement.startswith('bone_'))[:MOST]
-    n_rows = -(-len(shown) // COLUMNS_OF_ALLOMETRY_PLOT)
-    figure = new_figure(3.1 * min(COLUMNS_OF_ALLOMETRY_PLOT, len(shown)), 2.8 * n_rows + 0.3)
+    shown = sorted(slopes, key=lambda one: one.measurement.startswith('bone_'))[:MOST_PLOTS]
+    n_rows = -(-len(shown) // _PLOTS_A_ROW)
+    figure = new_figure(3.1 * min(_PLOTS_A_ROW, len(shown)), 2.8 * n_rows + 0.3)
     for k, one in enumerate(shown):
-        axes = figure.add_subplot(n_rows, min(COLUMNS_OF_ALLOMETRY_PLOT, len(shown)), k + 1)
+        axes = figure.add_subplot(n_rows, min(_PLOTS_A_ROW, len(shown)), k + 1)
         power = {1: '', 2: '^2', 3: '^3'}.get(round(one.isometry), '')
         style_axes(axes, one.measurement, f'{one.size} ({unit})', f'{unit}{power}')
         x, y = np.exp(one.log_size), np.exp(one.log_value)

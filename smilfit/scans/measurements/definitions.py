@@ -14,8 +14,9 @@ from smilfit.files import BadFileError, shorten
 from smilfit.files.strict_json import read_strict_json
 from smilfit.files.toml_files import read_toml
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
+from smilfit.rigs.triangles import face_areas
 from smilfit.scans.measurements.geodesics import SurfacePath, SurfacePoint, nearest_point, shortest_path
-from smilfit.scans.measurements.girths import Section, area_of, section_across, volume_of
+from smilfit.scans.measurements.girths_and_volumes import Section, section_across, volume_of
 from smilfit.scans.measurements.surface import (
     KEYPOINT,
     VERTEX,
@@ -25,6 +26,22 @@ from smilfit.scans.measurements.surface import (
     Surface,
     names_in,
 )
+
+WHAT = 'a file of measurements'
+MOST_BYTES = 1 << 22
+PERIMETERS = ('hull', 'section')
+# By kind: keys that must be there, and those that may.
+_KEYS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    'distance': (('points',), ()),
+    'chain': (('points',), ()),
+    'limb': (('from', 'to'), ()),
+    'angle': (('points',), ()),
+    'geodesic': (('points',), ()),
+    'girth': (('bone',), ('at', 'perimeter')),
+    'surface': ((), ('joints',)),
+    'volume': ((), ()),
+}
+_COUNTS = {'distance': (2, 2), 'geodesic': (2, 2), 'angle': (3, 4), 'chain': (2, 1000)}
 
 
 @dataclass(frozen=True)
@@ -213,7 +230,7 @@ class SurfaceArea(Measurement):
             faces = faces[surface.belongs_to(np.array([surface.joint_names.index(n) for n in self.joints]))]
         if not len(faces):
             raise NotMeasurableError('there are no triangles')
-        return area_of(body.vertices, faces)
+        return float(face_areas(body.vertices, faces).sum())
 
 
 @dataclass(frozen=True)
@@ -242,23 +259,6 @@ class BodyVolume(Measurement):
 KINDS: Mapping[str, type[Measurement]] = {
     kind.kind: kind for kind in (Distance, Chain, Angle, Geodesic, Girth, SurfaceArea, BodyVolume)
 }
-
-
-WHAT = 'a file of measurements'
-MOST_BYTES = 1 << 22
-PERIMETERS = ('hull', 'section')
-# By kind: keys that must be there, and those that may.
-_KEYS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    'distance': (('points',), ()),
-    'chain': (('points',), ()),
-    'limb': (('from', 'to'), ()),
-    'angle': (('points',), ()),
-    'geodesic': (('points',), ()),
-    'girth': (('bone',), ('at', 'perimeter')),
-    'surface': ((), ('joints',)),
-    'volume': ((), ()),
-}
-_COUNTS = {'distance': (2, 2), 'geodesic': (2, 2), 'angle': (3, 4), 'chain': (2, 1000)}
 
 
 def read_measurements(path: str | Path, data: BodyModelData) -> tuple[Measurement, ...]:

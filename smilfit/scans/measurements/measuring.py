@@ -37,6 +37,7 @@ _STEP, _PLAIN_STEP = 1e-2, 1e-4
 _TOUCHED = 1e-7
 # A spread below this, %, is none.
 _ROUNDING = 1e-6
+BODY_LENGTH = 'body_length'
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,6 @@ class Measurer:
 
     Args:
         body: the body model; it is cast to float64.
-        measurements: what to measure.
     """
 
     def __init__(self, body: SMIL, measurements: Sequence[Measurement]) -> None:
@@ -125,7 +125,6 @@ class Measurer:
         """Return by measurement its standard deviation over poses, % of its mean; NaN of angles and of one pose.
 
         Args:
-            params: of the frames.
             most: of so many frames, evenly over all.
         """
         rows = np.unique(
@@ -146,7 +145,6 @@ class Measurer:
         """Carry a covariance of shape parameters over to the measurements, to first order.
 
         Args:
-            rest: one body at rest.
             columns: names of the parameters, such as `betas[0]`; a scale's is of its logarithm.
             covariance: of them; infinite where nothing tells of one.
 
@@ -204,9 +202,6 @@ def _moved(rest: BodyParams, column: str, step: float) -> BodyParams:
     free = PARAMETERS[name].free(value).clone()
     free.view(-1)[int(number.removesuffix(']') or 0)] += step
     return rest.replace(**{name: PARAMETERS[name].from_free(free)})
-
-
-BODY_LENGTH = 'body_length'
 
 
 def default_measurements(data: BodyModelData) -> tuple[Measurement, ...]:

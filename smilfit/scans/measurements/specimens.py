@@ -17,6 +17,13 @@ from smilfit.structures.body import MILLIMETRES
 
 REGISTRATION = 'registration.npz'
 WHAT = 'a registration'
+# Of lengths whose file states none: a model's own, that of a scan's file, and that of a recording's calibration.
+MODEL_UNIT, SCAN_UNIT, WORLD_UNIT = 'model unit', 'scan unit', 'world unit'
+UNSEEN = "the scan does not show what it rests on: it is the model's, wholly or in part"
+# A measurement that changes by a smaller share rests on other parts.
+_CHANGED = 1e-3
+# Of a normal distribution, 95 % lie within so many standard deviations.
+WITHIN = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -212,15 +219,6 @@ def _text(arrays: Mapping[str, np.ndarray], name: str) -> str | None:
     return str(arrays[name]) if name in arrays and arrays[name].ndim == 0 else None
 
 
-# Of lengths whose file states none: a model's own, that of a scan's file, and that of a recording's calibration.
-MODEL_UNIT, SCAN_UNIT, WORLD_UNIT = 'model unit', 'scan unit', 'world unit'
-UNSEEN = "the scan does not show what it rests on: it is the model's, wholly or in part"
-# A measurement that changes by a smaller share rests on other parts.
-_CHANGED = 1e-3
-# Of a normal distribution, 95 % lie within so many standard deviations.
-WITHIN = 1.959963984540054
-
-
 @dataclass(frozen=True)
 class Specimen:
     """The M measurements of one specimen; lengths in mm where their unit is known, else as its file has them.
@@ -271,8 +269,6 @@ def measure_model(
     """Measure a model: its mean shape, then shapes of given coefficients.
 
     Args:
-        body: the model.
-        measurements: what to measure.
         betas: coefficients by the name that the specimen gets.
         unit: of the model's lengths, where its file does not say.
 
@@ -301,9 +297,6 @@ def measure_registration(
     """Measure a registered specimen as it stands at rest.
 
     Args:
-        registration: the specimen.
-        body: its body model.
-        measurements: what to measure.
         unit: of the scan, where the registration does not say.
     """
     own = registration.body_of(body.data, body.joint_scale_mode)
@@ -350,9 +343,6 @@ def measured_at_rest(measurer: Measurer, name: str, params: BodyParams, unit: st
     """Measure one body as it stands, without intervals.
 
     Args:
-        measurer: of its model.
-        name: of the specimen.
-        params: of one body at rest.
         unit: of its lengths; what is one of length becomes mm.
     """
     factor, length_unit = in_mm(unit)
@@ -393,10 +383,7 @@ def measure_fit(
     """Measure the animal of a fit: its shape at rest, how sure it is, and what poses do to each measurement.
 
     Args:
-        fit: the fit.
-        name: of the specimen.
         body: the fit's body model, with the landmarks of its session.
-        measurements: what to measure.
         poses: in how many frames, evenly over all that were fitted, poses are looked at.
         unit: of the world, where the fit does not say.
 

@@ -10,14 +10,15 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from smilfit.body_models import BodyModelData
+from smilfit.geometry.surface_graph import first_of_place
+from smilfit.rigs.triangles import Edges, connected_nodes
 
-# Vertices nearer to each other than this share of the body's size are one.
-SAME_PLACE = 1e-6
+# A place that a measurement names: a joint, a keypoint, `vertex:N`, or several of these, whose mean it is.
+# A name that is both is the joint; `keypoint:NAME` is what is seen of it.
+Place = str | tuple[str, ...]
+VERTEX, KEYPOINT = 'vertex:', 'keypoint:'
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Surface:
     @classmethod
     def of(cls, data: BodyModelData) -> 'Surface':
         """Take a model's surface; vertices are joined where the template has them in one place."""
-        first = _joined(data.v_template)
+        first = first_of_place(data.v_template)
         faces = first[np.asarray(data.faces, np.int64).reshape(-1, 3)]
         a, b, c = faces.T
         faces = faces[(a != b) & (b != c) & (a != c)]
@@ -50,30 +51,28 @@ class Surface:
         return cls(faces[np.sort(once)], first, weights, data.joint_names, np.asarray(data.parents))
 
     @cached_property
+    def _edges(self) -> Edges:
+        return Edges.of(self.faces)
+
+    @property
     def edges(self) -> Int[np.ndarray, 'E 2']:
         """The edges, each once, the lower vertex first."""
-        return self._edges[0]
+        return self._edges.ends
 
-    @cached_property
+    @property
     def face_edges(self) -> Int[np.ndarray, 'F 3']:
         """By triangle its edges: 0-1, 1-2, 2-0."""
-        return self._edges[1].reshape(-1, 3)
+        return self._edges.of_face
 
-    @cached_property
+    @property
     def edge_faces(self) -> Int[np.ndarray, ' E']:
         """How many triangles each edge has: 2 in a closed surface, 1 at a border."""
-        return np.bincount(self._edges[1], minlength=len(self.edges))
-
-    @cached_property
-    def _edges(self) -> tuple[np.ndarray, np.ndarray]:
-        pairs = self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-        result, number = np.unique(np.sort(pairs, 1), axis=0, return_inverse=True)
-        return result, number.reshape(-1)
+        return self._edges.shared_by
 
     @cached_property
     def piece(self) -> Int[np.ndarray, ' V']:
         """By vertex, which connected piece of the surface it belongs to."""
-        return pieces_of(len(self.first), self.edges)[self.first]
+        return connected_nodes(len(self.first), self.edges)[self.first]
 
     @cached_property
     def n_pieces(self) -> int:
@@ -83,35 +82,12 @@ class Surface:
     @cached_property
     def against_neighbours(self) -> int:
         """How many edges have two triangles of opposite sense: their normals do not agree."""
-        a, b = self.faces[:, [0, 1, 2]].reshape(-1), self.faces[:, [1, 2, 0]].reshape(-1)
-        ahead = np.bincount(self._edges[1], weights=a < b, minlength=len(self.edges))
+        ahead = np.bincount(self.face_edges.ravel(), self._edges.forward.ravel(), len(self.edges))
         return int(((self.edge_faces == 2) & (ahead != 1)).sum())
 
     def belongs_to(self, joints: Int[np.ndarray, ' n']) -> Bool[np.ndarray, ' F']:
         """Return which triangles hang mostly on some joints."""
         return self.skin[self.faces][:, :, joints].sum(-1).mean(-1) >= 0.5
-
-
-def pieces_of(n: int, edges: Int[np.ndarray, 'E 2']) -> Int[np.ndarray, ' n']:
-    """Number the connected pieces of a graph; gives each node's."""
-    ones = np.ones(len(edges), np.int8)
-    graph = coo_matrix((ones, (edges[:, 0], edges[:, 1])), (n, n))
-    return connected_components(graph, directed=False)[1]
-
-
-def _joined(vertices: Float[np.ndarray, 'V 3']) -> Int[np.ndarray, ' V']:
-    size = float(np.ptp(vertices, axis=0).max()) if len(vertices) else 0.0
-    pairs = cKDTree(vertices).query_pairs(SAME_PLACE * size, output_type='ndarray')
-    piece = pieces_of(len(vertices), pairs)
-    first = np.full(piece.max() + 1, len(vertices))
-    np.minimum.at(first, piece, np.arange(len(vertices)))
-    return first[piece]
-
-
-# A place that a measurement names: a joint, a keypoint, `vertex:N`, or several of these, whose mean it is.
-# A name that is both is the joint; `keypoint:NAME` is what is seen of it.
-Place = str | tuple[str, ...]
-VERTEX, KEYPOINT = 'vertex:', 'keypoint:'
 
 
 class NotMeasurableError(ValueError):

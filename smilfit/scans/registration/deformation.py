@@ -5,14 +5,13 @@ neighbours, so what is found is of the animal and not of its pose, and stays rig
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from scipy.sparse import block_array, coo_matrix, csr_matrix
 from scipy.sparse.linalg import cg
 
-from smilfit.scans.registration.setting_checks import check_number
+from smilfit.rigs.triangles import Edges
 from smilfit.scans.registration.surface_terms import Matched
 
 # An edge counts as at least this share of the median one: slivers would hold all else.
@@ -21,46 +20,17 @@ SHORTEST_EDGE = 0.3
 MOST_CG = 300
 
 
-@dataclass(frozen=True)
-class DeformationStage:
-    """One width of the surface terms, and how stiff the surface is.
-
-    Attributes:
-        sigma: distance at which a point counts half, share of the scan's extent; never below three times the noise.
-        strain: standard deviation of the change of an edge, a share of its length.
-        along: weight of the distance along the surface, beside 1 across it.
-        limbs: whether the middles of limbs still draw.
-        n_iter: most rounds; the end is convergence.
-        ftol: a round that moves vertices by less, share of the extent (root mean square), is the last.
-    """
-
-    sigma: float
-    strain: float = 0.05
-    along: float = 0.05
-    limbs: bool = False
-    n_iter: int = 20
-    ftol: float = 1e-4
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name in ('sigma', 'strain', 'along', 'ftol'):
-            check_number('deformation', name, getattr(self, name), 0.0, 1.0)
-        check_number('deformation', 'n_iter', self.n_iter, 1, whole=True)
-
-
 class RestDeformation:
     """The equations of the offsets of one body's rest vertices.
 
     Args:
         rest: vertices without offsets, model unit.
-        faces: triangles.
         strain: as in `DeformationStage`.
     """
 
     def __init__(self, rest: Float[np.ndarray, 'V 3'], faces: np.ndarray, strain: float) -> None:
         self.rest = rest
-        sides = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-        self.edges = np.unique(np.sort(sides, 1), axis=0)
+        self.edges = Edges.of(faces).ends
         length = np.linalg.norm(rest[self.edges[:, 0]] - rest[self.edges[:, 1]], axis=1)
         length = length.clip(SHORTEST_EDGE * np.median(length))
         self.weight = (strain * length) ** -2
@@ -103,8 +73,6 @@ class RestDeformation:
 
         Args:
             linear: of every vertex, from rest to the world.
-            shift: of every vertex.
-            vertices: present rest vertices.
             terms: distances and what they are weighed by; targets are `rows @ posed - difference`.
         """
         n = len(self.rest)
@@ -156,12 +124,8 @@ def deform(
     """Match and solve until vertices stay where they are.
 
     Args:
-        deformation: the stiff equations.
-        vertices: rest vertices to begin with.
         linear: of every vertex, from rest to the world.
-        shift: of every vertex.
         match: finds closest points of posed vertices.
-        n_iter: most rounds.
         least_move: root mean square of the movement of a round that ends it, world unit.
 
     Returns:

@@ -11,16 +11,23 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.registry import REGISTRANTS, reject_unknown
-from smilfit.scans.registration.deformation import DeformationStage, RestDeformation, deform
-from smilfit.scans.registration.limb_curves import MOST_LIMBS
+from smilfit.scans.registration.deformation import RestDeformation, deform
+from smilfit.scans.registration.limbs import MOST_LIMBS
 from smilfit.scans.registration.posed_surface import PosedSurface, SurfaceState
-from smilfit.scans.registration.priors import PriorSizes
+from smilfit.scans.registration.registration_priors import PriorSizes
 from smilfit.scans.registration.result import Registration, figures
 from smilfit.scans.registration.scan import Scan
-from smilfit.scans.registration.setting_checks import check_number
 from smilfit.scans.registration.specimen import Specimen
 from smilfit.scans.registration.staged_fit import FoundPose, StagedFit
-from smilfit.scans.registration.stages import DEFORMATION, STAGES, UNRIGGED, RegistrationStage, stages_of
+from smilfit.scans.registration.stages import (
+    DEFORMATION,
+    STAGES,
+    UNRIGGED,
+    DeformationStage,
+    RegistrationStage,
+    check_number,
+    stages_of,
+)
 from smilfit.scans.registration.template import Template
 
 # Of the extent: where a twentieth of the points is farther off, surfaces are not each other's.
@@ -28,6 +35,9 @@ FAR_OFF = 0.03
 # Of the best start's energy: with less, one that ended elsewhere is as likely. Three wrong ones had 1.10 to 1.14, all
 # right ones more than 1.2.
 RIVAL = 1.2
+_TIPS = 'Look at the picture, and name tips of limbs (NAME.landmarks.json) where they are wrong.'
+# A round that moves vertices by less, share of the noise, is the last: more would follow the noise.
+WITHIN_NOISE = 0.02
 
 
 def surface_doubts(scan_to_body: Mapping[str, float], body_to_scan: Mapping[str, float]) -> list[str]:
@@ -90,7 +100,6 @@ def limb_cautions(of_body: int, of_scan: int, compared: int) -> list[str]:
 
     Args:
         of_body: shorter limbs of the body, left out.
-        of_scan: of the scan.
         compared: most limbs of a surface that are compared.
     """
     return [
@@ -104,20 +113,12 @@ def limb_cautions(of_body: int, of_scan: int, compared: int) -> list[str]:
     ]
 
 
-_TIPS = 'Look at the picture, and name tips of limbs (NAME.landmarks.json) where they are wrong.'
-
-
-# A round that moves vertices by less, share of the noise, is the last: more would follow the noise.
-WITHIN_NOISE = 0.02
-
-
 def with_skin(
     specimen: Specimen, found: FoundPose, stages: Sequence[DeformationStage]
 ) -> tuple[SurfaceState, list[dict[str, Any]]]:
     """Return the state with rest offsets, and what came of every stage.
 
     Args:
-        specimen: the scan and its template.
         found: pose and sizes, which stay as they are.
         stages: coarse to fine; none moves nothing.
     """
@@ -229,15 +230,7 @@ def registration_of(
     history: Sequence[Mapping[str, Any]],
     seconds: Mapping[str, float],
 ) -> Registration:
-    """Measure a registered surface, and put together what was found.
-
-    Args:
-        specimen: the scan and its template.
-        found: pose and sizes.
-        state: these, with the skin.
-        history: of all stages.
-        seconds: that they took.
-    """
+    """Measure a registered surface, and put together what was found."""
     surface, scan = specimen.surface, specimen.scan
     vertices = surface.vertices(state).numpy()
     scan_distance, body_distance = specimen.distances(vertices)

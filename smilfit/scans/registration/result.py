@@ -47,9 +47,6 @@ class Registration:
         """Write `registration.npz` and `registration.json`.
 
         Args:
-            folder: where.
-            surface: of the body.
-            scan: that it was registered to.
             model_file: the body model's file, or a shipped model's name, by which others find it; a relative one is
                 relative to the folder. None where there is none.
         """

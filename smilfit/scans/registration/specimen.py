@@ -14,20 +14,33 @@ from scipy.spatial import cKDTree
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.registry import UnknownNameError, did_you_mean
-from smilfit.scans.registration.deformation import DeformationStage
-from smilfit.scans.registration.limb_curves import LimbCurves, limb_curves, limb_places
-from smilfit.scans.registration.limb_matching import RigidStart
+from smilfit.scans.registration.limbs import LimbCurves, RigidStart, limb_curves, limb_places
 from smilfit.scans.registration.posed_surface import SurfaceState
-from smilfit.scans.registration.problem import RegistrationProblem
-from smilfit.scans.registration.sampling import SurfaceSamples, part_weights, point_rows, sample_by_part
+from smilfit.scans.registration.registration_problem import RegistrationProblem
 from smilfit.scans.registration.scan import Scan
-from smilfit.scans.registration.stages import RegistrationStage
-from smilfit.scans.registration.surface_terms import Matched, PlaceTargets, SurfaceWeights, joined_places
+from smilfit.scans.registration.stages import DeformationStage, RegistrationStage
+from smilfit.scans.registration.surface_terms import (
+    Matched,
+    PlaceTargets,
+    SurfaceSamples,
+    SurfaceWeights,
+    joined_places,
+    part_weights,
+    point_rows,
+    sample_by_part,
+)
 from smilfit.scans.registration.template import Template
 
 # How well a landmark is known, share of the scan's extent, and of how many such a difference counts fully: in the
 # first stages nearly any, so that landmarks lead; then few, so that one wrong name does not bend the body.
 LANDMARK_SIGMA, LEADING, TRUSTED = 0.01, 30.0, 3.0
+# Shares of the extent: how well middles of limbs are known; no point of a surface is known better than LEAST_ERROR,
+# for the model is not the animal; roughness below LEAST_NOISE is no noise.
+LIMB_SIGMA, LEAST_ERROR, LEAST_NOISE = 0.02, 1e-3, 2e-4
+# A robust width is at least so many times the noise.
+NOISE_SIGMAS = 3.0
+# A part on which fewer points of the scan lie counts less.
+LEAST_POINTS = 20
 
 
 def landmark_places(scan: Scan, data: BodyModelData, robust: float) -> PlaceTargets | None:
@@ -52,9 +65,6 @@ def known_pairs(
 
     Args:
         places: landmarks; None for none.
-        body: limbs of the body.
-        scan: the scan.
-        scan_curves: its limbs.
     """
     if places is None:
         return ()
@@ -97,24 +107,12 @@ def _landmark_row(data: BodyModelData, known: Mapping[str, Any], name: str) -> n
     return row
 
 
-# Shares of the extent: how well middles of limbs are known; no point of a surface is known better than LEAST_ERROR,
-# for the model is not the animal; roughness below LEAST_NOISE is no noise.
-LIMB_SIGMA, LEAST_ERROR, LEAST_NOISE = 0.02, 1e-3, 2e-4
-# A robust width is at least so many times the noise.
-NOISE_SIGMAS = 3.0
-# A part on which fewer points of the scan lie counts less.
-LEAST_POINTS = 20
-
-
 class Specimen:
     """One scan, and what is registered to it.
 
     Args:
-        template: the body.
-        scan: the scan.
         per_part: points drawn of each part of the body.
         scan_points: most points of the scan that are compared.
-        seed: of the drawn points.
 
     Raises:
         KeyError: a landmark that the body does not have.
@@ -172,8 +170,6 @@ class Specimen:
         """Make the problem of a stage; points of the scan are weighed by where the state has them.
 
         Args:
-            state: the present one.
-            stage: widths and what is free.
             absent: joints that the scan does not show.
             places: middles of limbs that draw; None for none.
         """

@@ -10,13 +10,24 @@ import torch
 from jaxtyping import Bool
 from scipy.spatial import cKDTree
 
-from smilfit.scans.registration.limb_matching import RigidStart, exchanged_starts, rigid_starts
+from smilfit.scans.registration.limbs import RigidStart, exchanged_starts, rigid_starts
 from smilfit.scans.registration.posed_surface import SurfaceState
-from smilfit.scans.registration.problem import Evaluation, RegistrationProblem
+from smilfit.scans.registration.registration_problem import Evaluation, RegistrationProblem
 from smilfit.scans.registration.specimen import Specimen
 from smilfit.scans.registration.stages import PLACE, RegistrationStage
 from smilfit.scans.registration.surface_terms import PlaceTargets
 from smilfit.solvers import LevenbergMarquardt, StopReason
+
+# So many steps without a gain are the end.
+STILL = 5
+# Shares of the extent: limbs a quarter of which is farther off are tried anew; scan nearer than this shows a joint.
+LOST_LIMB, SHOWN_WITHIN = 0.012, 0.012
+# Of the extent: where a tenth of the vertices ended farther away, two starts ended at different places.
+ELSEWHERE = 0.05
+# The robust widths through which a limb that is tried anew goes, shares of the extent, before its stage's own.
+LIMB_WIDTH = 0.04
+# Of a start, before surfaces draw: limbs' middles and landmarks alone.
+BY_PLACES = RegistrationStage(0.1, PLACE, n_iter=30, ftol=1e-2)
 
 
 def axis_starts(body: np.ndarray, scan: np.ndarray, count: int, rounds: int = 15) -> list[RigidStart]:
@@ -25,8 +36,6 @@ def axis_starts(body: np.ndarray, scan: np.ndarray, count: int, rounds: int = 15
     Args:
         body: points of the body's surface at rest.
         scan: points of the scan's.
-        count: most starts.
-        rounds: of closest points.
     """
     rng = np.random.default_rng(0)
     scan = scan[rng.permutation(len(scan))[:1500]]
@@ -81,18 +90,6 @@ def _cube_turns() -> list[np.ndarray]:
     return out
 
 
-# So many steps without a gain are the end.
-STILL = 5
-# Shares of the extent: limbs a quarter of which is farther off are tried anew; scan nearer than this shows a joint.
-LOST_LIMB, SHOWN_WITHIN = 0.012, 0.012
-# Of the extent: where a tenth of the vertices ended farther away, two starts ended at different places.
-ELSEWHERE = 0.05
-# The robust widths through which a limb that is tried anew goes, shares of the extent, before its stage's own.
-LIMB_WIDTH = 0.04
-# Of a start, before surfaces draw: limbs' middles and landmarks alone.
-BY_PLACES = RegistrationStage(0.1, PLACE, n_iter=30, ftol=1e-2)
-
-
 @dataclass(frozen=True)
 class FoundPose:
     """A registration by parameters, and what led to it.
@@ -114,9 +111,7 @@ class StagedFit:
     """Runs the stages on one specimen.
 
     Args:
-        specimen: to be registered.
         stages: coarse to fine; the first is run from every start.
-        n_starts: starts that are followed.
 
     Attributes:
         history: of every start, stage and limb, what came of it.

@@ -9,11 +9,10 @@ from scipy.spatial import cKDTree
 
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
 from smilfit.geometry.surface_graph import first_of_place, surface_graph
-from smilfit.scans.registration.limb_curves import LimbCurves, limb_curves
+from smilfit.scans.registration.limbs import LimbCurves, limb_curves
 from smilfit.scans.registration.posed_surface import UNKNOWNS, PosedSurface
-from smilfit.scans.registration.priors import PriorSizes, RegistrationPriors
-from smilfit.scans.registration.sampling import SurfaceSamples
-from smilfit.scans.registration.surface_terms import Matched
+from smilfit.scans.registration.registration_priors import PriorSizes, RegistrationPriors
+from smilfit.scans.registration.surface_terms import Matched, SurfaceSamples
 
 # Of a joint's points: fewer near the scan, and it is not there.
 ABSENT_BELOW = 0.25
@@ -54,8 +53,6 @@ class LimbJoints:
 
         Args:
             samples: of the body's surface.
-            term: their distances from the scan.
-            near: what is near.
             unpaired: limbs for which the scan has no counterpart.
             doubled: those of them that lie on another's.
         """
@@ -90,14 +87,7 @@ class LimbJoints:
         vertices: Float[np.ndarray, 'V 3'],
         scan: Float[np.ndarray, 'N 3'],
     ) -> set[int]:
-        """Return which of some limbs lie where another does: the scan under them is as near to the other.
-
-        Args:
-            limbs: of the body.
-            part: of every vertex.
-            vertices: of the posed body.
-            scan: points of the scan.
-        """
+        """Return which of some limbs lie where another does: the scan under them is as near to the other."""
         if not limbs:
             return set()
         scan_tree, body_tree = cKDTree(scan), cKDTree(vertices)

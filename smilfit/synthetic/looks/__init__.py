@@ -12,17 +12,9 @@ from smilfit.synthetic.looks.lights import (
     draw_occluders,
     screen_of,
 )
-from smilfit.synthetic.looks.session_look import (
-    NO_PHOTOS,
-    STYLES,
-    WALLS,
-    LookStyle,
-    Photos,
-    SessionLook,
-    draw_look,
-    draw_wall,
-    find_style,
-)
+from smilfit.synthetic.looks.photos import NO_PHOTOS, Photos
+from smilfit.synthetic.looks.session_look import STYLES, LookStyle, SessionLook, draw_look, find_style
+from smilfit.synthetic.looks.walls import WALLS, draw_wall
 
 __all__ = [
     'COATS',

@@ -144,7 +144,6 @@ def draw_coat(kind: str, rng: np.random.Generator, photos: Sequence[Photo] = ())
 
     Args:
         kind: one of `COATS`.
-        rng: source of all chance.
         photos: images of which pieces may become coats.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Light: from everywhere, and from a few directions of the world, the same in all views."""
+"""What comes between skin and image: lights of the world, things in the way, each camera's sensor."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,16 @@ from torch import Tensor
 from smilfit.renderers import Renderer
 from smilfit.structures import Cameras
 from smilfit.synthetic.looks.coats import draw_colour
+
+# What one thing may cover of an image at most.
+MOST_COVERED = 0.2
+_BOX = np.array(
+    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]]
+    + [[2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
+)
+_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+# Each image has its noise from another place of one larger image of noise, by so many px at most.
+_NOISE_SHIFT_PX = 64
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,6 @@ class Lights:
         """Light colours by Lambert's law, with a gleam where light would be mirrored towards the viewer.
 
         Args:
-            rgb: colours of the skin.
             normals: of unit length, in the camera's frame, towards the viewer.
             rotation: world to camera.
         """
@@ -59,9 +68,7 @@ def draw_lights(rng: np.random.Generator, up: Float[np.ndarray, '3'], chosen: Li
     """Draw lights from above more often than from below.
 
     Args:
-        rng: source of all chance.
         up: the world's.
-        chosen: what they are drawn from.
     """
     n = int(rng.integers(1, chosen.most + 1))
     directions = rng.standard_normal((n, 3)) + rng.uniform(0.5, 2.0) * up
@@ -71,15 +78,6 @@ def draw_lights(rng: np.random.Generator, up: Float[np.ndarray, '3'], chosen: Li
     gloss = chosen.gloss * rng.random() ** 2
     shadow = rng.uniform(0.2, 0.6) if rng.random() < 0.6 else 0.0
     return Lights(rng.uniform(*chosen.ambient), directions, np.maximum(colours, 0), gloss, shadow)
-
-
-# What one thing may cover of an image at most.
-MOST_COVERED = 0.2
-_BOX = np.array(
-    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]]
-    + [[2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
-)
-_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 
 
 @dataclass(frozen=True)
@@ -116,12 +114,9 @@ def draw_occluders(
     Things that would cover more than `MOST_COVERED` of an image are left out, so there may be fewer than n.
 
     Args:
-        n: how many at most.
-        rng: source of all chance.
         centre: of the place where the animal is.
         radius: of that place, world unit.
         cameras: unbatched.
-        renderer: draws them.
     """
     eyes = cameras.centres().numpy()
     result = []
@@ -159,10 +154,6 @@ def screen_of(occluders: tuple[Occluder, ...], camera: Cameras, renderer: Render
     return Screen(depth, rgb)
 
 
-# Each image has its noise from another place of one larger image of noise, by so many px at most.
-_NOISE_SHIFT_PX = 64
-
-
 @dataclass(frozen=True)
 class SensorRange:
     """What cameras are drawn from; blur in px, noise in grey levels of 255, `jpeg` the range of qualities."""
@@ -183,8 +174,6 @@ class Sensor:
 
     Args:
         size: width and height of its images, px.
-        rng: source of all chance.
-        chosen: what it is drawn from.
     """
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator, chosen: SensorRange) -> None:
@@ -205,12 +194,7 @@ class Sensor:
     def expose(
         self, scene: Float[np.ndarray, 'H W 3'], rng: np.random.Generator
     ) -> UInt8[np.ndarray, 'H W 3']:
-        """Turn light (grey levels of 255) into an image, RGB.
-
-        Args:
-            scene: what is before the camera.
-            rng: of this image.
-        """
+        """Turn light (grey levels of 255) into an image, RGB."""
         light = cv2.GaussianBlur(scene * self.shade, (0, 0), self.blur_px)
         level = np.clip(light, 0, 255).astype(np.uint8)
         image = np.stack([self.table[level[..., c], c] for c in range(3)], -1)

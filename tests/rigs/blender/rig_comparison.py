@@ -3,7 +3,7 @@
 import numpy as np
 
 from smilfit.rigs import Clip, Rig
-from smilfit.rigs.blender.reading import linear_skin
+from smilfit.rigs.blender.blender_rig import linear_skin
 
 
 def dense(rig: Rig) -> np.ndarray:

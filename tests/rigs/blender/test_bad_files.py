@@ -70,12 +70,12 @@ def test_collada_without_its_reader_is_told(files, tmp_path):
     script.write_text(
         'import sys\nfrom types import SimpleNamespace\n'
         f'sys.path.insert(0, {str(HERE.parents[2] / "smilfit/rigs/blender/inside")!r})\n'
-        'import bpy, opening\n'
+        'import bpy, reading\n'
         'later = SimpleNamespace(ops=SimpleNamespace(wm=SimpleNamespace('
         'read_factory_settings=bpy.ops.wm.read_factory_settings)), app=SimpleNamespace(version_string="5.0.0"), '
         'context=bpy.context)\n'
-        'opening.bpy = later\n'
-        'opening.open_file(sys.argv[1], [])\n'
+        'reading.bpy = later\n'
+        'reading.open_file(sys.argv[1], [])\n'
     )
     with pytest.raises(
         ValueError, match=r'Blender 4.5 or older, .* this is Blender 5.0.0, .* SMILFIT_BLENDER'
@@ -103,7 +103,7 @@ def test_the_command_reads_them_and_says_what_is_missing(files, tmp_path, capsys
 def test_seams_split_vertices_and_nothing_else():
     """Two triangles that share an edge and lie apart on the texture; a third without any."""
     from smilfit.body_models import SparseMatrix
-    from smilfit.rigs.blender.reading import Seams
+    from smilfit.rigs.blender.blender_rig import Seams
 
     triangles = np.array([[0, 1, 2], [2, 1, 3], [3, 4, 0]])
     uv = np.array([[[0, 0], [1, 0], [0, 1]], [[0.5, 1], [1, 0], [1, 1]], [[np.nan] * 2] * 3])

@@ -11,12 +11,11 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.surface_graph import find_limbs, mean_curvature, surface_graph
 from smilfit.registry import UnknownNameError
 from smilfit.scans.registration import PosedSurface, PriorSizes, clean_scan
-from smilfit.scans.registration.limb_curves import limb_curves
-from smilfit.scans.registration.limb_matching import exchanged_starts, rigid_starts
+from smilfit.scans.registration.limbs import exchanged_starts, limb_curves, rigid_starts
 from smilfit.scans.registration.posed_surface import UNKNOWNS
-from smilfit.scans.registration.priors import RegistrationPriors
-from smilfit.scans.registration.sampling import sample_by_part
+from smilfit.scans.registration.registration_priors import RegistrationPriors
 from smilfit.scans.registration.specimen import known_pairs, landmark_places
+from smilfit.scans.registration.surface_terms import sample_by_part
 from smilfit.scans.registration.template import LimbJoints
 from smilfit.synthetic import make_insect
 

@@ -5,8 +5,7 @@ import pytest
 
 from smilfit.geometry.surface_graph import surface_graph
 from smilfit.scans.registration import MeshRegistrant, clean_scan, template_body
-from smilfit.scans.registration.limb_curves import MOST_LIMBS, limb_curves
-from smilfit.scans.registration.limb_matching import rigid_starts
+from smilfit.scans.registration.limbs import MOST_LIMBS, limb_curves, rigid_starts
 from smilfit.scans.registration.mesh_registrant import limb_cautions
 from smilfit.synthetic import make_insect, make_quadruped
 

@@ -1,15 +1,16 @@
-"""Meshes at rest, as arrays: vertices in the world, triangles, weights, shape keys, texture."""
+"""Meshes at rest, as arrays: vertices in the world, triangles, weights, shape keys, and the images on them."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import bpy
 import numpy as np
-from images import ImageTable, base_image
-from opening import RefusedError
-from skeletons import Skeleton, bone_above, movers
+from skeletons import RefusedError, Skeleton, bone_above, movers
 
+_MAGIC = (b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff')
 # What makes a part of the animal's surface; all else (smoothing, subdivision, physics, hair) is left out.
 _BUILDING = (
     'ARRAY',
@@ -25,6 +26,87 @@ _BUILDING = (
 )
 # These change shading alone.
 _SHADING = ('EDGE_SPLIT', 'NORMAL_EDIT', 'WEIGHTED_NORMAL', 'UV_PROJECT', 'UV_WARP')
+
+
+class ImageTable:
+    """Images that materials show, each under a number; those that cannot be had are reported."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+        self.data: list[bytes] = []
+        self._numbers: dict[str, int] = {}
+        self._lost: list[str] = []
+
+    def number(self, image: bpy.types.Image | None) -> int:
+        """Return an image's number; -1 where there is none or it cannot be read."""
+        if image is None:
+            return -1
+        if image.name not in self._numbers:
+            data = _stored(image)
+            self._numbers[image.name] = -1 if data is None else len(self.data)
+            if data is None:
+                self._lost.append(os.path.basename(image.filepath.replace('\\', '/')) or image.name)
+            else:
+                self.data.append(data)
+        return self._numbers[image.name]
+
+    def write(self, arrays: dict[str, np.ndarray]) -> None:
+        """Write the images' bytes, and tell of those that are missing."""
+        for number, data in enumerate(self.data):
+            arrays[f'image{number}'] = np.frombuffer(data, np.uint8)
+        if self._lost:
+            self.notes.append(
+                f'{len(self._lost)} textures are missing or no images: {", ".join(self._lost[:5])}.'
+            )
+
+
+def base_image(material: bpy.types.Material | None) -> bpy.types.Image | None:
+    """Find the image that a material's base colour, or whatever is nearest to one, comes from."""
+    tree = material.node_tree if material is not None else None
+    if tree is None:
+        return None
+    shaders = [
+        node
+        for node in tree.nodes
+        if node.type in ('BSDF_PRINCIPLED', 'BSDF_DIFFUSE', 'EMISSION', 'EEVEE_SPECULAR')
+    ]
+    sockets = [s for node in shaders for s in node.inputs if s.name in ('Base Color', 'Color')]
+    waiting = [link.from_node for socket in sockets for link in socket.links]
+    seen = set()
+    while waiting:
+        node = waiting.pop(0)
+        if node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.type == 'TEX_IMAGE' and node.image is not None:
+            return node.image
+        waiting += [link.from_node for socket in node.inputs for link in socket.links]
+    return None
+
+
+def _stored(image: bpy.types.Image) -> bytes | None:
+    """Return an image's file as it is, if it is PNG or JPEG, else as PNG."""
+    data = b''
+    if image.packed_file is not None:
+        data = bytes(image.packed_file.data)
+    elif image.source == 'FILE':
+        path = bpy.path.abspath(image.filepath_from_user())
+        if os.path.isfile(path):
+            with open(path, 'rb') as file:
+                data = file.read()
+    if data.startswith(_MAGIC):
+        return data
+    if not image.has_data and not len(image.pixels):
+        return None
+    path = os.path.join(tempfile.mkdtemp(), 'image.png')
+    copy = image.copy()
+    copy.filepath_raw, copy.file_format = path, 'PNG'
+    try:
+        copy.save()
+    except RuntimeError:
+        return None
+    with open(path, 'rb') as file:
+        return file.read()
 
 
 class SkinnedMeshes:
@@ -60,7 +142,7 @@ class SkinnedMeshes:
             )
 
     def shown(self) -> np.ndarray:
-        """Give all vertices in the world as Blender moves them at the scene's frame (V, 3)."""
+        """Return all vertices in the world as Blender moves them at the scene's frame (V, 3)."""
         graph = bpy.context.evaluated_depsgraph_get()
         return np.concatenate([_vertices(thing.evaluated_get(graph)) for thing in self.objects])
 
@@ -125,22 +207,22 @@ class SkinnedMeshes:
                 for a in moving
                 if (a.name, group.name) in skeleton.indices and a.data.bones[group.name].use_deform
             ]
-        found: list[tuple[int, int, float]] = []
+        result: list[tuple[int, int, float]] = []
         if moving:
             for vertex in mesh.vertices:
                 for entry in vertex.groups:
                     for joint in joints.get(entry.group, ()):
                         if entry.weight > 0:
-                            found.append((vertex.index, joint, entry.weight))
-            if not found:
+                            result.append((vertex.index, joint, entry.weight))
+            if not result:
                 self.notes.append(f'the mesh {thing.name} has an armature but no weights.')
         else:
             hung = bone_above(thing)
             assert hung is not None  # The skeleton lists meshes that a bone moves, in one way or the other.
             joint = skeleton.indices[hung[0].name, hung[1]]
-            found = [(i, joint, 1.0) for i in range(len(mesh.vertices))]
+            result = [(i, joint, 1.0) for i in range(len(mesh.vertices))]
             self.whole.append(f'{thing.name} on {hung[1]}')
-        rows, columns, values = zip(*found) if found else ((), (), ())
+        rows, columns, values = zip(*result) if result else ((), (), ())
         arrays[name + 'rows'] = np.array(rows, np.int64)
         arrays[name + 'columns'] = np.array(columns, np.int64)
         arrays[name + 'weights'] = np.array(values, np.float64)
@@ -169,7 +251,7 @@ class SkinnedMeshes:
 
 
 def _smooths_shading(modifier: bpy.types.Modifier) -> bool:
-    """Say whether a modifier is what newer Blenders make of the old setting "auto smooth"."""
+    """Check whether a modifier is what newer Blenders make of the old setting "auto smooth"."""
     return modifier.type == 'NODES' and modifier.name.startswith(('Smooth by Angle', 'Auto Smooth'))
 
 
@@ -206,13 +288,13 @@ def _pin(thing: bpy.types.Object, index: int) -> None:
 
 
 def _pinned(thing: bpy.types.Object, index: int) -> np.ndarray:
-    """Give the vertices in the world with one shape key alone."""
+    """Return the vertices in the world with one shape key alone."""
     _pin(thing, index)
     return _vertices(thing.evaluated_get(bpy.context.evaluated_depsgraph_get()))
 
 
 def _vertices(shown: bpy.types.Object) -> np.ndarray:
-    """Give the vertices of an evaluated mesh in the world (V, 3)."""
+    """Return the vertices of an evaluated mesh in the world (V, 3)."""
     mesh = shown.data
     places = np.zeros(3 * len(mesh.vertices), np.float32)
     mesh.vertices.foreach_get('co', places)
@@ -221,11 +303,11 @@ def _vertices(shown: bpy.types.Object) -> np.ndarray:
 
 
 def _triangles(mesh: bpy.types.Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give triangles' vertices (F, 3), their corners' numbers (F, 3), and their polygons (F,)."""
+    """Return triangles' vertices (F, 3), their corners' numbers (F, 3), and their polygons (F,)."""
     count = len(mesh.loop_triangles)
-    found = {}
+    result = {}
     for what, width in (('vertices', 3), ('loops', 3), ('polygon_index', 1)):
         values = np.zeros(width * count, np.int32)
         mesh.loop_triangles.foreach_get(what, values)
-        found[what] = values.reshape(count, 3) if width == 3 else values
-    return found['vertices'], found['loops'], found['polygon_index']
+        result[what] = values.reshape(count, 3) if width == 3 else values
+    return result['vertices'], result['loops'], result['polygon_index']

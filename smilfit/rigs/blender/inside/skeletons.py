@@ -5,7 +5,10 @@ from contextlib import contextmanager
 
 import bpy
 import numpy as np
-from opening import RefusedError
+
+
+class RefusedError(Exception):
+    """A file that cannot be a rig: the message says the rule, what was read and what to do."""
 
 
 class Skeleton:
@@ -24,7 +27,7 @@ class Skeleton:
         self.parents: list[int] = []
         self.indices: dict[tuple[str, str], int] = {}
         left = 0
-        hung = [found for found in map(bone_above, [*meshes, *armatures]) if found is not None]
+        hung = [above for above in map(bone_above, [*meshes, *armatures]) if above is not None]
         for armature in armatures:
             kept = _kept_bones(armature, {bone for a, bone in hung if a == armature})
             left += len(armature.data.bones) - len(kept)
@@ -54,9 +57,11 @@ class Skeleton:
                 f'a rig must have a mesh that hangs on an armature; got {len(shown)} meshes and {len(every)} '
                 'armatures, and no mesh that hangs on one. Bind the mesh to its armature and export both.'
             )
-        groups = _groups([found for found in links.values() if found])
+        groups = _groups([linked for linked in links.values() if linked])
         skinning = [
-            g for g in groups if any(_is_skinned(o, g) for o, found in links.items() if set(found) <= set(g))
+            g
+            for g in groups
+            if any(_is_skinned(o, g) for o, linked in links.items() if set(linked) <= set(g))
         ]
         groups = skinning or groups
         if wanted:
@@ -85,13 +90,13 @@ class Skeleton:
         return cls(armatures, meshes, notes)
 
     def rest(self) -> np.ndarray:
-        """Give the bones' transforms in the world at rest (J, 4, 4)."""
+        """Return the bones' transforms in the world at rest (J, 4, 4)."""
         graph = bpy.context.evaluated_depsgraph_get()
         worlds = {a: np.array(a.evaluated_get(graph).matrix_world) for a in self.armatures}
         return np.stack([worlds[o] @ np.array(b.matrix_local) for o, b in zip(self.owners, self.bones)])
 
     def now(self) -> np.ndarray:
-        """Give the bones' transforms in the world at the scene's frame (J, 4, 4)."""
+        """Return the bones' transforms in the world at the scene's frame (J, 4, 4)."""
         graph = bpy.context.evaluated_depsgraph_get()
         shown = {a: a.evaluated_get(graph) for a in self.armatures}
         worlds = {a: np.array(shown[a].matrix_world) for a in self.armatures}
@@ -128,26 +133,26 @@ def rest_pose(armatures: Sequence[bpy.types.Object]) -> Iterator[None]:
 
 
 def armature_modifiers(mesh: bpy.types.Object) -> list[bpy.types.Modifier]:
-    """Give the modifiers by which armatures move a mesh."""
-    found = [m for m in mesh.modifiers if m.type == 'ARMATURE' and m.object is not None]
-    return [m for m in found if m.object.type == 'ARMATURE']
+    """Return the modifiers by which armatures move a mesh."""
+    result = [m for m in mesh.modifiers if m.type == 'ARMATURE' and m.object is not None]
+    return [m for m in result if m.object.type == 'ARMATURE']
 
 
 def movers(mesh: bpy.types.Object) -> list[bpy.types.Object]:
-    """Give the armatures that skin a mesh, by modifiers or, as of old, as its parent."""
-    found = [m.object for m in armature_modifiers(mesh)]
+    """Return the armatures that skin a mesh, by modifiers or, as of old, as its parent."""
+    result = [m.object for m in armature_modifiers(mesh)]
     if (
-        not found
+        not result
         and mesh.parent_type == 'ARMATURE'
         and mesh.parent is not None
         and mesh.parent.type == 'ARMATURE'
     ):
-        found = [mesh.parent]
-    return list(dict.fromkeys(found))
+        result = [mesh.parent]
+    return list(dict.fromkeys(result))
 
 
 def bone_above(mesh: bpy.types.Object) -> tuple[bpy.types.Object, str] | None:
-    """Give the armature and the bone that an object, or one above it, hangs on."""
+    """Return the armature and the bone that an object, or one above it, hangs on."""
     above = mesh
     while above.parent is not None:
         if above.parent_type == 'BONE' and above.parent.type == 'ARMATURE':
@@ -157,8 +162,8 @@ def bone_above(mesh: bpy.types.Object) -> tuple[bpy.types.Object, str] | None:
 
 
 def _armatures_of(mesh: bpy.types.Object) -> list[bpy.types.Object]:
-    found, hung = movers(mesh), bone_above(mesh)
-    return [hung[0]] if hung is not None and not found else found
+    result, hung = movers(mesh), bone_above(mesh)
+    return [hung[0]] if hung is not None and not result else result
 
 
 def _is_skinned(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -> bool:
@@ -168,18 +173,18 @@ def _is_skinned(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -> bo
 
 def _groups(linked: list[list[bpy.types.Object]]) -> list[list[bpy.types.Object]]:
     """Join armatures that move the same mesh, or that hang on one another's bones."""
-    sets = [set(found) for found in linked]
-    for armature in {a for found in linked for a in found}:
+    sets = [set(group) for group in linked]
+    for armature in {a for group in linked for a in group}:
         above = bone_above(armature)
         if above is not None:
             sets.append({armature, above[0]})
     joined: list[set[bpy.types.Object]] = []
-    for found in sets:
-        touching = [other for other in joined if other & found]
-        joined = [other for other in joined if not other & found]
-        joined.append(found.union(*touching))
+    for group in sets:
+        touching = [other for other in joined if other & group]
+        joined = [other for other in joined if not other & group]
+        joined.append(group.union(*touching))
     # Those that others hang on first.
-    return [sorted(found, key=lambda a: (_depth(a), a.name)) for found in joined]
+    return [sorted(group, key=lambda a: (_depth(a), a.name)) for group in joined]
 
 
 def _depth(thing: bpy.types.Object) -> int:
@@ -211,10 +216,10 @@ def _kept_bones(armature: bpy.types.Object, hung: set[str]) -> set[str]:
 
 def _controls(armature: bpy.types.Object) -> set[str]:
     """Name bones that serve to move others: with a shape of their own, constraints, or as their targets."""
-    found = set()
+    result = set()
     for bone in armature.pose.bones:
         if bone.custom_shape is not None or len(bone.constraints):
-            found.add(bone.name)
-        found |= {getattr(c, 'subtarget', '') for c in bone.constraints}
-        found |= {getattr(c, 'pole_subtarget', '') for c in bone.constraints}
-    return found - {''}
+            result.add(bone.name)
+        result |= {getattr(c, 'subtarget', '') for c in bone.constraints}
+        result |= {getattr(c, 'pole_subtarget', '') for c in bone.constraints}
+    return result - {''}

@@ -1,6 +1,7 @@
-"""The tree of joints: loops, roots, order, names, bones without length."""
+"""Checks of the joints: their tree, their names, bones without length, and where joints stand in the body."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -8,60 +9,68 @@ import torch
 from smilfit.body_models.files.smal_file import STALE_JOINT_SHARE
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.geometry.surface_search import closest_on_triangles
-from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, listed, share
-from smilfit.rigs.checking.joint_limits import free_axes
+from smilfit.rigs.checking.finding import (
+    ERROR,
+    NOTE,
+    WARNING,
+    Finding,
+    counted,
+    listed,
+    named_joints,
+    share,
+)
+from smilfit.rigs.checking.limit_checks import free_axes
 
 # Of the model's size; a joint this near its parent is at its place.
 _SAME_PLACE = 1e-6
+# Turns of the surface around a point: one inside a closed mesh, none outside; open meshes lie between.
+_INSIDE_TURNS = 0.35
+# Of the model's size; ends of chains may lie a little off the skin.
+_OUTSIDE = 0.03
+_SUM_TOLERANCE = 1e-3
 
 
-def tree(model: StoredModel) -> list[Finding]:
+def tree(model: StoredModel) -> Iterator[Finding]:
     """Find joints in a loop, more roots than one, and children before their parents."""
     data = model.data
     parents, count = data.parents, data.n_joints
-    result = []
     outside = np.flatnonzero(parents >= count)
     if len(outside):
-        names = listed([data.joint_names[j] for j in outside])
-        result.append(Finding('tree', ERROR, names, 'the parent is no joint', 'Name one.', len(outside)))
-    loops = [data.joint_names[j] for j in range(count) if _in_loop(parents, j)]
+        where = named_joints(data, outside)
+        yield Finding('tree', ERROR, where, 'the parent is no joint', 'Name one.', len(outside))
+    loops = [j for j in range(count) if _in_loop(parents, j)]
     if loops:
-        advice = 'Give one of them a parent outside the loop.'
-        result.append(
-            Finding('tree', ERROR, listed(loops), 'the joints hang on each other', advice, len(loops))
-        )
+        what, advice = 'the joints hang on each other', 'Give one of them a parent outside the loop.'
+        yield Finding('tree', ERROR, named_joints(data, loops), what, advice, len(loops))
     roots = np.flatnonzero(parents < 0)
     if len(roots) != 1:
         what = f'there must be one root; got {len(roots)}'
-        where = listed([data.joint_names[j] for j in roots]) or 'joints'
-        result.append(Finding('tree', ERROR, where, what, 'Put one joint above all others.', len(roots)))
+        where = named_joints(data, roots) or 'joints'
+        yield Finding('tree', ERROR, where, what, 'Put one joint above all others.', len(roots))
     late = np.flatnonzero(parents >= np.arange(count))
     if len(late) and not loops and not len(outside):
-        names = listed([data.joint_names[j] for j in late])
-        what = 'the joint comes before its parent'
-        result.append(Finding('tree', ERROR, names, what, 'Sort joints from the root outwards.', len(late)))
-    return result
+        what, advice = 'the joint comes before its parent', 'Sort joints from the root outwards.'
+        yield Finding('tree', ERROR, named_joints(data, late), what, advice, len(late))
 
 
-def joint_names(model: StoredModel) -> list[Finding]:
+def joint_names(model: StoredModel) -> Iterator[Finding]:
     """Find names that several joints have, and joints without one."""
-    names, result = model.data.joint_names, []
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        what = 'several joints have this name'
-        result.append(Finding('joint names', ERROR, listed(twice), what, 'Rename them.', len(twice)))
-    spelt = [n for n, count in Counter(name.strip().lower() for name in set(names)).items() if count > 1]
-    if spelt:
-        what = 'names of joints differ in case or spaces alone'
-        result.append(Finding('joint names', WARNING, listed(spelt), what, 'Rename them.', len(spelt)))
+    names = model.data.joint_names
+    several = [name for name, count in Counter(names).items() if count > 1]
+    alike = [n for n, count in Counter(name.strip().lower() for name in set(names)).items() if count > 1]
+    for shared, severity, what in (
+        (several, ERROR, 'several joints have this name'),
+        (alike, WARNING, 'names of joints differ in case or spaces alone'),
+    ):
+        if shared:
+            yield Finding('joint names', severity, listed(shared), what, 'Rename them.', len(shared))
     empty = [j for j, name in enumerate(names) if not name.strip()]
     if empty:
         where = f'joints {listed(empty)}'
-        result.append(Finding('joint names', ERROR, where, 'a joint has no name', 'Name it.', len(empty)))
-    return result
+        yield Finding('joint names', ERROR, where, 'a joint has no name', 'Name it.', len(empty))
 
 
-def bones_without_length(model: StoredModel) -> list[Finding]:
+def bones_without_length(model: StoredModel) -> Iterator[Finding]:
     """Find joints at the very place of their parents: two rotations of which data can tell only the product."""
     data = model.data
     child = np.flatnonzero((data.parents >= 0) & (data.parents < data.n_joints))
@@ -71,11 +80,10 @@ def bones_without_length(model: StoredModel) -> list[Finding]:
     own, above = free[child], free[data.parents[child]]
     alike = (own > 0) & (above > 0) & (own + above > 3)
     short = child[(length <= _SAME_PLACE * model.size) & alike]
-    if not len(short):
-        return []
-    what = "a joint stands at its parent's place: data tell the two rotations' product alone"
-    names = listed([data.joint_names[j] for j in short])
-    return [Finding('bones', NOTE, names, what, 'Lock one of the two by limits.', len(short))]
+    if len(short):
+        what = "a joint stands at its parent's place: data tell the two rotations' product alone"
+        where = named_joints(data, short)
+        yield Finding('bones', NOTE, where, what, 'Lock one of the two by limits.', len(short))
 
 
 def _in_loop(parents: np.ndarray, joint: int) -> bool:
@@ -90,76 +98,64 @@ def _in_loop(parents: np.ndarray, joint: int) -> bool:
     return False
 
 
-# Turns of the surface around a point: one inside a closed mesh, none outside; open meshes lie between.
-_INSIDE_TURNS = 0.35
-# Of the model's size; ends of chains may lie a little off the skin.
-_OUTSIDE = 0.03
-_SUM_TOLERANCE = 1e-3
-
-
-def joints_outside(model: StoredModel) -> list[Finding]:
+def joints_outside(model: StoredModel) -> Iterator[Finding]:
     """Find joints that carry skin outside of the mesh, away from its surface."""
     data = model.data
     if not len(data.faces):
-        return []
+        return
     corners = data.v_template[data.faces]
     # A joint without skin, such as one on the ground between the feet, may be anywhere.
     carrying = np.unique(data.weights.cols[data.weights.values > 0])
-    turns = np.abs([winding(joint, corners) for joint in data.joints[carrying]])
-    outside = carrying[turns < _INSIDE_TURNS]
+    windings = np.abs([winding(joint, corners) for joint in data.joints[carrying]])
+    outside = carrying[windings < _INSIDE_TURNS]
     away = np.array([distance(data.joints[j], corners) for j in outside])
     far = away > _OUTSIDE * model.size
-    if not far.any():
-        return []
-    outside, away = outside[far], away[far]
-    order = np.argsort(-away)
-    names = listed([data.joint_names[j] for j in outside[order]])
-    worst = share(float(away.max()), model.size)
-    what = f'{counted(len(outside), "joint")} outside of the mesh, up to {worst} off the surface'
-    advice = 'Move them into the body, or compute them from the skin.'
-    figures = {'farthest': float(away.max())}
-    return [Finding('joints outside', WARNING, names, what, advice, len(outside), figures)]
+    if far.any():
+        outside, away = outside[far], away[far]
+        where, worst = named_joints(data, outside[np.argsort(-away)]), float(away.max())
+        off = share(worst, model.size)
+        what = f'{counted(len(outside), "joint")} outside of the mesh, up to {off} off the surface'
+        advice = 'Move them into the body, or compute them from the skin.'
+        figures = {'farthest': worst}
+        yield Finding('joints outside', WARNING, where, what, advice, len(outside), figures)
 
 
-def stored_joints(model: StoredModel) -> list[Finding]:
+def stored_joints(model: StoredModel) -> Iterator[Finding]:
     """Find stored rest joints that the regressor contradicts; it decides in pickles, they do in `.smil.json`."""
     data = model.data
     if model.joints is None or data.joint_regressor is None:
-        return []
+        return
     off = np.linalg.norm(model.joints - data.joint_regressor @ data.v_template, axis=1)
     worst = float(off.max())
     if worst <= STALE_JOINT_SHARE * model.size:
-        return []
+        return
     order = np.argsort(-off)
-    names = listed([f'{data.joint_names[j]} {off[j]:.3g}' for j in order[: int((off > 0.5 * worst).sum())]])
+    where = listed([f'{data.joint_names[j]} {off[j]:.3g}' for j in order[: int((off > 0.5 * worst).sum())]])
     what = (
         f'the stored joints contradict the regressor: mean {off.mean():.3f}, max {share(worst, model.size)}'
         ' from joint_regressor @ v_template'
     )
     advice = '`smilfit model clean --joints regressor` takes the regressed ones.'
     figures = {'mean': float(off.mean()), 'max': worst}
-    return [Finding('stored joints', WARNING, names, what, advice, int((off > 0).sum()), figures)]
+    yield Finding('stored joints', WARNING, where, what, advice, int((off > 0).sum()), figures)
 
 
-def regressor_rows(model: StoredModel) -> list[Finding]:
+def regressor_rows(model: StoredModel) -> Iterator[Finding]:
     """Find rows of the joint regressor that do not sum to one: such a joint does not move with the body."""
     data = model.data
     if data.joint_regressor is None:
-        return []
+        return
     sums = np.bincount(data.joint_regressor.rows, data.joint_regressor.values, data.n_joints)
     wrong = np.flatnonzero(np.abs(sums - 1) > _SUM_TOLERANCE)
-    result = []
     if len(wrong):
-        names = listed([f'{data.joint_names[j]} {sums[j]:.4g}' for j in wrong])
+        where = listed([f'{data.joint_names[j]} {sums[j]:.4g}' for j in wrong])
         what = f'rows of the joint regressor sum to {sums[wrong].min():.4g} to {sums[wrong].max():.4g}, not 1'
         advice = 'Such joints do not follow a moved mesh: compute the regressor anew.'
-        result.append(Finding('joint regressor', WARNING, names, what, advice, len(wrong)))
+        yield Finding('joint regressor', WARNING, where, what, advice, len(wrong))
     negative = np.unique(data.joint_regressor.rows[data.joint_regressor.values < 0])
     if len(negative):
-        names = listed([data.joint_names[j] for j in negative])
         what = 'the joint regressor has weights below zero'
-        result.append(Finding('joint regressor', NOTE, names, what, '', len(negative)))
-    return result
+        yield Finding('joint regressor', NOTE, named_joints(data, negative), what, '', len(negative))
 
 
 def winding(point: np.ndarray, corners: np.ndarray) -> float:

@@ -1,4 +1,6 @@
-"""Shape directions, their covariance, and what they do to joint scales."""
+"""Checks of skinning weights, shape directions, their covariance, and what these do to joint scales."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,10 +14,11 @@ from smilfit.rigs.checking.finding import (
     Finding,
     counted,
     listed,
+    named_joints,
     share,
     vertex_places,
 )
-from smilfit.rigs.checking.joint_limits import free_axes
+from smilfit.rigs.checking.limit_checks import free_axes
 
 # Standard deviations within which shapes are drawn and shown.
 SHAPE_SD = 3.0
@@ -25,11 +28,11 @@ _NOTHING, _TOO_MUCH = 1e-5, 1.0
 _SAME_DIRECTION = 0.999
 
 
-def shape_directions(model: StoredModel) -> list[Finding]:
+def shape_directions(model: StoredModel) -> Iterator[Finding]:
     """Find directions that move nothing, move more than the animal's size, or repeat another."""
-    data, result = model.data, []
+    data = model.data
     if data.shapedirs is None:
-        return []
+        return
     sd, size = shape_sd(data), model.size
     moved = SHAPE_SD * sd * np.linalg.norm(data.shapedirs, axis=1).max(0)
     idle = moved < _NOTHING * size
@@ -40,7 +43,7 @@ def shape_directions(model: StoredModel) -> list[Finding]:
         what = f'{counted(int(idle.sum()), "shape direction")} moving nothing'
         advice = 'Take them out: data say nothing of their coefficients.'
         where = f'beta {listed(np.flatnonzero(idle).tolist())}'
-        result.append(Finding('shape directions', WARNING, where, what, advice, int(idle.sum())))
+        yield Finding('shape directions', WARNING, where, what, advice, int(idle.sum()))
     wild = np.flatnonzero(moved > _TOO_MUCH * size)
     if len(wild):
         worst = share(float(moved.max()), size)
@@ -48,7 +51,7 @@ def shape_directions(model: StoredModel) -> list[Finding]:
         vertex = np.linalg.norm(data.shapedirs[..., wild[0]], axis=1).argmax()
         where = f'beta {listed(wild.tolist())}, {vertex_places(data, np.array([vertex]))}'
         advice = 'Are the covariance and the directions of one scaling?'
-        result.append(Finding('shape directions', WARNING, where, what, advice, len(wild)))
+        yield Finding('shape directions', WARNING, where, what, advice, len(wild))
     flat = data.shapedirs.reshape(-1, data.n_betas)
     flat = flat / np.maximum(np.linalg.norm(flat, axis=0), 1e-300)
     alike = np.argwhere(np.triu(np.abs(flat.T @ flat), 1) > _SAME_DIRECTION)
@@ -56,52 +59,51 @@ def shape_directions(model: StoredModel) -> list[Finding]:
         what = 'these shape directions are the same'
         where = listed([f'beta {a} and {b}' for a, b in alike.tolist()])
         advice = 'Data tell their sum alone: keep one.'
-        result.append(Finding('shape directions', WARNING, where, what, advice, len(alike)))
-    return result
+        yield Finding('shape directions', WARNING, where, what, advice, len(alike))
 
 
-def shape_covariance(model: StoredModel) -> list[Finding]:
+def shape_covariance(model: StoredModel) -> Iterator[Finding]:
     """Find a covariance that is none, or that is missing."""
     data = model.data
     if data.shapedirs is None:
-        return []
+        return
     if data.shape_cov is None:
         what = 'no covariance of the shape coefficients is stated; a standard deviation of 1 is taken'
         sd = SHAPE_SD * np.linalg.norm(data.shapedirs, axis=1).max(0).max()
         what += f', of which {SHAPE_SD:g} move a vertex by up to {share(float(sd), model.size)}'
-        return [Finding('shape covariance', NOTE, '', what, 'State one where specimens are known.')]
-    covariance, result = data.shape_cov, []
+        yield Finding('shape covariance', NOTE, '', what, 'State one where specimens are known.')
+        return
+    covariance = data.shape_cov
     off = float(np.abs(covariance - covariance.T).max())
     if off > 1e-3 * np.abs(covariance).max():
         what = f'the covariance is not symmetric: entries differ by up to {off:.3g}'
-        result.append(Finding('shape covariance', ERROR, '', what, 'Compute it anew.'))
+        yield Finding('shape covariance', ERROR, '', what, 'Compute it anew.')
     least = np.linalg.eigvalsh(0.5 * (covariance + covariance.T))[0]
     if least < -1e-6 * np.abs(covariance).max():
         what = f'the covariance has a negative variance, {least:.3g}'
-        result.append(Finding('shape covariance', ERROR, '', what, 'Compute it anew.'))
+        yield Finding('shape covariance', ERROR, '', what, 'Compute it anew.')
     fixed = np.flatnonzero(np.diag(covariance) <= 0)
     if len(fixed):
         what = 'the covariance gives these coefficients no variance'
         where = f'beta {listed(fixed.tolist())}'
-        result.append(Finding('shape covariance', WARNING, where, what, 'Take them out.', len(fixed)))
+        yield Finding('shape covariance', WARNING, where, what, 'Take them out.', len(fixed))
     if data.shape_mean is not None and not len(fixed):
         away = np.abs(data.shape_mean) / shape_sd(data)
         far = np.flatnonzero(away > SHAPE_SD)
         if len(far):
             what = f'the mean shape is up to {away.max():.1f} standard deviations from the template'
             where = f'beta {listed(far.tolist())}'
-            result.append(Finding('shape covariance', WARNING, where, what, 'Is it of this space?', len(far)))
-    return result
+            yield Finding('shape covariance', WARNING, where, what, 'Is it of this space?', len(far))
 
 
-def joint_scales(model: StoredModel) -> list[Finding]:
+def joint_scales(model: StoredModel) -> Iterator[Finding]:
     """Find shape directions that turn a joint's scale `1 + scaledirs . beta` negative within three deviations."""
     data = model.data
     # Logarithms of scales cannot turn scales negative.
     if data.scaledirs is None or data.shapedirs is None or data.log_scale_directions:
-        return []
+        return
     mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
-    sd, result = shape_sd(data), []
+    sd = shape_sd(data)
     at_mean = 1 + np.einsum('s,sjc->jc', mean, data.scaledirs)
     for s in range(data.n_betas):
         change = sd[s] * data.scaledirs[s]
@@ -116,13 +118,12 @@ def joint_scales(model: StoredModel) -> list[Finding]:
         said = ', '.join(f'{value:.2f} at {sign * n:+d} sd' for n, value in scales.items())
         joints = np.flatnonzero((at_mean + sign * SHAPE_SD * change < 0).any(1))
         what = f'joint scales go negative: the least is {said}; zero at {sign * zero_at[joint, axis]:+.2f} sd'
-        where = f'beta {s}, {listed([data.joint_names[j] for j in joints])}'
+        where = f'beta {s}, {named_joints(data, joints)}'
         advice = (
             'Bodies of such shapes are cut off at a scale above zero: make scale directions of logarithms.'
         )
         figures = {f'least_at_{n}_sd': value for n, value in scales.items()}
-        result.append(Finding('joint scales', WARNING, where, what, advice, len(joints), figures))
-    return result
+        yield Finding('joint scales', WARNING, where, what, advice, len(joints), figures)
 
 
 def shape_sd(data: BodyModelData) -> np.ndarray:
@@ -132,19 +133,14 @@ def shape_sd(data: BodyModelData) -> np.ndarray:
     return np.sqrt(np.diag(data.shape_cov).clip(0))
 
 
-NORMALISE = '`smilfit model clean` normalises them.'
-
-
-def weight_sums(model: StoredModel) -> list[Finding]:
+def weight_sums(model: StoredModel) -> Iterator[Finding]:
     """Find vertices whose weights do not sum to one, or that have none."""
-    data, result = model.data, []
+    data = model.data
     sums = np.bincount(data.weights.rows, data.weights.values, data.n_vertices)
     bare = np.flatnonzero(np.bincount(data.weights.rows, data.weights.values != 0, data.n_vertices) == 0)
     if len(bare):
         where, what = vertex_places(data, bare), f'{counted(len(bare), "vertex")} without a skinning weight'
-        result.append(
-            Finding('skin weights', ERROR, where, what, 'Weight them in the authoring tool.', len(bare))
-        )
+        yield Finding('skin weights', ERROR, where, what, 'Weight them in the authoring tool.', len(bare))
     off = np.abs(sums - 1)
     off[bare] = 0
     wrong = np.flatnonzero(off > WEIGHT_SUM_TOLERANCE)
@@ -153,24 +149,24 @@ def weight_sums(model: StoredModel) -> list[Finding]:
         what = f'the weights of {counted(len(wrong), "vertex")} sum to {span}, not 1'
         figures = {'worst_sum': float(sums[off.argmax()])}
         where = vertex_places(data, wrong[np.argsort(-off[wrong])])
-        result.append(Finding('skin weights', ERROR, where, what, NORMALISE, len(wrong), figures))
-    return result
+        yield Finding(
+            'skin weights', ERROR, where, what, '`smilfit model clean` normalises them.', len(wrong), figures
+        )
 
 
-def negative_weights(model: StoredModel) -> list[Finding]:
+def negative_weights(model: StoredModel) -> Iterator[Finding]:
     """Find weights below zero, which pull the skin the wrong way."""
     data = model.data
     rows = np.unique(data.weights.rows[data.weights.values < 0])
-    if not len(rows):
-        return []
-    what = f'{counted(len(rows), "vertex")} with weights below zero, down to {data.weights.values.min():.3g}'
-    where = vertex_places(data, rows)
-    return [
-        Finding('skin weights', WARNING, where, what, 'Clean the weights in the authoring tool.', len(rows))
-    ]
+    if len(rows):
+        what = (
+            f'{counted(len(rows), "vertex")} with weights below zero, down to {data.weights.values.min():.3g}'
+        )
+        where, advice = vertex_places(data, rows), 'Clean the weights in the authoring tool.'
+        yield Finding('skin weights', WARNING, where, what, advice, len(rows))
 
 
-def joints_without_influence(model: StoredModel) -> list[Finding]:
+def joints_without_influence(model: StoredModel) -> Iterator[Finding]:
     """Find joints that move no vertex: ends of chains, helpers, and whole branches that nothing hangs on."""
     data = model.data
     strength = np.bincount(data.weights.cols, np.abs(data.weights.values), data.n_joints)
@@ -180,18 +176,16 @@ def joints_without_influence(model: StoredModel) -> list[Finding]:
             below[data.parents[j]] += below[j]
     idle = np.flatnonzero(below == 0)
     helpers = np.flatnonzero((strength == 0) & (below > 0))
-    result = []
     if len(idle):
         what = f'{counted(len(idle), "joint")} without a vertex to move, nor any below: rotations that cannot be seen'
-        where = listed([data.joint_names[j] for j in idle])
+        where = named_joints(data, idle)
         free = idle[free_axes(data)[idle] > 0]
         which = 'them' if len(free) == len(idle) else f'the {len(free)} free ones'
         advice = f'Lock {which} by limits, or weight them.'
         if not len(free):
             what, advice = f'{what}; their limits lock them, so that fits leave them at rest', ''
-        result.append(Finding('influence', NOTE, where, what, advice, len(idle)))
+        yield Finding('influence', NOTE, where, what, advice, len(idle))
     if len(helpers):
         what = f'{counted(len(helpers), "joint")} without a vertex to move, only joints below that have some'
-        where = listed([data.joint_names[j] for j in helpers])
-        result.append(Finding('influence', NOTE, where, what, '', len(helpers)))
-    return result
+        where = named_joints(data, helpers)
+        yield Finding('influence', NOTE, where, what, '', len(helpers))

@@ -56,8 +56,6 @@ def doubt_of(
 
     Args:
         end: where the adjustment ended; the camera's columns are all that is free.
-        camera: which.
-        groups: of each block.
         grouped_by: what the groups are, in words.
         prior_sd: what was expected of the columns.
         effect: by how much the prior was multiplied; see `design_effect`.

@@ -18,10 +18,15 @@ from smilfit.geometry.surface_graph import mean_curvature
 from smilfit.geometry.surface_search import FacesAround, closest_on_surface
 from smilfit.renderers import vertex_normals
 from smilfit.scans.registration.posed_surface import PosedSurface, SurfaceState
-from smilfit.scans.registration.priors import RegistrationPriors
-from smilfit.scans.registration.sampling import SurfaceSamples, point_rows
+from smilfit.scans.registration.registration_priors import RegistrationPriors
 from smilfit.scans.registration.scan import Scan
-from smilfit.scans.registration.surface_terms import Matched, PlaceTargets, SurfaceWeights
+from smilfit.scans.registration.surface_terms import (
+    Matched,
+    PlaceTargets,
+    SurfaceSamples,
+    SurfaceWeights,
+    point_rows,
+)
 from smilfit.solvers.processes import Processes
 
 

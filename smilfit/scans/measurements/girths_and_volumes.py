@@ -1,4 +1,4 @@
-"""The girth of a part: its skin cut by a plane across a bone."""
+"""Girths of parts, their skin cut by a plane across a bone, and the volume inside the skin."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import ConvexHull, QhullError
 
-from smilfit.scans.measurements.surface import NotMeasurableError, Surface, pieces_of
+from smilfit.rigs.triangles import connected_nodes
+from smilfit.scans.measurements.surface import NotMeasurableError, Surface
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def section_across(
 
 def _around(points: np.ndarray, ends: np.ndarray) -> Section:
     """Pick the line that goes round the origin; of several the shortest, of none the one that comes nearest."""
-    line = pieces_of(len(points), ends)
+    line = connected_nodes(len(points), ends)
     a, b = points[ends[:, 0]], points[ends[:, 1]]
     lengths = np.linalg.norm(a - b, axis=1)
     rotation = np.arctan2(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0], (a * b).sum(1))
@@ -139,12 +140,6 @@ class Volume:
         return result
 
 
-def area_of(vertices: Float[np.ndarray, 'V 3'], faces: Int[np.ndarray, 'F 3']) -> float:
-    """Sum the triangles' areas."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    return float(0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1).sum())
-
-
 def volume_of(vertices: Float[np.ndarray, 'V 3'], surface: Surface) -> Volume:
     """Sum the tetrahedra between triangles and the middle (divergence theorem), holes closed by fans.
 
@@ -155,7 +150,7 @@ def volume_of(vertices: Float[np.ndarray, 'V 3'], surface: Surface) -> Volume:
     centre = vertices[np.unique(faces)].mean(0) if len(faces) else np.zeros(3)
     placed = vertices - centre
     border = _border(surface)
-    loop = pieces_of(len(vertices), border)
+    loop = connected_nodes(len(vertices), border)
     n = int(loop.max()) + 1 if len(loop) else 0
     count = np.bincount(loop[border[:, 0]], minlength=n).clip(1)
     caps = np.stack([np.bincount(loop[border[:, 0]], placed[border[:, 0], i], n) for i in range(3)], 1)

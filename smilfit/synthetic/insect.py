@@ -1,10 +1,12 @@
-"""Proportions of an insect: head, thorax, an abdomen of three parts, six legs of four joints, two antennae.
+"""An insect: head, thorax, an abdomen of three parts, six legs of four joints, two antennae.
 
 Lengths are in body lengths, mandibles to abdomen's tip.
 """
 
 import numpy as np
 
+from smilfit.body_models import BodyModelData
+from smilfit.synthetic.rigged_animal import PROPORTION_SD, finish_animal
 from smilfit.synthetic.trunk_mesh import AnimalPlan, CrossSection, Limb
 
 # x, half width, half height, joint at this place.
@@ -29,13 +31,20 @@ _TRUNK = (
     (0.465, 0.056, 0.042, None),
     (0.495, 0.026, 0.02, None),
 )
+_SPINE = (
+    ('thorax', None),
+    ('head', 'thorax'),
+    ('abdomen_1', 'thorax'),
+    ('abdomen_2', 'abdomen_1'),
+    ('abdomen_3', 'abdomen_2'),
+)
 _NECK = 0.27
 _PETIOLE = -0.075
-N_SIDES = 20
 
 # Name, trunk rings of the outline, heading of the leg from straight left (deg), relative length.
 _LEGS = (('L1', (22, 24), 42.0, 0.95), ('L2', (19, 21), -4.0, 1.0), ('L3', (16, 18), -46.0, 1.2))
 _COLUMNS = (17, 20)
+_LEG_PARTS = ('coxa', 'femur', 'tibia', 'tarsus')
 
 JOINT_LIMITS_DEG = {
     'thorax': ((-180, 180), (-180, 180), (-180, 180)),
@@ -70,21 +79,14 @@ def insect_plan(
         droop = -0.25 * max(0.0, _PETIOLE - x) ** 1.5 - 0.08 * max(0.0, x - _NECK)
         sections.append(CrossSection(x, droop, width * wide, height * wide, joint))
     back, front = sections[0], sections[-1]
-    tree = [('thorax', None), ('head', 'thorax')]
-    tree += [('abdomen_1', 'thorax'), ('abdomen_2', 'abdomen_1'), ('abdomen_3', 'abdomen_2')]
     limbs = [_leg(name, rings, heading, leg_length * length) for name, rings, heading, length in _LEGS]
     limbs.append(_antenna(head_size, antenna_length))
-    for limb in limbs:
-        for side in 'LR':
-            names = [name.replace('_L', f'_{side}') for name in limb.joints]
-            tree += list(zip(names, [limb.parent, *names]))
     return AnimalPlan(
         sections=sections,
         back=(back.x - 0.35 * back.width, back.z),
         front=(front.x + 0.4 * front.width, front.z),
         limbs=limbs,
-        tree=tree,
-        n_sides=N_SIDES,
+        spine=_SPINE,
     )
 
 
@@ -103,7 +105,7 @@ def _leg(name: str, rings: tuple[int, int], heading_deg: float, length: float) -
     return Limb(
         name=f'leg_{name}',
         parent='thorax',
-        joints=tuple(f'{part}_{name}' for part in ('coxa', 'femur', 'tibia', 'tarsus')),
+        joints=tuple(f'{part}_{name}' for part in _LEG_PARTS),
         patch=(*rings, *_COLUMNS),
         bones=bones,
         radii=(0.024, 0.019, 0.017, 0.011, 0.008),
@@ -125,4 +127,47 @@ def _antenna(head_size: float, length: float) -> Limb:
         across=(-0.5, 0.5, -0.7),
         depth=0.2,
         exit=0.25,
+    )
+
+
+def make_insect(name: str = 'insect', length: float = 1.0) -> BodyModelData:
+    """Make a rigged ant-like insect.
+
+    Betas (standard deviations of 8 %): girth, leg length, head size, abdomen size, antenna length.
+
+    Args:
+        length: mandibles to abdomen's tip, model unit.
+    """
+    proportions = ('girth', 'leg_length', 'head_size', 'abdomen_size', 'antenna_length')
+    legs = {f'legs_{s}': [f'{part}_{s}{i}' for i in (1, 2, 3) for part in _LEG_PARTS] for s in 'LR'}
+    groups = {
+        'torso': ['thorax'],
+        'head': ['head'],
+        'abdomen': ['abdomen_1', 'abdomen_2', 'abdomen_3'],
+        'antennae': ['scape_L', 'flagellum_L', 'scape_R', 'flagellum_R'],
+        'legs': legs['legs_L'] + legs['legs_R'],
+    } | legs
+    keypoints = {
+        'mandibles': 'front',
+        'neck': '@head',
+        'thorax_centre': '@thorax',
+        'petiole': '@abdomen_1',
+        'abdomen_tip': 'back',
+    }
+    for side in 'LR':
+        keypoints[f'antenna_tip_{side}'] = f'antenna_{side} tip'
+        keypoints[f'antenna_elbow_{side}'] = f'@flagellum_{side}'
+        for i in (1, 2, 3):
+            keypoints[f'leg_{side}{i}_knee'] = f'@tibia_{side}{i}'
+            keypoints[f'leg_{side}{i}_tip'] = f'leg_{side}{i} tip'
+    return finish_animal(
+        name,
+        insect_plan,
+        dict.fromkeys(proportions, (1.0, PROPORTION_SD)),
+        JOINT_LIMITS_DEG,
+        groups,
+        keypoints,
+        length,
+        mass='thorax',
+        unit='body length' if length == 1.0 else None,
     )

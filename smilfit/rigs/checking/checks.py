@@ -1,6 +1,6 @@
-"""All checks of a body model, one after another; what a broken array hides is told."""
+"""All checks of a body model, one after another, and the arrays that each reads: a broken one hides some of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,23 +9,18 @@ from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import SparseMatrix
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, SEVERITIES, WARNING, Finding, listed
-from smilfit.rigs.checking.joint_limits import asymmetric_limits, impossible_limits
-from smilfit.rigs.checking.mesh import (
+from smilfit.rigs.checking.limit_checks import asymmetric_limits, impossible_limits
+from smilfit.rigs.checking.mesh_checks import (
     boundary_edges,
     duplicate_vertices,
+    empty_mesh,
     faces_without_area,
     flipped_faces,
     mesh_parts,
     non_manifold_edges,
     unreferenced_vertices,
 )
-from smilfit.rigs.checking.symmetry_check import (
-    legs_of_arthropods,
-    stated_symmetry,
-    symmetry_of_the_tree,
-    symmetry_plane,
-)
-from smilfit.rigs.checking.tree import (
+from smilfit.rigs.checking.skeleton_checks import (
     bones_without_length,
     joint_names,
     joints_outside,
@@ -33,7 +28,7 @@ from smilfit.rigs.checking.tree import (
     stored_joints,
     tree,
 )
-from smilfit.rigs.checking.weights_and_shape import (
+from smilfit.rigs.checking.skin_and_shape_checks import (
     joint_scales,
     joints_without_influence,
     negative_weights,
@@ -41,14 +36,28 @@ from smilfit.rigs.checking.weights_and_shape import (
     shape_directions,
     weight_sums,
 )
+from smilfit.rigs.checking.symmetry_checks import (
+    legs_of_arthropods,
+    stated_symmetry,
+    symmetry_of_the_tree,
+    symmetry_plane,
+)
 from smilfit.structures.body import MILLIMETRES
 
+# Of lengths that are of no unit on purpose.
+RELATIVE_UNITS = ('body length',)
+# Mites are a tenth of a millimetre; blue whales are 33 m.
+LEAST_MM, GREATEST_MM = 0.05, 40_000.0
+# A stick insect with its legs stretched is 0.65 m; spider crabs are the exception, hence a warning.
+GREATEST_ARTHROPOD_MM = 700.0
+_MESH, _SKELETON, _SKIN = ('v_template', 'faces'), ('joints', 'parents'), ('v_template', 'weights')
+_SHAPE = ('v_template', 'weights', 'shapedirs', 'shape_cov', 'shape_mean')
 
-def licence(model: StoredModel) -> list[Finding]:
-    """Find a model that does not say under which licence it is."""
-    if model.data.licence:
-        return []
-    return [Finding('licence', NOTE, '', 'the file states no licence', 'Write down what its authors say.')]
+
+def licence(model: StoredModel) -> Iterator[Finding]:
+    """Find a model whose file does not name its licence."""
+    if not model.data.licence:
+        yield Finding('licence', NOTE, '', 'the file states no licence', 'Write down what its authors say.')
 
 
 def wrong_arrays(model: StoredModel) -> dict[str, Finding]:
@@ -96,14 +105,6 @@ def wrong_arrays(model: StoredModel) -> dict[str, Finding]:
     return result
 
 
-def empty_mesh(model: StoredModel) -> list[Finding]:
-    """Find a mesh without faces, which has no surface to draw, measure or register."""
-    if len(model.data.faces):
-        return []
-    what = 'there are no faces'
-    return [Finding('faces', WARNING, '', what, 'Export the mesh with its triangles.')]
-
-
 def _wrong(value: np.ndarray | SparseMatrix, shape: tuple[int, ...]) -> tuple[str, int]:
     """Return what is wrong with an array, and at how many places; nothing if it is right."""
     if tuple(value.shape) != shape:
@@ -126,39 +127,30 @@ def _wrong(value: np.ndarray | SparseMatrix, shape: tuple[int, ...]) -> tuple[st
     return '', 0
 
 
-# Of lengths that are of no unit on purpose.
-RELATIVE_UNITS = ('body length',)
-# Mites are a tenth of a millimetre; blue whales are 33 m.
-LEAST_MM, GREATEST_MM = 0.05, 40_000.0
-# A stick insect with its legs stretched is 0.65 m; spider crabs are the exception, hence a warning.
-GREATEST_ARTHROPOD_MM = 700.0
-
-
-def size(model: StoredModel) -> list[Finding]:
+def size(model: StoredModel) -> Iterator[Finding]:
     """Find a unit that is missing, unknown, or makes the animal impossibly small or large."""
     unit, longest = model.data.unit, model.size
     where = f'unit {unit!r}' if unit else ''
     if unit is None:
         what = f'the file states no unit; the mesh is {longest:.4g} units long'
         advice = 'Give it by `smilfit model clean --unit mm`: nothing can be said in mm without.'
-        return [Finding('unit', WARNING, where, what, advice)]
-    if unit in RELATIVE_UNITS:
-        return []
-    if unit not in MILLIMETRES:
+        yield Finding('unit', WARNING, where, what, advice)
+    elif unit in MILLIMETRES:
+        millimetres = longest * MILLIMETRES[unit]
+        what, severity = f'the animal would be {length_in_words(millimetres)} long', ''
+        if not LEAST_MM <= millimetres <= GREATEST_MM:
+            what, severity = f'{what}, which no animal is', ERROR
+        elif millimetres > GREATEST_ARTHROPOD_MM and (legs := legs_of_arthropods(model.data)):
+            what = f'{what} and has {len(legs)} pairs of legs ({", ".join(legs)}), as insects, spiders and crabs have'
+            severity = WARNING
+        if severity:
+            factor = 1000.0 if millimetres > 1.0 else 0.001
+            other = length_in_words(millimetres / factor)
+            advice = f'A factor of 1000 is usual: is it {other}? Give the right unit.'
+            yield Finding('unit', severity, where, what, advice, figures={'size_mm': millimetres})
+    elif unit not in RELATIVE_UNITS:
         what, advice = 'this unit is not known', f'Known are {", ".join((*MILLIMETRES, *RELATIVE_UNITS))}.'
-        return [Finding('unit', WARNING, where, what, advice)]
-    millimetres = longest * MILLIMETRES[unit]
-    figures = {'size_mm': millimetres}
-    if not LEAST_MM <= millimetres <= GREATEST_MM:
-        what = f'the animal would be {length_in_words(millimetres)} long, which no animal is'
-        return [Finding('unit', ERROR, where, what, _advice(millimetres), figures=figures)]
-    if millimetres > GREATEST_ARTHROPOD_MM and (legs := legs_of_arthropods(model.data)):
-        what = (
-            f'the animal would be {length_in_words(millimetres)} long and has {len(legs)} pairs of legs '
-            f'({", ".join(legs)}), as insects, spiders and crabs have'
-        )
-        return [Finding('unit', WARNING, where, what, _advice(millimetres), figures=figures)]
-    return []
+        yield Finding('unit', WARNING, where, what, advice)
 
 
 def length_in_words(millimetres: float) -> str:
@@ -169,20 +161,13 @@ def length_in_words(millimetres: float) -> str:
     return f'{1000 * millimetres:.3g} um'
 
 
-def _advice(millimetres: float) -> str:
-    factor = 1000.0 if millimetres > 1.0 else 0.001
-    return f'A factor of 1000 is usual: is it {length_in_words(millimetres / factor)}? Give the right unit.'
-
-
 class Check(NamedTuple):
     """A check and the arrays that it reads."""
 
-    run: Callable[[StoredModel], list[Finding]]
+    run: Callable[[StoredModel], Iterable[Finding]]
     reads: tuple[str, ...]
 
 
-_MESH, _SKELETON, _SKIN = ('v_template', 'faces'), ('joints', 'parents'), ('v_template', 'weights')
-_SHAPE = ('v_template', 'weights', 'shapedirs', 'shape_cov', 'shape_mean')
 CHECKS = (
     Check(tree, ('parents',)),
     Check(joint_names, ()),
@@ -229,14 +214,9 @@ def check_model(model: StoredModel) -> list[Finding]:
         else:
             result += check.run(model)
     if not any(finding.severity == ERROR for finding in result):
-        result += _refused(model)
+        try:
+            # The rules, such as of keypoints and landmarks, that loading holds a model to.
+            check_body_model(model.data, model.data.name)
+        except ValueError as error:
+            result.append(Finding('rules', ERROR, model.data.name, str(error).removesuffix('.')))
     return sorted(result, key=lambda finding: SEVERITIES.index(finding.severity))
-
-
-def _refused(model: StoredModel) -> list[Finding]:
-    """Find the first rule of bodies, such as of keypoints and landmarks, that loading holds a model to."""
-    try:
-        check_body_model(model.data, model.data.name)
-    except ValueError as error:
-        return [Finding('rules', ERROR, model.data.name, str(error).removesuffix('.'))]
-    return []

@@ -1,4 +1,4 @@
-"""Proportions of a quadruped: spine, neck, head, ears, a tail of four joints, four legs of three joints.
+"""A quadruped: spine, neck, head, ears, a tail of four joints, four legs of three joints.
 
 Lengths are in body lengths, nose to tail's base.
 """
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from smilfit.body_models import BodyModelData
+from smilfit.synthetic.rigged_animal import PROPORTION_SD, finish_animal
 from smilfit.synthetic.trunk_mesh import AnimalPlan, CrossSection, Limb
 
 # x, z, half width, half height, joint at this place.
@@ -36,8 +38,23 @@ _TRUNK = (
     (0.53, 0.052, 0.016, 0.018, None),
 )
 _PELVIS, _TAIL, _HEAD = -0.31, -0.49, 0.325
-N_SIDES = 20
-_COLUMNS = (16, 20)
+# What quadrupeds have in common: columns of the trunk from which legs go out, the trunk's joints, the legs' names.
+COLUMNS = (16, 20)
+SPINE = (
+    ('pelvis', None),
+    ('spine_1', 'pelvis'),
+    ('spine_2', 'spine_1'),
+    ('neck', 'spine_2'),
+    ('head', 'neck'),
+    ('tail_1', 'pelvis'),
+    ('tail_2', 'tail_1'),
+    ('tail_3', 'tail_2'),
+    ('tail_4', 'tail_3'),
+)
+FORE_LEG = ('fore_paw_L', 'spine_2', ('shoulder_L', 'elbow_L', 'wrist_L'))
+HIND_LEG = ('hind_paw_L', 'pelvis', ('hip_L', 'knee_L', 'ankle_L'))
+_FORE_BONES = ((-0.045, 0.03, -0.13), (0.03, 0.0, -0.115), (0.055, 0.0, -0.035))
+_HIND_BONES = ((0.05, 0.03, -0.13), (-0.085, 0.0, -0.10), (0.085, 0.0, -0.06))
 
 JOINT_LIMITS_DEG = {
     'pelvis': ((-180, 180), (-180, 180), (-180, 180)),
@@ -77,53 +94,34 @@ def quadruped_plan(
             x = body_length * x
         sections.append(CrossSection(x, z, width * wide, height * wide, joint))
     back, front = sections[0], sections[-1]
-    tree = [
-        ('pelvis', None),
-        ('spine_1', 'pelvis'),
-        ('spine_2', 'spine_1'),
-        ('neck', 'spine_2'),
-        ('head', 'neck'),
-    ]
-    tree += [('tail_1', 'pelvis'), *((f'tail_{i}', f'tail_{i - 1}') for i in (2, 3, 4))]
-    limbs = [_fore_leg(leg_length, girth), _hind_leg(leg_length, girth), _ear(head_size * ear_size)]
-    for limb in limbs:
-        for side in 'LR':
-            names = [name.replace('_L', f'_{side}') for name in limb.joints]
-            tree += list(zip(names, [limb.parent, *names]))
     return AnimalPlan(
         sections=sections,
         back=(back.x - 0.8 * back.width, back.z),
         front=(front.x + 0.5 * front.width, front.z),
-        limbs=limbs,
-        tree=tree,
-        n_sides=N_SIDES,
+        limbs=[
+            _leg(FORE_LEG, _FORE_BONES, 24, (0.056 * girth, 0.030, 0.021, 0.017), leg_length),
+            _leg(HIND_LEG, _HIND_BONES, 14, (0.068 * girth, 0.037, 0.022, 0.018), leg_length),
+            _ear(head_size * ear_size),
+        ],
+        spine=SPINE,
     )
 
 
-def _fore_leg(length: float, girth: float) -> Limb:
-    bones = length * np.array([[-0.045, 0.03, -0.13], [0.03, 0.0, -0.115], [0.055, 0.0, -0.035]])
+def _leg(
+    leg: tuple[str, str, tuple[str, ...]],
+    bones: tuple[tuple[float, float, float], ...],
+    ring: int,
+    radii: tuple[float, ...],
+    length: float,
+) -> Limb:
+    name, parent, joints = leg
     return Limb(
-        name='fore_paw_L',
-        parent='spine_2',
-        joints=('shoulder_L', 'elbow_L', 'wrist_L'),
-        patch=(24, 26, *_COLUMNS),
-        bones=bones,
-        radii=(0.056 * girth, 0.030, 0.021, 0.017),
-        across=(0.0, 1.0, 0.0),
-        depth=0.4,
-        exit=0.5,
-    )
-
-
-def _hind_leg(length: float, girth: float) -> Limb:
-    bones = length * np.array([[0.05, 0.03, -0.13], [-0.085, 0.0, -0.10], [0.085, 0.0, -0.06]])
-    return Limb(
-        name='hind_paw_L',
-        parent='pelvis',
-        joints=('hip_L', 'knee_L', 'ankle_L'),
-        patch=(14, 16, *_COLUMNS),
-        bones=bones,
-        radii=(0.068 * girth, 0.037, 0.022, 0.018),
+        name=name,
+        parent=parent,
+        joints=joints,
+        patch=(ring, ring + 2, *COLUMNS),
+        bones=length * np.array(bones),
+        radii=radii,
         across=(0.0, 1.0, 0.0),
         depth=0.4,
         exit=0.5,
@@ -169,3 +167,34 @@ def keypoint_places(further: Mapping[str, str] | None = None) -> dict[str, str]:
         places[f'hind_ankle_{side}'] = f'@ankle_{side}'
         places[f'hind_paw_{side}'] = f'hind_paw_{side} tip'
     return places
+
+
+def make_quadruped(name: str = 'quadruped', length: float = 1.0) -> BodyModelData:
+    """Make a rigged mouse-like quadruped.
+
+    Betas (standard deviations of 8 %): body length, girth, leg length, head size, tail length, ear size.
+
+    Args:
+        length: nose to tail's base, model unit.
+    """
+    proportions = ('body_length', 'girth', 'leg_length', 'head_size', 'tail_length', 'ear_size')
+    fore = {s: [f'{part}_{s}' for part in ('shoulder', 'elbow', 'wrist')] for s in 'LR'}
+    hind = {s: [f'{part}_{s}' for part in ('hip', 'knee', 'ankle')] for s in 'LR'}
+    groups = {
+        'torso': ['pelvis', 'spine_1', 'spine_2'],
+        'spine': ['spine_1', 'spine_2'],
+        'head': ['neck', 'head', 'ear_L', 'ear_R'],
+        'tail': ['tail_1', 'tail_2', 'tail_3', 'tail_4'],
+        'legs': fore['L'] + fore['R'] + hind['L'] + hind['R'],
+    }
+    return finish_animal(
+        name,
+        quadruped_plan,
+        dict.fromkeys(proportions, (1.0, PROPORTION_SD)),
+        JOINT_LIMITS_DEG,
+        groups,
+        keypoint_places(),
+        length,
+        mass='pelvis',
+        unit='body length' if length == 1.0 else None,
+    )

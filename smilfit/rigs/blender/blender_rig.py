@@ -16,6 +16,14 @@ from smilfit.rigs.building import unique_names
 from smilfit.rigs.gltf.meshes import merge_targets
 from smilfit.rigs.read_rig import Clip, Rig, apply
 
+_INSIDE = Path(__file__).parent / 'inside' / 'reading.py'
+_ADVICE = 'Open it in the program that made it and export it anew, as .fbx or as glTF 2.0 (.glb).'
+_KINDS = {'.fbx': 'an FBX file', '.blend': 'a Blender file', '.dae': 'a Collada file'}
+# Blender's world is +z up and -y forward; glTF's, which our rigs of it have, +y and +z.
+_TO_GLTF = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+# Of the size: where Blender's own skin lies further from linear skinning, this is told.
+_SAME_SKIN = 1e-4
+
 
 @dataclass(frozen=True)
 class Seams:
@@ -79,15 +87,6 @@ def linear_skin(
     result = np.stack([np.bincount(rows, moved[:, k], len(vertices)) for k in range(3)], 1)
     bare = total <= 0
     return np.where(bare[:, None], vertices, result / np.where(bare, 1, total)[:, None])
-
-
-_INSIDE = Path(__file__).parent / 'inside' / 'reading.py'
-_ADVICE = 'Open it in the program that made it and export it anew, as .fbx or as glTF 2.0 (.glb).'
-_KINDS = {'.fbx': 'an FBX file', '.blend': 'a Blender file', '.dae': 'a Collada file'}
-# Blender's world is +z up and -y forward; glTF's, which our rigs of it have, +y and +z.
-_TO_GLTF = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
-# Of the size: where Blender's own skin lies further from linear skinning, this is told.
-_SAME_SKIN = 1e-4
 
 
 def read_with_blender(path: str | Path, armature: str | None = None) -> Rig:

@@ -1,13 +1,14 @@
 """Joint limits: that cannot be, that leave out the rest pose, that differ between sides."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed
-from smilfit.rigs.checking.symmetry_check import joint_pairs, mirror_axis
+from smilfit.rigs.symmetry import joint_pairs, mirror_axis
 
 # Sides whose limits differ by less are the same, rad: half a degree.
 _SAME_RAD = math.radians(0.5)
@@ -19,31 +20,35 @@ _SAME_AXIS = 0.99
 _FULL_TURN = 2 * math.pi + 1e-3
 
 
-def impossible_limits(model: StoredModel) -> list[Finding]:
+def impossible_limits(model: StoredModel) -> Iterator[Finding]:
     """Find limits whose least is above their greatest, beyond a full turn, or without the rest pose."""
-    data, result = model.data, []
+    data = model.data
     if data.joint_limits is None:
         what = 'the file states no joint limits: fits take 90 degrees in limbs and 45 on the midline'
-        return [Finding('joint limits', NOTE, '', what, 'Set some in `smilfit model view`.')]
+        yield Finding('joint limits', NOTE, '', what, 'Set some in `smilfit model view`.')
+        return
     low, high = data.joint_limits[..., 0], data.joint_limits[..., 1]
     crossed = low > high
-    if crossed.any():
-        names = _named(data, crossed)
-        what, advice = 'the least angle is above the greatest', 'Swap the two numbers.'
-        result.append(Finding('joint limits', ERROR, names, what, advice, int(crossed.sum())))
     wide = (np.maximum(-low, high) > _FULL_TURN) & ~crossed
-    if wide.any():
-        names = _named(data, wide)
-        what = f'limits reach {np.degrees(np.maximum(-low, high)[wide].max()):.0f} degrees; limits are in rad'
-        advice = 'Were they written in degrees?'
-        result.append(Finding('joint limits', WARNING, names, what, advice, int(wide.sum())))
+    reach = np.degrees(np.maximum(-low, high)[wide].max(initial=0))
     restless = ((low > 1e-6) | (high < -1e-6)) & ~crossed
-    if restless.any():
-        names = _named(data, restless)
-        what = 'the rest pose, in which fits start, is outside of the limits'
-        advice = 'Right for a joint that is never straight; else widen them to hold 0.'
-        result.append(Finding('joint limits', WARNING, names, what, advice, int(restless.sum())))
-    return result
+    for axes, severity, what, advice in (
+        (crossed, ERROR, 'the least angle is above the greatest', 'Swap the two numbers.'),
+        (
+            wide,
+            WARNING,
+            f'limits reach {reach:.0f} degrees; limits are in rad',
+            'Were they written in degrees?',
+        ),
+        (
+            restless,
+            WARNING,
+            'the rest pose, in which fits start, is outside of the limits',
+            'Right for a joint that is never straight; else widen them to hold 0.',
+        ),
+    ):
+        if axes.any():
+            yield Finding('joint limits', severity, _named(data, axes), what, advice, int(axes.sum()))
 
 
 def free_axes(data: BodyModelData) -> np.ndarray:
@@ -54,38 +59,34 @@ def free_axes(data: BodyModelData) -> np.ndarray:
     return count
 
 
-def asymmetric_limits(model: StoredModel) -> list[Finding]:
+def asymmetric_limits(model: StoredModel) -> Iterator[Finding]:
     """Find pairs of joints whose limits are not each other's mirror image."""
     data = model.data
     pairs = joint_pairs(data)
     axis = mirror_axis(data, pairs)
     if data.joint_limits is None or axis is None:
-        return []
+        return
     uneven: list[tuple[float, str]] = []
     strange: list[str] = []
     for left, right in pairs:
+        names = f'{data.joint_names[left]} / {data.joint_names[right]}'
         image = mirrored_limits(data, data.joint_limits[left], (left, right), axis)
         if image is None:
-            strange.append(f'{data.joint_names[left]} / {data.joint_names[right]}')
-            continue
-        off = np.abs(image - data.joint_limits[right]).max()
-        if off > _SAME_RAD:
-            uneven.append((float(off), f'{data.joint_names[left]} / {data.joint_names[right]}'))
-    result = []
+            strange.append(names)
+        elif (off := float(np.abs(image - data.joint_limits[right]).max())) > _SAME_RAD:
+            uneven.append((off, names))
     if strange:
         what = (
             'the axes of their limits are not mirror images, so the limits of both sides cannot be compared'
         )
-        result.append(Finding('joint limits', NOTE, listed(strange), what, '', len(strange)))
-    if not uneven:
-        return result
-    uneven.sort(reverse=True)
-    worst = math.degrees(uneven[0][0])
-    what = f'limits differ between the sides by up to {worst:.1f} degrees'
-    advice = '`smilfit model clean --symmetrise-limits` gives both sides the wider ones.'
-    figures = {'worst_deg': worst}
-    names = listed([name for _, name in uneven])
-    return [*result, Finding('joint limits', WARNING, names, what, advice, len(uneven), figures)]
+        yield Finding('joint limits', NOTE, listed(strange), what, '', len(strange))
+    if uneven:
+        uneven.sort(reverse=True)
+        worst = math.degrees(uneven[0][0])
+        what = f'limits differ between the sides by up to {worst:.1f} degrees'
+        advice = '`smilfit model clean --symmetrise-limits` gives both sides the wider ones.'
+        where = listed([name for _, name in uneven])
+        yield Finding('joint limits', WARNING, where, what, advice, len(uneven), {'worst_deg': worst})
 
 
 def mirrored_limits(

@@ -9,7 +9,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.sides import mirrored_order
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.scans.registration.posed_surface import PosedSurface, SurfaceState
-from smilfit.scans.registration.setting_checks import check_number
+from smilfit.scans.registration.stages import check_number
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ class RegistrationPriors:
     """Quadratic priors of all unknowns, with joint limits.
 
     Args:
-        surface: of the body.
         sizes: standard deviations.
     """
 
