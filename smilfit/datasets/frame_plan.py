@@ -6,11 +6,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from smilfit.datasets.centre_plan import plan_centres
 from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
-from smilfit.datasets.store.store_layout import ImageTable
+from smilfit.datasets.store.store_layout import ImageTable, SampleLabels
 from smilfit.io import check_cameras, triangulate_keypoints
 from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import AnimalCentres, CameraReport, Cameras, Keypoints2d, Keypoints3d
@@ -36,8 +36,8 @@ class Session(Protocol):
         """Decode images in order."""
 
 
-@dataclass(frozen=True)
-class SessionPlan:
+@dataclass(frozen=True, kw_only=True)
+class SessionPlan(SampleLabels):
     """What will be stored of one session: n frames, its C kept cameras, its K keypoints.
 
     Keypoints are px of the image that is cut: undistorted if `undistorted`. `counts` says what was kept
@@ -51,12 +51,7 @@ class SessionPlan:
     session: Any
     cameras: Cameras
     frames: Int[np.ndarray, ' n']
-    view_mask: Bool[np.ndarray, 'n C']
     names: tuple[str, ...]
-    keypoints2d: Float[np.ndarray, 'n C K 2']
-    confidence2d: Float[np.ndarray, 'n C K']
-    keypoints3d: Float[np.ndarray, 'n K 3']
-    confidence3d: Float[np.ndarray, 'n K']
     undistorted: bool
     counts: dict[str, Any] = field(default_factory=dict)
     numbers: Int[np.ndarray, ' n'] | None = None
