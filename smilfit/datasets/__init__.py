@@ -3,7 +3,6 @@
 from smilfit.datasets.add_pseudo_labels import AddPseudoLabels
 from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
-from smilfit.datasets.dataset_reader import DatasetReader
 from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession, image_sessions
@@ -33,7 +32,6 @@ __all__ = [
     'Crop',
     'CropJitter',
     'DatasetFile',
-    'DatasetReader',
     'EncodedSample',
     'ImageSession',
     'ImageTable',

@@ -234,7 +234,7 @@ class MixedDataset(Dataset):
             )
         self._ends = list(accumulate(len(dataset) for dataset in self.datasets))
         first = self.datasets[0].file
-        self._n_centres = max(getattr(d.file, 'n_centres', 0) for d in self.datasets)
+        self._n_centres = max(d.file.n_centres for d in self.datasets)
         self._same_body = [d.file.body_model_hash == first.body_model_hash for d in self.datasets]
         for dataset, same in zip(self.datasets, self._same_body):
             if not same:
@@ -264,7 +264,7 @@ class MixedDataset(Dataset):
         return self.datasets[0].body_model_file
 
     @property
-    def body_model(self) -> ModelReference | None:
+    def body_model(self) -> ModelReference:
         """What names that body model."""
         return self.datasets[0].body_model
 

@@ -199,12 +199,12 @@ class MultiViewDataset(Dataset):
             'body_model_file': file.body_model_file,
             'body_model_hash': file.body_model_hash,
             # Text, as checkpoints keep what stands here.
-            'landmarks': json.dumps(landmarks_out(getattr(file, 'landmarks', {}))),
+            'landmarks': json.dumps(landmarks_out(file.landmarks)),
             'unit': file.unit,
             'target_resolution': file.target_resolution,
-            'crop_mode': getattr(file, 'crop_mode', None),
-            'undistorted': getattr(file, 'undistorted', None),
-            'bbox_margin': getattr(file, 'options', {}).get('bbox_margin'),
+            'crop_mode': file.crop_mode,
+            'undistorted': file.undistorted,
+            'bbox_margin': file.options.get('bbox_margin'),
             'data_path': str(file.path),
             'split': self.split,
         }
@@ -225,9 +225,9 @@ class MultiViewDataset(Dataset):
         return self.file.body_model_file
 
     @property
-    def body_model(self) -> ModelReference | None:
-        """What names that body model; None of files of other programs."""
-        return getattr(self.file, 'body_model', None)
+    def body_model(self) -> ModelReference:
+        """What names that body model."""
+        return self.file.body_model
 
     @property
     def n_images(self) -> int:
@@ -308,7 +308,7 @@ class MultiViewDataset(Dataset):
             indices = np.arange(file.n_samples)
         elif split in SPLITS:
             order = (file.session_of, file.frame_of, file.session_names)
-            temporal = [file.temporal(name) for name in file.session_names]
+            temporal = [file.session(name).temporal for name in file.session_names]
             parts = split_samples(*order, split_by, ratios, block_size, gap, temporal)
             indices = parts[split]
             by = chosen_split(split_by, len(file.session_names))
