@@ -238,10 +238,10 @@ def _observed(origin: FitOrigin, fit: FitResult) -> Keypoints2d | None:
     dataset = open_dataset(origin.dataset)
     if dataset.fingerprint != origin.fingerprint or origin.session not in dataset.session_names:
         return None
-    if not dataset.has_views(origin.session):
+    seen = dataset.session(origin.session).annotated2d()
+    if seen is None:
         return None
-    frames = dataset.frame_indices(origin.session)
-    return labels_as_fitted(dataset.annotated2d(origin.session), fit.report, frames)
+    return labels_as_fitted(seen, fit.report, dataset.frame_indices(origin.session))
 
 
 def _videos(origin: FitOrigin, fit: FitResult) -> dict[str, str]:

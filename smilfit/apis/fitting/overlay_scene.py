@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 
 from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.body_models import SMIL
-from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, follow, look
 from smilfit.drawing.marks import FIT_MARKS
-from smilfit.drawing.overlays import posed, with_legend
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, posed, with_legend
+from smilfit.drawing.windows import View, follow, look
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 
 logger = logging.getLogger('smilfit')

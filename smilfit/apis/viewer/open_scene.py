@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smilfit.apis.fitting.fit_session import FIT
-from smilfit.apis.fitting.judging import VERDICT, read_verdict
+from smilfit.apis.fitting.verdict_file import VERDICT, read_verdict
 from smilfit.apis.preprocessing.data_source import session_formats, session_kinds
 from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.apis.preprocessing.session_source import open_place
