@@ -158,7 +158,7 @@ def write_overlay(
 
     def sheets() -> Iterator[np.ndarray]:
         for row, sheet in zip(rows, drawn_sheets(scene, rows, workers)):
-            if row in kept:
+            if stills is not None and row in kept:
                 write_image(stills / f'{scene.frames[row]:06d}.jpg', sheet)
             yield sheet
             step()

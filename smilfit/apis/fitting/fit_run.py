@@ -13,7 +13,15 @@ from smilfit.apis.fitting.fit_config import load_fit_config, with_body_lengths, 
 from smilfit.apis.fitting.fit_session import SessionFits
 from smilfit.apis.fitting.session_landmarks import body_with_landmarks
 from smilfit.apis.fitting.session_outputs import SessionOutputs
-from smilfit.body_models import SMIL, find_model, load_body_model, reference_of, reference_to
+from smilfit.body_models import (
+    SMIL,
+    BodyModelData,
+    FoundModel,
+    find_model,
+    load_body_model,
+    reference_of,
+    reference_to,
+)
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.drawing.report import Report
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark
@@ -228,5 +236,7 @@ def _body(
         body = build_body_model(from_config)
         path = from_config.get('model_path') if isinstance(from_config, Mapping) else None
         return body, reference_to(body.data, path or '')
-    result = find_model(reference_of(dataset), dataset.path, folder=Path(dataset.path).parent)
+    result: FoundModel[BodyModelData] = find_model(
+        reference_of(dataset), dataset.path, folder=dataset.path.parent
+    )
     return SMIL(result.body), result.reference

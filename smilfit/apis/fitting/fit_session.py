@@ -28,6 +28,7 @@ from smilfit.files import MadeOf, OutputFolder, folder_name, real_folder
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify, Stage
 from smilfit.registrants.input_matching import observed_frames
+from smilfit.registrants.segmentation import MaskSMPLify
 from smilfit.registry import build_registrant
 from smilfit.solvers import Processes
 from smilfit.structures import FitOrigin, FitResult, ModelReference, SessionKind
@@ -123,7 +124,7 @@ class SessionFits:
         optional = self.registrant.optional_handlers
         result = []
         for key, handler in handlers.items():
-            if key not in weighted or not handler.requires_input():
+            if key not in weighted or handler.input_type is None or not handler.requires_input():
                 continue
             try:
                 given = handler.input_type.from_dataset(self.dataset, session, key)
@@ -270,7 +271,7 @@ class SessionFits:
             'body_model': self.body.data.content_hash(),
             'smilfit': __version__,
         }
-        if self.registrant.needs_recording:
+        if isinstance(self.registrant, MaskSMPLify):
             inputs['masks'] = self.registrant.segmenter.fingerprint()
         return MadeOf(inputs, {key: self.cfg[key] for key in sorted(self.cfg)})
 

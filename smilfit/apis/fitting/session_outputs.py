@@ -116,12 +116,7 @@ class SessionOutputs(ABC):
     def _part(
         self, name: str, wanted: bool, options: dict[str, object], make: Callable[[Path], object]
     ) -> None:
-        made_of = MadeOf(self._inputs, options)
-        if not wanted:
-            self.folder.drop_stale(name, self._inputs)
-        elif not self.folder.holds(name, made_of):
-            with self.folder.make(name, made_of) as staging:
-                make(staging)
+        self.folder.part(name, MadeOf(self._inputs, options), wanted, make)
 
     def verdict(self) -> tuple[Verdict, list[CameraRow]] | None:
         """Read the verdict on the fit and the table of its cameras; None where it was not judged."""
