@@ -10,10 +10,10 @@ import numpy as np
 
 from smilfit.body_models import BodyModelData, reference_to
 from smilfit.body_models.files.smil_json import landmarks_out
-from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
+from smilfit.datasets.session_plan import SessionPlan
 from smilfit.datasets.store.known_params import KnownParams
 from smilfit.datasets.store.store_layout import SessionHeader, StoreHeader, fingerprint
-from smilfit.io.points import PointSession
+from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import ModelReference
 
 
@@ -43,7 +43,7 @@ def make_header(
         SessionHeader(
             name=plan.session.name,
             cameras=plan.cameras,
-            has_images=not isinstance(plan.session, PointSession),
+            has_images=plan.has_images,
             unit=plan.session.unit,
             fps=plan.session.fps,
             source=_source_of(plan.session),
@@ -102,8 +102,7 @@ def _decisive(
     for plan, header in zip(plans, headers):
         parts += _of_session(plan, header)
     for plan in plans:
-        if plan.stored is not None:
-            parts += [plan.stored.affine[plan.frames], plan.numbers]
+        parts += plan.deciding()
     for plan in plans:
         if plan.centres is not None:
             parts += [plan.centres.xy, plan.centres.known, plan.centres.complete]
