@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,6 +109,8 @@ def median_figures(report: CameraReport | None) -> dict[str, float]:
 class RecordingPlan(SessionPlan):
     """What will be stored of a recording: frames of a rig."""
 
+    session: Session
+
     def encode(
         self, index: int, header: StoreHeader, options: PreprocessOptions, skip: int
     ) -> Iterator[EncodedSample]:
@@ -118,7 +119,7 @@ class RecordingPlan(SessionPlan):
         return encode_frames(Placer(index, self, header, options), decoded, skip)
 
 
-def _decoded(session: Any, frames: list[int], with_masks: bool) -> Iterator[DecodedFrame]:
+def _decoded(session: Session, frames: list[int], with_masks: bool) -> Iterator[DecodedFrame]:
     """Return images (and masks) of each frame; refuse a reader that loses frames."""
     masks = iter(session.masks(frames)) if with_masks and hasattr(session, 'masks') else None
     decoded = (

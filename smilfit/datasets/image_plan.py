@@ -25,6 +25,8 @@ from smilfit.structures import Cameras, SkippedAnnotation
 class ImagePlan(SessionPlan):
     """What will be stored of images with cameras of their own."""
 
+    session: ImageSession
+
     def encode(
         self, index: int, header: StoreHeader, options: PreprocessOptions, skip: int
     ) -> Iterator[EncodedSample]:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from smilfit.body_models.files.smil_json import landmarks_out
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.store.store_layout import PARAM_NAMES, CentreRecord, SampleRecord
+from smilfit.datasets.transforms import Sample
 from smilfit.registry import DATASETS, build_transform, did_you_mean
 from smilfit.structures import ModelReference
 
@@ -179,7 +180,7 @@ class MultiViewDataset(Dataset):
         self.file = open_dataset(data_path)
         self.file.require_images('training on images')
         self.split, self.test_mode = split, test_mode
-        self.transforms: list[Callable[[dict], dict]] = [build_transform(t) for t in transforms]
+        self.transforms: list[Callable[[Sample], Sample]] = [build_transform(t) for t in transforms]
         self._views = self._check_views(views)
         if not 0 < fraction <= 1:
             raise ValueError(f'MultiViewDataset: fraction must be in (0, 1]; got {fraction}.')
@@ -242,7 +243,7 @@ class MultiViewDataset(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, item: int) -> dict[str, Any]:
+    def __getitem__(self, item: int) -> Sample:
         index = int(self.indices[item])
         record = self.file.record(index)
         mask = self._choose_views(record.view_mask)
@@ -338,7 +339,7 @@ class MultiViewDataset(Dataset):
 
 def make_sample(
     record: SampleRecord, index: int, view_mask: np.ndarray, images: np.ndarray, n_joints: int, n_betas: int
-) -> dict[str, Any]:
+) -> Sample:
     """Bring a stored sample into the nested tensors that travel; an absent view is zeros.
 
     Args:

@@ -1,14 +1,13 @@
 """Decide which frames of points in space are kept, and what cameras saw of them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 
 from smilfit.datasets.crops import Crop
 from smilfit.datasets.frame_plan import median_figures, require_consistent_cameras
-from smilfit.datasets.session_plan import SessionPlan, camera_counts
+from smilfit.datasets.session_plan import Counts, SessionPlan, camera_counts
 from smilfit.datasets.store.sample_encoder import Placer
 from smilfit.datasets.store.store_layout import EncodedSample, StoreHeader
 from smilfit.io.camera_warning import warn_of_blind_cameras
@@ -62,7 +61,7 @@ def plan_points(session: PointSession, names: Sequence[str], options: Preprocess
     kept = points[chosen]
     n, C = len(chosen), len(session.rig)
     xy, confidence = np.zeros((n, C, len(names), 2)), np.zeros((n, C, len(names)))
-    report: dict[str, Any] = {
+    report: Counts = {
         'frames': len(some),
         'frames_stored': n,
         'frames_without_points': int((~some).sum()),
@@ -102,7 +101,7 @@ def _views(
     points: Keypoints3d,
     chosen: torch.Tensor,
     options: PreprocessOptions,
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any], CameraReport | None]:
+) -> tuple[np.ndarray, np.ndarray, Counts, CameraReport | None]:
     """Undo the lens of what cameras saw, and hold them against the points."""
     judged = require_consistent_cameras(session.name, seen, points, options)
     ideal, inside = seen.rig.undistort(seen.xy)

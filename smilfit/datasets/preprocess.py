@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from smilfit.datasets.frame_plan import plan_session
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.point_plan import plan_points
-from smilfit.datasets.session_plan import Session, SessionPlan
+from smilfit.datasets.session_plan import Counts, Session, SessionPlan
 from smilfit.datasets.store.known_params import KnownParams, known_params_of
 from smilfit.datasets.store.store_header import make_header
 from smilfit.datasets.store.store_layout import StoreHeader
@@ -36,7 +35,7 @@ def make_report(
     known: Sequence[KnownParams | None],
     left_out: Sequence[SkippedAnnotation] = (),
     faults: Mapping[int, str] | None = None,
-) -> dict[str, Any]:
+) -> Counts:
     """Count by session and in all.
 
     Args:
@@ -52,8 +51,8 @@ def make_report(
         cameras of their own, `left_out` lists each that is not in the file with file, entry and reason.
     """
     broken = _broken(plans, faults or {})
-    by_session: dict[str, Any] = {}
-    totals: dict[str, Any] = {}
+    by_session: Counts = {}
+    totals: Counts = {}
     for plan, params, lost in zip(plans, known, broken):
         counts = dict(plan.counts)
         counts['frames_stored'] -= len(lost)
@@ -76,7 +75,7 @@ def make_report(
             'names_not_annotated': sorted(set(names) - set(plan.names)),
             **({'reader': own} if own else {}),
         }
-    report: dict[str, Any] = {
+    report: Counts = {
         'sessions': by_session,
         'totals': totals,
         'cameras': list(camera_names),
@@ -124,7 +123,7 @@ def preprocess(
     restart: bool = False,
     overwrite: bool = False,
     left_out: Sequence[SkippedAnnotation] = (),
-) -> dict[str, Any]:
+) -> Counts:
     """Write a dataset file from sessions.
 
     Everything that can be wrong with the inputs is looked for before the first image is read. A run that
@@ -176,8 +175,8 @@ def _write(
     options: PreprocessOptions,
     progress: Callable[[int, int], None],
     restart: bool,
-    tell: Callable[[Mapping[int, str]], dict[str, Any]],
-) -> dict[str, Any]:
+    tell: Callable[[Mapping[int, str]], Counts],
+) -> Counts:
     """Write the samples, and the report that `tell` makes of those without an image."""
     total = sum(len(plan.frames) for plan in plans)
     with StoreWriter(out, header, restart=restart, n_expected=total) as writer:

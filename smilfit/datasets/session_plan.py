@@ -4,7 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,15 +23,29 @@ USUAL_THRESHOLD = 0.5
 LARGE_SHARE = 0.2
 
 
+Counts: TypeAlias = dict[str, Any]
+
+
 @runtime_checkable
-class Session(Protocol):
-    """What preprocessing asks of a session; `SleapSession` is one."""
+class NamedSession(Protocol):
+    """What every session states of itself."""
 
     name: str
-    cameras: Cameras | None
     unit: str | None
     fps: float | None
-    keypoint_names: tuple[str, ...]
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """Names of the K keypoints."""
+
+
+@runtime_checkable
+class Session(NamedSession, Protocol):
+    """What preprocessing asks of a session; `SleapSession` is one."""
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """The cameras, for all frames or a row each; None if unknown."""
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
         """Return labels of all frames, original px."""
@@ -39,7 +53,7 @@ class Session(Protocol):
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return 3D points of all frames, if there are any."""
 
-    def frames(self, indices: Sequence[int] | None = None) -> Any:
+    def frames(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Decode images in order."""
 
 
@@ -57,12 +71,12 @@ class SessionPlan(SampleLabels, ABC):
     # Points in space have none.
     has_images: ClassVar[bool] = True
 
-    session: Any
+    session: NamedSession
     cameras: Cameras
     frames: Int[np.ndarray, ' n']
     names: tuple[str, ...]
     undistorted: bool
-    counts: dict[str, Any] = field(default_factory=dict)
+    counts: Counts = field(default_factory=dict)
     numbers: Int[np.ndarray, ' n'] | None = None
     boxes: Float[np.ndarray, 'n C 4'] | None = None
     images: ImageTable | None = None
@@ -101,7 +115,7 @@ class SessionPlan(SampleLabels, ABC):
         return self.keypoints2d[n, c][self.confidence2d[n, c] > 0]
 
 
-def thresholds_of(session: Any, cameras: Sequence[str], asked: float | None) -> Float[Tensor, ' C']:
+def thresholds_of(session: object, cameras: Sequence[str], asked: float | None) -> Float[Tensor, ' C']:
     """Return the score that each camera's labels must reach: the one asked for, else what the session states.
 
     A session states them as `confidence_thresholds`, camera -> score, as its labels' kind of score asks for.
@@ -152,7 +166,11 @@ def tell_large_losses(session: str, counts: dict[str, dict[str, int | float]]) -
 
 
 def plan_centres(
-    session: Any, cameras: Cameras, chosen: Int[torch.Tensor, ' n'], n_animals: int | None, undistort: bool
+    session: Session,
+    cameras: Cameras,
+    chosen: Int[torch.Tensor, ' n'],
+    n_animals: int | None,
+    undistort: bool,
 ) -> AnimalCentres | None:
     """Return all animals' centres in the chosen frames and cameras; None where there is one animal.
 

@@ -218,7 +218,8 @@ class SmilifyImages(StoredSession):
         focal_px: focal length in stored px; guessed if None.
     """
 
-    unit, fps = None, None
+    unit: str | None = None
+    fps: float | None = None
 
     def __init__(
         self,

@@ -189,7 +189,7 @@ class SampleLabels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(SampleLabels):
+class LabelledSample(SampleLabels):
     """One sample: labels in px of the stored images, its session and frame, and what is known of the body."""
 
     session: int
@@ -199,7 +199,7 @@ class Sample(SampleLabels):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedSample(Sample):
+class EncodedSample(LabelledSample):
     """One sample as it is written, with images as bytes by camera index.
 
     `fault` is why a sample has no view although one was planned.
@@ -212,7 +212,7 @@ class EncodedSample(Sample):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleRecord(Sample):
+class SampleRecord(LabelledSample):
     """One sample as it is read, images aside. Cameras are those of the stored crops.
 
     An absent view is zeros with `view_mask` False.

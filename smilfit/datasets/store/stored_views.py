@@ -3,14 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.datasets.crops import Crop, cut, encode_jpeg
 from smilfit.datasets.frame_plan import plan_session
-from smilfit.datasets.session_plan import Session, SessionPlan
+from smilfit.datasets.session_plan import Counts, SessionPlan
 from smilfit.datasets.store.sample_encoder import Placer
 from smilfit.datasets.store.store_layout import EncodedSample, StoreHeader
 from smilfit.options.preprocess_options import PreprocessOptions
@@ -40,7 +39,7 @@ class StoredSession(ABC):
     unit: str | None
     fps: float | None
     keypoint_names: tuple[str, ...]
-    report: dict[str, Any]
+    report: Counts
     side: int
     affine: Float[np.ndarray, 'N C 2 3']
     has_view: Bool[np.ndarray, 'N C']
@@ -74,18 +73,20 @@ class StoredSession(ABC):
         self, names: Sequence[str], options: PreprocessOptions
     ) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
         """Choose samples and views by the same rules and checks as of recorded sessions."""
-        plan = plan_session(cast(Session, self), names, options)
+        plan = plan_session(self, names, options)
         return StoredPlan(**{**vars(plan), 'numbers': self.frame_numbers[plan.frames]}), ()
 
 
 class StoredPlan(SessionPlan):
     """What will be stored of images that are cut already."""
 
+    session: 'StoredSession'
+
     def encode(
         self, index: int, header: StoreHeader, options: PreprocessOptions, skip: int
     ) -> Iterator[EncodedSample]:
         """Return the samples; images are encoded anew only where another side is asked for."""
-        stored: StoredSession = self.session
+        stored = self.session
         place = Placer(index, self, header, options)
         names = stored.cameras.names
         cameras = [names.index(name) for name in self.cameras.names]
