@@ -13,7 +13,7 @@ from smilfit.datasets.frame_plan import plan_session
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession
 from smilfit.datasets.point_plan import plan_points
-from smilfit.datasets.session_plan import Counts, Session, SessionPlan
+from smilfit.datasets.session_plan import AnySession, Counts, SessionPlan
 from smilfit.datasets.store.known_params import KnownParams, known_params_of
 from smilfit.datasets.store.store_header import make_header
 from smilfit.datasets.store.store_layout import StoreHeader
@@ -113,7 +113,7 @@ logger = logging.getLogger('smilfit')
 
 
 def preprocess(
-    sessions: Sequence[Session],
+    sessions: Sequence[AnySession],
     out: str | Path,
     body: BodyModelData,
     options: PreprocessOptions | None = None,
@@ -196,7 +196,7 @@ def _write(
 
 
 def plan_sessions(
-    sessions: Sequence[Session], names: Sequence[str], options: PreprocessOptions
+    sessions: Sequence[AnySession], names: Sequence[str], options: PreprocessOptions
 ) -> tuple[list[SessionPlan], list[SkippedAnnotation]]:
     """Plan every session with those of the keypoints that it has; what cannot be used drops out.
 
@@ -241,7 +241,7 @@ def plan_sessions(
     return plans, left_out
 
 
-def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> tuple[str, ...]:
+def shared_keypoint_names(sessions: Sequence[AnySession], body: BodyModelData) -> tuple[str, ...]:
     """Return the keypoints that the sessions and the model have in common, in the model's order.
 
     Where no session has keypoints at all (images with masks), these are the model's joints, seen nowhere.
@@ -263,7 +263,7 @@ def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> t
     return tuple(name for name in order if name in result) if result else tuple(body.joint_names)
 
 
-def _check_sessions(sessions: Sequence[Session], options: PreprocessOptions) -> None:
+def _check_sessions(sessions: Sequence[AnySession], options: PreprocessOptions) -> None:
     if not sessions:
         raise ValueError('preprocess: there must be a session; got none.')
     names = [session.name for session in sessions]
@@ -283,7 +283,9 @@ def _check_sessions(sessions: Sequence[Session], options: PreprocessOptions) -> 
             raise ValueError(f'preprocess: no camera {name!r} to allow. {did_you_mean(name, cameras)}')
 
 
-def _check_betas(betas: Mapping[str, np.ndarray], sessions: Sequence[Session], body: BodyModelData) -> None:
+def _check_betas(
+    betas: Mapping[str, np.ndarray], sessions: Sequence[AnySession], body: BodyModelData
+) -> None:
     names = [session.name for session in sessions]
     for name, value in betas.items():
         if len(value) != body.n_betas:

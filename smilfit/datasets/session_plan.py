@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.datasets.store.store_layout import EncodedSample, ImageTable, SampleLabels, StoreHeader
+from smilfit.io.points import PointSession
 from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import AnimalCentres, CameraReport, Cameras, Keypoints2d, Keypoints3d
 
@@ -32,7 +33,10 @@ class NamedSession(Protocol):
 
     name: str
     unit: str | None
-    fps: float | None
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second; None if unknown."""
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
@@ -55,6 +59,9 @@ class Session(NamedSession, Protocol):
 
     def frames(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Decode images in order."""
+
+
+AnySession: TypeAlias = Session | PointSession
 
 
 @dataclass(frozen=True, kw_only=True)
