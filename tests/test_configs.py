@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from smilfit.apis.fitting.fit_run import of_size
+from smilfit.apis.fitting.fit_config import of_size
 from smilfit.body_models import SMIL
 from smilfit.cli.main import COMMANDS, main, usage
 from smilfit.registrants import MeshRegistrant, SMPLify

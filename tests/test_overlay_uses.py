@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from smilfit.apis.fitting.fit_overlays import report_images
-from smilfit.apis.fitting.image_outputs import ImageOutputs
+from smilfit.apis.fitting.image_outputs import ImageDrawing
 from smilfit.apis.fitting.overlay_scene import OverlayScene
 from smilfit.body_models import SMIL
 from smilfit.datasets import PreprocessOptions, image_sessions, open_dataset, preprocess
@@ -43,7 +43,7 @@ def image_set(folder):
     options = PreprocessOptions(crop_mode='bbox_crop', target_resolution=64, num_workers=0)
     preprocess(sessions, folder / 'a.h5', data, options)
     body = SMIL(data)
-    images = ImageOutputs(body, open_dataset(folder / 'a.h5'), sessions[0].name, fit_of(body, 2), SIDE)
+    images = ImageDrawing(body, open_dataset(folder / 'a.h5'), sessions[0].name, fit_of(body, 2), SIDE)
     return [images.draw(shown) for shown in images.images()]
 
 

@@ -9,7 +9,7 @@ from benchmarks.fitting.human_model import human_clip, human_data
 from benchmarks.fitting.setting import Setting
 from benchmarks.image_scenes import Scene, four_views, single_views
 from benchmarks.measuring import ROOT, Row
-from smilfit.apis.fitting.fit_run import of_size
+from smilfit.apis.fitting.fit_config import of_size
 from smilfit.body_models import SMIL
 from smilfit.handlers import ImageFrameInput
 from smilfit.io import triangulate_keypoints

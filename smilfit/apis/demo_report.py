@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.apis.fitting.fit_overlays import draw_free_views
-from smilfit.apis.fitting.judging import read_verdict
+from smilfit.apis.fitting.verdict_file import read_verdict
 from smilfit.body_models import load_body_model
 from smilfit.datasets import open_dataset
 from smilfit.drawing import (

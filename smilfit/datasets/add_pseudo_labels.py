@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Int
 
 from smilfit.datasets.pseudo_labels import PseudoLabels
+from smilfit.datasets.transforms import Sample
 from smilfit.registry import TRANSFORMS
+from smilfit.structures import RecordedData
 
 
 @TRANSFORMS.register_module()
@@ -35,7 +37,7 @@ class AddPseudoLabels:
         self.weight, self.called = weight, called
         self._columns: np.ndarray | None = None
 
-    def use_dataset(self, file: Any, keypoint_names: tuple[str, ...]) -> None:
+    def use_dataset(self, file: RecordedData, keypoint_names: tuple[str, ...]) -> None:
         """Take those that are of a dataset file's sessions, in the order of the samples' keypoints.
 
         Raises:
@@ -51,7 +53,7 @@ class AddPseudoLabels:
         keys = zip(session.tolist(), frame.tolist())
         return sum(self.labels.row(*key) is not None for key in set(keys))
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, sample: Sample) -> Sample:
         """Add what is known of the sample's frame."""
         truth = sample['data_samples']
         row = self.labels.row(int(truth['session']), int(truth['frame']))

@@ -9,7 +9,6 @@ black. Shrinking averages over the pixels it covers; undistorting and cropping a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
@@ -161,7 +160,7 @@ class UndistortedCut:
     crop: Crop
     block: int
     factor: tuple[int, int]
-    maps: tuple[Any, Any]
+    maps: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def plan(

@@ -1,80 +1,25 @@
 """Decide which frames and views of a session are kept, and where their keypoints are; count what is not."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
 
-from smilfit.datasets.centre_plan import plan_centres
-from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
-from smilfit.datasets.store.store_layout import ImageTable
-from smilfit.io import check_cameras, triangulate_keypoints
+from smilfit.datasets.session_plan import (
+    Session,
+    SessionPlan,
+    camera_counts,
+    counting_scores,
+    plan_centres,
+    tell_large_losses,
+    thresholds_of,
+)
+from smilfit.datasets.store.sample_encoder import DecodedFrame, Placer, encode_frames
+from smilfit.datasets.store.store_layout import EncodedSample, StoreHeader
+from smilfit.io import RecordedSession, check_cameras, triangulate_keypoints
 from smilfit.options.preprocess_options import PreprocessOptions
-from smilfit.structures import AnimalCentres, CameraReport, Cameras, Keypoints2d, Keypoints3d
-
-
-@runtime_checkable
-class Session(Protocol):
-    """What preprocessing asks of a session; `SleapSession` is one."""
-
-    name: str
-    cameras: Cameras | None
-    unit: str | None
-    fps: float | None
-    keypoint_names: tuple[str, ...]
-
-    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Return labels of all frames, original px."""
-
-    def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
-        """Return 3D points of all frames, if there are any."""
-
-    def frames(self, indices: Sequence[int] | None = None) -> Any:
-        """Decode images in order."""
-
-
-@dataclass(frozen=True)
-class SessionPlan:
-    """What will be stored of one session: n frames, its C kept cameras, its K keypoints.
-
-    Keypoints are px of the image that is cut: undistorted if `undistorted`. `counts` says what was kept
-    and what was left out, with the reason. Of images with cameras of their own there are `images`, `cameras`
-    has a row a frame, `numbers` are the frames' times, and crops go round `boxes` (x0, y0, x1, y1: first and last
-    pixel; NaN where the keypoints say it). `stored` is the session where its images are cut already. `centres` are
-    those of all animals, where there are several, px of the image that is cut. Points in space may have none.
-    `camera_report` is what the cameras were judged to be by the whole recording, where they could be.
-    """
-
-    session: Any
-    cameras: Cameras
-    frames: Int[np.ndarray, ' n']
-    view_mask: Bool[np.ndarray, 'n C']
-    names: tuple[str, ...]
-    keypoints2d: Float[np.ndarray, 'n C K 2']
-    confidence2d: Float[np.ndarray, 'n C K']
-    keypoints3d: Float[np.ndarray, 'n K 3']
-    confidence3d: Float[np.ndarray, 'n K']
-    undistorted: bool
-    counts: dict[str, Any] = field(default_factory=dict)
-    numbers: Int[np.ndarray, ' n'] | None = None
-    boxes: Float[np.ndarray, 'n C 4'] | None = None
-    images: ImageTable | None = None
-    stored: Any = None
-    centres: AnimalCentres | None = None
-    camera_report: CameraReport | None = None
-
-    def frame_number(self, n: int) -> int:
-        """Return the stored number of the n-th frame."""
-        return int((self.frames if self.numbers is None else self.numbers)[n])
-
-    def crop_points(self, n: int, c: int) -> Float[np.ndarray, 'p 2']:
-        """Return the points that a bbox crop goes round: corners of the box, else the keypoints."""
-        if self.boxes is not None and not np.isnan(self.boxes[n, c]).any():
-            return self.boxes[n, c].reshape(2, 2)
-        return self.keypoints2d[n, c][self.confidence2d[n, c] > 0]
+from smilfit.structures import CameraReport, Keypoints2d, Keypoints3d
 
 
 def labels_of_kept_cameras(session: Session, names: Sequence[str], options: PreprocessOptions) -> Keypoints2d:
@@ -121,7 +66,7 @@ def _require_sighted_cameras(session: Session, seen: Keypoints2d, thresholds: to
 
 
 def require_consistent_cameras(
-    session: Session, seen: Keypoints2d, points: Keypoints3d | None, options: PreprocessOptions
+    name: str, seen: Keypoints2d, points: Keypoints3d | None, options: PreprocessOptions
 ) -> CameraReport | None:
     """Judge each camera by the others and refuse a session whose calibration contradicts itself.
 
@@ -136,7 +81,7 @@ def require_consistent_cameras(
     report = check_cameras(seen, points)
     if report.unit_factor is not None:
         raise ValueError(
-            f'{session.name}: 3D points must have the unit of the calibration; {report.message()} Convert the '
+            f'{name}: 3D points must have the unit of the calibration; {report.message()} Convert the '
             'points, or leave them out with --no-3d-data.'
         )
     allowed = set(options.allow_inconsistent_cameras)
@@ -147,7 +92,7 @@ def require_consistent_cameras(
         which, they = ('it', 'it is') if len(accused) == 1 else ('them', 'they are')
         mend = f' (smilfit calibrate camera SESSION --camera {accused[0]} --out DIR)' if accused else ''
         raise ValueError(
-            f'{session.name}: cameras must agree with each other; {report.message()} '
+            f'{name}: cameras must agree with each other; {report.message()} '
             f'Correct the calibration{mend}, leave {"wrong ones" if unclear else which} out with '
             f'--exclude-cameras {"NAME" if unclear else named}, or keep {which} as {they} with '
             f'--allow-inconsistent-cameras {named}.'
@@ -161,7 +106,42 @@ def median_figures(report: CameraReport | None) -> dict[str, float]:
     return {name: round(px, 3) for name, px in figures.items() if np.isfinite(px)}
 
 
-def plan_session(session: Session, names: Sequence[str], options: PreprocessOptions) -> SessionPlan:
+class RecordingPlan(SessionPlan):
+    """What will be stored of a recording: frames of a rig."""
+
+    session: Session
+
+    def encode(
+        self, index: int, header: StoreHeader, options: PreprocessOptions, skip: int
+    ) -> Iterator[EncodedSample]:
+        """Decode, cut and encode the frames."""
+        decoded = _decoded(self.session, self.frames[skip:].tolist(), header.with_masks)
+        return encode_frames(Placer(index, self, header, options), decoded, skip)
+
+
+def _decoded(session: Session, frames: list[int], with_masks: bool) -> Iterator[DecodedFrame]:
+    """Return images (and masks) of each frame; refuse a reader that loses frames."""
+    masks = iter(session.masks(frames)) if with_masks and hasattr(session, 'masks') else None
+    decoded = (
+        session.frames_that_decode(frames) if isinstance(session, RecordedSession) else session.frames(frames)
+    )
+    for wanted in frames:
+        item = next(decoded, None)
+        if item is None or item[0] != wanted:
+            raise RuntimeError(
+                f'{session.name}: frame {wanted} must come next; got {None if item is None else item[0]}. '
+                'Is a video cut short?'
+            )
+        yield (
+            item[1],
+            (next(masks)[1] if masks is not None else {}),
+            '' if item[1] else 'no image of it decodes',
+        )
+    # What is damaged is known at the end.
+    next(decoded, None)
+
+
+def plan_session(session: Session, names: Sequence[str], options: PreprocessOptions) -> RecordingPlan:
     """Choose frames and views, move keypoints to the images that will be cut, find 3D points.
 
     Args:
@@ -177,7 +157,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     seen = replace(raw, confidence=counting_scores(raw.confidence, thresholds))
     _require_sighted_cameras(session, seen, thresholds)
     given = None if options.no_3d_data else session.keypoints3d(tuple(names))
-    report = require_consistent_cameras(session, seen, given, options)
+    report = require_consistent_cameras(session.name, seen, given, options)
     cameras = seen.rig
     ideal, inside = cameras.undistort(seen.xy)
     labelled = seen.confidence > 0
@@ -213,7 +193,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         'camera_median_px': median_figures(report),
         'cameras': camera_counts(cameras.names, raw.visible[chosen], below[chosen], thresholds),
     }
-    return SessionPlan(
+    return RecordingPlan(
         session=session,
         cameras=cameras,
         frames=chosen.numpy(),

@@ -1,23 +1,52 @@
 """Decide which images of an image session are kept and where they are cut; tell each that is not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from smilfit.datasets.centre_plan import plan_centres
-from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
-from smilfit.datasets.image_session import ImageSession
-from smilfit.datasets.label_scores import camera_counts, counting_scores, tell_large_losses, thresholds_of
-from smilfit.datasets.store.store_layout import ImageTable
+from smilfit.datasets.image_session import ImageEntry, ImageSession
+from smilfit.datasets.session_plan import (
+    SessionPlan,
+    camera_counts,
+    counting_scores,
+    plan_centres,
+    tell_large_losses,
+    thresholds_of,
+)
+from smilfit.datasets.store.sample_encoder import DecodedFrame, Placer, encode_frames
+from smilfit.datasets.store.store_layout import EncodedSample, ImageTable, StoreHeader
 from smilfit.io.annotations.entries import reason_of
+from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import Cameras, SkippedAnnotation
+
+
+class ImagePlan(SessionPlan):
+    """What will be stored of images with cameras of their own."""
+
+    session: ImageSession
+
+    def encode(
+        self, index: int, header: StoreHeader, options: PreprocessOptions, skip: int
+    ) -> Iterator[EncodedSample]:
+        """Decode, cut and encode the images."""
+        entries = self.session.entries(self.frames[skip:].tolist(), header.with_masks)
+        return encode_frames(Placer(index, self, header, options), map(self._decoded, entries), skip)
+
+    def _decoded(self, entry: ImageEntry) -> DecodedFrame:
+        (camera,) = self.cameras.names
+        images = {} if entry.image is None else {camera: entry.image}
+        return images, {} if entry.mask is None else {camera: entry.mask}, entry.fault
+
+    def where(self, n: int) -> str:
+        """Name the annotation of the n-th image in messages."""
+        return self.session.images[int(self.frames[n])].where
 
 
 def plan_images(
     session: ImageSession, names: Sequence[str], options: PreprocessOptions
-) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
+) -> tuple[ImagePlan, tuple[SkippedAnnotation, ...]]:
     """Choose images and their boxes, move keypoints to the images that will be cut.
 
     An image is kept for one keypoint of sufficient confidence, or for its mask. `min_views` and
@@ -63,7 +92,7 @@ def plan_images(
     }
     tell_large_losses(session.name, camera_counts(session.camera_names, seen.visible, below, thresholds))
     labels = session.labels
-    plan = SessionPlan(
+    plan = ImagePlan(
         session=session,
         cameras=session.cameras[rows],
         frames=chosen,

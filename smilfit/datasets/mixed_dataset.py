@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from smilfit.datasets.multi_view_dataset import MultiViewDataset, make_sample
 from smilfit.datasets.store.store_layout import CentreRecord, SampleRecord
+from smilfit.datasets.transforms import Sample
 from smilfit.registry import DATASETS
 from smilfit.structures import ModelReference
 
@@ -113,7 +114,7 @@ class PictureDataset(MultiViewDataset):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, item: int) -> dict[str, Any]:
+    def __getitem__(self, item: int) -> Sample:
         index, camera = (int(i) for i in self.images[item])
         record = self._one_view(self._record(index), camera)
         image = self.file.image(index, camera)
@@ -234,7 +235,7 @@ class MixedDataset(Dataset):
             )
         self._ends = list(accumulate(len(dataset) for dataset in self.datasets))
         first = self.datasets[0].file
-        self._n_centres = max(getattr(d.file, 'n_centres', 0) for d in self.datasets)
+        self._n_centres = max(d.file.n_centres for d in self.datasets)
         self._same_body = [d.file.body_model_hash == first.body_model_hash for d in self.datasets]
         for dataset, same in zip(self.datasets, self._same_body):
             if not same:
@@ -264,7 +265,7 @@ class MixedDataset(Dataset):
         return self.datasets[0].body_model_file
 
     @property
-    def body_model(self) -> ModelReference | None:
+    def body_model(self) -> ModelReference:
         """What names that body model."""
         return self.datasets[0].body_model
 
@@ -276,7 +277,7 @@ class MixedDataset(Dataset):
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def __getitem__(self, item: int) -> dict[str, Any]:
+    def __getitem__(self, item: int) -> Sample:
         if not 0 <= item < len(self):
             raise IndexError(f'MixedDataset: the item must be below {len(self)}; got {item}.')
         which = bisect.bisect_right(self._ends, item)

@@ -1,7 +1,6 @@
 """Draw samples of several datasets in given shares, the same whichever process asks."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sized
 
 import torch
 from mmengine.dist import get_dist_info
@@ -27,7 +26,7 @@ class MixedSampler(Sampler[int]):
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Sized,
         seed: int | None = None,
         samples_per_epoch: int | None = None,
         shuffle: bool = True,

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from smilfit.body_models.files.smil_json import landmarks_out
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.store.store_layout import PARAM_NAMES, CentreRecord, SampleRecord
+from smilfit.datasets.transforms import Sample
 from smilfit.registry import DATASETS, build_transform, did_you_mean
 from smilfit.structures import ModelReference
 
@@ -179,7 +180,7 @@ class MultiViewDataset(Dataset):
         self.file = open_dataset(data_path)
         self.file.require_images('training on images')
         self.split, self.test_mode = split, test_mode
-        self.transforms: list[Callable[[dict], dict]] = [build_transform(t) for t in transforms]
+        self.transforms: list[Callable[[Sample], Sample]] = [build_transform(t) for t in transforms]
         self._views = self._check_views(views)
         if not 0 < fraction <= 1:
             raise ValueError(f'MultiViewDataset: fraction must be in (0, 1]; got {fraction}.')
@@ -199,12 +200,12 @@ class MultiViewDataset(Dataset):
             'body_model_file': file.body_model_file,
             'body_model_hash': file.body_model_hash,
             # Text, as checkpoints keep what stands here.
-            'landmarks': json.dumps(landmarks_out(getattr(file, 'landmarks', {}))),
+            'landmarks': json.dumps(landmarks_out(file.landmarks)),
             'unit': file.unit,
             'target_resolution': file.target_resolution,
-            'crop_mode': getattr(file, 'crop_mode', None),
-            'undistorted': getattr(file, 'undistorted', None),
-            'bbox_margin': getattr(file, 'options', {}).get('bbox_margin'),
+            'crop_mode': file.crop_mode,
+            'undistorted': file.undistorted,
+            'bbox_margin': file.options.get('bbox_margin'),
             'data_path': str(file.path),
             'split': self.split,
         }
@@ -225,9 +226,9 @@ class MultiViewDataset(Dataset):
         return self.file.body_model_file
 
     @property
-    def body_model(self) -> ModelReference | None:
-        """What names that body model; None of files of other programs."""
-        return getattr(self.file, 'body_model', None)
+    def body_model(self) -> ModelReference:
+        """What names that body model."""
+        return self.file.body_model
 
     @property
     def n_images(self) -> int:
@@ -242,7 +243,7 @@ class MultiViewDataset(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, item: int) -> dict[str, Any]:
+    def __getitem__(self, item: int) -> Sample:
         index = int(self.indices[item])
         record = self.file.record(index)
         mask = self._choose_views(record.view_mask)
@@ -308,7 +309,7 @@ class MultiViewDataset(Dataset):
             indices = np.arange(file.n_samples)
         elif split in SPLITS:
             order = (file.session_of, file.frame_of, file.session_names)
-            temporal = [file.temporal(name) for name in file.session_names]
+            temporal = [file.session(name).temporal for name in file.session_names]
             parts = split_samples(*order, split_by, ratios, block_size, gap, temporal)
             indices = parts[split]
             by = chosen_split(split_by, len(file.session_names))
@@ -338,7 +339,7 @@ class MultiViewDataset(Dataset):
 
 def make_sample(
     record: SampleRecord, index: int, view_mask: np.ndarray, images: np.ndarray, n_joints: int, n_betas: int
-) -> dict[str, Any]:
+) -> Sample:
     """Bring a stored sample into the nested tensors that travel; an absent view is zeros.
 
     Args:

@@ -1,138 +1,31 @@
 """From sessions to one dataset file: every video read once, in order, in constant memory."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-import torch
 
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.datasets.crops import Crop
-from smilfit.datasets.frame_plan import (
-    PreprocessOptions,
-    Session,
-    SessionPlan,
-    median_figures,
-    plan_session,
-    require_consistent_cameras,
-)
+from smilfit.datasets.frame_plan import plan_session
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession
-from smilfit.datasets.label_scores import camera_counts
+from smilfit.datasets.point_plan import plan_points
+from smilfit.datasets.session_plan import AnySession, Counts, SessionPlan
 from smilfit.datasets.store.known_params import KnownParams, known_params_of
-from smilfit.datasets.store.sample_encoder import Placer, encode_session
 from smilfit.datasets.store.store_header import make_header
-from smilfit.datasets.store.store_layout import EncodedSample, StoreHeader
+from smilfit.datasets.store.store_layout import StoreHeader
 from smilfit.datasets.store.store_reader import DatasetFile
 from smilfit.datasets.store.store_state import finish_store, is_there
 from smilfit.datasets.store.store_writer import StoreWriter
-from smilfit.datasets.store.stored_views import StoredSession, encode_stored
+from smilfit.datasets.store.stored_views import StoredSession
 from smilfit.files import OutputLock
-from smilfit.io.camera_warning import warn_of_blind_cameras
 from smilfit.io.points import PointSession
+from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.registry import did_you_mean
-from smilfit.structures import CameraReport, Keypoints2d, Keypoints3d, SkippedAnnotation
-
-# A file of points does not know its images: stored px are original px.
-_AS_IT_IS = Crop(0, 0, 1, 1, 1)
-
-
-def plan_points(session: PointSession, names: Sequence[str], options: PreprocessOptions) -> SessionPlan:
-    """Choose the frames with a point; what cameras saw of them comes along, lens undone.
-
-    Args:
-        session: the points.
-        names: the keypoints to keep, all of them the session's.
-        options: which frames to keep, and from which confidence points count (all if None).
-
-    Raises:
-        ValueError: no frame with a point, or cameras that contradict the points.
-    """
-    points = session.keypoints3d(tuple(names))
-    least = options.confidence_threshold or 0.0
-    counts = (points.confidence >= least) & points.visible
-    points = Keypoints3d(points.xyz, torch.where(counts, points.confidence, 0.0), points.names, points.unit)
-    seen = session.keypoints2d(tuple(names))
-    some = points.visible.any(-1)
-    chosen = some.nonzero().squeeze(-1)[:: options.frame_skip][: options.max_frames_per_session]
-    if not len(chosen):
-        raise ValueError(
-            f'{session.path}: a frame must have a point of a known keypoint'
-            f'{f", of confidence {least:g}" if least else ""}; of {len(some)} none has. Lower the threshold, or look '
-            'at the joint lookup.'
-        )
-    kept = points[chosen]
-    n, C = len(chosen), len(session.rig)
-    xy, confidence = np.zeros((n, C, len(names), 2)), np.zeros((n, C, len(names)))
-    report: dict[str, Any] = {
-        'frames': len(some),
-        'frames_stored': n,
-        'frames_without_points': int((~some).sum()),
-        'frames_skipped': int(some.sum()) - n,
-        'points3d_stored': int(kept.visible.sum()),
-        'points3d_missing': int((~kept.visible).sum()),
-        'points3d_below_threshold': int((~counts & session.keypoints3d(tuple(names)).visible)[chosen].sum()),
-        'points3d_from': 'the session',
-        'cameras': {},
-    }
-    judged = None
-    if seen is None and session.cameras is not None:
-        warn_of_blind_cameras(str(session.path), session.cameras, points)
-    if seen is not None:
-        xy, confidence, of_cameras, judged = _views(session, seen, points, chosen, options)
-        report |= of_cameras
-    return SessionPlan(
-        session=session,
-        cameras=session.rig,
-        frames=chosen.numpy(),
-        view_mask=np.asarray((confidence > 0).any(-1)),
-        names=tuple(names),
-        keypoints2d=xy,
-        confidence2d=confidence,
-        keypoints3d=kept.xyz.double().numpy(),
-        confidence3d=kept.confidence.double().numpy(),
-        undistorted=True,
-        counts=report,
-        numbers=session.frame_numbers[chosen.numpy()],
-        camera_report=judged,
-    )
-
-
-def _views(
-    session: PointSession,
-    seen: Keypoints2d,
-    points: Keypoints3d,
-    chosen: torch.Tensor,
-    options: PreprocessOptions,
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any], CameraReport | None]:
-    """Undo the lens of what cameras saw, and hold them against the points."""
-    judged = require_consistent_cameras(cast(Session, session), seen, points, options)
-    ideal, inside = seen.rig.undistort(seen.xy)
-    confidence = torch.where(inside, seen.confidence, 0.0)[chosen]
-    xy = torch.where((confidence > 0).unsqueeze(-1), ideal[chosen], 0.0)
-    none = torch.zeros_like(seen.visible[chosen])
-    counts = {
-        'keypoints_stored': int((confidence > 0).sum()),
-        'keypoints_missing': int((~seen.visible[chosen]).sum()),
-        'keypoints_beyond_lens_fold': int((seen.visible & ~inside)[chosen].sum()),
-        'camera_median_px': median_figures(judged),
-        'cameras': camera_counts(seen.rig.names, seen.visible[chosen], none, torch.zeros(len(seen.rig))),
-    }
-    return xy.numpy(), confidence.numpy(), counts, judged
-
-
-def encode_points(
-    index: int, plan: SessionPlan, header: StoreHeader, options: PreprocessOptions, skip: int
-) -> Iterator[EncodedSample]:
-    """Return the planned samples: points, and no images."""
-    place = Placer(index, plan, header, options)
-    for n in range(skip, len(plan.frames)):
-        crops = [_AS_IT_IS if valid else None for valid in plan.view_mask[n]]
-        yield place.sample(n, crops, {}, {}, '')
+from smilfit.structures import SkippedAnnotation
 
 
 def make_report(
@@ -142,7 +35,7 @@ def make_report(
     known: Sequence[KnownParams | None],
     left_out: Sequence[SkippedAnnotation] = (),
     faults: Mapping[int, str] | None = None,
-) -> dict[str, Any]:
+) -> Counts:
     """Count by session and in all.
 
     Args:
@@ -158,8 +51,8 @@ def make_report(
         cameras of their own, `left_out` lists each that is not in the file with file, entry and reason.
     """
     broken = _broken(plans, faults or {})
-    by_session: dict[str, Any] = {}
-    totals: dict[str, Any] = {}
+    by_session: Counts = {}
+    totals: Counts = {}
     for plan, params, lost in zip(plans, known, broken):
         counts = dict(plan.counts)
         counts['frames_stored'] -= len(lost)
@@ -182,7 +75,7 @@ def make_report(
             'names_not_annotated': sorted(set(names) - set(plan.names)),
             **({'reader': own} if own else {}),
         }
-    report: dict[str, Any] = {
+    report: Counts = {
         'sessions': by_session,
         'totals': totals,
         'cameras': list(camera_names),
@@ -211,12 +104,7 @@ def _broken(plans: Sequence[SessionPlan], faults: Mapping[int, str]) -> list[lis
     broken, first = [], 0
     for plan in plans:
         here = [n for n in sorted(faults) if first <= n < first + len(plan.frames)]
-        numbers = [int(plan.frames[n - first]) for n in here]
-        places = [
-            f'{plan.session.name}, frame {k}' if plan.images is None else plan.session.images[k].where
-            for k in numbers
-        ]
-        broken.append([SkippedAnnotation(place, faults[n]) for place, n in zip(places, here)])
+        broken.append([SkippedAnnotation(plan.where(n - first), faults[n]) for n in here])
         first += len(plan.frames)
     return broken
 
@@ -225,7 +113,7 @@ logger = logging.getLogger('smilfit')
 
 
 def preprocess(
-    sessions: Sequence[Session],
+    sessions: Sequence[AnySession],
     out: str | Path,
     body: BodyModelData,
     options: PreprocessOptions | None = None,
@@ -235,7 +123,7 @@ def preprocess(
     restart: bool = False,
     overwrite: bool = False,
     left_out: Sequence[SkippedAnnotation] = (),
-) -> dict[str, Any]:
+) -> Counts:
     """Write a dataset file from sessions.
 
     Everything that can be wrong with the inputs is looked for before the first image is read. A run that
@@ -287,8 +175,8 @@ def _write(
     options: PreprocessOptions,
     progress: Callable[[int, int], None],
     restart: bool,
-    tell: Callable[[Mapping[int, str]], dict[str, Any]],
-) -> dict[str, Any]:
+    tell: Callable[[Mapping[int, str]], Counts],
+) -> Counts:
     """Write the samples, and the report that `tell` makes of those without an image."""
     total = sum(len(plan.frames) for plan in plans)
     with StoreWriter(out, header, restart=restart, n_expected=total) as writer:
@@ -297,10 +185,7 @@ def _write(
         for index, plan in enumerate(plans):
             skip = min(behind, len(plan.frames))
             behind -= skip
-            encode = encode_session if plan.stored is None else encode_stored
-            if isinstance(plan.session, PointSession):
-                encode = encode_points
-            for sample in encode(index, plan, header, options, skip):
+            for sample in plan.encode(index, header, options, skip):
                 writer.append(sample)
                 written += 1
                 progress(written, total)
@@ -311,7 +196,7 @@ def _write(
 
 
 def plan_sessions(
-    sessions: Sequence[Session], names: Sequence[str], options: PreprocessOptions
+    sessions: Sequence[AnySession], names: Sequence[str], options: PreprocessOptions
 ) -> tuple[list[SessionPlan], list[SkippedAnnotation]]:
     """Plan every session with those of the keypoints that it has; what cannot be used drops out.
 
@@ -356,7 +241,7 @@ def plan_sessions(
     return plans, left_out
 
 
-def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> tuple[str, ...]:
+def shared_keypoint_names(sessions: Sequence[AnySession], body: BodyModelData) -> tuple[str, ...]:
     """Return the keypoints that the sessions and the model have in common, in the model's order.
 
     Where no session has keypoints at all (images with masks), these are the model's joints, seen nowhere.
@@ -378,7 +263,7 @@ def shared_keypoint_names(sessions: Sequence[Session], body: BodyModelData) -> t
     return tuple(name for name in order if name in result) if result else tuple(body.joint_names)
 
 
-def _check_sessions(sessions: Sequence[Session], options: PreprocessOptions) -> None:
+def _check_sessions(sessions: Sequence[AnySession], options: PreprocessOptions) -> None:
     if not sessions:
         raise ValueError('preprocess: there must be a session; got none.')
     names = [session.name for session in sessions]
@@ -398,7 +283,9 @@ def _check_sessions(sessions: Sequence[Session], options: PreprocessOptions) -> 
             raise ValueError(f'preprocess: no camera {name!r} to allow. {did_you_mean(name, cameras)}')
 
 
-def _check_betas(betas: Mapping[str, np.ndarray], sessions: Sequence[Session], body: BodyModelData) -> None:
+def _check_betas(
+    betas: Mapping[str, np.ndarray], sessions: Sequence[AnySession], body: BodyModelData
+) -> None:
     names = [session.name for session in sessions]
     for name, value in betas.items():
         if len(value) != body.n_betas:

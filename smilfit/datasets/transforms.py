@@ -5,7 +5,7 @@ Random numbers come from torch's generator, which a data loader seeds in each wo
 """
 
 import math
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -14,7 +14,12 @@ from torch import Tensor
 
 from smilfit.registry import TRANSFORMS
 
-Sample = dict[str, Any]
+
+class Sample(TypedDict):
+    """A training sample as docs/architecture.md has it: tensors by name, those of parameters one level deeper."""
+
+    inputs: dict[str, Tensor]
+    data_samples: dict[str, Any]
 
 
 def _uniform(shape: tuple[int, ...], half_range: float) -> Tensor:

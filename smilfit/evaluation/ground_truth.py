@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from smilfit.body_models import SMIL, BodyModelData
+from smilfit.datasets import DatasetFile
 from smilfit.datasets.store.shape_agreement import ShapeAgreement, shape_agreement
 from smilfit.io import check_cameras
 from smilfit.structures import BodyParams, Cameras
@@ -73,7 +74,7 @@ class _Stored:
     params_known: int
 
 
-def session_figures(dataset: Any, session: str, body: SMIL | None = None) -> SessionFigures:
+def session_figures(dataset: DatasetFile, session: str, body: SMIL | None = None) -> SessionFigures:
     """Measure a session of a dataset file.
 
     Args:
@@ -92,7 +93,7 @@ def session_figures(dataset: Any, session: str, body: SMIL | None = None) -> Ses
         samples_without_view=int((~stored.view_mask.any(1)).sum()),
         samples_labelled_twice=_repeated_labels(stored),
         repeated_frames=len(stored.frames) - len(np.unique(stored.frames))
-        if dataset.temporal(session)
+        if dataset.session(session).temporal
         else 0,
         cameras={dataset.camera_names[c]: _camera(stored, c, dataset.target_resolution) for c in used},
         labels_by_keypoint=dict(zip(names, map(int, stored.seen.sum((0, 1))))),
@@ -109,7 +110,7 @@ def session_figures(dataset: Any, session: str, body: SMIL | None = None) -> Ses
     )
 
 
-def _read(dataset: Any, session: str, body: SMIL | None) -> _Stored:
+def _read(dataset: DatasetFile, session: str, body: SMIL | None) -> _Stored:
     records = [dataset.record(int(i)) for i in dataset.samples(session)]
     stack = {
         name: np.stack([getattr(r, name) for r in records]).astype(np.float64)
@@ -133,11 +134,12 @@ def _read(dataset: Any, session: str, body: SMIL | None) -> _Stored:
     cameras = Cameras(dataset.camera_names, **arrays)
     known = np.stack([r.confidence3d for r in records]) > 0
     scale = np.sqrt(np.abs(np.linalg.det(stack['to_original'][..., :2]))) * mask
-    rows = [i for i, r in enumerate(records) if r.params is not None]
+    stated = {i: r.params for i, r in enumerate(records) if r.params is not None}
+    rows = list(stated)
     params_xyz = None
     if body is not None and rows:
         params_xyz = np.full((len(records), len(dataset.keypoint_names), 3), np.nan)
-        given = {n: np.stack([records[i].params[n] for i in rows]) for n in records[rows[0]].params}
+        given = {n: np.stack([params[n] for params in stated.values()]) for n in stated[rows[0]]}
         params_xyz[rows] = _keypoints_of(body, given, dataset.keypoint_names)
     return _Stored(
         frames=np.array([r.frame for r in records]),
@@ -292,12 +294,13 @@ def _similarity_residuals(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     return left[0], left[1]
 
 
-def _calibration(dataset: Any, session: str) -> tuple[str, bool]:
+def _calibration(dataset: DatasetFile, session: str) -> tuple[str, bool]:
     """Judge a rig's cameras by each other."""
-    if dataset.has_own_cameras(session):
+    rig = dataset.session(session).rig
+    if rig is None:
         return 'every image has a camera of its own; nothing to judge them by', True
     seen, points = dataset.keypoints2d(session), dataset.keypoints3d(session)
-    if seen.cameras is None or seen.cameras.K.ndim != 3 or len(seen.cameras) < 2:
+    if len(rig) < 2:
         return 'one camera; nothing to judge it by', True
     report = check_cameras(seen, points)
     return report.message(), report.ok

@@ -14,7 +14,7 @@ from smilfit.handlers.state import BodyState
 from smilfit.losses import PointDistanceLoss, Stated
 from smilfit.losses.residuals import from_source
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import Cameras
+from smilfit.structures import Cameras, RecordedData
 
 
 @INPUTS.register_module()
@@ -31,7 +31,7 @@ class ImageFrameInput(BaseInput):
         self._cameras, self._n_frames, self.handler_key = cameras, n_frames, handler_key
 
     @classmethod
-    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'ImageFrameInput':
+    def from_dataset(cls, dataset: RecordedData, session: str, handler_key: str) -> 'ImageFrameInput':
         """Take the frames of a session's stored crops."""
         return cls(dataset.stored_cameras(session), len(dataset.samples(session)), handler_key)
 

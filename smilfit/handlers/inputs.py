@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData
-from smilfit.structures import Cameras
+from smilfit.structures import Cameras, RecordedData
 
 
 class MissingObservationError(ValueError):
@@ -56,7 +56,7 @@ class BaseInput:
         return torch.ones(self.batch_size, dtype=torch.bool)
 
     @classmethod
-    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'BaseInput':
+    def from_dataset(cls, dataset: RecordedData, session: str, handler_key: str) -> 'BaseInput':
         """Take this kind of observation of a session out of a dataset file.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,7 +12,7 @@ from smilfit.handlers.keypoint_mse import KeypointMSEHandler
 from smilfit.handlers.state import BodyState
 from smilfit.losses import KeypointMSELoss, PointSource
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import Cameras, Keypoints2d
+from smilfit.structures import Cameras, Keypoints2d, RecordedData
 
 # Residual (px) beyond which an annotation is more likely wrong than the body misplaced.
 DEFAULT_SIGMA_PX = 20.0
@@ -64,14 +63,15 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
         return self.keypoints.cameras
 
     @classmethod
-    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'MultiviewKeypoint2dMSEInput':
+    def from_dataset(
+        cls, dataset: RecordedData, session: str, handler_key: str
+    ) -> 'MultiviewKeypoint2dMSEInput':
         """Take a session's 2D keypoints and cameras out of a dataset file.
 
         They are in original px under a rig. Where every image has a camera of its own, they are in px of the
         stored crops: images of all sizes then mean the same to a loss.
         """
-        stored = dataset.has_own_cameras(session)
-        return cls(dataset.keypoints2d(session, stored=stored), handler_key=handler_key)
+        return cls(dataset.session(session).fitted2d(), handler_key=handler_key)
 
 
 @HANDLERS.register_module(name=['MultiviewKeypoint2dMSEHandler', 'Keypoint2dHandler'])

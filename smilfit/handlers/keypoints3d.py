@@ -4,7 +4,6 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,7 +18,7 @@ from smilfit.handlers.keypoint_names import convention_names
 from smilfit.handlers.state import BodyState
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss, PointSource
 from smilfit.registry import HANDLERS, INPUTS
-from smilfit.structures import Keypoints3d
+from smilfit.structures import Keypoints3d, RecordedData
 
 
 @INPUTS.register_module()
@@ -52,7 +51,7 @@ class Keypoint3dMSEInput(KeypointInput):
         self._n_masked = n_masked
 
     @classmethod
-    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'Keypoint3dMSEInput':
+    def from_dataset(cls, dataset: RecordedData, session: str, handler_key: str) -> 'Keypoint3dMSEInput':
         """Take a session's 3D keypoints out of a dataset file.
 
         Raises:

@@ -19,7 +19,7 @@ from smilfit.losses import PointDistanceLoss, PointSource, SilhouetteL2Loss, Sta
 from smilfit.losses.residuals import from_source
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.renderers import Renderer, SilhouetteRenderer
-from smilfit.structures import Cameras
+from smilfit.structures import Cameras, RecordedData
 
 
 @INPUTS.register_module()
@@ -66,7 +66,7 @@ class SilhouetteInput(BaseInput):
         self._points: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     @classmethod
-    def from_dataset(cls, dataset: Any, session: str, handler_key: str) -> 'SilhouetteInput':
+    def from_dataset(cls, dataset: RecordedData, session: str, handler_key: str) -> 'SilhouetteInput':
         """Take a session's masks out of a dataset file, px of the stored crops, with the crops' cameras.
 
         Raises:

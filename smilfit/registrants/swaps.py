@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from smilfit.handlers.keypoint_mse import KeypointMSEHandler
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registry import REGISTRANTS
 from smilfit.structures import Keypoints2d, Keypoints3d, parameter_names
+
+Labels = TypeVar('Labels', Keypoints2d, Keypoints3d)
 
 # A residual is large from so many times the median of its input: noise alone is so far off in 1 of 500 points.
 LARGE = 3.0
@@ -75,9 +77,7 @@ def pairs_of(data: BodyModelData, names: Sequence[str]) -> KeypointPairs:
     return KeypointPairs(*torch.tensor(rows, dtype=torch.long).reshape(-1, 3).unbind(1))
 
 
-def exchanged(
-    keypoints: Keypoints2d | Keypoints3d, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P']
-) -> Keypoints2d | Keypoints3d:
+def exchanged(keypoints: Labels, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P']) -> Labels:
     """Exchange points and confidences of the pairs where the mask says so; names stay."""
     confidence = keypoints.confidence
     index = torch.arange(confidence.shape[-1]).expand(confidence.shape).clone()
@@ -281,9 +281,7 @@ def swap_record(
     return {'count': int(mask.sum()), 'pairs': rows} if rows else {}
 
 
-def recorded_swaps(
-    seen: Keypoints2d | Keypoints3d, record: Mapping[str, Any], frames: Sequence[int] | np.ndarray
-) -> Keypoints2d | Keypoints3d:
+def recorded_swaps(seen: Labels, record: Mapping[str, Any], frames: Sequence[int] | np.ndarray) -> Labels:
     """Exchange what a record (`swap_record`) says; rows are the frames numbered so, views are found by name."""
     place, row = {n: k for k, n in enumerate(seen.names)}, {int(f): b for b, f in enumerate(frames)}
     views = {n: c for c, n in enumerate(seen.rig.names)} if isinstance(seen, Keypoints2d) else {None: 0}
@@ -370,9 +368,7 @@ def _one_recording(seen: Keypoints2d | Keypoints3d) -> bool:
     return isinstance(seen, Keypoints3d) or (seen.cameras is not None and seen.cameras.K.ndim == 3)
 
 
-def labels_as_fitted(
-    seen: Keypoints2d | Keypoints3d, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray
-) -> Keypoints2d | Keypoints3d:
+def labels_as_fitted(seen: Labels, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray) -> Labels:
     """Put labels back as a fit did, by its `FitResult.report`.
 
     Args:

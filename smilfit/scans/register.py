@@ -14,7 +14,7 @@ import cv2
 import torch
 
 from smilfit.apis.compute import torch_threads
-from smilfit.apis.fitting.fit_run import load_fit_config
+from smilfit.apis.fitting.fit_config import load_fit_config
 from smilfit.apis.model_options import RegisterOptions
 from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder

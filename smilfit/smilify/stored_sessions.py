@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.datasets.crops import apply_affine
-from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
 from smilfit.datasets.image_session import CAMERA, FOCAL_PER_SIDE
-from smilfit.datasets.label_scores import camera_counts, counting_scores, thresholds_of
+from smilfit.datasets.session_plan import SessionPlan, camera_counts, counting_scores, thresholds_of
 from smilfit.datasets.store.hdf5_handle import Hdf5Handle
 from smilfit.datasets.store.known_params import KnownParams
 from smilfit.datasets.store.store_layout import ImageTable
 from smilfit.datasets.store.stored_images import decode_stored, most_bytes
-from smilfit.datasets.store.stored_views import StoredSession
+from smilfit.datasets.store.stored_views import StoredPlan, StoredSession
 from smilfit.files import BadFileError
+from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.smilify.samples import SampleTables, mean_camera, spread_of_cameras
 from smilfit.smilify.schema import SingleViewTables
 from smilfit.smilify.source_views import (
@@ -218,7 +218,8 @@ class SmilifyImages(StoredSession):
         focal_px: focal length in stored px; guessed if None.
     """
 
-    unit, fps = None, None
+    unit: str | None = None
+    fps: float | None = None
 
     def __init__(
         self,
@@ -307,7 +308,7 @@ class SmilifyImages(StoredSession):
             'cameras': camera_counts((CAMERA,), seen.visible[rows], below[rows], thresholds),
             'pictures_with_guessed_intrinsics': 0 if self._focal_known else n,
         }
-        plan = SessionPlan(
+        plan = StoredPlan(
             session=self,
             cameras=self.cameras[rows],
             frames=chosen,
@@ -328,6 +329,5 @@ class SmilifyImages(StoredSession):
                 False,
                 tuple(self._entries[i] for i in chosen),
             ),
-            stored=self,
         )
         return plan, skipped

@@ -15,7 +15,7 @@ from smilfit.structures.fit_record import FitOrigin, FittedModel, FitVerdict, Mo
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import CameraReport, Keypoints2d, Keypoints3d
 from smilfit.structures.parameters import PARAMETERS, ParameterSpec, parameter_names, register_parameter
-from smilfit.structures.recorded_data import RecordedData
+from smilfit.structures.recorded_data import RecordedData, SessionData, SessionKey, SessionKind
 
 __all__ = [
     'PARAMETERS',
@@ -37,6 +37,9 @@ __all__ = [
     'ModelReference',
     'ParameterSpec',
     'RecordedData',
+    'SessionData',
+    'SessionKey',
+    'SessionKind',
     'SharedDoubt',
     'SkippedAnnotation',
     'VideoFrame',

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ import torch
 from smilfit.files import read_json, reading
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.keypoints import Keypoints3d
+
+if TYPE_CHECKING:
+    from smilfit.structures.recorded_data import RecordedData
 
 _CAMERA_TENSORS = ('K', 'R', 't', 'size', 'dist')
 # Arrays by name, or by the beginning of it; others are parameters.
@@ -227,9 +230,10 @@ class FitOrigin:
         return ModelReference(given, relative=given)
 
     @classmethod
-    def of(cls, dataset: Any, session: str, body_model: ModelReference | None = None) -> 'FitOrigin':
+    def of(
+        cls, dataset: 'RecordedData', session: str, body_model: ModelReference | None = None
+    ) -> 'FitOrigin':
         """Describe a session of an open dataset file, fitted with a body model: the dataset's own if None."""
-        images = dataset.has_own_cameras(session) and not dataset.temporal(session)
         return cls(
             session,
             str(Path(dataset.path).resolve()),
@@ -238,7 +242,7 @@ class FitOrigin:
             str(dataset.source(session)),
             dataset.fps(session),
             dataset.unit,
-            tuple(dataset.labels(session)) if images else (),
+            () if dataset.session(session).temporal else dataset.labels(session),
             body_model=body_model,
         )
 

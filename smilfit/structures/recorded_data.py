@@ -2,21 +2,69 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, SupportsIndex, runtime_checkable
+from typing import Literal, Protocol, SupportsIndex, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.structures.body import BodyParams
 from smilfit.structures.cameras import Cameras
+from smilfit.structures.fit_record import ModelReference
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
+
+SessionKind: TypeAlias = Literal['recording', 'images', 'points']
+# A session's name, or its number in the file.
+SessionKey: TypeAlias = str | SupportsIndex
+
+
+@runtime_checkable
+class SessionData(Protocol):
+    """One session of recorded data; what it has is answered by its kind, so that nobody else asks.
+
+    `kind` is 'recording' (frames of a rig), 'images' (each with a camera of its own) or 'points' (in space, without
+    images, under known cameras or none).
+    """
+
+    kind: SessionKind
+    name: str
+
+    @property
+    def temporal(self) -> bool:
+        """Whether samples follow one another in time."""
+        ...
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """The cameras of the annotated images, with their lenses: for all frames or a row each; None if unknown."""
+        ...
+
+    @property
+    def rig(self) -> Cameras | None:
+        """The cameras that all frames share; None where each image has its own, or none is known."""
+        ...
+
+    def labels(self) -> tuple[str, ...]:
+        """Name the samples."""
+        ...
+
+    def captions(self) -> tuple[str, ...]:
+        """Name the samples where the session is named already, as on its page."""
+        ...
+
+    def fitted2d(self) -> Keypoints2d:
+        """Return 2D keypoints as they are fitted: px of the original images, or of the crops of single images."""
+        ...
+
+    def annotated2d(self) -> Keypoints2d | None:
+        """Return keypoints in px of the annotated images, with their lenses; None where no camera saw any."""
+        ...
 
 
 @runtime_checkable
 class RecordedData(Protocol):
     """Sessions by name or number: their cameras, keypoints, masks, and what is known of the animal.
 
-    `datasets.open_dataset` gives one; images are what `datasets.DatasetReader` adds.
+    `datasets.open_dataset` gives one.
     """
 
     path: Path
@@ -26,6 +74,8 @@ class RecordedData(Protocol):
     session_names: tuple[str, ...]
     body_model_file: str
     body_model_hash: str
+    body_model: ModelReference
+    fingerprint: str
     crop_mode: str
     undistorted: bool
     target_resolution: int
@@ -38,72 +88,80 @@ class RecordedData(Protocol):
         """The world's unit; None where it is not known."""
         ...
 
-    def session_index(self, session: str | SupportsIndex) -> int:
+    def session(self, session: SessionKey) -> SessionData:
+        """Return a session by its kind."""
+        ...
+
+    def session_index(self, session: SessionKey) -> int:
         """Return a session's number."""
         ...
 
-    def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
+    def samples(self, session: SessionKey) -> Int[np.ndarray, ' n']:
         """Return the numbers of a session's samples in the file."""
         ...
 
-    def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
+    def frame_indices(self, session: SessionKey) -> Int[np.ndarray, ' n']:
         """Return the numbers of a session's frames in the recording."""
         ...
 
-    def labels(self, session: str | SupportsIndex) -> tuple[str, ...]:
+    def fps(self, session: SessionKey) -> float | None:
+        """Return a session's frames per second; None where unknown."""
+        ...
+
+    def source(self, session: SessionKey) -> str:
+        """Return where a session came from, such as its folder."""
+        ...
+
+    def labels(self, session: SessionKey) -> tuple[str, ...]:
         """Name a session's samples."""
         ...
 
-    def temporal(self, session: str | SupportsIndex) -> bool:
-        """Check whether samples follow one another in time."""
-        ...
-
-    def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, ' n']:
+    def intrinsics_known(self, session: SessionKey) -> Bool[np.ndarray, ' n']:
         """Report on which samples the focal length is known."""
         ...
 
-    def has_own_cameras(self, session: str | SupportsIndex) -> bool:
-        """Check whether every sample has a camera of its own."""
-        ...
-
-    def cameras(self, session: str | SupportsIndex) -> Cameras:
+    def cameras(self, session: SessionKey) -> Cameras:
         """Return the cameras of the original images."""
         ...
 
-    def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
+    def stored_cameras(self, session: SessionKey) -> Cameras:
         """Return the cameras of the stored crops."""
         ...
 
     def keypoints2d(
-        self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
+        self, session: SessionKey, names: Sequence[str] | None = None, stored: bool = False
     ) -> Keypoints2d:
         """Return keypoints in the original images, or in the stored crops, px."""
         ...
 
-    def annotated_cameras(self, session: str | SupportsIndex) -> Cameras:
+    def annotated_cameras(self, session: SessionKey) -> Cameras:
         """Return the cameras of the images that were annotated, with their lenses."""
         ...
 
-    def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
+    def annotated2d(self, session: SessionKey) -> Keypoints2d:
         """Return keypoints in px of the images that were annotated, with cameras that bend as their lenses do."""
         ...
 
-    def keypoints3d(
-        self, session: str | SupportsIndex, names: Sequence[str] | None = None
-    ) -> Keypoints3d | None:
+    def keypoints3d(self, session: SessionKey, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return 3D keypoints, world unit; None without."""
         ...
 
-    def masks(
-        self, session: str | SupportsIndex
-    ) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
+    def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:
+        """Decode a stored image, RGB."""
+        ...
+
+    def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W'] | None:
+        """Decode a stored silhouette; None where there is none."""
+        ...
+
+    def masks(self, session: SessionKey) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
         """Return masks in the stored crops (0 or 255) and the views' weights, 0 where there is none."""
         ...
 
-    def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
+    def true_params(self, session: SessionKey) -> BodyParams | None:
         """Return known parameters; None without."""
         ...
 
-    def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, ' S'] | None:
+    def known_betas(self, session: SessionKey) -> Float[np.ndarray, ' S'] | None:
         """Return a known shape; None without."""
         ...

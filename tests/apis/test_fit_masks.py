@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smilfit import apis
-from smilfit.apis.fitting.mask_choice import with_masks, without_masks
+from smilfit.apis.fitting.fit_config import with_masks, without_masks
 from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.body_models import load_body_model

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from smilfit.apis import read_pseudo_labels
-from smilfit.apis.fitting.judging import write_verdict
+from smilfit.apis.fitting.verdict_file import write_verdict
 from smilfit.apis.predictions import Predictions
 from smilfit.apis.progress import ignore
 from smilfit.body_models import SMIL

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.believe.sessions import made_session
-from smilfit.apis.fitting.fit_run import load_fit_config
+from smilfit.apis.fitting.fit_config import load_fit_config
 from smilfit.evaluation.verdict import judge, load_thresholds, point_numbers, stiffened, with_covariance
 from smilfit.evaluation.verdict.points import N_STEPS, left_out_points
 from smilfit.evaluation.verdict.refits import WIDTH

@@ -10,7 +10,7 @@ import torch
 
 from smilfit.cli.main import main
 from smilfit.datasets import PreprocessOptions
-from smilfit.datasets.preprocess import plan_points
+from smilfit.datasets.point_plan import plan_points
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.io import (
     AniposeSession,

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 
-from smilfit.apis.fitting.fit_run import of_size
+from smilfit.apis.fitting.fit_config import of_size
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
 from smilfit.registry import build_registrant, read_config
 from smilfit.structures import Keypoints2d, Keypoints3d

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.predictions import PREDICTIONS, REFINED, SMOOTHED, read_predictions
 from smilfit.body_models import (
     SMIL,
+    BodyModelData,
+    FoundModel,
     ModelNotFoundError,
     OtherModelError,
     find_model,
@@ -206,7 +209,7 @@ def _body(path: Path, fit: FitResult, given: str | Path | None) -> tuple[SMIL | 
         return load_body_model(given), '', () if is_shipped(str(given)) else (Path(given),)
     reference = fit.reference
     try:
-        result = find_model(reference, path, folder=path.parent)
+        result: FoundModel[BodyModelData] = find_model(reference, path, folder=path.parent)
     except (ModelNotFoundError, OtherModelError) as error:
         logger.info('%s', error)
         return None, str(error), ()
@@ -238,10 +241,10 @@ def _observed(origin: FitOrigin, fit: FitResult) -> Keypoints2d | None:
     dataset = open_dataset(origin.dataset)
     if dataset.fingerprint != origin.fingerprint or origin.session not in dataset.session_names:
         return None
-    if not dataset.has_views(origin.session):
+    seen = dataset.session(origin.session).annotated2d()
+    if seen is None:
         return None
-    frames = dataset.frame_indices(origin.session)
-    return labels_as_fitted(dataset.annotated2d(origin.session), fit.report, frames)
+    return labels_as_fitted(seen, fit.report, dataset.frame_indices(origin.session))
 
 
 def _videos(origin: FitOrigin, fit: FitResult) -> dict[str, str]:
@@ -273,8 +276,6 @@ def _write(
     files = {}
     for name in (n for n in wanted if n not in left_out):
         inputs = MadeOf(made_of, {'options': repr(options), 'fps': shown.fps})
-        outputs.part(
-            name, inputs, True, lambda staging, name=name: exporter(name).write(staging, shown, options)
-        )
+        outputs.part(name, inputs, True, partial(exporter(name).write, fit=shown, options=options))
         files[name] = [folder / file for file in outputs.files(name)]
     return FitExport(shown.name, folder, files, left_out)

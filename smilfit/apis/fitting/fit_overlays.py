@@ -12,7 +12,8 @@ import torch
 
 from smilfit.apis.fitting.overlay_scene import OverlayScene
 from smilfit.body_models import SMIL
-from smilfit.drawing import free_views, write_image, write_video
+from smilfit.drawing.free_viewpoints import free_views
+from smilfit.drawing.video import write_image, write_video
 from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import write_mesh
 from smilfit.io.recordings.read_ahead import read_ahead
@@ -157,7 +158,7 @@ def write_overlay(
 
     def sheets() -> Iterator[np.ndarray]:
         for row, sheet in zip(rows, drawn_sheets(scene, rows, workers)):
-            if row in kept:
+            if stills is not None and row in kept:
                 write_image(stills / f'{scene.frames[row]:06d}.jpg', sheet)
             yield sheet
             step()

@@ -1,6 +1,5 @@
 """One session of a dataset file: fitted or read, measured, and its files written."""
 
-import copy
 import hashlib
 import json
 import logging
@@ -14,27 +13,25 @@ import numpy as np
 import torch
 
 from smilfit.apis.fit_options import FitOptions
-from smilfit.apis.fitting.fit_overlays import keypoints_of, report_images, still_images
-from smilfit.apis.fitting.judging import VERDICT, read_verdict
-from smilfit.apis.fitting.mask_choice import without_masks
-from smilfit.apis.fitting.overlay_scene import OverlayScene
-from smilfit.apis.fitting.point_outputs import measure_points, point_images
+from smilfit.apis.fitting.fit_config import without_masks
+from smilfit.apis.fitting.image_outputs import ImageOutputs
+from smilfit.apis.fitting.point_outputs import PointOutputs
 from smilfit.apis.fitting.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
-from smilfit.apis.fitting.session_outputs import SessionOutputs
+from smilfit.apis.fitting.session_outputs import RecordingOutputs, SessionOutputs
 from smilfit.apis.preprocessing.recordings import open_recording
-from smilfit.apis.progress import Progress, ProgressCallback
+from smilfit.apis.progress import Progress, ProgressCallback, ignore
 from smilfit.body_models import SMIL
 from smilfit.body_models.files.landmark_file import write_landmark_file
-from smilfit.evaluation import FitBenchmark, PointBenchmark, fit_benchmark
-from smilfit.evaluation.verdict import Verdict, load_thresholds
+from smilfit.datasets import DatasetFile
+from smilfit.evaluation.verdict import load_thresholds
 from smilfit.files import MadeOf, OutputFolder, folder_name, real_folder
 from smilfit.handlers import BaseInput, MissingObservationError
 from smilfit.registrants import PartFiles, SMPLify, Stage
 from smilfit.registrants.input_matching import observed_frames
-from smilfit.registrants.swaps import labels_as_fitted
+from smilfit.registrants.segmentation import MaskSMPLify
 from smilfit.registry import build_registrant
 from smilfit.solvers import Processes
-from smilfit.structures import FitOrigin, FitResult, Keypoints2d, Keypoints3d, ModelReference
+from smilfit.structures import FitOrigin, FitResult, ModelReference, SessionKind
 from smilfit.version import __version__
 
 
@@ -74,6 +71,11 @@ class FitProgress:
 logger = logging.getLogger('smilfit')
 
 FIT = 'fit.npz'
+_OUTPUTS: dict[SessionKind, type[SessionOutputs]] = {
+    'recording': RecordingOutputs,
+    'images': ImageOutputs,
+    'points': PointOutputs,
+}
 
 
 class SessionFits:
@@ -92,17 +94,18 @@ class SessionFits:
         self,
         cfg: dict[str, Any],
         body: SMIL,
-        dataset: Any,
+        dataset: DatasetFile,
         out: Path,
         options: FitOptions,
         reference: ModelReference | None = None,
     ) -> None:
         self.reference = reference
         self.cfg, self.body, self.dataset, self.out, self.options = cfg, body, dataset, out, options
-        self.steps = FitProgress(options.progress)
+        self.progress = options.progress or ignore
+        self.steps = FitProgress(self.progress)
         self.registrant = self._registrant(Processes())
-        # What was measured of which fit, by session: a folder's files and the page tell the same.
-        self._measured: dict[str, tuple[FitResult, list[FitBenchmark | PointBenchmark]]] = {}
+        # What was written of which fit, by session: a folder's files and the page show the same.
+        self._outputs: dict[str, SessionOutputs] = {}
         # Read at once: a file that is wrong is told of before the first fit.
         self.thresholds = load_thresholds(options.verdict_thresholds)
         warn_of_unfitted(body, self.registrant.stages)
@@ -121,7 +124,7 @@ class SessionFits:
         optional = self.registrant.optional_handlers
         result = []
         for key, handler in handlers.items():
-            if key not in weighted or not handler.requires_input():
+            if key not in weighted or handler.input_type is None or not handler.requires_input():
                 continue
             try:
                 given = handler.input_type.from_dataset(self.dataset, session, key)
@@ -166,32 +169,31 @@ class SessionFits:
 
     def fit(self, session: str, processes: Processes) -> FitResult:
         """Fit a session, or read what an equal fit wrote before; the first process writes all its files."""
-        outputs = self.outputs(session)
+        folder = self.folder(session)
         made_of = self._made_of(session)
         # The first process has the word: folders may look different from another machine.
-        holds = not self.options.overwrite and outputs.holds('fit', made_of)
+        holds = not self.options.overwrite and folder.holds('fit', made_of)
         known = bool(processes.gather(torch.tensor([holds]))[0])
         if known:
-            logger.info('%s: already fitted, %s', session, outputs.folder / FIT)
-            result = FitResult.load(outputs.folder / FIT, body=self.body)
+            logger.info('%s: already fitted, %s', session, folder.folder / FIT)
+            result = FitResult.load(folder.folder / FIT, body=self.body)
         else:
             with self._naming(session):
                 result = self._fitted(session, processes, self._fingerprint(made_of))
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
-                reference = None if self.reference is None else self.reference.seen_from(outputs.folder)
+                reference = None if self.reference is None else self.reference.seen_from(folder.folder)
                 result = replace(result, origin=FitOrigin.of(self.dataset, session, reference))
-                if self.dataset.has_cameras(session):
-                    result = replace(result, recorded_cameras=self.dataset.annotated_cameras(session))
-                with outputs.make('fit', made_of) as staging:
+                result = replace(result, recorded_cameras=self.dataset.session(session).cameras)
+                with folder.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
                     landmarks = found_landmarks(self.body, result, session)
                     if landmarks is not None:
                         write_landmark_file(staging / LANDMARKS, landmarks)
                 # What a stopped fit would have gone on from.
                 self._parts(session, self._fingerprint(made_of)).clear()
-            SessionOutputs(self, session, result, outputs).write()
+            self.outputs(session, result).write()
         return result
 
     @contextmanager
@@ -207,9 +209,18 @@ class SessionFits:
                 f'session {session}: {error} Or fit the others: --sessions {" ".join(others)}.'
             ) from error
 
-    def outputs(self, session: str) -> OutputFolder:
+    def folder(self, session: str) -> OutputFolder:
         """Return the folder of a session's results; whatever its name, it lies in `out`."""
         return OutputFolder(real_folder(self.out, folder_name(session)))
+
+    def outputs(self, session: str, result: FitResult | None = None) -> SessionOutputs:
+        """Return the outputs of a session's fit by its kind; of the fit in its folder where none is given."""
+        known = self._outputs.get(session)
+        if known is None or (result is not None and result is not known.result):
+            result = result or FitResult.load(self.folder(session).folder / FIT, body=self.body)
+            kind = _OUTPUTS[self.dataset.session(session).kind]
+            known = self._outputs[session] = kind(self, session, result)
+        return known
 
     def _fitted(self, session: str, processes: Processes, fingerprint: str) -> FitResult:
         # As the registrant takes them: it then makes no copy.
@@ -231,7 +242,7 @@ class SessionFits:
 
     def _exchanged_tracks(self, session: str) -> dict[str, Any]:
         """Report in how many frames of each camera preprocessing took the labels of another animal's track."""
-        counts = getattr(self.dataset, 'report', {}).get('sessions', {}).get(session, {})
+        counts = self.dataset.report.get('sessions', {}).get(session, {})
         result = counts.get('reader', {}).get('identities', {}).get('frames_of_other_tracks')
         return {'frames_of_other_tracks': result} if result else {}
 
@@ -251,7 +262,7 @@ class SessionFits:
         return {'recording': recording, 'session': session}
 
     def _parts(self, session: str, fingerprint: str) -> PartFiles:
-        return PartFiles(real_folder(self.outputs(session).folder, 'parts'), fingerprint, self.options.device)
+        return PartFiles(real_folder(self.folder(session).folder, 'parts'), fingerprint, self.options.device)
 
     def _made_of(self, session: str) -> MadeOf:
         inputs = {
@@ -260,86 +271,9 @@ class SessionFits:
             'body_model': self.body.data.content_hash(),
             'smilfit': __version__,
         }
-        if self.registrant.needs_recording:
+        if isinstance(self.registrant, MaskSMPLify):
             inputs['masks'] = self.registrant.segmenter.fingerprint()
         return MadeOf(inputs, {key: self.cfg[key] for key in sorted(self.cfg)})
 
     def _fingerprint(self, made_of: MadeOf) -> str:
         return hashlib.sha256(json.dumps(made_of.record(), sort_keys=True).encode()).hexdigest()[:16]
-
-    def seen(self, session: str, result: FitResult) -> Keypoints2d:
-        """Return a session's 2D keypoints as its fit took them, with the cameras as it corrected them."""
-        seen = self._as_fitted(self.dataset.keypoints2d(session), session, result)
-        return seen if result.cameras is None else replace(seen, cameras=result.cameras.to(seen.cameras.K))
-
-    def annotated(self, session: str, result: FitResult) -> Keypoints2d:
-        """Return the keypoints in px of the annotated images as the fit took them, under the cameras as corrected."""
-        seen = self._as_fitted(self.dataset.annotated2d(session), session, result)
-        if result.cameras is None:
-            return seen
-        corrected = result.cameras.to(seen.rig.K)
-        return replace(seen, cameras=replace(corrected, dist=seen.rig.dist, fold=seen.rig.fold))
-
-    def _as_fitted(self, seen: Keypoints2d, session: str, result: FitResult) -> Keypoints2d:
-        return labels_as_fitted(seen, result.report, self.dataset.frame_indices(session))
-
-    def benchmark(self, session: str, result: FitResult) -> FitBenchmark:
-        """Measure a fit where there is one: frames that were not fitted do not count, unless none was."""
-        rows = result.fitted.cpu()
-        some = bool(rows.any())
-        rows = rows if some else torch.ones_like(rows)
-        seen, given = self.annotated(session, result), self.dataset.keypoints3d(session)
-        # A long recording's labels are large: copied only where frames are left out.
-        seen = seen if bool(rows.all()) else seen[rows]
-        truth, true_vertices, vertices = None, None, None
-        true_params = self.dataset.true_params(session) if some else None
-        params = result.params[rows.to(result.params.transl.device)]
-        if true_params is not None:
-            true_params = true_params[rows].to(self.body.v_template)
-            xyz = keypoints_of(self.body, true_params, seen.names)
-            truth = Keypoints3d(xyz, torch.ones_like(xyz[..., 0]), seen.names, self.dataset.unit)
-            true_vertices, vertices = (
-                self._vertices(p) for p in (true_params, params.to(self.body.v_template))
-            )
-        fitted = keypoints_of(self.body, params, seen.names)
-        given = None if given is None else given[rows]
-        return fit_benchmark(seen, fitted, given, truth, vertices, true_vertices)
-
-    def measured(self, session: str, result: FitResult) -> list[FitBenchmark | PointBenchmark]:
-        """Measure a fit by what the session has: labels in images, points in space where there are no images."""
-        of, known = self._measured.get(session, (None, []))
-        if of is result:
-            return known
-        dataset = self.dataset
-        matches: list[FitBenchmark | PointBenchmark] = []
-        if dataset.has_views(session):
-            matches.append(self.benchmark(session, result))
-        if not dataset.has_images(session):
-            matches.append(measure_points(self, session, result))
-        self._measured[session] = result, matches
-        return matches
-
-    @torch.no_grad()
-    def _vertices(self, params: Any) -> torch.Tensor:
-        return self.body(params, ('vertices',)).vertices.cpu()
-
-    def verdict(self, session: str) -> tuple[Verdict, list[dict[str, Any]]] | None:
-        """Read the verdict on a session's fit and the table of its cameras; None where it was not judged."""
-        outputs = self.outputs(session)
-        valid = self.options.verdict and VERDICT in outputs.files('verdict')
-        return read_verdict(outputs.folder) if valid else None
-
-    def scene(self, session: str, result: FitResult, words: Sequence[str] = ()) -> OverlayScene:
-        """Return what overlays of a recording are drawn of, with what each frame was judged to be."""
-        seen, side = self.seen(session, result), self.options.window_px
-        # Drawn on the CPU, whatever the fit is computed on.
-        body = self.body if self.body.v_template.device.type == 'cpu' else copy.deepcopy(self.body).cpu()
-        return OverlayScene.of_fit(body, result, self.dataset, session, seen, side, words)
-
-    def images(self, session: str, result: FitResult, words: Sequence[str] = ()) -> Mapping[str, Any]:
-        """Return a few frames for the report, with what each was judged to be: of the video where there is one."""
-        if not self.dataset.has_images(session):
-            return point_images(self, session, result, tuple(words))
-        outputs = self.outputs(session)
-        stills = still_images(outputs.folder, outputs.files('overlay'))
-        return stills or report_images(self.scene(session, result, words))

@@ -1,20 +1,31 @@
 """What a fit of images leaves behind: meshes, overlays and figures, image by image."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from smilfit.apis.fitting.session_outputs import NO_MESHES, OVERLAY, SessionOutputs
+from smilfit.apis.fitting.verdict_file import CameraRow
+from smilfit.apis.progress import steps
 from smilfit.body_models import SMIL
-from smilfit.drawing import OverlayPainter, Panel, ShownBody, enlarge, write_image, write_video
+from smilfit.datasets import DatasetFile
+from smilfit.drawing.image_report import add_image_sections
 from smilfit.drawing.marks import BODY, START_BODY, Surface
-from smilfit.evaluation import ImageFigures, ImageFit, image_fit, write_figures
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody
+from smilfit.drawing.report import Report
+from smilfit.drawing.video import write_image, write_video
+from smilfit.drawing.windows import enlarge
+from smilfit.evaluation import ImageFigures, ImageFit, image_fit, read_figures, write_figures
+from smilfit.evaluation.verdict import Verdict, judge, picture_numbers, with_failed_frames
 from smilfit.files import file_stem
+from smilfit.handlers import BaseInput
+from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.io import write_mesh
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.renderers import ZBufferRenderer
@@ -22,6 +33,8 @@ from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 
 # Images whose meshes are in memory at once.
 BLOCK = 32
+# Steps of judging images: measuring, and fitting with shuffled keypoints.
+_JUDGING_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class FittedImage:
     end: BodyInImage
 
 
-class ImageOutputs:
+class ImageDrawing:
     """Measures and draws the fitted images of one session of a dataset file.
 
     Args:
@@ -63,7 +76,7 @@ class ImageOutputs:
     def __init__(
         self,
         body: SMIL,
-        dataset: Any,
+        dataset: DatasetFile,
         session: str,
         result: FitResult,
         window_px: int = 400,
@@ -74,9 +87,7 @@ class ImageOutputs:
         self.window_px, self.words, self.reasons = window_px, tuple(words), tuple(reasons)
         self.renderer = ZBufferRenderer()
         self.painter = OverlayPainter(body.faces)
-        self.labels = dataset.labels(session)
-        # A reader of somebody else's need not know of them.
-        self.entries = getattr(dataset, 'entries', lambda _: ('',) * len(self.labels))(session)
+        self.labels, self.entries = dataset.labels(session), dataset.entries(session)
         self.seen: Keypoints2d = dataset.keypoints2d(session, stored=True)
         self.cameras: Cameras = dataset.stored_cameras(session)
         self.fitted_cameras = self.cameras if result.cameras is None else result.cameras
@@ -115,8 +126,8 @@ class ImageOutputs:
         self, row: int, vertices: Tensor, keypoints: Tensor, cameras: Cameras, mask: np.ndarray | None
     ) -> BodyInImage:
         camera = _single(cameras, row)
-        pixels, _, valid = camera.project(keypoints.double())
-        pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)[0].numpy()
+        projected, _, valid = camera.project(keypoints.double())
+        pixels = torch.where(valid.unsqueeze(-1), projected, torch.nan)[0].numpy()
         silhouette = None if mask is None else self._covered(vertices, camera)
         annotated = self._annotated(row)
         confidence, side = self.seen.confidence[row, 0].double().numpy(), int(camera.size[0, 0])
@@ -170,9 +181,9 @@ class ImageOutputs:
         done: list[ImageFigures] = []
         for shown in self.images():
             write_image(folder / 'overlays' / f'{shown.name}.jpg', self.draw(shown))
-            start = shown.start and shown.start.fit
-            said = (self.words[shown.row], self.reasons[shown.row]) if self.words else ('', '')
-            done.append(ImageFigures(shown.name, shown.end.fit, start, self.entries[shown.row], *said))
+            start = None if shown.start is None else shown.start.fit
+            judged = (self.words[shown.row], self.reasons[shown.row]) if self.words else ('', '')
+            done.append(ImageFigures(shown.name, shown.end.fit, start, self.entries[shown.row], *judged))
             step()
         write_figures(folder, done)
         return done
@@ -188,16 +199,6 @@ class ImageOutputs:
     def _name(self, row: int) -> str:
         return f'{row:06d}_{file_stem(self.labels[row])}'
 
-    def write_video(self, path: Path, overlays: Path, shown: Sequence[ImageFigures]) -> None:
-        """Put the overlays of a sequence together as a video."""
-        frames = (cv2.imread(str(overlays / f'{one.name}.jpg'))[..., ::-1] for one in shown)
-        write_video(path, frames, self.dataset.fps(self.session) or USUAL_FPS, n_frames=len(shown))
-
-
-def image_row(name: str) -> int:
-    """Return the row that an image's files are named by."""
-    return int(name.split('_', 1)[0])
-
 
 def _single(cameras: Cameras, row: int) -> Cameras:
     return cameras[torch.tensor([row])].map(lambda x: x[0].cpu().double())
@@ -206,3 +207,69 @@ def _single(cameras: Cameras, row: int) -> Cameras:
 def _caption(fit: ImageFit) -> str:
     parts = [] if fit.iou is None else [f'IoU {fit.iou:.2f}']
     return '  '.join(parts + ([] if fit.pck_5px is None else [f'PCK {fit.pck_5px:.2f}']))
+
+
+class ImageOutputs(SessionOutputs):
+    """Outputs of images with cameras of their own: measured, judged and drawn one by one."""
+
+    @cached_property
+    def figures(self) -> list[ImageFigures] | None:
+        """The fit measured image by image."""
+        return read_figures(self.folder.folder)
+
+    def _drawing(self) -> ImageDrawing:
+        fits = self.fits
+        return ImageDrawing(
+            fits.body, fits.dataset, self.session, self.result, fits.options.window_px, *self.frame_words()
+        )
+
+    def _judge(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
+        fits, optional = self.fits, self.fits.registrant.optional_handlers
+        # Rendering masks takes most of the time, and whether a map of keypoints is right shows in keypoints.
+        needed = [i for i in inputs if isinstance(i, KeypointInput) or i.handler_key not in optional]
+        fit = self._fit_by(fits.cfg) if any(isinstance(i, KeypointInput) for i in needed) else None
+        with self._judging(_JUDGING_STEPS) as step:
+            drawing = ImageDrawing(fits.body, fits.dataset, self.session, self.result)
+            covered = {row: (body, mask) for row, body, mask in drawing.silhouettes()}
+            seen = replace(drawing.seen, cameras=drawing.fitted_cameras)
+            ambiguity = self._ambiguity(seen)
+            numbers = picture_numbers(fits.body, self.result, seen, needed, fit, covered, ambiguity, step)
+        numbers = with_failed_frames(numbers, self.result)
+        return judge(numbers.values, fits.thresholds, numbers.frames, numbers.notes), []
+
+    def _write_parts(self) -> None:
+        options, drawing = self.fits.options, self._drawing()
+        kind = options.meshes or 'obj'
+        self._part(
+            'meshes', kind != NO_MESHES, {'format': kind}, lambda folder: drawing.write_meshes(folder, kind)
+        )
+
+        def draw(folder: Path) -> None:
+            count = int(self.result.fitted.sum())
+            with steps(f'{self.session}: drawing', count, self.fits.progress) as step:
+                drawing.write(folder, step)
+
+        self._part('pictures', True, {'window_px': options.window_px}, draw)
+        wanted = options.video and self.data.temporal and bool(self.figures)
+        drawn_with = {'window_px': options.window_px, **options.video_choice.record()}
+        self._part('overlay', wanted, drawn_with, self._write_video)
+
+    def _write_video(self, folder: Path) -> None:
+        """Put the overlays of a sequence together as a video."""
+        rows = set(self.fits.options.video_choice.rows(self.session, self.frames))
+        shown = [one for one in self.figures or () if int(one.name.split('_', 1)[0]) in rows]
+        drawn = (_read_image(self.folder.folder / 'overlays' / f'{one.name}.jpg') for one in shown)
+        fps = self.fits.dataset.fps(self.session) or USUAL_FPS
+        write_video(folder / OVERLAY, drawn, fps, n_frames=len(shown))
+
+    def _add_results(self, section: Report, words: Sequence[str], video: Path | None, title: str) -> None:
+        overlays = self.folder.folder / 'overlays'
+        history, notes = self.result.history, self.result.report
+        add_image_sections(section, self.figures or [], overlays, history, notes, video)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise OSError(f'{path}: must be an image; it does not decode. Remove the folder and fit again.')
+    return image[..., ::-1]

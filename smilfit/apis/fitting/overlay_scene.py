@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,9 +11,10 @@ from jaxtyping import Float, Int
 
 from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.body_models import SMIL
-from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, follow, look
+from smilfit.datasets import DatasetFile
 from smilfit.drawing.marks import FIT_MARKS
-from smilfit.drawing.overlays import posed, with_legend
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, posed, with_legend
+from smilfit.drawing.windows import View, follow, look
 from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
 
 logger = logging.getLogger('smilfit')
@@ -38,7 +38,7 @@ class OverlayScene:
 
     body: SMIL
     params: BodyParams
-    dataset: Any
+    dataset: DatasetFile
     session: str
     frames: Int[np.ndarray, ' B']
     seen: Keypoints2d
@@ -51,14 +51,14 @@ class OverlayScene:
         cls,
         body: SMIL,
         result: FitResult,
-        dataset: Any,
+        dataset: DatasetFile,
         session: str,
         seen: Keypoints2d,
         side_px: int,
         words: Sequence[str] = (),
     ) -> 'OverlayScene':
         """Find the windows of a fit."""
-        affine = follow(seen.cameras, result.joints().cpu(), side_px)
+        affine = follow(seen.rig, result.joints().cpu(), side_px)
         frames = np.asarray(dataset.frame_indices(session))
         params = result.params.to(body.v_template)
         return cls(body, params, dataset, session, frames, seen, affine, side_px, tuple(words))
@@ -66,7 +66,7 @@ class OverlayScene:
     @property
     def cameras(self) -> Cameras:
         """The cameras, one set for all frames."""
-        return self.seen.cameras
+        return self.seen.rig
 
     def sheets(self, rows: Sequence[int]) -> Iterator[np.ndarray]:
         """Draw frames, all cameras side by side with a legend.
@@ -135,11 +135,11 @@ class OverlayScene:
         """Decode the videos of some cameras, once and in order; windows alone are undistorted and turned to RGB."""
         names, size = [self.cameras.names[c] for c in which], (self.side_px, self.side_px)
         recorded = open_recording(self.dataset, self.session, images_only=True, cameras=names)
-        lenses = recorded.cameras.select(names)
-        bent = self.dataset.undistorted and lenses.dist is not None
-        lens = (
-            [(k.numpy(), d.numpy()) for k, d in zip(lenses.K, lenses.dist)] if bent else [None] * len(names)
-        )
+        cameras = recorded.cameras or self.dataset.annotated_cameras(self.session)
+        lenses = cameras.select(names)
+        lens: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(names)
+        if self.dataset.undistorted and lenses.dist is not None:
+            lens = [(k.numpy(), d.numpy()) for k, d in zip(lenses.K, lenses.dist)]
         frames = self.frames[np.asarray(rows)].tolist()
         for row, (_, images) in zip(rows, recorded.frames(frames, bgr=True)):
             yield [

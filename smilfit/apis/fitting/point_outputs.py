@@ -1,73 +1,87 @@
-"""What a fit to points in space leaves beside its parameters: a turntable, pictures, meshes, numbers."""
+"""What a fit to points in space leaves beside its parameters: a turntable, images, meshes, numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from smilfit.apis.fitting.fit_overlays import REPORT_IMAGES, keypoints_of
+from smilfit.apis.fitting.session_outputs import RecordingOutputs
 from smilfit.apis.progress import counted, steps
-from smilfit.drawing import PointPainter, write_video
+from smilfit.drawing.fit_report import add_fit_sections
+from smilfit.drawing.far_views import PointPainter
+from smilfit.drawing.point_report import add_point_sections
+from smilfit.drawing.report import Report
+from smilfit.drawing.video import write_video
 from smilfit.evaluation import PointBenchmark, point_benchmark
 from smilfit.io.recordings.videos import USUAL_FPS
-from smilfit.structures import FitResult
-
-if TYPE_CHECKING:
-    from smilfit.apis.fitting.fit_session import SessionFits
+from smilfit.structures import Keypoints3d
 
 TURNTABLE = 'turntable.mp4'
 # Frames of a turntable at most, evenly spread; and how many it takes to go round once.
 MOST_FRAMES, ROUND = 300, 120
 
 
-def measure_points(fits: 'SessionFits', session: str, result: FitResult) -> PointBenchmark:
-    """Hold a fit against its points; frames that were not fitted do not count."""
-    given = fits.dataset.keypoints3d(session)
-    fitted = keypoints_of(fits.body, result.params, given.names)
-    return point_benchmark(given, torch.where(result.fitted.cpu()[:, None, None], fitted.double(), torch.nan))
+class PointOutputs(RecordingOutputs):
+    """Outputs of points in space: measured by these, and by cameras where they saw labels; drawn without images."""
 
+    video = TURNTABLE
 
-def write_turntable(
-    fits: 'SessionFits', session: str, result: FitResult, path: Path, words: tuple[str, ...]
-) -> None:
-    """Write a video of the fitted frames, each from its side and from a viewpoint that goes round."""
-    painter, numbers = _painter(fits, session, result), fits.dataset.frame_indices(session)
-    rows = _spread(result, MOST_FRAMES, fits.options.video_choice.rows(session, numbers))
-    images = (
-        painter.draw(row, _text(int(numbers[row]), words, row), turn_deg=360.0 * i / ROUND)
-        for i, row in enumerate(rows)
-    )
-    fps = min(fits.dataset.fps(session) or USUAL_FPS, USUAL_FPS)
-    with steps(f'{session}: turntable', len(rows), fits.options.progress) as step:
-        write_video(path, counted(images, step), fps, n_frames=len(rows))
+    @property
+    def given(self) -> Keypoints3d:
+        """The points that were fitted to."""
+        given = self.fits.dataset.keypoints3d(self.session)
+        assert given is not None
+        return given
 
+    @cached_property
+    def points(self) -> PointBenchmark | None:
+        """Measure the fit by its points; frames that were not fitted do not count."""
+        given, fitted = self.given, self.result.fitted.cpu()[:, None, None]
+        xyz = keypoints_of(self.fits.body, self.result.params, given.names)
+        return point_benchmark(given, torch.where(fitted, xyz.double(), torch.nan))
 
-def point_images(
-    fits: 'SessionFits', session: str, result: FitResult, words: tuple[str, ...]
-) -> dict[str, np.ndarray]:
-    """Draw a few frames, spread over the session, from their side, front and above: caption -> image."""
-    painter, numbers = _painter(fits, session, result), fits.dataset.frame_indices(session)
-    rows = _spread(result, REPORT_IMAGES)
-    return {f'frame {numbers[row]}': painter.draw(row, _text(int(numbers[row]), words, row)) for row in rows}
+    def _has_video(self) -> bool:
+        # A turntable shows bodies alone.
+        return bool(self.result.fitted.any())
 
+    def _draw(self, folder: Path) -> None:
+        """Write a video of the fitted frames, each from its side and from a viewpoint that goes round."""
+        options, painter, words = self.fits.options, self._painter(), self.frame_words()[0]
+        rows = self._rows(MOST_FRAMES, options.video_choice.rows(self.session, self.frames))
+        images = (
+            painter.draw(row, self._text(row, words), turn_deg=360.0 * i / ROUND)
+            for i, row in enumerate(rows)
+        )
+        fps = min(self.fits.dataset.fps(self.session) or USUAL_FPS, USUAL_FPS)
+        with steps(f'{self.session}: turntable', len(rows), self.fits.progress) as step:
+            write_video(folder / TURNTABLE, counted(images, step), fps, n_frames=len(rows))
 
-def _painter(fits: 'SessionFits', session: str, result: FitResult) -> PointPainter:
-    return PointPainter(fits.body, result.params, fits.dataset.keypoints3d(session), fits.options.window_px)
+    def _images(self, words: Sequence[str]) -> Mapping[str, np.ndarray | Path]:
+        """Draw a few frames, spread over the session, from their side, front and above: caption -> image."""
+        painter = self._painter()
+        rows = self._rows(REPORT_IMAGES, range(len(self.frames)))
+        return {f'frame {self.frames[row]}': painter.draw(row, self._text(row, words)) for row in rows}
 
+    def _painter(self) -> PointPainter:
+        return PointPainter(self.fits.body, self.result.params, self.given, self.fits.options.window_px)
 
-def _spread(result: FitResult, count: int, of_rows: Sequence[int] | None = None) -> list[int]:
-    valid = result.fitted.cpu()
-    rows = (
-        valid.nonzero().flatten()
-        if of_rows is None
-        else torch.tensor([r for r in of_rows if valid[r]], dtype=torch.long)
-    )
-    if len(rows) > count:
-        rows = rows[torch.linspace(0, len(rows) - 1, count).round().long()]
-    return rows.tolist()
+    def _rows(self, most: int, among: Sequence[int]) -> list[int]:
+        """Choose fitted frames, evenly spread."""
+        fitted = self.result.fitted.cpu()
+        rows = torch.tensor([row for row in among if fitted[row]], dtype=torch.long)
+        if len(rows) > most:
+            rows = rows[torch.linspace(0, len(rows) - 1, most).round().long()]
+        return rows.tolist()
 
+    def _text(self, row: int, words: Sequence[str]) -> str:
+        return f'frame {self.frames[row]}{f"  {words[row]}" if words else ""}'
 
-def _text(number: int, words: tuple[str, ...], row: int) -> str:
-    return f'frame {number}{f"  {words[row]}" if words else ""}'
+    def _add_results(self, section: Report, words: Sequence[str], video: Path | None, title: str) -> None:
+        assert self.points is not None
+        history, notes, images = self.result.history, self.result.report, self._images(words)
+        add_point_sections(section, self.points, self.frames.tolist(), history, notes, images, video)
+        if self.benchmark is not None:
+            add_fit_sections(section, self.benchmark, (), {}, {}, None, title)

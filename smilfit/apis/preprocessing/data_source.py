@@ -115,7 +115,7 @@ def session_formats() -> tuple[str, ...]:
     )
 
 
-def options_from(given: Mapping[str, Any] | None, **defaults: Any) -> PreprocessOptions:
+def options_from(given: Mapping[str, object] | None, **defaults: object) -> PreprocessOptions:
     """Make options of what a caller gives by name; the rest is a kind's defaults.
 
     Raises:
@@ -123,5 +123,6 @@ def options_from(given: Mapping[str, Any] | None, **defaults: Any) -> Preprocess
     """
     given = given or {}
     reject_unknown('preprocess', 'option', given, [f.name for f in fields(PreprocessOptions)])
-    values = {**defaults, **given}
-    return PreprocessOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = {**defaults, **given}
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return PreprocessOptions(**values)

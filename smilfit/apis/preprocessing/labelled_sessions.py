@@ -60,16 +60,16 @@ def labelled_sessions(
         )
     how = {'unit': unit, 'partial_labels': True, 'trim': True, 'judge': False}
     read = [open_place(place, with_3d=with_3d, exclude_cameras=exclude_cameras, **how) for place in places]
-    if read[0].cameras is None:
+    cameras = read[0].cameras
+    if cameras is None:
         raise ValueError(
             f'{path}: there must be a calibration.toml of the other cameras; there is none. Calibrate all: smilfit '
             'calibrate boards --help.'
         )
     if files[0] is not None:
         cameras = read_calibration(files[0], unit)
-    else:
-        cameras = open_place(places[0], with_3d=False, **how).cameras if exclude_cameras else read[0].cameras
-        assert cameras is not None
+    elif exclude_cameras:
+        cameras = open_place(places[0], with_3d=False, **how).cameras or cameras
     return LabelledSessions(files[0], cameras, tuple(read))
 
 

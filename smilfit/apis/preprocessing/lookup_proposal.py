@@ -4,18 +4,23 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from smilfit.apis.model_options import LookupOptions
 from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.preprocessing.data_source import POINTS3D, DataSource
-from smilfit.apis.preprocessing.image_source import read_images
-from smilfit.apis.preprocessing.point_source import read_point_sessions
-from smilfit.apis.preprocessing.session_source import find_places, open_place
+from smilfit.apis.preprocessing.session_source import (
+    find_places,
+    open_place,
+    read_images,
+    read_point_sessions,
+)
 from smilfit.body_models import BodyModelData, load_body_model_data
+from smilfit.datasets.session_plan import AnySession
 from smilfit.drawing.lookup_page import lookup_page
 from smilfit.drawing.named_points import crop_around, plot_named_points
 from smilfit.io.lookup_proposals import BodyAxes, ProposedRow, body_axes, propose_lookup, write_proposal
@@ -137,7 +142,7 @@ def propose_joint_lookup(
 
 
 def _likely_unit(
-    source: DataSource | None, sessions: Sequence[Any], body: BodyModelData
+    source: DataSource | None, sessions: Sequence[AnySession], body: BodyModelData
 ) -> LikelyUnit | None:
     if source is None or source.format != POINTS3D or any(session.unit for session in sessions):
         return None
@@ -149,7 +154,7 @@ def _input_files(source: DataSource | None) -> list[Path]:
     return [Path(source.path)] if source is not None and Path(source.path).is_file() else []
 
 
-def _sessions(source: DataSource, body: BodyModelData) -> Sequence[Any]:
+def _sessions(source: DataSource, body: BodyModelData) -> Sequence[AnySession]:
     if source.format == POINTS3D:
         return read_point_sessions(source, body)
     places = find_places(source)
@@ -168,7 +173,7 @@ def _sessions(source: DataSource, body: BodyModelData) -> Sequence[Any]:
     ]
 
 
-def _frames(session: Any) -> Iterator[tuple[str, Any]]:
+def _frames(session: AnySession) -> Iterator[tuple[str, Figure]]:
     """Draw the frames with most keypoints, in different parts of the session; none of points without images."""
     seen = session.keypoints2d()
     if seen is None:
@@ -180,7 +185,7 @@ def _frames(session: Any) -> Iterator[tuple[str, Any]]:
     wanted = [int(part[count[part].argmax()]) for part in parts]
     for index, images in session.frames(wanted):
         for camera, image in itertools.islice(images.items(), CAMERAS_SHOWN):
-            points = xy[index, list(session.camera_names).index(camera)]
+            points = xy[index, seen.rig.names.index(camera)]
             if np.isfinite(points).any():
                 cut, moved = crop_around(image, points)
                 title = f'{session.name}, frame {index}, camera {camera}'

@@ -1,6 +1,6 @@
 """Make a dataset file from recorded sessions, annotated images or dataset files of SMILify."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,18 @@ import numpy as np
 
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.preprocessing.data_source import POINTS3D, SMILIFY, DataSource, options_from
-from smilfit.apis.preprocessing.image_source import read_images
-from smilfit.apis.preprocessing.point_source import read_point_sessions
-from smilfit.apis.preprocessing.session_source import find_places, read_sessions
+from smilfit.apis.preprocessing.session_source import (
+    find_places,
+    read_images,
+    read_point_sessions,
+    read_sessions,
+)
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.body_models import BodyModelData, is_shipped, load_body_model_data
 from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_names
 from smilfit.datasets import preprocess as write_dataset
 from smilfit.datasets.preprocess import plan_sessions
+from smilfit.datasets.session_plan import AnySession
 from smilfit.io import read_shape_betas
 from smilfit.io.keypoint_maps import keypoint_map_file
 from smilfit.io.landmark_rows import body_with_clicked_joints, body_with_lookup
@@ -53,7 +57,7 @@ class PreprocessPlan:
 class _Inputs:
     """All that was read before the first image."""
 
-    sessions: Sequence[Any]
+    sessions: Sequence[AnySession]
     body: BodyModelData
     options: PreprocessOptions
     left_out: tuple[SkippedAnnotation, ...] = ()
@@ -164,8 +168,11 @@ def _body(body_model: str | Path, source: DataSource, joint_sd: str | None = Non
     return body_with_lookup(body, keypoint_map_file(source.keypoint_map), joint_sd)
 
 
-def _reports(progress: ProgressCallback) -> Any:
-    return lambda done, total: progress(Progress('preprocessing', done, total))
+def _reports(progress: ProgressCallback) -> Callable[[int, int], None]:
+    def report(done: int, total: int) -> None:
+        progress(Progress('preprocessing', done, total))
+
+    return report
 
 
 def portable_model(body_model: str | Path, out: Path) -> Path:

@@ -1,10 +1,11 @@
 """The recording that a stored session was made of."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from smilfit.datasets import DatasetFile
 from smilfit.io import RecordedSession, SleapSession
 from smilfit.io.recordings.session_folder import CALIBRATION_FILE
 from smilfit.registry import SESSIONS
@@ -16,7 +17,7 @@ _PATHS = ('calibration', 'videos')
 
 
 def open_recording(
-    dataset: Any, session: str, images_only: bool = False, cameras: Sequence[str] | None = None
+    dataset: DatasetFile, session: str, images_only: bool = False, cameras: Sequence[str] | None = None
 ) -> RecordedSession:
     """Open a stored session's own videos, of the stored cameras alone.
 
@@ -60,7 +61,7 @@ def open_recording(
     return recorded
 
 
-def _how(recording: dict[str, Any]) -> tuple[type[RecordedSession], dict[str, Any]]:
+def _how(recording: Mapping[str, object]) -> tuple[type[RecordedSession], dict[str, Any]]:
     """Return the class and arguments that a file states; a file of before is of SLEAP's folders."""
     if not recording:
         return SleapSession, {}
@@ -68,7 +69,7 @@ def _how(recording: dict[str, Any]) -> tuple[type[RecordedSession], dict[str, An
     kind = SESSIONS.get(name) if isinstance(name, str) else None
     if kind is None or not issubclass(kind, RecordedSession) or not isinstance(stated, dict):
         raise ValueError(f'its recording must be of a kind that is known here; got {name!r}')
-    plain = {n: value for n, value in stated.items() if isinstance(value, str | int)}
+    plain: dict[str, Any] = {n: value for n, value in stated.items() if isinstance(value, str | int)}
     for argument in _PATHS:
         if argument in plain and not Path(str(plain[argument])).exists():
             logger.info('%s is not there any more; it is looked for among the files.', plain.pop(argument))

@@ -1,9 +1,10 @@
-"""Find and read calibrated sessions of several cameras for preprocessing."""
+"""Find and read what is preprocessed: calibrated sessions of several cameras, annotated images, points in space."""
 
 import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,21 @@ from smilfit.apis.preprocessing.data_source import (
 )
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
-from smilfit.datasets import PreprocessOptions
-from smilfit.io import RecordedSession, SessionPlace, check_lookup, read_joint_lookup
+from smilfit.datasets import ImageSession, PreprocessOptions, image_sessions
+from smilfit.io import (
+    RecordedSession,
+    SessionPlace,
+    check_lookup,
+    load_keypoint_map,
+    read_calibration,
+    read_joint_lookup,
+)
+from smilfit.io.annotations import check_images
+from smilfit.io.points import PointSession, read_recorded_points, read_skeleton
 from smilfit.io.recordings.identities import same_animals, untangled
 from smilfit.io.recordings.sleap_labels import tell_high_peaks
 from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
-from smilfit.structures import SkippedAnnotation
+from smilfit.structures import AnnotationSet, SkippedAnnotation
 
 logger = logging.getLogger('smilfit')
 
@@ -84,7 +94,7 @@ def _tell(source: DataSource, found: Sequence[SessionPlace]) -> None:
     )
 
 
-def _search(source: DataSource) -> dict[str, Any]:
+def _search(source: DataSource) -> dict[str, object]:
     return {
         'calibration': source.calibration,
         'cam_regex': source.reader.get('cam_regex') or source.cam_regex,
@@ -135,9 +145,7 @@ def read_sessions(
         KeyError: a camera that no session has, or a lookup of other names.
         ValueError: `out` is one of the inputs, or no session can be used.
     """
-    if source.keypoint_map:
-        lookup = read_joint_lookup(source.keypoint_map)
-        check_lookup(lookup, model_names=keypoint_definitions(body), where=str(source.keypoint_map))
+    _check_lookup(source, read_joint_lookup(source.keypoint_map) if source.keypoint_map else None, body)
     check_not_an_input(out, [path for place in places for path in place.inputs], 'OUT')
     excluded = _excluded_of(places, options.exclude_cameras)
     sessions: list[RecordedSession] = []
@@ -273,3 +281,90 @@ def _excluded_of(places: Sequence[SessionPlace], exclude: Sequence[str]) -> list
                 f'--exclude-cameras: no camera {name!r}. {did_you_mean(name, sorted(everywhere))}'
             )
     return [tuple(name for name in exclude if name in place.cameras) for place in places]
+
+
+def read_images(
+    source: DataSource, body: BodyModelData
+) -> tuple[Sequence[ImageSession], tuple[SkippedAnnotation, ...]]:
+    """Read annotations and make sessions of them.
+
+    Returns:
+        The sessions, and the entries that were left out.
+
+    Raises:
+        KeyError: a lookup of other names, or a category that no entry has.
+        ValueError: the file is not of its format, or no entry can be used.
+    """
+    lookup = load_keypoint_map(source.keypoint_map) if source.keypoint_map else None
+    _check_lookup(source, lookup, body)
+    annotations = _reader(source).read(source.path)
+    if source.category is not None:
+        annotations = of_category(annotations, source.category)
+    annotations = check_images(annotations)
+    sessions, repeated = image_sessions(annotations, lookup, source.unit, source.focal_px)
+    left_out = (*annotations.skipped, *repeated)
+    if not sessions:
+        first = f'; the first is {left_out[0].where}: {left_out[0].reason}' if left_out else ''
+        raise ValueError(f'{source.path}: an entry must be usable; all {len(left_out)} are left out{first}')
+    return sessions, left_out
+
+
+def _reader(source: DataSource) -> Any:
+    reader = annotation_readers()[source.format]
+    given = dict(source.reader)
+    # A reader of somebody else's may have a constructor that takes neither.
+    if 'images' in inspect.signature(reader).parameters:
+        given['images'] = source.images
+    made = reader(**given)
+    if source.images is not None:
+        made.images = source.images
+    made.allow_outside_images = source.allow_outside_images
+    return made
+
+
+def of_category(annotations: AnnotationSet, category: str) -> AnnotationSet:
+    """Take the entries of one category.
+
+    Raises:
+        KeyError: no entry is of it; names the near ones.
+    """
+    images = tuple(image for image in annotations.images if image.category == category)
+    if not images:
+        known = sorted({image.category for image in annotations.images})
+        raise UnknownNameError(
+            f'--category: no entry is of category {category!r}. {did_you_mean(category, known)}'
+        )
+    return replace(annotations, images=images)
+
+
+def read_point_sessions(source: DataSource, body: BodyModelData) -> list[PointSession]:
+    """Open files of points in space; a file of several animals is a session each, called `FILE+ANIMAL`.
+
+    Args:
+        source: one file, or several.
+        body: the body model whose keypoints the lookup names.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that cannot be read; the message names it.
+        KeyError: a lookup of other names.
+    """
+    _check_lookup(source, read_joint_lookup(source.keypoint_map) if source.keypoint_map else None, body)
+    skeleton = None if source.skeleton is None else read_skeleton(source.skeleton)
+    cameras = None if source.calibration is None else read_calibration(source.calibration, source.unit)
+    result = []
+    for path in source.paths:
+        # Of a session's folder its points3d.h5.
+        file = path / 'points3d.h5' if path.is_dir() else path
+        points = read_recorded_points(file, skeleton, source.image_size)
+        result += [
+            # The pipeline judges cameras, and refuses.
+            PointSession(points, animal, source.keypoint_map, source.unit, source.fps, cameras, judge=False)
+            for animal in range(len(points.animals))
+        ]
+    return result
+
+
+def _check_lookup(source: DataSource, lookup: Mapping[str, str] | None, body: BodyModelData) -> None:
+    if lookup is not None:
+        check_lookup(lookup, model_names=keypoint_definitions(body), where=str(source.keypoint_map))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from smilfit.datasets import DatasetFile
 from smilfit.io.recordings.videos import opened_video, retrieved
 
 # So many frames ahead are decoded and dropped before a jump pays: a jump begins at the key frame before.
@@ -120,7 +121,7 @@ class StoredImages:
 
     source = 'the small images that the dataset file holds'
 
-    def __init__(self, dataset: Any, session: str) -> None:
+    def __init__(self, dataset: DatasetFile, session: str) -> None:
         self.dataset, self.session = dataset, session
         self._samples, self._names = dataset.samples(session), dataset.cameras(session).names
 

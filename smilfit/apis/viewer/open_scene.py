@@ -4,10 +4,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from smilfit.apis.fitting.fit_session import FIT
-from smilfit.apis.fitting.judging import VERDICT, read_verdict
+from smilfit.apis.fitting.verdict_file import VERDICT, read_verdict
 from smilfit.apis.preprocessing.data_source import session_formats, session_kinds
 from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.apis.preprocessing.session_source import open_place
@@ -24,7 +23,7 @@ from smilfit.body_models import (
     load_body_model,
     reference_of,
 )
-from smilfit.datasets import open_dataset
+from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.files import OutputFolder
 from smilfit.io import RecordedSession, SessionPlace, find_sessions
 from smilfit.io.annotations.entries import sequence_name
@@ -160,23 +159,23 @@ def points_scene(path: Path, session: str | None = None, skeleton: str | Path | 
     )
 
 
-def dataset_scene(dataset: Any, session: str) -> Scene:
+def dataset_scene(dataset: DatasetFile, session: str) -> Scene:
     """Show a session of a dataset file; images from its recording where that is there, else those stored."""
-    seen = dataset.annotated2d(session) if dataset.has_cameras(session) else None
+    data = dataset.session(session)
     scene = Scene(
         title=f'{Path(dataset.path).name}: {session}',
         labels=dataset.labels(session),
         fps=dataset.fps(session),
         unit=dataset.unit,
-        cameras=None if seen is None else seen.cameras,
-        seen=seen,
+        cameras=data.cameras,
+        seen=data.annotated2d(),
         given=dataset.keypoints3d(session),
     )
-    if not dataset.has_images(session):
+    if data.kind == 'points':
         scene.notes.append('Points in space have no images.')
         return scene
     scene.images = StoredImages(dataset, session)
-    if not dataset.has_own_cameras(session):
+    if data.kind == 'recording':
         try:
             recording = open_recording(dataset, session)
         except (OSError, ValueError, KeyError) as error:
@@ -325,7 +324,7 @@ def _images_of(origin: FitOrigin | None, numbers: list[int]) -> RecordedImages:
 
 def _dataset_of(
     file: Path, data: str | Path | None, fingerprint: str | None, origin: FitOrigin | None
-) -> Any:
+) -> DatasetFile | None:
     """Open the dataset of a fit: as named, else the one with its fingerprint near it, or where the fit says."""
     if data is not None:
         return open_dataset(data)
@@ -353,7 +352,7 @@ def _dataset_of(
 
 
 def _body_of(
-    file: Path, result: FitResult, dataset: Any, named: str | Path | None, notes: list[str]
+    file: Path, result: FitResult, dataset: DatasetFile | None, named: str | Path | None, notes: list[str]
 ) -> SMIL | None:
     """Load a fit's body: as named, else the fit's own, else its dataset's, else the shipped one of its name."""
     if named is not None:

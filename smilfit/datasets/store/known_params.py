@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from smilfit.datasets.session_plan import NamedSession
 from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.structures import PARAMETERS
 
@@ -24,7 +24,7 @@ class KnownParams:
         return {name: value[frame] for name, value in self.values.items()} if self.known[frame] else None
 
 
-def known_params_of(session: Any, n_joints: int, n_betas: int) -> KnownParams | None:
+def known_params_of(session: NamedSession, n_joints: int, n_betas: int) -> KnownParams | None:
     """Return the parameters that a session knows; None where it knows none.
 
     Raises:

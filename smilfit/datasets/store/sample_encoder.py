@@ -1,10 +1,10 @@
 """Decode, cut and encode the planned frames of a session: bounded memory, in order, in threads."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -18,15 +18,19 @@ from smilfit.datasets.crops import (
     encode_png,
     find_crop,
 )
-from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
+from smilfit.datasets.session_plan import SessionPlan
 from smilfit.datasets.store.known_params import known_params_of
 from smilfit.datasets.store.store_layout import CentreRecord, EncodedSample, StoreHeader
-from smilfit.io import RecordedSession
+from smilfit.options.preprocess_options import PreprocessOptions
 
 # Frames decoded ahead of the threads that encode them, per thread.
 _AHEAD = 2
 
 Cutter = Callable[[np.ndarray], np.ndarray]
+# Images and masks as bytes, by camera index of the file.
+Encoded: TypeAlias = tuple[dict[int, np.ndarray], dict[int, np.ndarray]]
+# Images and masks by camera of one frame, and why it has none.
+DecodedFrame: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray], str]
 
 
 @runtime_checkable
@@ -45,78 +49,38 @@ class _FrameJob:
     masks: Mapping[int, tuple[np.ndarray, Cutter]]
     quality: int
 
-    def run(self) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    def run(self) -> Encoded:
         images = {c: encode_jpeg(cutter(image), self.quality) for c, (image, cutter) in self.images.items()}
         # A silhouette's edge is where half of a stored pixel is covered.
         masks = {c: encode_png(cutter(mask) >= 128) for c, (mask, cutter) in self.masks.items()}
         return images, masks
 
 
-def encode_session(
-    index: int, plan: SessionPlan, header: StoreHeader, options: PreprocessOptions, skip: int
-) -> Iterator[EncodedSample]:
-    """Decode frames in order, cut and encode them in threads, give samples in order; few frames in memory."""
-    if skip == len(plan.frames):
-        return
-    place = Placer(index, plan, header, options)
-    waiting: deque[tuple[int, list[Crop | None], Future | None, Any, str]] = deque()
+def encode_frames(place: 'Placer', decoded: Iterable[DecodedFrame], skip: int) -> Iterator[EncodedSample]:
+    """Cut and encode decoded frames in threads, give samples in order; few frames in memory.
+
+    Args:
+        place: of the session's plan.
+        decoded: images and masks by camera of each frame from the `skip`-th on, or why it has none.
+        skip: how many frames come before.
+    """
+    options = place.options
+    waiting: deque[tuple[int, list[Crop | None], Callable[[], Encoded], str]] = deque()
     pool = ThreadPoolExecutor(options.num_workers) if options.num_workers else None
     try:
-        for n, (images, masks, fault) in enumerate(_decode(plan, skip, header.with_masks), start=skip):
+        for n, (images, masks, fault) in enumerate(decoded, start=skip):
             fault = fault or place.size_error(n, images, masks)
-            crops: list[Crop | None] = [None] * len(plan.cameras) if fault else place.crops(n, images)
+            crops: list[Crop | None] = [None] * len(place.plan.cameras) if fault else place.crops(n, images)
             job = place.job(n, crops, images, masks)
-            future = pool.submit(job.run) if pool else None
-            waiting.append((n, crops, future, job if pool is None else None, fault))
+            waiting.append((n, crops, pool.submit(job.run).result if pool else job.run, fault))
             del images, masks, job
             while len(waiting) > _AHEAD * options.num_workers:
-                yield _collect(place, *waiting.popleft())
+                yield place.collected(*waiting.popleft())
         while waiting:
-            yield _collect(place, *waiting.popleft())
+            yield place.collected(*waiting.popleft())
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
-
-
-def _collect(
-    place: 'Placer', n: int, crops: list[Crop | None], future: Future | None, job: Any, fault: str
-) -> EncodedSample:
-    images, masks = future.result() if future is not None else job.run()
-    return place.sample(n, crops, images, masks, fault)
-
-
-def _decode(plan: SessionPlan, skip: int, with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
-    """Return images (and masks) of each frame, or the reason why an image has none."""
-    session, frames = plan.session, plan.frames[skip:].tolist()
-    if plan.images is None:
-        yield from _decode_rig(session, frames, with_masks)
-        return
-    (camera,) = plan.cameras.names
-    for entry in session.entries(frames, with_masks):
-        images = {} if entry.image is None else {camera: entry.image}
-        yield images, {} if entry.mask is None else {camera: entry.mask}, entry.fault
-
-
-def _decode_rig(session: Any, frames: list[int], with_masks: bool) -> Iterator[tuple[dict, dict, str]]:
-    """Return images (and masks) of each frame; refuse a reader that loses frames."""
-    masks = iter(session.masks(frames)) if with_masks and hasattr(session, 'masks') else None
-    decoded = (
-        session.frames_that_decode(frames) if isinstance(session, RecordedSession) else session.frames(frames)
-    )
-    for wanted in frames:
-        item = next(decoded, None)
-        if item is None or item[0] != wanted:
-            raise RuntimeError(
-                f'{session.name}: frame {wanted} must come next; got {None if item is None else item[0]}. '
-                'Is a video cut short?'
-            )
-        yield (
-            item[1],
-            (next(masks)[1] if masks is not None else {}),
-            '' if item[1] else 'no image of it decodes',
-        )
-    # What is damaged is known at the end.
-    next(decoded, None)
 
 
 class Placer:
@@ -215,6 +179,12 @@ class Placer:
             return None
         fold = float(self._row(cameras.fold, n, 1)[c])
         return self._row(cameras.K, n, 3)[c].numpy(), dist.numpy(), fold
+
+    def collected(
+        self, n: int, crops: list[Crop | None], encoded: Callable[[], Encoded], fault: str
+    ) -> EncodedSample:
+        """Return the n-th sample when its images are encoded."""
+        return self.sample(n, crops, *encoded(), fault)
 
     def sample(
         self,

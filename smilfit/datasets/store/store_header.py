@@ -4,16 +4,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from smilfit.body_models import BodyModelData, reference_to
 from smilfit.body_models.files.smil_json import landmarks_out
-from smilfit.datasets.frame_plan import PreprocessOptions, SessionPlan
+from smilfit.datasets.session_plan import SessionPlan
 from smilfit.datasets.store.known_params import KnownParams
 from smilfit.datasets.store.store_layout import SessionHeader, StoreHeader, fingerprint
-from smilfit.io.points import PointSession
+from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import ModelReference
 
 
@@ -43,7 +42,7 @@ def make_header(
         SessionHeader(
             name=plan.session.name,
             cameras=plan.cameras,
-            has_images=not isinstance(plan.session, PointSession),
+            has_images=plan.has_images,
             unit=plan.session.unit,
             fps=plan.session.fps,
             source=_source_of(plan.session),
@@ -95,15 +94,14 @@ def _decisive(
     body: BodyModelData,
     options: PreprocessOptions,
     known: Sequence[KnownParams | None],
-) -> list[Any]:
+) -> list[object]:
     """Gather all that the file depends on; what only some files have comes in only there, so that the others'
     fingerprints stay what they were."""
-    parts: list[Any] = [body.hash_without_landmarks(), options.deciding(), names]
+    parts: list[object] = [body.hash_without_landmarks(), options.deciding(), names]
     for plan, header in zip(plans, headers):
         parts += _of_session(plan, header)
     for plan in plans:
-        if plan.stored is not None:
-            parts += [plan.stored.affine[plan.frames], plan.numbers]
+        parts += plan.deciding()
     for plan in plans:
         if plan.centres is not None:
             parts += [plan.centres.xy, plan.centres.known, plan.centres.complete]
@@ -112,9 +110,9 @@ def _decisive(
     return parts + ([landmarks_out(body.landmarks)] if body.landmarks else [])
 
 
-def _of_session(plan: SessionPlan, header: SessionHeader) -> list[Any]:
+def _of_session(plan: SessionPlan, header: SessionHeader) -> list[object]:
     cameras = plan.cameras
-    parts: list[Any] = [header.name, header.unit, header.fps, cameras.names]
+    parts: list[object] = [header.name, header.unit, header.fps, cameras.names]
     parts += [plan.names, plan.frames, plan.view_mask]
     lenses = (getattr(cameras, n) for n in ('K', 'R', 't', 'size', 'dist'))
     parts += [lens.numpy() for lens in lenses if lens is not None]
@@ -128,13 +126,13 @@ def _of_session(plan: SessionPlan, header: SessionHeader) -> list[Any]:
     return parts
 
 
-def _source_of(session: Any) -> str:
+def _source_of(session: object) -> str:
     """Return where a session lies, wherever the file is read from."""
     folder = getattr(session, 'folder', None) or getattr(session, 'path', '')
     return str(Path(folder).resolve()) if folder else ''
 
 
-def _recording_of(session: Any, folder: Path | None) -> dict[str, Any]:
+def _recording_of(session: object, folder: Path | None) -> dict[str, object]:
     """Return how a session is opened again; {} of what is not recorded."""
     place = getattr(session, 'place', None)
     if place is None:
@@ -148,5 +146,5 @@ def _recording_of(session: Any, folder: Path | None) -> dict[str, Any]:
     return result if relative is None else result | {'relative': Path(relative).as_posix()}
 
 
-def _has_masks(session: Any) -> bool:
+def _has_masks(session: object) -> bool:
     return getattr(session, 'has_masks', hasattr(session, 'masks'))

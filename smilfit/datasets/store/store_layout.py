@@ -53,7 +53,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -109,7 +108,7 @@ class SessionHeader:
     source: str = ''
     betas: Float[np.ndarray, 'S'] | None = None
     images: ImageTable | None = None
-    recording: Mapping[str, Any] = field(default_factory=dict)
+    recording: Mapping[str, object] = field(default_factory=dict)
     has_images: bool = True
     camera_report: CameraReport | None = None
 
@@ -126,9 +125,13 @@ class SessionHeader:
         check_cameras(arrays, places, self.name, 'Correct the calibration, or leave the camera out.')
 
 
-@dataclass(frozen=True)
-class StoreHeader:
-    """What is stored of a dataset once. `fingerprint` names the inputs and options that made it."""
+@dataclass(frozen=True, kw_only=True)
+class DatasetHeader:
+    """What a dataset file states of itself once. `fingerprint` names the inputs and options that made it.
+
+    `n_centres` is of how many animals there are centres in every image, 0 where nothing is stated of others;
+    `landmarks` are what a lookup describes and the body model's file has not.
+    """
 
     body_model_file: str
     body_model_hash: str
@@ -140,14 +143,20 @@ class StoreHeader:
     target_resolution: int
     undistorted: bool
     confidence_threshold: float
-    options: Mapping[str, Any]
-    sessions: tuple[SessionHeader, ...]
+    options: Mapping[str, object]
     fingerprint: str
-    with_params: bool = False
-    with_masks: bool = False
     n_centres: int = 0
     landmarks: Mapping[str, Landmark] = field(default_factory=dict)
     body_model: ModelReference | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreHeader(DatasetHeader):
+    """What is written of a dataset once: beside the header its sessions, and what samples hold."""
+
+    sessions: tuple[SessionHeader, ...]
+    with_params: bool = False
+    with_masks: bool = False
 
     @property
     def version(self) -> int:
@@ -168,54 +177,57 @@ class CentreRecord:
     complete: Bool[np.ndarray, ' C']
 
 
-@dataclass(frozen=True)
-class EncodedSample:
-    """One sample as it is written: images as bytes by camera index, points in stored px.
+@dataclass(frozen=True, kw_only=True)
+class SampleLabels:
+    """Labels of one sample, or of n: which views there are, and keypoints with their confidence."""
 
-    `fault` says why a sample has no view although one was planned.
-    """
+    view_mask: Bool[np.ndarray, '*n C']
+    keypoints2d: Float[np.ndarray, '*n C K 2']
+    confidence2d: Float[np.ndarray, '*n C K']
+    keypoints3d: Float[np.ndarray, '*n K 3']
+    confidence3d: Float[np.ndarray, '*n K']
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSample(SampleLabels):
+    """One sample: labels in px of the stored images, its session and frame, and what is known of the body."""
 
     session: int
     frame: int
-    view_mask: Bool[np.ndarray, 'C']
-    affine: Float[np.ndarray, 'C 2 3']
-    keypoints2d: Float[np.ndarray, 'C K 2']
-    confidence2d: Float[np.ndarray, 'C K']
-    keypoints3d: Float[np.ndarray, 'K 3']
-    confidence3d: Float[np.ndarray, 'K']
-    images: Mapping[int, UInt8[np.ndarray, ' _n']]
-    masks: Mapping[int, UInt8[np.ndarray, ' _n']]
     params: Mapping[str, np.ndarray] | None = None
-    fault: str = ''
     centres: CentreRecord | None = None
 
 
-@dataclass(frozen=True)
-class SampleRecord:
+@dataclass(frozen=True, kw_only=True)
+class EncodedSample(LabelledSample):
+    """One sample as it is written, with images as bytes by camera index.
+
+    `fault` is why a sample has no view although one was planned.
+    """
+
+    affine: Float[np.ndarray, 'C 2 3']
+    images: Mapping[int, UInt8[np.ndarray, ' _n']]
+    masks: Mapping[int, UInt8[np.ndarray, ' _n']]
+    fault: str = ''
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRecord(LabelledSample):
     """One sample as it is read, images aside. Cameras are those of the stored crops.
 
     An absent view is zeros with `view_mask` False.
     """
 
-    session: int
-    frame: int
-    view_mask: Bool[np.ndarray, 'C']
     K: Float[np.ndarray, 'C 3 3']
     R: Float[np.ndarray, 'C 3 3']
     t: Float[np.ndarray, 'C 3']
     dist: Float[np.ndarray, 'C 5']
     size: Float[np.ndarray, 'C 2']
     to_original: Float[np.ndarray, 'C 2 3']
-    keypoints2d: Float[np.ndarray, 'C K 2']
-    confidence2d: Float[np.ndarray, 'C K']
-    keypoints3d: Float[np.ndarray, 'K 3']
-    confidence3d: Float[np.ndarray, 'K']
-    params: Mapping[str, np.ndarray] | None = None
     betas: Float[np.ndarray, 'S'] | None = None
-    centres: CentreRecord | None = None
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint(*parts: object) -> str:
     """Hash arrays, texts and JSON-able records (sha256, 32 hex digits)."""
     digest = hashlib.sha256()
     for part in parts:

@@ -14,7 +14,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.datasets.crops import apply_affine, invert_affine
 from smilfit.datasets.store.hdf5_handle import Hdf5Handle, open_hdf5
-from smilfit.datasets.store.store_layout import SampleRecord, SessionHeader
+from smilfit.datasets.store.store_layout import SampleRecord
 from smilfit.datasets.store.store_schema import (
     WHAT,
     check_names_of_sessions,
@@ -24,13 +24,13 @@ from smilfit.datasets.store.store_schema import (
 )
 from smilfit.datasets.store.stored_images import decode_stored
 from smilfit.datasets.store.stored_samples import StoredSamples
-from smilfit.datasets.store.stored_session import read_session
+from smilfit.datasets.store.stored_session import RecordingData, read_session, session_data
 from smilfit.datasets.store.table_checks import refuse
 from smilfit.files import reading
 from smilfit.handlers import MissingObservationError
 from smilfit.io.camera_warning import judge_cameras
 from smilfit.registry import UnknownNameError, did_you_mean
-from smilfit.structures import BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d
+from smilfit.structures import BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d, SessionKey
 from smilfit.structures.body import by_blocks
 
 # So many folders of a session's path are looked for beside the file.
@@ -57,7 +57,7 @@ class DatasetFile:
             groups = session_groups(file, self.path)
             index = read_index(file, facts, len(groups), self.path)
             counts = np.bincount(index.session, minlength=len(groups))
-            self._sessions = [
+            headers = [
                 read_session(group, facts, int(count), self.path) for group, count in zip(groups, counts)
             ]
         self._facts, self._samples = facts, StoredSamples(self._handle, facts)
@@ -71,17 +71,15 @@ class DatasetFile:
         self.undistorted, self.confidence_threshold = facts.undistorted, facts.confidence_threshold
         self.options, self.report, self.faults = facts.options, facts.report, facts.faults
         self.has_masks = facts.has_masks
-        # Of how many animals the centres are known in every image; 0 where nothing is said of others.
-        self.n_centres = facts.n_centres
-        # What a lookup describes and the body model's file has not; `body.with_landmarks` takes them.
-        self.landmarks = facts.landmarks
-        self.session_names: tuple[str, ...] = tuple(session.header.name for session in self._sessions)
+        self.n_centres, self.landmarks = facts.n_centres, facts.landmarks
+        self._sessions = [session_data(self, header) for header in headers]
+        self.session_names: tuple[str, ...] = tuple(header.name for header in headers)
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
         self._check_frames()
         self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
-        pictured = np.array([session.header.has_images for session in self._sessions])
-        self._samples.check_images(self.view_mask_of & pictured[self.session_of][:, None])
+        with_images = np.array([header.has_images for header in headers])
+        self._samples.check_images(self.view_mask_of & with_images[self.session_of][:, None])
         # Of sessions whose file does not say it: what was found when somebody first asked for their keypoints.
         self._camera_reports: dict[int, CameraReport | None] = {}
         self._handle.close()
@@ -99,20 +97,20 @@ class DatasetFile:
         units = {session.header.unit for session in self._sessions}
         return units.pop() if len(units) == 1 else None
 
-    def fps(self, session: str | SupportsIndex) -> float | None:
+    def fps(self, session: SessionKey) -> float | None:
         """Return a session's frames per second; None where unknown."""
-        return self._header(session).fps
+        return self.session(session).header.fps
 
-    def source(self, session: str | SupportsIndex) -> str:
+    def source(self, session: SessionKey) -> str:
         """Return where a session came from, such as its folder: as it was, or moved with this file; it may be
         gone."""
         places = self.source_places(session)
         return next((place for place in places if _is_there(place)), places[0] if places else '')
 
-    def source_places(self, session: str | SupportsIndex) -> tuple[str, ...]:
+    def source_places(self, session: SessionKey) -> tuple[str, ...]:
         """Return where a session is looked for: where it was, from this file's folder as it was, or beside the
         file."""
-        header = self._header(session)
+        header = self.session(session).header
         if not header.source:
             return ()
         relative = header.recording.get('relative')
@@ -121,11 +119,11 @@ class DatasetFile:
         )
         return tuple(dict.fromkeys([header.source, *seen_from_here, *_below(self.path, header.source)]))
 
-    def recording(self, session: str | SupportsIndex) -> dict[str, Any]:
+    def recording(self, session: SessionKey) -> dict[str, Any]:
         """Return how a session is opened again: `kind` in `SESSIONS` and `arguments`; {} in files that do not say."""
-        return dict(self._header(session).recording)
+        return dict(self.session(session).header.recording)
 
-    def session_index(self, session: str | SupportsIndex) -> int:
+    def session_index(self, session: SessionKey) -> int:
         """Find a session by name (or number).
 
         Raises:
@@ -139,46 +137,45 @@ class DatasetFile:
             )
         return self.session_names.index(session)
 
-    def samples(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
+    def samples(self, session: SessionKey) -> Int[np.ndarray, ' n']:
         """Return the numbers of a session's samples, in the order of time."""
         return np.flatnonzero(self.session_of == self.session_index(session))
 
-    def frame_indices(self, session: str | SupportsIndex) -> Int[np.ndarray, ' n']:
+    def frame_indices(self, session: SessionKey) -> Int[np.ndarray, ' n']:
         """Return the frame numbers of a session's samples."""
         return self.frame_of[self.samples(session)]
 
-    def labels(self, session: str | SupportsIndex) -> tuple[str, ...]:
+    def session(self, session: SessionKey) -> RecordingData:
+        """Return a session, which answers by its kind: a recording, images with cameras of their own, or points."""
+        return self._sessions[self.session_index(session)]
+
+    def labels(self, session: SessionKey) -> tuple[str, ...]:
         """Name the images of a session's samples: file and entry where they were annotated one by one."""
-        result = self._sessions[self.session_index(session)]
-        return result.labels(self.frame_indices(session).tolist())
+        return self.session(session).labels()
 
-    def entries(self, session: str | SupportsIndex) -> tuple[str, ...]:
+    def entries(self, session: SessionKey) -> tuple[str, ...]:
         """Name the annotation of each of a session's samples, by file and number; `''` where that is not known."""
-        images = self._header(session).images
-        known = () if images is None else images.entries
-        return known or ('',) * len(self.samples(session))
+        return self.session(session).entries()
 
-    def temporal(self, session: str | SupportsIndex) -> bool:
+    def temporal(self, session: SessionKey) -> bool:
         """Check whether a session's samples follow one another in time."""
-        images = self._header(session).images
-        return True if images is None else images.temporal
+        return self.session(session).temporal
 
-    def intrinsics_known(self, session: str | SupportsIndex) -> Bool[np.ndarray, ' n']:
+    def intrinsics_known(self, session: SessionKey) -> Bool[np.ndarray, ' n']:
         """Report on which of a session's samples the intrinsics were known; of the others K is a guess."""
-        result = self._sessions[self.session_index(session)]
-        return result.intrinsics_known(len(self.samples(session)))
+        return self.session(session).intrinsics_known()
 
-    def has_images(self, session: str | SupportsIndex) -> bool:
+    def has_images(self, session: SessionKey) -> bool:
         """Check whether a session has images: one of points in space has none."""
-        return self._header(session).has_images
+        return self.session(session).kind != 'points'
 
-    def has_cameras(self, session: str | SupportsIndex) -> bool:
+    def has_cameras(self, session: SessionKey) -> bool:
         """Check whether a session's cameras are known: of points in space they need not be."""
-        return len(self._header(session).cameras) > 0
+        return self.session(session).cameras is not None
 
-    def has_views(self, session: str | SupportsIndex) -> bool:
-        """Check whether a session has labels or images by cameras, so that a fit can be held against these."""
-        return bool(self.view_mask_of[self.samples(session)].any())
+    def has_own_cameras(self, session: SessionKey) -> bool:
+        """Check whether each sample of a session has cameras of its own, as sets of images have."""
+        return self.session(session).kind == 'images'
 
     def require_images(self, what: str) -> None:
         """Check that all sessions have images.
@@ -186,7 +183,7 @@ class DatasetFile:
         Raises:
             ValueError: one has none; `what` asks for them.
         """
-        without = [name for i, name in enumerate(self.session_names) if not self.has_images(i)]
+        without = [session.name for session in self._sessions if session.kind == 'points']
         if without:
             raise ValueError(
                 f'{self.path}: {what} needs images; session {without[0]} is of points in space and has none (made by '
@@ -194,11 +191,7 @@ class DatasetFile:
                 'recording with its videos.'
             )
 
-    def has_own_cameras(self, session: str | SupportsIndex) -> bool:
-        """Check whether each sample of a session has cameras of its own, as sets of images have."""
-        return self._header(session).images is not None
-
-    def cameras(self, session: str | SupportsIndex) -> Cameras:
+    def cameras(self, session: SessionKey) -> Cameras:
         """Return a session's own cameras, float64, original px; ideal where the images were undistorted.
 
         Where samples have cameras of their own, with a leading dimension: one row a sample.
@@ -209,7 +202,7 @@ class DatasetFile:
         cameras = self.annotated_cameras(session)
         return cameras.ideal() if self.undistorted else cameras
 
-    def stored_cameras(self, session: str | SupportsIndex) -> Cameras:
+    def stored_cameras(self, session: SessionKey) -> Cameras:
         """Return the cameras of a session's stored crops (n, C, ...), float64; a view without image is not cut."""
         cameras = self.cameras(session)
         affine = torch.from_numpy(self._affine(session, cameras.names))
@@ -217,7 +210,7 @@ class DatasetFile:
         return cameras.transformed(affine, size)
 
     def keypoints2d(
-        self, session: str | SupportsIndex, names: Sequence[str] | None = None, stored: bool = False
+        self, session: SessionKey, names: Sequence[str] | None = None, stored: bool = False
     ) -> Keypoints2d:
         """Return a session's keypoints in original px (undistorted where the images were), cameras attached.
 
@@ -239,13 +232,13 @@ class DatasetFile:
             names=self.keypoint_names,
             cameras=cameras,
         )
-        if not self.has_own_cameras(session) and not stored:
+        if self.session(session).rig is not None and not stored:
             seen = seen.judged(self._camera_report(session, seen))
         return seen if names is None else seen.select(names)
 
-    def _camera_report(self, session: str | SupportsIndex, seen: Keypoints2d) -> CameraReport | None:
+    def _camera_report(self, session: SessionKey, seen: Keypoints2d) -> CameraReport | None:
         """Return what a session's cameras were judged to be: by preprocessing, else now, once for this open file."""
-        known = self._header(session).camera_report
+        known = self.session(session).header.camera_report
         if known is not None:
             return known
         number = self.session_index(session)
@@ -253,13 +246,13 @@ class DatasetFile:
             self._camera_reports[number] = judge_cameras(seen)
         return self._camera_reports[number]
 
-    def annotated_cameras(self, session: str | SupportsIndex) -> Cameras:
+    def annotated_cameras(self, session: SessionKey) -> Cameras:
         """Return a session's cameras, float64, of the images that were annotated, with their lenses.
 
         Raises:
             ValueError: a session of points in space, whose cameras are not known.
         """
-        header = self._header(session)
+        header = self.session(session).header
         if not len(header.cameras):
             raise MissingObservationError(
                 f'{self.path}: session {header.name} must have cameras; it is of points in space, and has none. Fit '
@@ -267,7 +260,7 @@ class DatasetFile:
             )
         return header.cameras
 
-    def annotated2d(self, session: str | SupportsIndex) -> Keypoints2d:
+    def annotated2d(self, session: SessionKey) -> Keypoints2d:
         """Return a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
         seen, lenses = self.keypoints2d(session), self.annotated_cameras(session)
         if not self.undistorted or lenses.dist is None:
@@ -276,11 +269,9 @@ class DatasetFile:
         xy = by_blocks(seen.batch_size, lambda rows: bent[rows].rig.distort(seen.xy[rows]))
         return replace(bent, xy=xy).judged(seen.camera_report)
 
-    def masks(
-        self, session: str | SupportsIndex
-    ) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
+    def masks(self, session: SessionKey) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
         """Return a session's stored silhouettes (0 or 255), and 1 where there is one, else 0 and an empty one."""
-        samples, views = self.samples(session), self._views(self._header(session).cameras.names)
+        samples, views = self.samples(session), self._views(self.session(session).header.cameras.names)
         side = self.target_resolution
         masks = np.zeros((len(samples), len(views), side, side), np.uint8)
         weight = np.zeros(masks.shape[:2])
@@ -291,9 +282,7 @@ class DatasetFile:
                     masks[i, c], weight[i, c] = result, 1.0
         return masks, weight
 
-    def keypoints3d(
-        self, session: str | SupportsIndex, names: Sequence[str] | None = None
-    ) -> Keypoints3d | None:
+    def keypoints3d(self, session: SessionKey, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return a session's 3D keypoints; None where it has none at all."""
         xyz, confidence = self._samples.points(3, self._rows(session))
         if not confidence.any():
@@ -302,26 +291,26 @@ class DatasetFile:
             xyz=torch.from_numpy(xyz),
             confidence=torch.from_numpy(confidence.astype(np.float64)),
             names=self.keypoint_names,
-            unit=self._header(session).unit,
+            unit=self.session(session).header.unit,
         )
         return seen if names is None else seen.select(names)
 
-    def true_params(self, session: str | SupportsIndex) -> BodyParams | None:
+    def true_params(self, session: SessionKey) -> BodyParams | None:
         """Return the true parameters of a session's samples; None where one of them is unknown."""
         values = self._samples.params(self._rows(session))
         if values is None:
             return None
         return BodyParams.of({name: torch.from_numpy(value) for name, value in values.items()})
 
-    def known_betas(self, session: str | SupportsIndex) -> Float[np.ndarray, 'S'] | None:
+    def known_betas(self, session: SessionKey) -> Float[np.ndarray, 'S'] | None:
         """Return a session's shape where it was measured; None where not."""
-        return self._header(session).betas
+        return self.session(session).header.betas
 
     def record(self, sample: SupportsIndex) -> SampleRecord:
         """Read one sample without its images."""
         i = self._sample_index(sample)
         session, mask = int(self.session_of[i]), self.view_mask_of[i].copy()
-        rig = self._sessions[session].rig_of(i - int(self._first[session]))
+        rig = self._sessions[session].spread_cameras(i - int(self._first[session]))
         affine = self._samples.affine(i, mask)
         points2d, points3d = self._samples.points(2, i), self._samples.points(3, i)
         present = mask[:, None, None]
@@ -434,13 +423,10 @@ class DatasetFile:
                     f'{twice} {int(counts.max())} times',
                 )
 
-    def _header(self, session: str | SupportsIndex) -> SessionHeader:
-        return self._sessions[self.session_index(session)].header
-
     def _views(self, names: Sequence[str]) -> list[int]:
         return [self.camera_names.index(name) for name in names]
 
-    def _affine(self, session: str | SupportsIndex, names: Sequence[str]) -> Float[np.ndarray, 'n c 2 3']:
+    def _affine(self, session: SessionKey, names: Sequence[str]) -> Float[np.ndarray, 'n c 2 3']:
         """Return the maps from original to stored px; where there is no image, the identity."""
         rows, views = self._rows(session), self._views(names)
         return self._samples.affine(rows, self.view_mask_of[rows])[:, views]
@@ -460,7 +446,7 @@ class DatasetFile:
             return self.camera_names.index(camera)
         return int(camera)
 
-    def _rows(self, session: str | SupportsIndex) -> slice:
+    def _rows(self, session: SessionKey) -> slice:
         # A session's samples lie together: one slice reads each chunk once.
         number = self.session_index(session)
         ends = np.searchsorted(self.session_of, [number, number + 1])

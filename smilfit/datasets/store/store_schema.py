@@ -16,7 +16,13 @@ from smilfit.body_models.files.finding import MOST_PACKED_BYTES
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json_parts import landmarks
 from smilfit.datasets.session_names import check_session_names
-from smilfit.datasets.store.store_layout import CAMERA_ARRAYS, FORMAT, FORMAT_VERSION, PARAM_NAMES
+from smilfit.datasets.store.store_layout import (
+    CAMERA_ARRAYS,
+    FORMAT,
+    FORMAT_VERSION,
+    PARAM_NAMES,
+    DatasetHeader,
+)
 from smilfit.datasets.store.table_checks import (
     REMEDY,
     Attributes,
@@ -63,36 +69,20 @@ CAMERA_TABLES = dict(
 )
 
 
-@dataclass(frozen=True)
-class FileFacts:
-    """What a dataset file states of itself; see `StoreHeader`."""
+@dataclass(frozen=True, kw_only=True)
+class FileFacts(DatasetHeader):
+    """What a file states of itself, and what its tables hold: `n_bytes` of 'image's and 'mask's."""
 
-    body_model_file: str
-    body_model_hash: str
-    keypoint_names: tuple[str, ...]
-    joint_names: tuple[str, ...]
-    n_betas: int
-    camera_names: tuple[str, ...]
-    crop_mode: str
-    target_resolution: int
-    undistorted: bool
-    confidence_threshold: float
-    fingerprint: str
-    options: dict[str, Any]
+    body_model: ModelReference
     report: dict[str, Any]
     faults: dict[int, str]
     n_samples: int
-    # How many bytes of 'image's and 'mask's there are.
     n_bytes: dict[str, int]
     has_params: bool
-    # Of how many animals there are centres; 0 without.
-    n_centres: int
-    landmarks: dict[str, Landmark]
-    body_model: ModelReference
 
     @property
     def has_masks(self) -> bool:
-        """Whether silhouettes are stored."""
+        """Check whether silhouettes are stored."""
         return 'mask' in self.n_bytes
 
 

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import h5py
 
@@ -78,7 +77,7 @@ def _other_body(there: DatasetFile, header: StoreHeader) -> str:
     )
 
 
-def finish_store(path: Path, whole: Path, header: StoreHeader, report: Mapping[str, Any]) -> None:
+def finish_store(path: Path, whole: Path, header: StoreHeader, report: Mapping[str, object]) -> None:
     """Return a whole file its name, with the report and the marker beside it; does nothing where all is so
     already."""
     outputs, name = outputs_of(path), f'{path.name}{REPORT}'

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import ArrayLike
 
 from smilfit.body_models.files.smil_json import landmarks_out
 from smilfit.datasets.store.store_layout import (
@@ -23,10 +24,11 @@ from smilfit.datasets.store.store_layout import (
     EncodedSample,
     StoreHeader,
 )
+from smilfit.datasets.store.store_schema import BYTES_TABLES, CENTRE_TABLES, PARAM_TABLES, SAMPLE_TABLES
 from smilfit.datasets.store.store_state import check_partial, finish_store
 from smilfit.datasets.store.stored_session import write_session
+from smilfit.datasets.store.table_checks import Table
 from smilfit.files import is_alone, shorten, writing
-from smilfit.structures import PARAMETERS
 
 
 class GuardedFile:
@@ -116,6 +118,7 @@ class GuardedFile:
         """Do nothing: writes are not buffered."""
 
 
+_KINDS = {'i': np.int64, 'b': np.bool_, 'f': np.float64}
 # A link under its name is not followed.
 _FLAGS = getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NOFOLLOW', 0)
 
@@ -176,7 +179,7 @@ class StoreWriter:
         """Write what is left of the samples, so that `faults` tells of all."""
         self._write_block()
 
-    def finish(self, report: Mapping[str, Any]) -> Path:
+    def finish(self, report: Mapping[str, object]) -> Path:
         """Write the rest and the report, and give the file its name.
 
         The report also lies beside it as JSON, and last a marker with the checksums of both.
@@ -276,7 +279,7 @@ class StoreWriter:
                 dataset.resize(n, axis=0)
                 if n:
                     dataset[n - 1]
-        for kind, name in (('image', 'jpeg'), ('mask', 'mask')):
+        for kind, name in BYTES_TABLES.items():
             if f'samples/{kind}_start' in file:
                 end = file[f'samples/{kind}_start'][:] + file[f'samples/{kind}_length'][:]
                 file[f'images/{name}'].resize(int(end.max(initial=0)), axis=0)
@@ -304,41 +307,20 @@ class StoreWriter:
 
     def _create_samples(self) -> None:
         header = self.header
-        C, K, J = len(header.camera_names), len(header.keypoint_names), len(header.joint_names)
+        counts = {'C': len(header.camera_names), 'K': len(header.keypoint_names), 'S': header.n_betas}
+        counts |= {'J-1': len(header.joint_names) - 1, 'A': header.n_centres}
         samples, images = self._file.create_group('samples'), self._file.create_group('images')
-        for name, shape, kind in (
-            ('session', (), np.int64),
-            ('frame', (), np.int64),
-            ('view_mask', (C,), np.bool_),
-            ('affine', (C, 2, 3), np.float64),
-            ('keypoints2d', (C, K, 2), np.float64),
-            ('confidence2d', (C, K), np.float32),
-            ('keypoints3d', (K, 3), np.float64),
-            ('confidence3d', (K,), np.float32),
-        ):
-            # HDF5 keeps no chunk of nothing: without cameras there is no table over them.
-            if 0 not in shape:
-                _growing(samples, name, shape, kind)
-        if header.n_centres:
-            _growing(samples, 'centres2d', (C, header.n_centres, 2), np.float64)
-            _growing(samples, 'centres_known', (C, header.n_centres), np.bool_)
-            _growing(samples, 'all_animals', (C,), np.bool_)
-        streams = [('image', 'jpeg')] + [('mask', 'mask')] * header.with_masks
-        for stream, name in streams:
-            if C:
-                _growing(samples, f'{stream}_start', (C,), np.int64)
-                _growing(samples, f'{stream}_length', (C,), np.int64)
-            images.create_dataset(
-                name, (0,), np.uint8, maxshape=(None,), chunks=(BYTES_CHUNK,), fletcher32=True
-            )
+        tables = SAMPLE_TABLES | (CENTRE_TABLES if header.n_centres else {})
+        for kind, name in BYTES_TABLES.items():
+            if kind == 'image' or header.with_masks:
+                tables |= {f'{kind}_{end}': Table('i', ('N', 'C')) for end in ('start', 'length')}
+                images.create_dataset(
+                    name, (0,), np.uint8, maxshape=(None,), chunks=(BYTES_CHUNK,), fletcher32=True
+                )
+        _create_tables(samples, tables, counts)
         if header.with_params:
-            params = self._file.create_group('params')
-            for name in PARAM_NAMES:
-                param_shape = PARAMETERS[name].row({'J': J, 'S': header.n_betas})
-                # HDF5 keeps no chunk of nothing: a model without shape space has no betas to store.
-                if 0 not in param_shape:
-                    _growing(params, name, param_shape, np.float64)
-            _growing(params, 'known', (), np.bool_)
+            known = {'known': Table('b', ('N',))}
+            _create_tables(self._file.create_group('params'), PARAM_TABLES | known, counts)
 
     def _write_block(self) -> None:
         block, self._buffer = self._buffer, []
@@ -349,11 +331,7 @@ class StoreWriter:
 
     def _write_samples(self, block: list[EncodedSample]) -> None:
         samples = self._file['samples']
-        for name in ('session', 'frame', 'keypoints3d', 'confidence3d'):
-            _extend(samples[name], [getattr(s, name) for s in block])
-        for name in (
-            ('view_mask', 'affine', 'keypoints2d', 'confidence2d') if self.header.camera_names else ()
-        ):
+        for name in (n for n in SAMPLE_TABLES if n in samples):
             _extend(samples[name], [getattr(s, name) for s in block])
         if self.header.n_centres:
             centres = [s.centres for s in block if s.centres is not None]
@@ -398,19 +376,19 @@ class StoreWriter:
             _extend(group[name], [empty if s.params is None else s.params[name] for s in block])
 
 
-def _growing(group: h5py.Group, name: str, shape: tuple[int, ...], kind: Any) -> None:
-    group.create_dataset(
-        name,
-        (0, *shape),
-        kind,
-        maxshape=(None, *shape),
-        chunks=(BLOCK, *shape),
-        fletcher32=True,
-    )
+def _create_tables(group: h5py.Group, tables: Mapping[str, Table], counts: Mapping[str, int]) -> None:
+    """Make tables that grow by a row a sample; HDF5 keeps no chunk of nothing: a count of 0 leaves a table out."""
+    for name, table in tables.items():
+        shape = tuple(counts[n] if isinstance(n, str) else n for n in table.shape[1:] if n is not None)
+        if 0 not in shape:
+            kind = np.float32 if name.startswith('confidence') else _KINDS[table.kind]
+            chunks = (BLOCK, *shape)
+            group.create_dataset(
+                name, (0, *shape), kind, maxshape=(None, *shape), chunks=chunks, fletcher32=True
+            )
 
 
-def _extend(dataset: h5py.Dataset, rows: Any) -> None:
-    rows = np.asarray(rows, dtype=dataset.dtype)
-    before = len(dataset)
-    dataset.resize(before + len(rows), axis=0)
-    dataset[before:] = rows
+def _extend(dataset: h5py.Dataset, rows: ArrayLike) -> None:
+    values, before = np.asarray(rows, dtype=dataset.dtype), len(dataset)
+    dataset.resize(before + len(values), axis=0)
+    dataset[before:] = values

@@ -1,9 +1,9 @@
-"""What a dataset file holds of a session once: cameras, and what is known of its images."""
+"""A session in a dataset file: what is stored of it once, and what it answers by its kind."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -17,38 +17,129 @@ from smilfit.datasets.store.stored_values import LARGEST, check_cameras, check_f
 from smilfit.datasets.store.table_checks import Attributes, Table, check_table, refuse
 from smilfit.files import reading
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.structures import CameraReport, Cameras
+from smilfit.structures import CameraReport, Cameras, Keypoints2d, SessionKind
+
+if TYPE_CHECKING:
+    from smilfit.datasets.store.store_reader import DatasetFile
 
 # Images with cameras of their own are many: their tables are read in pieces of so many rows.
 _ROWS = 1024
 
 
-@dataclass(frozen=True)
-class StoredSession:
-    """A session as it is read; `rig` holds its cameras spread over the file's union, zeros where it has none.
+class RecordingData:
+    """A recording in an open dataset file: frames of a rig.
 
-    `rig` has a row a sample where the session's images have cameras of their own.
+    Args:
+        file: the open file.
+        header: what is stored of the session once.
     """
 
-    header: SessionHeader
-    rig: dict[str, Float[np.ndarray, '...']]
+    kind: SessionKind = 'recording'
 
-    def rig_of(self, row: int) -> dict[str, Float[np.ndarray, 'C ...']]:
-        """Return the cameras of the session's `row`-th sample."""
-        if self.header.images is None:
-            return self.rig
-        return {name: value[row] for name, value in self.rig.items()}
+    def __init__(self, file: 'DatasetFile', header: SessionHeader) -> None:
+        self.file, self.header, self.name = file, header, header.name
+        self._spread = _spread(header.cameras, file.camera_names)
 
-    def labels(self, frames: Sequence[int]) -> tuple[str, ...]:
-        """Name the images of its samples."""
-        if self.header.images is None:
-            return tuple(f'{self.header.name}, frame {frame}' for frame in frames)
-        return self.header.images.labels
+    @property
+    def temporal(self) -> bool:
+        """Whether samples follow one another in time."""
+        return True
 
-    def intrinsics_known(self, count: int) -> Bool[np.ndarray, ' n']:
+    @property
+    def cameras(self) -> Cameras | None:
+        """The cameras of the annotated images, with their lenses; None if unknown."""
+        return self.header.cameras if len(self.header.cameras) else None
+
+    @property
+    def rig(self) -> Cameras | None:
+        """The cameras that all frames share."""
+        return self.cameras
+
+    def spread_cameras(self, row: int) -> dict[str, Float[np.ndarray, 'C ...']]:
+        """Return the cameras of a sample, spread over the file's; zeros where the session has none."""
+        return self._spread
+
+    def labels(self) -> tuple[str, ...]:
+        """Name the samples."""
+        return tuple(f'{self.name}, {caption}' for caption in self.captions())
+
+    def captions(self) -> tuple[str, ...]:
+        """Name the samples where the session is named already."""
+        return tuple(f'frame {frame}' for frame in self.file.frame_indices(self.name).tolist())
+
+    def entries(self) -> tuple[str, ...]:
+        """Name each sample's annotation, by file and number; `''` where that is not known."""
+        return ('',) * len(self.file.samples(self.name))
+
+    def intrinsics_known(self) -> Bool[np.ndarray, ' n']:
         """Report on which samples the intrinsics were known."""
-        known = self.header.images
-        return np.ones(count, np.bool_) if known is None else known.intrinsics_known
+        return np.ones(len(self.file.samples(self.name)), np.bool_)
+
+    def fitted2d(self) -> Keypoints2d:
+        """Return 2D keypoints as they are fitted: px of the original images."""
+        return self.file.keypoints2d(self.name)
+
+    def annotated2d(self) -> Keypoints2d | None:
+        """Return keypoints in px of the annotated images, with their lenses; None where no camera saw any."""
+        some = self.file.view_mask_of[self.file.samples(self.name)].any()
+        return self.file.annotated2d(self.name) if some else None
+
+
+class PointData(RecordingData):
+    """Points in space in an open dataset file: without images, under known cameras or none."""
+
+    kind: SessionKind = 'points'
+
+
+class ImageData(RecordingData):
+    """Images in an open dataset file, each with a camera of its own: cameras have a row a sample."""
+
+    kind: SessionKind = 'images'
+
+    def __init__(self, file: 'DatasetFile', header: SessionHeader, images: ImageTable) -> None:
+        super().__init__(file, header)
+        self.images = images
+
+    @property
+    def temporal(self) -> bool:
+        """Whether the images follow one another in time."""
+        return self.images.temporal
+
+    @property
+    def rig(self) -> None:
+        """No cameras are those of all images."""
+        return None
+
+    def spread_cameras(self, row: int) -> dict[str, Float[np.ndarray, 'C ...']]:
+        """Return the cameras of a sample, spread over the file's."""
+        return {name: value[row] for name, value in self._spread.items()}
+
+    def labels(self) -> tuple[str, ...]:
+        """Name the images: file, and entry where they were annotated one by one."""
+        return self.images.labels
+
+    def captions(self) -> tuple[str, ...]:
+        """Name the images."""
+        return self.labels()
+
+    def entries(self) -> tuple[str, ...]:
+        """Name each image's annotation, by file and number; `''` where that is not known."""
+        return self.images.entries or super().entries()
+
+    def intrinsics_known(self) -> Bool[np.ndarray, ' n']:
+        """Report of which images the intrinsics were known; of the others K is a guess."""
+        return self.images.intrinsics_known
+
+    def fitted2d(self) -> Keypoints2d:
+        """Return 2D keypoints in px of the stored crops: images of all sizes then mean the same to a loss."""
+        return self.file.keypoints2d(self.name, stored=True)
+
+
+def session_data(file: 'DatasetFile', header: SessionHeader) -> RecordingData:
+    """Return a session of an open file by its kind."""
+    if header.images is not None:
+        return ImageData(file, header, header.images)
+    return RecordingData(file, header) if header.has_images else PointData(file, header)
 
 
 def write_session(group: h5py.Group, session: SessionHeader) -> None:
@@ -95,7 +186,7 @@ def _write(group: h5py.Group, name: str, array: np.ndarray, by_row: bool = False
     group.create_dataset(name, data=array, chunks=chunks, fletcher32=True)
 
 
-def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path) -> StoredSession:
+def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path) -> SessionHeader:
     """Read what `write_session` wrote; the session's own betas and images are None where it has none.
 
     Args:
@@ -120,7 +211,7 @@ def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path
             )
         own = n_samples if 'labels' in group else None
         cameras = _cameras(group, names, own, unit, path) if names else Cameras.none(unit)
-        header = SessionHeader(
+        return SessionHeader(
             name=check_session_name(attributes.text('name'), str(path)),
             cameras=cameras,
             unit=unit,
@@ -132,7 +223,6 @@ def read_session(group: h5py.Group, facts: FileFacts, n_samples: int, path: Path
             has_images=has_images,
             camera_report=_camera_report(attributes, names, path),
         )
-    return StoredSession(header, _spread(cameras, facts.camera_names))
 
 
 def _cameras(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -67,7 +66,7 @@ def check_cameras(
         )
 
 
-def _faults_of_intrinsics(K: Float[np.ndarray, '*n 3 3']) -> Iterator[tuple[str, str, Any]]:
+def _faults_of_intrinsics(K: Float[np.ndarray, '*n 3 3']) -> Iterator[tuple[str, str, object]]:
     if K.size == 0:
         return
     focal = min(K[..., 0, 0].min(), K[..., 1, 1].min())
@@ -80,7 +79,7 @@ def _faults_of_intrinsics(K: Float[np.ndarray, '*n 3 3']) -> Iterator[tuple[str,
         yield 'have the last row 0, 0, 1', 'K', 'another'
 
 
-def _faults_of_rotations(R: Float[np.ndarray, '*n 3 3']) -> Iterator[tuple[str, str, Any]]:
+def _faults_of_rotations(R: Float[np.ndarray, '*n 3 3']) -> Iterator[tuple[str, str, object]]:
     if R.size == 0:
         return
     off = np.abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max()

@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.datasets.crops import Crop, cut, encode_jpeg
-from smilfit.datasets.frame_plan import PreprocessOptions, Session, SessionPlan, plan_session
+from smilfit.datasets.frame_plan import plan_session
+from smilfit.datasets.session_plan import Counts, SessionPlan
 from smilfit.datasets.store.sample_encoder import Placer
 from smilfit.datasets.store.store_layout import EncodedSample, StoreHeader
+from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d, SkippedAnnotation
 
 
@@ -38,7 +39,7 @@ class StoredSession(ABC):
     unit: str | None
     fps: float | None
     keypoint_names: tuple[str, ...]
-    report: dict[str, Any]
+    report: Counts
     side: int
     affine: Float[np.ndarray, 'N C 2 3']
     has_view: Bool[np.ndarray, 'N C']
@@ -72,33 +73,41 @@ class StoredSession(ABC):
         self, names: Sequence[str], options: PreprocessOptions
     ) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
         """Choose samples and views by the same rules and checks as of recorded sessions."""
-        plan = plan_session(cast(Session, self), names, options)
-        return replace(plan, stored=self, numbers=self.frame_numbers[plan.frames]), ()
+        plan = plan_session(self, names, options)
+        return StoredPlan(**{**vars(plan), 'numbers': self.frame_numbers[plan.frames]}), ()
 
 
-def encode_stored(
-    index: int, plan: SessionPlan, header: StoreHeader, options: PreprocessOptions, skip: int
-) -> Iterator[EncodedSample]:
-    """Return the planned samples of a stored session; images are encoded anew only where another side is asked
-    for."""
-    stored: StoredSession = plan.stored
-    place = Placer(index, plan, header, options)
-    names = stored.cameras.names
-    cameras = [names.index(name) for name in plan.cameras.names]
-    resize = Crop(0, 0, stored.side, stored.side, header.target_resolution)
-    for n in range(skip, len(plan.frames)):
-        sample = int(plan.frames[n])
-        crops: list[FixedCrop | None] = [None] * len(cameras)
-        images = {}
-        for k, c in enumerate(cameras):
-            if not plan.view_mask[n, k]:
-                continue
-            matrix = stored.affine[sample, c]
-            if stored.side == header.target_resolution:
-                images[place.columns[k]] = stored.encoded(sample, c)
-            else:
-                shrunk = cut(stored.decoded(sample, c), resize)
-                images[place.columns[k]] = encode_jpeg(shrunk, options.jpeg_quality)
-                matrix = resize.affine() @ np.vstack((matrix, (0.0, 0.0, 1.0)))
-            crops[k] = FixedCrop(matrix)
-        yield place.sample(n, crops, images, {}, '')
+class StoredPlan(SessionPlan):
+    """What will be stored of images that are cut already."""
+
+    session: 'StoredSession'
+
+    def encode(
+        self, index: int, header: StoreHeader, options: PreprocessOptions, skip: int
+    ) -> Iterator[EncodedSample]:
+        """Return the samples; images are encoded anew only where another side is asked for."""
+        stored = self.session
+        place = Placer(index, self, header, options)
+        names = stored.cameras.names
+        cameras = [names.index(name) for name in self.cameras.names]
+        resize = Crop(0, 0, stored.side, stored.side, header.target_resolution)
+        for n in range(skip, len(self.frames)):
+            sample = int(self.frames[n])
+            crops: list[FixedCrop | None] = [None] * len(cameras)
+            images = {}
+            for k, c in enumerate(cameras):
+                if not self.view_mask[n, k]:
+                    continue
+                matrix = stored.affine[sample, c]
+                if stored.side == header.target_resolution:
+                    images[place.columns[k]] = stored.encoded(sample, c)
+                else:
+                    shrunk = cut(stored.decoded(sample, c), resize)
+                    images[place.columns[k]] = encode_jpeg(shrunk, options.jpeg_quality)
+                    matrix = resize.affine() @ np.vstack((matrix, (0.0, 0.0, 1.0)))
+                crops[k] = FixedCrop(matrix)
+            yield place.sample(n, crops, images, {}, '')
+
+    def deciding(self) -> list[object]:
+        """Return where the images were cut, and their times."""
+        return [self.session.affine[self.frames], self.numbers]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
@@ -39,7 +39,7 @@ class Table:
     optional: bool = False
 
 
-def refuse(path: str | Path, what: str, rule: str, got: Any, advice: str = REMEDY) -> None:
+def refuse(path: str | Path, what: str, rule: str, got: object, advice: str = REMEDY) -> NoReturn:
     """Refuse a file: `<file>: <what> must <rule>; got <value>. <advice>`.
 
     Raises:
@@ -184,7 +184,7 @@ class Attributes:
             self._refuse(name, 'be a JSON object', value)
         return value
 
-    def _json(self, name: str) -> Any:
+    def _json(self, name: str) -> object:
         text = self.text(name)
         with reading(self._path, self._place(name)):
             return json.loads(text)
@@ -199,6 +199,6 @@ class Attributes:
         owner = self._owner.name
         return f'the attribute {name}' if owner == '/' else f'the attribute {name} of {owner}'
 
-    def _refuse(self, name: str, rule: str, got: Any) -> None:
+    def _refuse(self, name: str, rule: str, got: object) -> NoReturn:
         # numpy's numbers are written like Python's; an array is named by its type.
         refuse(self._path, self._place(name), rule, got.item() if isinstance(got, np.generic) else got)

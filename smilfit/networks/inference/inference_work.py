@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smilfit.apis.fitting.judging import VERDICT, read_verdict
+from smilfit.apis.fitting.verdict_file import VERDICT, read_verdict
 from smilfit.apis.infer_options import FrameOptions, InferenceOutputs
 from smilfit.apis.predictions import PREDICTIONS, Predictions, read_predictions
 from smilfit.apis.progress import Progress, ProgressCallback

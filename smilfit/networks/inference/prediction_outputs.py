@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smilfit.apis.fitting.judging import write_verdict
+from smilfit.apis.fitting.verdict_file import write_verdict
 from smilfit.apis.infer_options import VIDEO_STYLES, InferenceOutputs
 from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
 from smilfit.apis.progress import counted, steps

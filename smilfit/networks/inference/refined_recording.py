@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smilfit.apis.fitting.fit_run import load_fit_config
-from smilfit.apis.fitting.mask_choice import without_masks
+from smilfit.apis.fitting.fit_config import load_fit_config, without_masks
 from smilfit.apis.progress import ProgressCallback, steps
 from smilfit.evaluation.verdict import (
     NOT_FITTED,

@@ -149,8 +149,8 @@ class StoredRecording:
         self.fps = dataset.fps(session)
         self.numbers = [int(n) for n in dataset.frame_indices(session)]
         self.undistorted = bool(dataset.undistorted)
-        of_frames = dataset.has_own_cameras(session)
-        self.cameras = None if of_frames else dataset.annotated_cameras(session).select(self.camera_names)
+        rig = dataset.session(session).rig
+        self.cameras = None if rig is None else rig.select(self.camera_names)
         self._samples = dict(zip(self.numbers, dataset.samples(session).tolist()))
         self._columns = [dataset.camera_names.index(name) for name in self.camera_names]
 

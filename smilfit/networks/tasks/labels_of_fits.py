@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.apis.fitting.fit_session import FIT
-from smilfit.apis.fitting.judging import VERDICT, read_verdict
+from smilfit.apis.fitting.verdict_file import VERDICT, read_verdict
 from smilfit.apis.predictions import REFINED
 from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store.store_layout import PARAM_NAMES

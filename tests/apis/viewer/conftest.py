@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smilfit.apis.fitting.judging import write_verdict
+from smilfit.apis.fitting.verdict_file import write_verdict
 from smilfit.body_models import SMIL, load_body_model_data, save_body_model
 from smilfit.cli.data.preprocess import main as preprocess
 from smilfit.datasets import open_dataset
