@@ -12,7 +12,7 @@ import torch
 
 from smilfit.apis.fitting.overlay_scene import OverlayScene
 from smilfit.body_models import SMIL
-from smilfit.drawing.free_viewpoints import free_views
+from smilfit.drawing.far_views import free_views
 from smilfit.drawing.video import write_image, write_video
 from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import write_mesh
