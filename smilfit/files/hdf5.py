@@ -10,8 +10,7 @@ import h5py
 
 from smilfit.files.account import charge
 from smilfit.files.budget import MOST_ARRAY_BYTES, MOST_COMPRESSION, check_budget
-from smilfit.files.errors import BadFileError, shorten
-from smilfit.files.reading import reading
+from smilfit.files.errors import BadFileError, reading, shorten
 
 # Signature and version.
 _MARK = b'GCOL\x01'

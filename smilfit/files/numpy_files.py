@@ -12,8 +12,7 @@ import numpy as np
 
 from smilfit.files.account import accounted, charge
 from smilfit.files.budget import MOST_ARRAY_BYTES, MOST_COMPRESSION, check_budget
-from smilfit.files.errors import BadFileError, shorten
-from smilfit.files.reading import reading
+from smilfit.files.errors import BadFileError, reading, shorten
 
 # How many of the largest arrays a file may hold.
 MOST_ARRAYS = 4

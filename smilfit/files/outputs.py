@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.files.atomic import flush_file, flush_folder, write_text, writing
-from smilfit.files.budget import read_json
 from smilfit.files.errors import BadFileError
 from smilfit.files.names import inside
 from smilfit.files.real_folders import is_link, put_file, real_folder, remove_file
+from smilfit.files.text_files import read_json
 
 logger = logging.getLogger('smilfit')
 

@@ -17,7 +17,7 @@ import torch
 
 from smilfit.files.account import accounted, charge
 from smilfit.files.budget import check_budget
-from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.errors import BadFileError, reading, shorten
 from smilfit.files.pickles import (
     BrokenPickleError,
     Builder,
@@ -28,9 +28,7 @@ from smilfit.files.pickles import (
     shown,
     value_of,
 )
-from smilfit.files.pickles.bounds import inner_first
-from smilfit.files.pickles.nodes import Made, Name, parts
-from smilfit.files.reading import reading
+from smilfit.files.pickles.nodes import Made, Name, inner_first, parts
 
 # Name of a storage's class -> type of its numbers.
 STORAGES = {

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from smilfit.files import reading, shorten, write_text
 from smilfit.files.budget import check_budget
-from smilfit.files.toml_files import read_toml
+from smilfit.files.text_files import read_toml
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.registry import did_you_mean
 from smilfit.structures import Cameras
 
+CALIBRATION_FILE = 'calibration.toml'
 MOST_CAMERAS = 1000
 _LONGEST_NAME = 200
 # Turns of a rotation vector beyond this lose the digits of the angle.

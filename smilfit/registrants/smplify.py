@@ -12,7 +12,13 @@ from torch import Tensor
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.registrants.clip_fit import ClipFit, fit_clip, no_choice, picked
 from smilfit.registrants.distributed import PartFiles, run_distributed, unsupported_reason
-from smilfit.registrants.history import described, history_entry, observed_names, sentence_of, skipped_entry
+from smilfit.registrants.history import (
+    described,
+    history_entry,
+    observed_names,
+    sentence_of,
+    skipped_entry,
+)
 from smilfit.registrants.initializer import check_start, start_params, with_usual_scale
 from smilfit.registrants.matching import as_inputs, check_batch, match, numbered
 from smilfit.registrants.recovery import among_all, run_recovering, with_causes

@@ -14,8 +14,8 @@ from smilfit.body_models import BodyModelData
 from smilfit.drawing.skin_texture import SkinTexture
 from smilfit.files import reading
 from smilfit.io import iterate_videos, probe_video, read_labels
-from smilfit.io.recordings.image_opening import open_image
-from smilfit.io.recordings.session_folder import find_labels
+from smilfit.io.image_opening import open_image
+from smilfit.io.recordings.sleap_session import find_labels
 from smilfit.io.recordings.videos import VIDEO_SUFFIXES
 from smilfit.renderers import Renderer, RenderOutput
 from smilfit.structures import Cameras

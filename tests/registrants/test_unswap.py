@@ -7,7 +7,13 @@ import torch
 from smilfit.body_models import SMIL
 from smilfit.handlers import MultiviewKeypoint2dMSEInput
 from smilfit.registrants import SideUnswapper
-from smilfit.registrants.swaps import exchanged, input_as_fitted, labels_as_fitted, pairs_of, swap_sentences
+from smilfit.registrants.swaps import (
+    exchanged,
+    input_as_fitted,
+    labels_as_fitted,
+    pairs_of,
+    swap_sentences,
+)
 from smilfit.registry import build_registrant
 from smilfit.structures import Keypoints3d
 from smilfit.synthetic import make_insect, make_quadruped

@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.files.pickles.bounds import inner_first
-from smilfit.files.pickles.errors import UnsafePickleError, shown, shown_names
-from smilfit.files.pickles.nodes import Made, Members, Name, Pairs, parts
+from smilfit.files.pickles.nodes import (
+    Made,
+    Members,
+    Name,
+    Pairs,
+    UnsafePickleError,
+    inner_first,
+    parts,
+    shown,
+    shown_names,
+)
 from smilfit.files.pickles.numpy_arrays import array_of, bytes_of
 
 # Python hashes integers by remainder: beyond this, any number of them could be made to collide.

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from smilfit.files.account import charge
-from smilfit.files.pickles.errors import BrokenPickleError, UnsafePickleError, shown
-from smilfit.files.pickles.nodes import Made, Members, Name, Pairs
+from smilfit.files.pickles.nodes import (
+    BrokenPickleError,
+    Made,
+    Members,
+    Name,
+    Pairs,
+    UnsafePickleError,
+    shown,
+)
 from smilfit.files.pickles.opcodes import MAX_OPCODES, PROTOCOLS, Data, Opcode, opcodes_of
 
 # What is asked for -> what it stands for here. Both spellings: Python 2 and 3, numpy 1 and 2.

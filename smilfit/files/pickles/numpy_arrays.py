@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from smilfit.files.pickles.errors import UnsafePickleError, shown
-from smilfit.files.pickles.nodes import Made, Name
+from smilfit.files.pickles.nodes import Made, Name, UnsafePickleError, shown
 
 MAX_DIMENSIONS = 32
 MAX_SIZE = 1 << 31

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from smilfit.files.pickles.errors import BrokenPickleError, UnsafePickleError, shown
+from smilfit.files.pickles.nodes import BrokenPickleError, UnsafePickleError, shown
 
 # Real models have some hundred opcodes, one with its weights written as lists up to a million; so many take seconds.
 MAX_OPCODES = 2_000_000

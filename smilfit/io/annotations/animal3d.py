@@ -11,7 +11,6 @@ from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
     image_path,
-    mirror_pairs,
     numbers,
     read_json,
     read_valid_entries,
@@ -19,6 +18,7 @@ from smilfit.io.annotations.entries import (
 )
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.tigdog import LANDMARKS
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
 

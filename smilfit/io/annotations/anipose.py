@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Float, Int
 
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.budget import read_text
-from smilfit.files.toml_files import read_toml
+from smilfit.files.text_files import read_text, read_toml
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, mirror_pairs, numbers, sequence_name
+from smilfit.io.annotations.entries import BadEntry, numbers
 from smilfit.io.annotations.pose_rows import annotate_rows, row_frames, video_of
-from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table, usual_threshold
-from smilfit.io.calibration import read_calibration
+from smilfit.io.calibration import CALIBRATION_FILE, read_calibration
 from smilfit.io.camera_names import check_pattern, split_by_pattern
-from smilfit.io.recordings.session_folder import CALIBRATION_FILE
+from smilfit.io.keypoint_names import mirror_pairs
+from smilfit.io.pose_tables import PoseTable, read_pose_table, usual_threshold
+from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, Cameras, SkippedAnnotation
 

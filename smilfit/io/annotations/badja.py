@@ -13,7 +13,6 @@ from smilfit.io.annotations.entries import (
     BadEntry,
     frame_number,
     image_path,
-    mirror_pairs,
     numbers,
     one_of,
     place,
@@ -22,6 +21,7 @@ from smilfit.io.annotations.entries import (
     require,
 )
 from smilfit.io.annotations.masks import ImageMask
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from smilfit.files import BadFileError, folder_name, reading, shorten
+from smilfit.files.names import Fence
 from smilfit.io.annotations.entries import BadEntry
-from smilfit.io.annotations.image_files import Fence
+from smilfit.io.image_opening import check_image_size
 from smilfit.io.keypoint_names import check_keypoint_names
-from smilfit.io.recordings.image_opening import check_image_size
 from smilfit.registry import UnknownNameError
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 

@@ -14,7 +14,6 @@ from smilfit.io.annotations.entries import (
     BadEntry,
     image_path,
     image_size,
-    mirror_pairs,
     numbers,
     one_of,
     place,
@@ -23,7 +22,7 @@ from smilfit.io.annotations.entries import (
     require,
 )
 from smilfit.io.annotations.masks import PolygonMask, RleMask
-from smilfit.io.keypoint_names import check_keypoint_names
+from smilfit.io.keypoint_names import check_keypoint_names, mirror_pairs
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, MaskSource
 

@@ -1,17 +1,16 @@
 """Entries of annotation files: their schema is checked key by key, and one bad entry spoils no other."""
 
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from smilfit.files import BadFileError, folder_name, reading, shorten
-from smilfit.files.budget import read_text
-from smilfit.io.recordings.image_opening import check_image_size
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.text_files import read_text
+from smilfit.io.image_opening import check_image_size
 from smilfit.registry import did_you_mean
 from smilfit.structures import AnnotatedImage, SkippedAnnotation
 
@@ -230,93 +229,3 @@ def one_of(where: str, name: str, value: str, options: tuple[str, ...]) -> str:
             f'{did_you_mean(str(value), options)}'
         )
     return value
-
-
-_RIGHT_OF = {'left': 'right', 'Left': 'Right', 'LEFT': 'RIGHT', 'l': 'r', 'L': 'R'}
-# Capitals together, a word with or without a capital, or what lies between words.
-_WORDS = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+')
-
-# Longer names are no keypoint's.
-_LONGEST = 200
-
-
-def mirror_pairs(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Pair (left, right) names that differ in one word for a side: left_ear, LeftEar, L_Ear, LEar, l_1_co_l."""
-    known, taken, pairs = set(names), set(), {}
-    for name in names:
-        if not isinstance(name, str) or len(name) > _LONGEST:
-            continue
-        right = next((r for r in _mirrored(name) if r in known and r not in taken), None)
-        if right is not None:
-            pairs[name] = right
-            taken.add(right)
-    return tuple(pairs.items())
-
-
-def _mirrored(name: str) -> Iterator[str]:
-    """Return the name with one of its words for left changed to right."""
-    words = _WORDS.findall(name)
-    for i, word in enumerate(words):
-        if word in _RIGHT_OF:
-            yield ''.join([*words[:i], _RIGHT_OF[word], *words[i + 1 :]])
-
-
-_JOIN = '+'
-
-
-def sequence_name(*parts: str) -> str:
-    """Join the names of a video, an animal and the like to one that can name a folder, such as `run+track_0`.
-
-    Different parts give different names: where they could be read in two ways, a digest of them is appended.
-    """
-    joined = _JOIN.join(parts)
-    if all(part and _JOIN not in part for part in parts):
-        return folder_name(joined)
-    # A zero byte is in no name: which part ends where is seen by it, and `folder_name` takes it as not fine.
-    return folder_name('\0'.join(parts))
-
-
-def different_names(names: Sequence[str]) -> list[str]:
-    """Number the names that are the same: a, a, b -> a_0, a_1, b."""
-    count, taken, place = Counter(names), set(names), Counter[str]()
-    result = []
-    for name in names:
-        new = name
-        while count[name] > 1 and new in taken:
-            new = f'{name}_{place[name]}'
-            place[name] += 1
-        taken.add(new)
-        result.append(new)
-    return result
-
-
-class AnimalSequences:
-    """Gives each animal of a video a sequence of its own, also where two have one name.
-
-    Args:
-        videos: names of the videos' sequences.
-    """
-
-    def __init__(self, videos: Sequence[str]) -> None:
-        self._videos = videos
-        self._names: dict[tuple[int, Hashable], str] = {}
-        self._count: Counter[tuple[int, str]] = Counter()
-        self._taken: set[str] = set()
-
-    def of(self, video: int, animal: Hashable, name: str) -> str:
-        """Return the sequence of an animal.
-
-        Args:
-            video: the video's place in the list.
-            animal: what is the same for all frames of the animal.
-            name: what the annotation calls it.
-        """
-        if (video, animal) not in self._names:
-            result = ''
-            while not result or result in self._taken:
-                self._count[video, name] += 1
-                n = self._count[video, name]
-                result = sequence_name(self._videos[video], name if n == 1 else f'{name} ({n})')
-            self._taken.add(result)
-            self._names[video, animal] = result
-        return self._names[video, animal]

@@ -11,20 +11,12 @@ import torch
 from jaxtyping import Float
 
 from smilfit.files import BadFileError, shorten
+from smilfit.files.names import Fence
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import (
-    BadEntry,
-    mirror_pairs,
-    numbers,
-    one_of,
-    read_json,
-    reason_of,
-    require,
-)
-from smilfit.io.annotations.image_files import Fence
+from smilfit.io.annotations.entries import BadEntry, numbers, one_of, read_json, reason_of, require
 from smilfit.io.annotations.masks import ImageMask
-from smilfit.io.keypoint_names import check_keypoint_names
-from smilfit.io.recordings.image_opening import check_image_size
+from smilfit.io.image_opening import check_image_size
+from smilfit.io.keypoint_names import check_keypoint_names, mirror_pairs
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, Cameras, SkippedAnnotation
 

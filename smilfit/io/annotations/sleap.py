@@ -8,19 +8,12 @@ import numpy as np
 
 from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import (
-    AnimalSequences,
-    BadEntry,
-    different_names,
-    mirror_pairs,
-    one_of,
-    reason_of,
-    sequence_name,
-)
+from smilfit.io.annotations.entries import BadEntry, one_of, reason_of
 from smilfit.io.annotations.image_files import EmbeddedFrame
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.io.recordings.camera_labels import usual_threshold
-from smilfit.io.recordings.sleap_labels import tell_high_peaks
-from smilfit.io.recordings.slp_files import find_video_file, load_analysis, load_slp
+from smilfit.io.recordings.sleap_labels import find_video_file, load_analysis, load_slp, tell_high_peaks
+from smilfit.io.sequence_names import AnimalSequences, different_names, sequence_name
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
 

@@ -10,15 +10,11 @@ import numpy as np
 
 from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import (
-    BadEntry,
-    mirror_pairs,
-    read_valid_entries,
-    reason_of,
-    sequence_name,
-)
+from smilfit.io.annotations.entries import BadEntry, read_valid_entries, reason_of
 from smilfit.io.annotations.masks import RleMask
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.io.mat_files import read_mat
+from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 

@@ -12,15 +12,20 @@ import torch
 
 from smilfit.files import BadFileError, folder_name, reading, shorten
 from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.io.annotations.entries import sequence_name
 from smilfit.io.calibration import check_camera
 from smilfit.io.hdf5_files import open_hdf5
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.recorded_session import CameraFiles, RecordedSession, SessionPlace
-from smilfit.io.recordings.sleap_labels import labels_of_frames, stated_length, track_of
-from smilfit.io.recordings.slp_files import find_video_file, load_slp
+from smilfit.io.recordings.sleap_labels import (
+    find_video_file,
+    labels_of_frames,
+    load_slp,
+    stated_length,
+    track_of,
+)
+from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 

@@ -10,7 +10,15 @@ import numpy as np
 import yaml
 from jaxtyping import Float, Int
 
-from smilfit.files import BadFileError, accounted, charge, check_budget, read_text, reading, shorten
+from smilfit.files import (
+    BadFileError,
+    accounted,
+    charge,
+    check_budget,
+    read_text,
+    reading,
+    shorten,
+)
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs.mjcf.document import Frame, quaternion_turn, vector
 
