@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 LONGEST = 120
 
@@ -16,7 +15,7 @@ class OverBudgetError(BadFileError):
     """Reading a file would take more than it may; with whatever it references, it is the file that was given."""
 
 
-def shorten(value: Any, most: int = LONGEST) -> str:
+def shorten(value: object, most: int = LONGEST) -> str:
     """Show a value of a file in a message: text cut in the middle, of anything else the kind.
 
     The representation of a container from a hostile file may be endless; it is never made.

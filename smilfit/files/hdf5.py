@@ -4,7 +4,6 @@ import math
 import mmap
 import struct
 from pathlib import Path
-from typing import Any
 
 import h5py
 
@@ -128,7 +127,7 @@ def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') ->
                         check_attributes(item, path, largest)
 
 
-def _inner(group: h5py.Group, name: str, path: str | Path) -> Any:
+def _inner(group: h5py.Group, name: str, path: str | Path) -> object:
     link = group.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         raise BadFileError(

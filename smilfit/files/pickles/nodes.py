@@ -6,7 +6,6 @@ rest are these: none hashes, compares or prints what it holds.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -21,14 +20,14 @@ class Name:
 class Pairs:
     """A dict's keys and values in order, not hashed."""
 
-    items: list[tuple[Any, Any]] = field(default_factory=list)
+    items: list[tuple[object, object]] = field(default_factory=list)
 
 
 @dataclass(eq=False, repr=False, slots=True)
 class Members:
     """A set's members, not hashed."""
 
-    items: list[Any] = field(default_factory=list)
+    items: list[object] = field(default_factory=list)
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -36,13 +35,13 @@ class Made:
     """What a named thing was called with, the state that was given to it, and the items of an ordered dict."""
 
     name: Name
-    arguments: tuple[Any, ...]
-    state: Any = None
+    arguments: tuple[object, ...]
+    state: object = None
     has_state: bool = False
-    items: list[tuple[Any, Any]] = field(default_factory=list)
+    items: list[tuple[object, object]] = field(default_factory=list)
 
 
-def parts(node: Any) -> Iterable[Any]:
+def parts(node: object) -> Iterable[object]:
     """Return what a node holds; nothing for a leaf."""
     if isinstance(node, (list, tuple)):
         return node
@@ -55,7 +54,7 @@ def parts(node: Any) -> Iterable[Any]:
     return ()
 
 
-def is_leaf(node: Any) -> bool:
+def is_leaf(node: object) -> bool:
     """Check whether a node holds no others."""
     return type(node) not in _INNER
 
@@ -77,7 +76,7 @@ class BrokenPickleError(ValueError):
     """The bytes are no whole pickle."""
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Write a value of a file's for a message: numbers and text cut short, of all else the kind alone."""
     if isinstance(value, (str, bytes)):
         start = repr(value[:SHOWN_CHARACTERS])
@@ -101,7 +100,7 @@ def shown(value: Any) -> str:
     return f'{kind} of shape {shape}' if isinstance(shape, tuple) else str(kind)
 
 
-def shown_names(names: Iterable[Any]) -> str:
+def shown_names(names: Iterable[object]) -> str:
     """Write the keys of a file's dict for a message, the first of them."""
     texts = sorted(
         shown(name[:SHOWN_NAME_CHARACTERS] if isinstance(name, (str, bytes)) else name) for name in names
@@ -110,7 +109,7 @@ def shown_names(names: Iterable[Any]) -> str:
     return ', '.join(texts[:SHOWN_NAMES]) + (f' and {rest} more' if rest > 0 else '') if texts else 'no keys'
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return value is None or isinstance(value, (int, float))
 
 
@@ -122,7 +121,7 @@ SPARE_EXPANSION_BYTES = 16 << 20
 SLOT_BYTES = 8
 
 
-def check_size(root: Any, file_bytes: int) -> None:
+def check_size(root: object, file_bytes: int) -> None:
     """Check depth and expansion of what a pickle made; the work is that of visiting every node once.
 
     Raises:
@@ -148,7 +147,7 @@ def check_size(root: Any, file_bytes: int) -> None:
         sizes[id(node)], depths[id(node)] = size, depth
 
 
-def inner_first(root: Any, parts_of: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
+def inner_first(root: object, parts_of: Callable[[object], Iterable[object]]) -> Iterator[object]:
     """Return every node that holds others once, after what it holds; without recursion.
 
     Raises:
@@ -183,7 +182,7 @@ def _too_deep() -> UnsafePickleError:
     return UnsafePickleError(f'values must nest at most {MAX_DEPTH} deep; got more')
 
 
-def _leaf_bytes(leaf: Any) -> int:
+def _leaf_bytes(leaf: object) -> int:
     if isinstance(leaf, (str, memoryview)):
         return SLOT_BYTES + len(leaf)
     return SLOT_BYTES
