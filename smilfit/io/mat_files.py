@@ -6,7 +6,6 @@ runs.
 
 import zlib
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -36,7 +35,7 @@ class Mat5Error(ValueError):
     """A file that breaks the format, or an array of a kind that is not read (objects, functions, sparse)."""
 
 
-def parse_mat5(data: bytes) -> dict[str, Any]:
+def parse_mat5(data: bytes) -> dict[str, object]:
     """Return the variables by name: arrays, str, lists (cells and struct arrays), dicts (structs).
 
     Variables of other kinds are left out.
@@ -104,7 +103,7 @@ class _Reader:
             raise Mat5Error('it ends within a number')
         return np.frombuffer(body, dtype)
 
-    def matrix(self, body: memoryview, depth: int) -> tuple[str, Any]:
+    def matrix(self, body: memoryview, depth: int) -> tuple[str, object]:
         """Return name and value of an array element; None as the value of a kind that is not read."""
         if not body:
             return '', np.zeros((0, 0))
@@ -145,7 +144,7 @@ class _Reader:
         values = values.reshape(shape, order='F').astype(bool if flags & _LOGICAL else _CLASSES[form])
         return name, values
 
-    def matrices(self, body: memoryview, place: int, count: int, depth: int) -> tuple[list[Any], int]:
+    def matrices(self, body: memoryview, place: int, count: int, depth: int) -> tuple[list[object], int]:
         values = []
         charge('cells and fields', n_bytes=_ARRAY_BYTES * count, n_objects=count)
         for _ in range(count):
@@ -157,7 +156,7 @@ class _Reader:
 
     def structs(
         self, body: memoryview, place: int, count: int, depth: int
-    ) -> dict[str, Any] | list[dict[str, Any]]:
+    ) -> dict[str, object] | list[dict[str, object]]:
         kind, part, place = self.element(body, place)
         width = self.numbers(kind, part)
         kind, part, place = self.element(body, place)
@@ -188,7 +187,7 @@ MOST_FILE_BYTES = 1 << 31
 MOST_NODES = 5_000
 
 
-def read_mat(path: str | Path) -> dict[str, Any]:
+def read_mat(path: str | Path) -> dict[str, object]:
     """Read all variables of a .mat file, by name.
 
     Numeric arrays have MATLAB's dimensions (two at least). Cells and struct arrays are listed column by column; a
@@ -225,7 +224,7 @@ class _Reader73:
         self.path, self.file = path, file
         self.left = MOST_NODES
 
-    def plain(self, node: h5py.Group | h5py.Dataset, depth: int = 0) -> Any:
+    def plain(self, node: h5py.Group | h5py.Dataset, depth: int = 0) -> object:
         self.left -= 1
         if depth > MAX_DEPTH or self.left < 0:
             raise BadFileError(
@@ -247,7 +246,7 @@ class _Reader73:
             return ''.join(chr(code) for code in value.ravel())
         return value.astype(bool) if kind == 'logical' else value
 
-    def struct(self, node: h5py.Group, depth: int) -> Any:
+    def struct(self, node: h5py.Group, depth: int) -> object:
         # A field of a struct array is a dataset of references, without a class of its own.
         many = [
             name for name in node if _is_references(node[name]) and 'MATLAB_class' not in node[name].attrs
@@ -257,11 +256,11 @@ class _Reader73:
         fields = {name: self.followed(node[name], depth) for name in many}
         return [dict(zip(fields, values)) for values in zip(*fields.values())]
 
-    def followed(self, node: h5py.Dataset, depth: int) -> list[Any]:
+    def followed(self, node: h5py.Dataset, depth: int) -> list[object]:
         # Row by row of what HDF5 stores is column by column of what MATLAB has.
         references = np.asarray(read_table(node, self.path)).ravel()
         return [self.plain(self.file[reference], depth + 1) for reference in references]
 
 
-def _is_references(node: Any) -> bool:
+def _is_references(node: object) -> bool:
     return isinstance(node, h5py.Dataset) and h5py.check_ref_dtype(node.dtype) is not None

@@ -10,8 +10,7 @@ from jaxtyping import Float
 
 from smilfit.body_models.files.model_arrays import read_pickle_bytes
 from smilfit.files import BadFileError, charge, shorten
-from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.hdf5_files import open_hdf5, read_numbers, read_table
 
 _MOST_BLOCKS = 1000
 
@@ -94,16 +93,10 @@ def _read_fixed(group: h5py.Group, where: str) -> PandasTable:
         if not np.issubdtype(block.dtype, np.number):
             continue
         columns += _fixed_labels(group, f'block{i}_items')
-        values.append(_floats(block, group.name))
+        values.append(read_numbers(block, group.name))
     return PandasTable(
         tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
     )
-
-
-def _floats(block: h5py.Dataset, where: str) -> np.ndarray:
-    # As float64 each value takes eight bytes, whatever it takes in the file.
-    check_budget(where, 'values', 8 * (block.size or 0), MOST_ARRAY_BYTES)
-    return read_table(block, where).astype(np.float64)
 
 
 def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:
@@ -128,7 +121,7 @@ def _charge_labels(what: str, count: int, levels: int = 1) -> None:
     charge(what, n_bytes=100 * count * levels, n_objects=count)
 
 
-def _unpickled(value: Any, where: str) -> Any:
+def _unpickled(value: object, where: str) -> Any:
     data = value.tobytes() if isinstance(value, (np.ndarray, np.void)) else value
     if isinstance(data, str) and all(ord(character) < 256 for character in data):
         data = data.encode('latin1')
@@ -139,7 +132,7 @@ def _unpickled(value: Any, where: str) -> Any:
     return read_pickle_bytes(data, where)
 
 
-def _label(label: Any, where: str) -> tuple[str, ...]:
+def _label(label: object, where: str) -> tuple[str, ...]:
     parts = label if isinstance(label, (tuple, list)) else (label,)
     if not all(isinstance(part, (str, bytes, int)) for part in parts):
         raise BadFileError(
@@ -148,5 +141,5 @@ def _label(label: Any, where: str) -> tuple[str, ...]:
     return tuple(_text(part) for part in parts)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)

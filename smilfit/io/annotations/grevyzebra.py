@@ -1,14 +1,12 @@
 """Grevy's zebras of SMALST: a MATLAB file an image, with the keypoints of TigDog and the face."""
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, read_valid_entries
+from smilfit.io.annotations.entries import BadEntry, given, read_valid_entries
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.tigdog import LANDMARKS
 from smilfit.io.keypoint_names import mirror_pairs
@@ -89,14 +87,13 @@ def find_image(folder: Path, stem: str) -> Path:
     return next((path for path in result if path.is_file()), folder / f'{stem}.jpg')
 
 
-def _points(annotation: Any) -> tuple[np.ndarray, np.ndarray]:
-    kp: Any = annotation.get('kp') if isinstance(annotation, Mapping) else None
-    invisible: Any = annotation.get('invisible') if isinstance(annotation, Mapping) else None
-    if np.shape(kp) != (len(KEYPOINTS), 2) or np.size(invisible) != len(KEYPOINTS):
+def _points(annotation: object) -> tuple[np.ndarray, np.ndarray]:
+    kp, invisible = (np.asarray(given(annotation, key)) for key in ('kp', 'invisible'))
+    if kp.shape != (len(KEYPOINTS), 2) or invisible.size != len(KEYPOINTS):
         raise BadEntry(
             f'annotation must be a struct of kp ({len(KEYPOINTS)} x 2) and invisible ({len(KEYPOINTS)}); got '
-            f'{np.shape(kp)} and {np.size(invisible)}. Copy the file again.'
+            f'{kp.shape} and {invisible.size}. Copy the file again.'
         )
-    xy = np.asarray(kp, dtype=np.float64)
-    seen = ~np.asarray(invisible).ravel().astype(bool) & np.isfinite(xy).all(-1)
+    xy = kp.astype(np.float64)
+    seen = ~invisible.ravel().astype(bool) & np.isfinite(xy).all(-1)
     return xy, seen.astype(np.float64)

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -14,6 +14,9 @@ from smilfit.io.hdf5_files import open_hdf5
 from smilfit.io.image_opening import check_image_size, open_image
 from smilfit.io.recordings.videos import iterate_videos, probe_video
 from smilfit.structures import VideoFrame
+
+if TYPE_CHECKING:
+    import sleap_io.io.video_reading
 
 _WHAT = 'the package'
 
@@ -85,7 +88,7 @@ def _check_size(frame: EmbeddedFrame, table: h5py.Dataset, row: int) -> None:
             ) from None
 
 
-def _open(frame: EmbeddedFrame) -> Any:
+def _open(frame: EmbeddedFrame) -> 'sleap_io.io.video_reading.HDF5Video':
     from sleap_io.io.video_reading import HDF5Video
 
     try:

@@ -13,7 +13,7 @@ from smilfit.structures import Cameras
 
 
 def read_dannce(
-    path: Path, variables: Mapping[str, Any], image_size: tuple[int, int] | None = None
+    path: Path, variables: Mapping[str, object], image_size: tuple[int, int] | None = None
 ) -> RecordedPoints:
     """Read labels (`labelData`, `params`, `camnames`) or predictions (`pred`, perhaps `sampleID` and `p_max`).
 
@@ -38,7 +38,7 @@ def read_dannce(
     )
 
 
-def _predictions(path: Path, variables: Mapping[str, Any]) -> RecordedPoints:
+def _predictions(path: Path, variables: Mapping[str, object]) -> RecordedPoints:
     pred = np.asarray(variables['pred'], np.float64)
     # (N, 3, K), or (N, animals, 3, K) of several.
     if pred.ndim == 3:
@@ -58,13 +58,15 @@ def _predictions(path: Path, variables: Mapping[str, Any]) -> RecordedPoints:
     return recorded_points(path, None, xyz, scores, _samples(variables, len(xyz)), animals)
 
 
-def _samples(variables: Mapping[str, Any], count: int) -> np.ndarray | None:
+def _samples(variables: Mapping[str, object], count: int) -> np.ndarray | None:
     """Return the samples' numbers where they can number frames: `sampleID` is a time in ms in some projects."""
     numbers = np.asarray(variables.get('sampleID', ())).ravel()
     return numbers if numbers.size == count and (np.diff(numbers) > 0).all() else None
 
 
-def _labels(path: Path, variables: Mapping[str, Any], image_size: tuple[int, int] | None) -> RecordedPoints:
+def _labels(
+    path: Path, variables: Mapping[str, object], image_size: tuple[int, int] | None
+) -> RecordedPoints:
     labels, params = _listed(variables['labelData']), _listed(variables.get('params', []))
     if not labels:
         raise BadFileError(
@@ -102,7 +104,7 @@ def _labels(path: Path, variables: Mapping[str, Any], image_size: tuple[int, int
 
 
 def _cameras(
-    path: Path, params: list[Any], names: list[Any], xy: np.ndarray, image_size: tuple[int, int] | None
+    path: Path, params: list[Any], names: list[str], xy: np.ndarray, image_size: tuple[int, int] | None
 ) -> Cameras:
     K = np.stack([np.asarray(p['K'], np.float64).reshape(3, 3).T for p in params])
     radial = [np.r_[np.ravel(p['RDistort']), 0.0, 0.0, 0.0][:3] for p in params]
@@ -124,7 +126,7 @@ def _cameras(
     return cameras
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[Any]:
     """Return a cell's content; of one element MATLAB saves a struct, a text or an empty array alike."""
     if isinstance(value, (dict, str)):
         return [value] if value else []

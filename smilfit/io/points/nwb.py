@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from jaxtyping import Float
 
 from smilfit.files import BadFileError, replacing, shorten
-from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.hdf5_files import open_hdf5, read_numbers
 from smilfit.io.points.recorded import RecordedPoints, recorded_points
 
 _CONTAINER, _SERIES = 'PoseEstimation', 'PoseEstimationSeries'
@@ -106,11 +105,11 @@ def _described(track: PoseTrack) -> str:
     return f'{track.description}{size}' + ('' if track.video is None else f'; video {track.video}')
 
 
-def _series(track: PoseTrack, names: Sequence[str], timestamps_s: np.ndarray, scorer: str) -> list[Any]:
+def _series(track: PoseTrack, names: Sequence[str], timestamps_s: np.ndarray, scorer: str) -> list[object]:
     """Return a series a point; all share the first one's timestamps."""
     import ndx_pose
 
-    result: list[Any] = []
+    result: list[object] = []
     for k, name in enumerate(names):
         result.append(
             ndx_pose.PoseEstimationSeries(
@@ -202,12 +201,12 @@ def _read_series(
     """Read a container's series in space: points, confidence, rate and unit by keypoint."""
     series = {}
     for name, group in _of_type(container, _SERIES):
-        data = np.asarray(read_table(group['data'], path), np.float64)
+        data = read_numbers(group['data'], path)
         if data.ndim != 2 or data.shape[1] != 3:
             continue
         confidence = np.ones(len(data))
         if 'confidence' in group:
-            confidence = np.asarray(read_table(group['confidence'], path), np.float64)
+            confidence = read_numbers(group['confidence'], path)
             if confidence.shape != (len(data),):
                 raise BadFileError(
                     f'{path}: confidence of {shorten(name)} must be as long as its data; it is not.'
@@ -220,11 +219,11 @@ def _rate(path: Path, group: h5py.Group) -> float | None:
     if 'starting_time' in group:
         return float(group['starting_time'].attrs.get('rate', 0)) or None
     if 'timestamps' in group:
-        times = np.asarray(read_table(group['timestamps'], path), np.float64)
+        times = read_numbers(group['timestamps'], path)
         step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
         return 1 / step if step > 0 else None
     return None
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value.decode() if isinstance(value, bytes) else None if value is None else str(value)

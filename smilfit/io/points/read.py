@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.files.text_files import read_text
-from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.hdf5_files import open_hdf5, read_numbers
 from smilfit.io.mat_files import read_mat
 from smilfit.io.points.dannce import read_dannce
 from smilfit.io.points.nwb import read_nwb_points
@@ -28,8 +25,8 @@ def read_skeleton(path: str | Path) -> tuple[str, ...]:
     """
     path = Path(path)
     if path.suffix.lower() == '.mat':
-        names = read_mat(path).get('joint_names', [])
-        names = [names] if isinstance(names, str) else list(names)
+        stated = read_mat(path).get('joint_names', [])
+        names = [stated] if isinstance(stated, str) else list(stated) if isinstance(stated, list) else []
     elif path.suffix.lower() in ('.slp', '.h5', '.hdf5'):
         names = list(read_labels(path).node_names)
     else:
@@ -128,9 +125,7 @@ def _tracks(path: Path) -> RecordedPoints:
             raise BadFileError(
                 f'{path}: points3d.h5 must hold tracks; it has {sorted(file)[:8]}. Is it another file?'
             )
-        table = file['tracks']
-        check_budget(path, 'tracks', 8 * (getattr(table, 'size', 0) or 0), MOST_ARRAY_BYTES)
-        tracks = np.asarray(read_table(table, path), np.float64)
+        tracks = read_numbers(file['tracks'], path)
     if tracks.ndim != 4 or tracks.shape[-1] != 3:
         raise BadFileError(f'{path}: tracks must be (frames, animals, nodes, 3); got {tracks.shape}.')
     names, animals = names_beside(path)

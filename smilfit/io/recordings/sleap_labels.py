@@ -5,18 +5,22 @@ import logging
 import tempfile
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from smilfit.files import BadFileError, charge, reading, shorten, write_bytes
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.hdf5_files import open_hdf5, read_numbers, read_table
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.registry import UnknownNameError, did_you_mean
+
+if TYPE_CHECKING:
+    import sleap_io
+
 
 _WHAT = 'SLEAP labels'
 _POINTS = ('points', 'pred_points')
@@ -26,7 +30,7 @@ _ROW_BYTES = 600
 _MOST_PARTS = 100
 
 
-def load_slp(path: Path) -> Any:
+def load_slp(path: Path) -> 'sleap_io.Labels':
     """Read a `.slp` file as sleap-io's Labels, no video opened.
 
     Raises:
@@ -40,7 +44,7 @@ def load_slp(path: Path) -> Any:
     return _guarded(path, lambda: sleap_io.load_slp(str(path), open_videos=False))
 
 
-def load_analysis(path: Path) -> Any:
+def load_analysis(path: Path) -> 'sleap_io.Labels':
     """Read an analysis file as sleap-io's Labels, no video opened (sleap-io by itself would open what is named).
 
     Raises:
@@ -63,7 +67,7 @@ def load_analysis(path: Path) -> Any:
     return _guarded(path, lambda: sleap_io.load_analysis_h5(str(path), video=video))
 
 
-def _guarded(path: Path, load: Any) -> Any:
+def _guarded(path: Path, load: Callable[[], 'sleap_io.Labels']) -> 'sleap_io.Labels':
     with reading(path, _WHAT):
         try:
             return load()
@@ -82,7 +86,7 @@ def _text(file: h5py.File, name: str) -> str:
 def _check_sizes(path: Path, file: h5py.File) -> None:
     """Hold every table against the limit, images of a package aside, which are read one by one."""
 
-    def check(name: str, item: Any) -> None:
+    def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
         if isinstance(item, h5py.Dataset) and item.shape is not None and not name.endswith('/video'):
             wanted = item.size * max(item.dtype.itemsize, 1)
             check_budget(path, shorten(name), wanted, MOST_ARRAY_BYTES)
@@ -246,7 +250,7 @@ def write_tracks(
     skeleton = sleap_io.Skeleton(list(node_names))
     video = sleap_io.Video(filename=str(video_path), open_backend=False)
     names = [sleap_io.Track(name) for name in tracks]
-    frames: dict[int, Any] = {}
+    frames: dict[int, sleap_io.LabeledFrame] = {}
     for track, (xy, scores) in zip(names, tracks.values()):
         for index, points in enumerate(np.asarray(xy, dtype=np.float64)):
             if np.isnan(points).all():
@@ -284,12 +288,12 @@ def _read_slp(path: Path, track: str | None) -> CameraLabels:
 
 def labels_of_frames(
     path: Path,
-    frames: Sequence[Any],
+    frames: Sequence['sleap_io.LabeledFrame'],
     names: tuple[str, ...],
     tracks: Mapping[str, Hashable],
     track: str | None,
     stated: int | None,
-    animal_of: Callable[[Any], Hashable | None] | None = None,
+    animal_of: Callable[['sleap_io.Instance'], Hashable | None] | None = None,
 ) -> CameraLabels:
     """Return one animal's labels of sleap-io's labelled frames of one video.
 
@@ -336,13 +340,13 @@ def labels_of_frames(
     )
 
 
-def stated_length(shape: Any) -> int | None:
+def stated_length(shape: object) -> int | None:
     """Return the number of frames of a video's stated shape; None where it states none."""
     stated = shape[0] if isinstance(shape, list | tuple) and shape else None
     return stated if isinstance(stated, int) else None
 
 
-def slp_tracks(labels: Any) -> dict[str, int]:
+def slp_tracks(labels: 'sleap_io.Labels') -> dict[str, int]:
     """Name the tracks, each with what tells its instances."""
     return {str(track.name): id(track) for track in labels.tracks}
 
@@ -353,7 +357,7 @@ def _check_track(path: Path, name: str | None, known: Collection[str]) -> None:
         raise UnknownNameError(f'{path}: no track {name!r}. {did_you_mean(name, known)}')
 
 
-def _instance_centres(frames: Sequence[Any], n_frames: int) -> np.ndarray:
+def _instance_centres(frames: Sequence['sleap_io.LabeledFrame'], n_frames: int) -> np.ndarray:
     """Return the mean of each instance's points, of frames up to a number; a corrected prediction does not count."""
     by_frame: dict[int, list[np.ndarray]] = {}
     for frame in frames:
@@ -372,8 +376,10 @@ def _instance_centres(frames: Sequence[Any], n_frames: int) -> np.ndarray:
 
 
 def _choose_instances(
-    frames: Sequence[Any], wanted: Hashable | None, animal_of: Callable[[Any], Hashable | None]
-) -> tuple[dict[int, Any], int]:
+    frames: Sequence['sleap_io.LabeledFrame'],
+    wanted: Hashable | None,
+    animal_of: Callable[['sleap_io.Instance'], Hashable | None],
+) -> tuple[dict[int, 'sleap_io.Instance'], int]:
     """Keep one instance a frame, of a track where one is given; by frame, and the count of those left out."""
     by_track: dict[Hashable, int] = {}
     for frame in frames:
@@ -382,7 +388,7 @@ def _choose_instances(
                 by_track[track] = by_track.get(track, 0) + instance.n_visible
     best = max(by_track, key=by_track.__getitem__) if by_track else None
     best = best if wanted is None else wanted
-    chosen: dict[int, Any] = {}
+    chosen: dict[int, sleap_io.Instance] = {}
     total = 0
     for frame in frames:
         candidates = [i for i in frame.instances if best is None or animal_of(i) == best]
@@ -392,32 +398,34 @@ def _choose_instances(
     return chosen, total - len(chosen)
 
 
-def track_of(instance: Any) -> Any:
+def track_of(instance: 'sleap_io.Instance') -> 'sleap_io.Track | None':
     """Return sleap-io's track of an instance; a person's correction without one has that of its prediction."""
     source = getattr(instance, 'from_predicted', None)
     return instance.track if instance.track is not None or source is None else source.track
 
 
-def _track_key(instance: Any) -> int | None:
+def _track_key(instance: 'sleap_io.Instance') -> int | None:
     track = track_of(instance)
     return None if track is None else id(track)
 
 
-def _preference(instance: Any) -> tuple[bool, float]:
+def _preference(instance: 'sleap_io.Instance') -> tuple[bool, float]:
     score = getattr(instance, 'score', None)
     return score is None, 0.0 if score is None else float(np.nan_to_num(score))
 
 
-def _analysis_tracks(path: Path, file: Any) -> tuple[str, ...]:
+def _analysis_tracks(path: Path, file: h5py.File) -> tuple[str, ...]:
     """Name the tracks of an analysis file; by their number where it does not."""
     if 'track_names' in file:
-        names = tuple(
-            n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n)
-            for n in read_table(file['track_names'], path)
-        )
+        names = _texts(path, file['track_names'])
         if len(names) == file['tracks'].shape[0]:
             return names
     return tuple(f'track_{i}' for i in range(file['tracks'].shape[0]))
+
+
+def _texts(path: Path, table: h5py.Dataset) -> tuple[str, ...]:
+    items = read_table(table, path)
+    return tuple(n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n) for n in items)
 
 
 def _read_analysis(path: Path, track: str | None) -> CameraLabels:
@@ -427,12 +435,9 @@ def _read_analysis(path: Path, track: str | None) -> CameraLabels:
                 f'{path}: an analysis file must have tracks and node_names; got {[shorten(n) for n in file][:20]}. '
                 'Export it from SLEAP as "Analysis HDF5".'
             )
-        tracks = _floats(path, file['tracks'])
-        names = tuple(
-            n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n)
-            for n in read_table(file['node_names'], path)
-        )
-        scores = _floats(path, file['point_scores']) if 'point_scores' in file else None
+        tracks = read_numbers(file['tracks'], path)
+        names = _texts(path, file['node_names'])
+        scores = read_numbers(file['point_scores'], path) if 'point_scores' in file else None
         track_names = _analysis_tracks(path, file)
     if tracks.ndim != 4 or tracks.shape[1:3] != (2, len(names)):
         raise ValueError(
@@ -464,12 +469,6 @@ def _read_analysis(path: Path, track: str | None) -> CameraLabels:
         centres,
         track_names,
     )
-
-
-def _floats(path: Path, table: Any) -> np.ndarray:
-    # As float64 each value takes eight bytes, whatever it takes in the file.
-    check_budget(path, shorten(str(table.name)), 8 * (table.size or 0), MOST_ARRAY_BYTES)
-    return np.asarray(read_table(table, path), dtype=np.float64)
 
 
 def _fill_scores(score: np.ndarray) -> np.ndarray:
