@@ -18,7 +18,7 @@ from torch import Tensor
 
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.files import BadFileError, shorten
-from smilfit.files.strict_json import read_strict_json
+from smilfit.files.text_files import read_strict_json
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
 from smilfit.structures import Keypoints2d, Keypoints3d
 

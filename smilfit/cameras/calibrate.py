@@ -35,8 +35,7 @@ from smilfit.cameras.summary import (
     spread_px,
 )
 from smilfit.files import write_text
-from smilfit.io.calibration import read_calibration, replace_camera, write_calibration
-from smilfit.io.recordings.session_folder import CALIBRATION_FILE
+from smilfit.io.calibration import CALIBRATION_FILE, read_calibration, replace_camera, write_calibration
 from smilfit.structures import Cameras
 from smilfit.structures.body import MILLIMETRES
 

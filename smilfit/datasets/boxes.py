@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from smilfit.datasets.crops import BBOX_MARGIN, MIN_BBOX_SIDE, Crop
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.budget import read_text
+from smilfit.files.text_files import read_text
 from smilfit.io.recordings.synchronised_videos import RecordedFrame
 from smilfit.registry import BOX_FINDERS, UnknownNameError, did_you_mean
 

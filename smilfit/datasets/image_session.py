@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from smilfit.datasets.store.known_params import KnownParams, params_of_images
 from smilfit.io import check_lookup
 from smilfit.io.annotations import mask_box, read_images
-from smilfit.io.annotations.entries import different_names, reason_of, sequence_name
+from smilfit.io.annotations.entries import reason_of
+from smilfit.io.sequence_names import different_names, sequence_name
 from smilfit.structures import (
     AnimalCentres,
     AnnotatedImage,

@@ -18,12 +18,7 @@ from smilfit.evaluation.errors import (
     percentiles,
 )
 from smilfit.evaluation.fit_quality import CameraFit, FitBenchmark, fit_benchmark, reprojection_errors
-from smilfit.evaluation.image_figures import (
-    ImageFigures,
-    read_figures,
-    summary,
-    write_figures,
-)
+from smilfit.evaluation.image_figures import ImageFigures, read_figures, summary, write_figures
 from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
 from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held, in_cameras
 from smilfit.evaluation.left_out import MultiViewPoseMetric, left_out_metrics

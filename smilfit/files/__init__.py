@@ -15,13 +15,12 @@ from smilfit.files.atomic import (
     write_text,
     writing,
 )
-from smilfit.files.budget import check_budget, read_json, read_text
-from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.budget import check_budget
+from smilfit.files.errors import BadFileError, reading, shorten
 from smilfit.files.names import check_entry_name, file_stem, folder_name, inside
 from smilfit.files.numpy_files import read_npz
 from smilfit.files.output_lock import OutputHeldError, OutputLock
 from smilfit.files.outputs import MadeOf, OutputFolder
-from smilfit.files.reading import reading
 from smilfit.files.real_folders import (
     LinkedOutputError,
     check_own_files,
@@ -29,6 +28,7 @@ from smilfit.files.real_folders import (
     is_alone,
     real_folder,
 )
+from smilfit.files.text_files import read_json, read_text
 
 __all__ = [
     'BadFileError',

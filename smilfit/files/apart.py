@@ -95,7 +95,7 @@ def read_apart(
     return outcome.value
 
 
-def _in_child(account: Account, call: Callable[[], Any]) -> _Outcome | None:
+def _in_child(account: Account, call: Callable[[], object]) -> _Outcome | None:
     """Return what a forked child makes of a call; None where it waits for ever for what it does not have."""
     ours, theirs = Pipe(duplex=False)
     before = account.seconds
@@ -138,7 +138,7 @@ def _fork() -> int:
         return os.fork()
 
 
-def _run(account: Account, call: Callable[[], Any], pipe: Connection, seconds: float) -> None:
+def _run(account: Account, call: Callable[[], object], pipe: Connection, seconds: float) -> None:
     """Do a child's work; never returns."""
     status = 1
     try:

@@ -4,14 +4,12 @@ import math
 import mmap
 import struct
 from pathlib import Path
-from typing import Any
 
 import h5py
 
 from smilfit.files.account import charge
 from smilfit.files.budget import MOST_ARRAY_BYTES, MOST_COMPRESSION, check_budget
-from smilfit.files.errors import BadFileError, shorten
-from smilfit.files.reading import reading
+from smilfit.files.errors import BadFileError, reading, shorten
 
 # Signature and version.
 _MARK = b'GCOL\x01'
@@ -129,7 +127,7 @@ def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') ->
                         check_attributes(item, path, largest)
 
 
-def _inner(group: h5py.Group, name: str, path: str | Path) -> Any:
+def _inner(group: h5py.Group, name: str, path: str | Path) -> object:
     link = group.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         raise BadFileError(

@@ -6,14 +6,13 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, cast
 
 import numpy as np
 
 from smilfit.files.account import accounted, charge
 from smilfit.files.budget import MOST_ARRAY_BYTES, MOST_COMPRESSION, check_budget
-from smilfit.files.errors import BadFileError, shorten
-from smilfit.files.reading import reading
+from smilfit.files.errors import BadFileError, reading, shorten
 
 # How many of the largest arrays a file may hold.
 MOST_ARRAYS = 4
@@ -99,7 +98,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_by
         charge(what, n_bytes=max(wanted, 8 * count) if dtype.kind not in 'US' else wanted)
         data = bytearray(wanted)
         # Read to the end: only then is the checksum of the archive looked at.
-        held = _fill(file, memoryview(data)) + len(file.read(1))
+        held = fill(file, memoryview(data)) + len(file.read(1))
     if held != wanted or min(shape, default=0) < 0:
         raise BadFileError(
             f'{path}: {what} must hold {wanted} bytes; got {held} or more. Copy the file again, or save it anew.'
@@ -107,7 +106,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_by
     return _array(data, dtype).reshape(shape, order='F' if fortran else 'C')
 
 
-def _fill(file: Any, row: memoryview) -> int:
+def fill(file: IO[bytes], row: memoryview) -> int:
     """Read bytes into memory that is there, up to its end or that of the file; gives how many."""
     done = 0
     while done < len(row):

@@ -11,7 +11,6 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from smilfit.files.atomic import writing
 from smilfit.files.errors import shorten
@@ -132,7 +131,7 @@ def _close_of(lock: 'weakref.ref[OutputLock]') -> None:
         result.close()
 
 
-def _who() -> dict[str, Any]:
+def _who() -> dict[str, object]:
     return {
         'pid': os.getpid(),
         'host': socket.gethostname(),

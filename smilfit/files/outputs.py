@@ -12,17 +12,17 @@ import logging
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from smilfit.files.atomic import flush_file, flush_folder, write_text, writing
-from smilfit.files.budget import read_json
 from smilfit.files.errors import BadFileError
 from smilfit.files.names import inside
 from smilfit.files.real_folders import is_link, put_file, real_folder, remove_file
+from smilfit.files.text_files import read_json
 
 logger = logging.getLogger('smilfit')
 
@@ -33,6 +33,20 @@ _MAKING = '.making-'
 _MOST_MARKER_BYTES = 1 << 26
 
 
+class Record(TypedDict):
+    """`MadeOf` as it is when read back."""
+
+    inputs: dict[str, Any]
+    options: dict[str, Any]
+
+
+class _Part(Record):
+    """What the marker says of a part: its state, and its files by name with size and checksum."""
+
+    state: str
+    files: dict[str, tuple[int, str]]
+
+
 @dataclass(frozen=True)
 class MadeOf:
     """What a part depends on: hashes of its inputs, and the options that it was made with; both are JSON-able."""
@@ -40,7 +54,7 @@ class MadeOf:
     inputs: Mapping[str, Any]
     options: Mapping[str, Any]
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Record:
         """Return both as they are when read back."""
         return json.loads(json.dumps({'inputs': self.inputs, 'options': self.options}, default=str))
 
@@ -90,15 +104,15 @@ class OutputFolder:
         record = self._records().get(part)
         return tuple(record['files']) if record is not None and record['state'] == 'done' else ()
 
-    def made_of(self, part: str) -> dict[str, Any] | None:
+    def made_of(self, part: str) -> Record | None:
         """Return what a part that was made, or begun, depends on; None where nothing is known."""
         record = self._records().get(part)
-        return None if record is None else {name: record[name] for name in ('inputs', 'options')}
+        return None if record is None else {'inputs': record['inputs'], 'options': record['options']}
 
     def checksum(self, part: str) -> str:
         """Return one hash for the content of a finished part, as an input of what is made of it."""
-        record = self._records().get(part, {})
-        text = json.dumps(record.get('files', {}), sort_keys=True)
+        record = self._records().get(part)
+        text = json.dumps({} if record is None else record['files'], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @contextmanager
@@ -123,7 +137,7 @@ class OutputFolder:
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
 
-    def part(self, name: str, made_of: MadeOf, wanted: bool, write: Callable[[Path], Any]) -> None:
+    def part(self, name: str, made_of: MadeOf, wanted: bool, write: Callable[[Path], object]) -> None:
         """Have a part that is wanted made, if it is not there already; one that nobody asks for goes if it is stale.
 
         Args:
@@ -153,7 +167,8 @@ class OutputFolder:
             flush_file(path)
         files = {name: _described(path) for name, path in staged.items()}
         records = self._records()
-        before = records.get(part, {'files': {}})['files']
+        record = records.get(part)
+        before = {} if record is None else record['files']
         for name in before | files:
             real_folder(self.folder, Path(name).parent)
         # From here on neither the old files nor the new ones are believed until the last line.
@@ -175,7 +190,7 @@ class OutputFolder:
         self._remove(record['files'])
         self._write(records)
 
-    def drop_stale(self, part: str, inputs: Mapping[str, Any]) -> None:
+    def drop_stale(self, part: str, inputs: Mapping[str, object]) -> None:
         """Delete a part that nobody asks for now, if it is not of these inputs: it would lie beside other results."""
         self._clear(part)
         record = self._records().get(part)
@@ -186,7 +201,7 @@ class OutputFolder:
             logger.info('%s: %s is of another run and is removed.', self.folder, part)
             self.drop(part)
 
-    def _records(self) -> dict[str, Any]:
+    def _records(self) -> dict[str, _Part]:
         """Read the marker; one that is damaged says nothing, and all is made again."""
         if not self.marker.is_file():
             return {}
@@ -205,11 +220,11 @@ class OutputFolder:
             return {}
         return records
 
-    def _write(self, records: Mapping[str, Any]) -> None:
+    def _write(self, records: Mapping[str, _Part]) -> None:
         document = {'format': FORMAT, 'version': VERSION, 'parts': records}
         write_text(self.marker, json.dumps(document, indent=1))
 
-    def _damage(self, record: Mapping[str, Any]) -> str | None:
+    def _damage(self, record: _Part) -> str | None:
         for name, (size, digest) in record['files'].items():
             path = self.folder / name
             if not path.is_file():
@@ -218,7 +233,7 @@ class OutputFolder:
                 return f'{name} is damaged or was changed'
         return None
 
-    def _remove(self, names: Any) -> None:
+    def _remove(self, names: Iterable[str]) -> None:
         for name in names:
             remove_file(self.folder, name)
 
@@ -235,10 +250,10 @@ def _staging(part: str) -> str:
     return f'{_MAKING}{hashlib.sha256(part.encode()).hexdigest()[:12]}-'
 
 
-def _described(path: Path) -> list[Any]:
+def _described(path: Path) -> tuple[int, str]:
     """Return a file's size in bytes and its sha256."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return [path.stat().st_size, digest.hexdigest()]
+    return path.stat().st_size, digest.hexdigest()

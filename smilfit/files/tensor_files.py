@@ -11,13 +11,14 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from smilfit.files.account import accounted, charge
 from smilfit.files.budget import check_budget
-from smilfit.files.errors import BadFileError, shorten
+from smilfit.files.errors import BadFileError, reading, shorten
+from smilfit.files.numpy_files import fill
 from smilfit.files.pickles import (
     BrokenPickleError,
     Builder,
@@ -28,9 +29,7 @@ from smilfit.files.pickles import (
     shown,
     value_of,
 )
-from smilfit.files.pickles.bounds import inner_first
-from smilfit.files.pickles.nodes import Made, Name, parts
-from smilfit.files.reading import reading
+from smilfit.files.pickles.nodes import Made, Name, inner_first, parts
 
 # Name of a storage's class -> type of its numbers.
 STORAGES = {
@@ -69,6 +68,7 @@ _NOT_DENSE = {
     '_rebuild_nested_tensor',
 }
 _MOST_DIMENSIONS = 64
+Device = str | torch.device | None
 
 
 class CodeInTensorsError(UnsafePickleError):
@@ -130,12 +130,12 @@ class TensorBuilder(Builder):
     closed = frozenset({'encode', 'bytes'})
 
     def __init__(
-        self, path: Any, find: Callable[[torch.dtype | None, str, int], Storage], device: Any = 'cpu'
+        self, path: Path, find: Callable[[torch.dtype | None, str, int], Storage], device: Device = 'cpu'
     ) -> None:
         super().__init__()
         self.path, self.find, self.device = path, find, device
 
-    def named(self, name: Name) -> Any:
+    def named(self, name: Name) -> object:
         """Return a type of numbers; other names mean nothing by themselves."""
         if name.kind == 'torch_dtype':
             return DTYPES[name.origin.rpartition('.')[2]]
@@ -143,7 +143,7 @@ class TensorBuilder(Builder):
             return None
         raise UnsafePickleError(f'{name.origin} must be called; it is not')
 
-    def object_of(self, node: Made) -> Any:
+    def object_of(self, node: Made) -> object:
         """Make a tensor, or what lies about it."""
         kind, arguments = node.name.kind, node.arguments
         if kind == 'persistent':
@@ -151,7 +151,9 @@ class TensorBuilder(Builder):
         if kind in ('tensor', 'typed_tensor', 'parameter', 'size', 'device'):
             values = tuple(self.value(part) for part in arguments)
             if kind == 'parameter':
-                return _checked(values[:1], torch.Tensor)[0]
+                if not values or not isinstance(values[0], torch.Tensor):
+                    raise UnsafePickleError('a parameter must be made of a tensor; got another')
+                return values[0]
             if kind == 'size':
                 return torch.Size(_whole(values[0] if values else (), 'a size'))
             if kind == 'device':
@@ -161,13 +163,13 @@ class TensorBuilder(Builder):
             return self.set_of(list(arguments[0]))
         return super().object_of(node)
 
-    def find_storages(self, root: Any) -> None:
+    def find_storages(self, root: object) -> None:
         """Ask for every storage that a node names, before anything is made of it."""
         for node in inner_first(root, parts):
             if isinstance(node, Made) and node.name.kind == 'persistent':
                 self.storage(node.arguments[0])
 
-    def storage(self, told: Any) -> Storage:
+    def storage(self, told: object) -> Storage:
         """Find the storage that a pickle names."""
         # ('storage', class, key, device that it was on, number of numbers), and in old files a view that is None.
         if not (isinstance(told, tuple) and len(told) in (5, 6) and told[0] == 'storage'):
@@ -181,7 +183,7 @@ class TensorBuilder(Builder):
         (number,) = _whole((count,), 'a storage')
         return self.find(dtype, key, number * (1 if dtype is None else dtype.itemsize))
 
-    def _tensor(self, values: tuple[Any, ...], typed: bool) -> torch.Tensor:
+    def _tensor(self, values: tuple[object, ...], typed: bool) -> torch.Tensor:
         if len(values) < (7 if typed else 4):
             raise UnsafePickleError(
                 f'a tensor must have a storage, a place, a size and strides; got {len(values)}'
@@ -218,7 +220,7 @@ def _numbers(storage: Storage, dtype: torch.dtype) -> torch.Tensor:
     return storage.bytes[: storage.n_bytes // dtype.itemsize * dtype.itemsize].view(dtype)
 
 
-def _whole(values: Any, what: str) -> tuple[int, ...]:
+def _whole(values: object, what: str) -> tuple[int, ...]:
     if not isinstance(values, (tuple, list)) or any(
         type(v) is not int or not 0 <= v < 1 << 62 for v in values
     ):
@@ -226,17 +228,14 @@ def _whole(values: Any, what: str) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _checked(values: tuple[Any, ...], kind: type) -> tuple[Any, ...]:
-    if not values or not all(isinstance(value, kind) for value in values):
-        raise UnsafePickleError('a parameter must be made of a tensor; got another')
-    return values
-
-
-def _device(values: tuple[Any, ...]) -> torch.device:
+def _device(values: tuple[object, ...]) -> torch.device:
     if not values or not isinstance(values[0], str) or len(values[0]) > 40:
         raise UnsafePickleError('a device must have a name; got another')
+    name, index = values[0], values[1] if len(values) > 1 else None
+    if index is not None and not isinstance(index, int):
+        raise UnsafePickleError(f'a device must have a number; got {shown(index)}')
     try:
-        return torch.device(*values[:2])
+        return torch.device(name) if index is None else torch.device(name, index)
     except (RuntimeError, TypeError) as error:
         raise UnsafePickleError(f'a device must be one that torch knows; got {shown(values[0])}') from error
 
@@ -249,7 +248,7 @@ _ADVICE = 'It is cut short, damaged or of another kind; nothing of it was run. T
 _MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
-def read_tensor_file(path: str | Path, what: str = 'a checkpoint', map_location: Any = 'cpu') -> Any:
+def read_tensor_file(path: str | Path, what: str = 'a checkpoint', map_location: Device = 'cpu') -> Any:
     """Read a file of dense tensors, numbers, texts, lists and dicts.
 
     Args:
@@ -284,7 +283,7 @@ def read_tensor_file(path: str | Path, what: str = 'a checkpoint', map_location:
             raise BadFileError(f'{path}: {what} must be whole and well-formed: {error}. {_ADVICE}') from error
 
 
-def check_weight_names(path: str | Path, what: str, weights: Any) -> None:
+def check_weight_names(path: str | Path, what: str, weights: object) -> None:
     """Check that weights are a dict of tensors by name.
 
     Raises:
@@ -303,7 +302,7 @@ def check_weight_names(path: str | Path, what: str, weights: Any) -> None:
             )
 
 
-def _read_archive(path: Path, what: str, size: int, device: Any) -> Any:
+def _read_archive(path: Path, what: str, size: int, device: Device) -> object:
     with zipfile.ZipFile(path) as archive:
         members = _check_archive(archive, path, what, size)
         pickles = [name for name in members if name == 'data.pkl' or name.endswith('/data.pkl')]
@@ -339,7 +338,7 @@ def _read_archive(path: Path, what: str, size: int, device: Any) -> Any:
         return value_of(root, TensorBuilder(path, find, device))
 
 
-def _read_legacy(path: Path, what: str, size: int, device: Any) -> Any:
+def _read_legacy(path: Path, what: str, size: int, device: Device) -> object:
     """Read the format of torch before 1.6: pickles one after the other, then the storages."""
     with path.open('rb') as file:
         data = file.read(_MOST_PICKLE_BYTES)
@@ -423,17 +422,13 @@ def _fitting(storage: Storage, dtype: torch.dtype | None, key: str, n_bytes: int
     return storage
 
 
-def _row(file: Any, n_bytes: int) -> torch.Tensor:
+def _row(file: IO[bytes], n_bytes: int) -> torch.Tensor:
     """Read bytes (n_bytes,) into memory of their own."""
     charge('a storage', n_bytes=n_bytes)
     if not n_bytes:
         return torch.empty(0, dtype=torch.uint8)
     data = bytearray(n_bytes)
-    view = memoryview(data)
-    done = 0
-    while done < n_bytes:
-        count = file.readinto(view[done:])
-        if not count:
-            raise BrokenPickleError(f'{n_bytes - done} bytes less than it says')
-        done += count
+    missing = n_bytes - fill(file, memoryview(data))
+    if missing:
+        raise BrokenPickleError(f'{missing} bytes less than it says')
     return torch.frombuffer(data, dtype=torch.uint8)

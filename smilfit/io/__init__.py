@@ -19,10 +19,9 @@ from smilfit.io.recordings.anipose_session import AniposeSession
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.flat_projects import DeepLabCutSession, LightningPoseSession
 from smilfit.io.recordings.recorded_session import RecordedSession, SessionPlace
-from smilfit.io.recordings.session_folder import find_sessions
-from smilfit.io.recordings.sleap import SleapSession
 from smilfit.io.recordings.sleap_labels import read_labels, read_track_names, write_slp, write_tracks
 from smilfit.io.recordings.sleap_multiview import SleapMultiviewSession
+from smilfit.io.recordings.sleap_session import SleapSession, find_sessions
 from smilfit.io.recordings.videos import VideoInfo, iterate_videos, probe_video
 from smilfit.io.truth import read_true_params, write_truth
 from smilfit.structures import CameraReport

@@ -1,19 +1,22 @@
 """Camera calibrations as anipose writes them: `calibration.toml`."""
 
 import json
+from collections.abc import Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
 from smilfit.files import reading, shorten, write_text
 from smilfit.files.budget import check_budget
-from smilfit.files.toml_files import read_toml
+from smilfit.files.text_files import read_toml
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.registry import did_you_mean
 from smilfit.structures import Cameras
 
+CALIBRATION_FILE = 'calibration.toml'
 MOST_CAMERAS = 1000
 _LONGEST_NAME = 200
 # Turns of a rotation vector beyond this lose the digits of the angle.
@@ -42,7 +45,30 @@ def read_calibration(path: str | Path, unit: str | None = None) -> Cameras:
         return _cameras(path, read_toml(path, 'the calibration'), unit)
 
 
-def _cameras(path: Path, tables: dict[str, Any], unit: str | None) -> Cameras:
+class CameraTable(TypedDict):
+    """A camera's numbers as a calibration states them, float64; `distortions` are five."""
+
+    size: Tensor
+    matrix: Tensor
+    distortions: Tensor
+    rotation: Tensor
+    translation: Tensor
+
+
+def stacked_cameras(names: Sequence[str], tables: Sequence[CameraTable], unit: str | None) -> Cameras:
+    """Return the cameras of these names and numbers."""
+    return Cameras(
+        names=tuple(names),
+        K=torch.stack([table['matrix'] for table in tables]),
+        R=axis_angle_to_rotmat(torch.stack([table['rotation'] for table in tables])),
+        t=torch.stack([table['translation'] for table in tables]),
+        size=torch.stack([table['size'] for table in tables]),
+        dist=torch.stack([table['distortions'] for table in tables]),
+        unit=unit,
+    )
+
+
+def _cameras(path: Path, tables: dict[str, object], unit: str | None) -> Cameras:
     metadata = tables.get('metadata', {})
     cameras = {key: table for key, table in tables.items() if key != 'metadata' and isinstance(table, dict)}
     if not cameras:
@@ -51,19 +77,11 @@ def _cameras(path: Path, tables: dict[str, Any], unit: str | None) -> Cameras:
         )
     check_budget(path, 'cameras', len(cameras), MOST_CAMERAS, 'in number')
     read = [_read_camera(f'{path}: [{shorten(key)}]', key, table) for key, table in cameras.items()]
-    names = [camera['name'] for camera in read]
+    names = [name for name, _ in read]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f'{path}: camera names must differ; got {shorten(twice[0])!r} more than once.')
-    return Cameras(
-        names=tuple(names),
-        K=torch.stack([camera['matrix'] for camera in read]),
-        R=axis_angle_to_rotmat(torch.stack([camera['rotation'] for camera in read])),
-        t=torch.stack([camera['translation'] for camera in read]),
-        size=torch.stack([camera['size'] for camera in read]),
-        dist=torch.stack([camera['distortions'] for camera in read]),
-        unit=_agree_on_unit(path, unit, metadata),
-    )
+    return stacked_cameras(names, [table for _, table in read], _agree_on_unit(path, unit, metadata))
 
 
 def write_calibration(path: str | Path, cameras: Cameras) -> Path:
@@ -129,11 +147,11 @@ def replace_camera(path: str | Path, out: str | Path, cameras: Cameras, name: st
     return write_text(out, _toml(tables))
 
 
-def _name_of(key: str, table: dict[str, Any]) -> str | None:
+def _name_of(key: str, table: dict[str, object]) -> str | None:
     return str(table.get('name', key)) if 'matrix' in table and key != 'metadata' else None
 
 
-def _toml(tables: dict[str, Any]) -> str:
+def _toml(tables: dict[str, object]) -> str:
     """Write tables of plain values, those outside of tables first."""
     loose = [f'{_key(k)} = {_value(v)}' for k, v in tables.items() if not isinstance(v, dict)]
     lines = [*loose, ''] if loose else []
@@ -147,7 +165,7 @@ def _key(key: str) -> str:
     return key if key.replace('_', '').replace('-', '').isalnum() and key.isascii() else json.dumps(key)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, dict):
         return '{ ' + ', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items()) + ' }'
     if isinstance(value, list):
@@ -161,10 +179,10 @@ def _value(value: Any) -> str:
         # inf and nan are written alike.
         return repr(value)
     # What is left are dates, whose ISO form is TOML's.
-    return str(value.isoformat())
+    return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
-def _agree_on_unit(path: Path, unit: str | None, metadata: Any) -> str | None:
+def _agree_on_unit(path: Path, unit: str | None, metadata: object) -> str | None:
     stated = metadata.get('unit') if isinstance(metadata, dict) else None
     if stated is not None and not isinstance(stated, str):
         raise ValueError(f'{path}: [metadata] unit must be a string such as "mm"; got {shorten(stated)}.')
@@ -175,16 +193,17 @@ def _agree_on_unit(path: Path, unit: str | None, metadata: Any) -> str | None:
     return unit if unit is not None else stated
 
 
-def _read_camera(where: str, key: str, table: dict[str, Any]) -> dict[str, Any]:
+def _read_camera(where: str, key: str, table: dict[str, object]) -> tuple[str, CameraTable]:
     if table.get('fisheye', False):
         raise ValueError(
             f'{where}: the lens must be a pinhole with up to five coefficients; got fisheye = true. '
             'Calibrate with the pinhole model, or undistort videos and labels first.'
         )
-    return check_camera(where, table) | {'name': _name(where, table.get('name', key))}
+    camera = check_camera(where, table)
+    return _name(where, table.get('name', key)), camera
 
 
-def check_camera(where: str, table: dict[str, Any]) -> dict[str, Any]:
+def check_camera(where: str, table: Mapping[str, object]) -> CameraTable:
     """Read a camera's `size`, `matrix`, `distortions`, `rotation` and `translation`, float64, five coefficients.
 
     Args:
@@ -200,18 +219,20 @@ def check_camera(where: str, table: dict[str, Any]) -> dict[str, Any]:
             f'{where}: keys {", ".join(_KEYS[1:])} must be there; got no {missing[0]!r}. '
             f'{did_you_mean(missing[0], table)} Export the calibration again.'
         )
-    camera: dict[str, Any] = {name: _numbers(where, name, table[name], _SHAPES[name]) for name in _SHAPES}
-    if bool((camera['rotation'].abs() > _MOST_RAD).any()):
+    size, matrix, rotation, translation = (
+        _numbers(where, name, table[name], shape) for name, shape in _SHAPES.items()
+    )
+    if bool((rotation.abs() > _MOST_RAD).any()):
         raise ValueError(
-            f'{where}: rotation must be an axis times an angle in rad; got {camera["rotation"].tolist()}. Is it in '
+            f'{where}: rotation must be an axis times an angle in rad; got {rotation.tolist()}. Is it in '
             'degrees, or a matrix?'
         )
-    if not bool(((camera['size'] >= 1) & (camera['size'] <= _MOST_SIDE_PX)).all()):
+    if not bool(((size >= 1) & (size <= _MOST_SIDE_PX)).all()):
         raise ValueError(
-            f'{where}: size must be width and height, 1 to {_MOST_SIDE_PX} px; got {camera["size"].tolist()}. '
+            f'{where}: size must be width and height, 1 to {_MOST_SIDE_PX} px; got {size.tolist()}. '
             'Correct it.'
         )
-    if camera['matrix'][2].tolist() != [0.0, 0.0, 1.0] or not bool((camera['matrix'].diag() > 0).all()):
+    if matrix[2].tolist() != [0.0, 0.0, 1.0] or not bool((matrix.diag() > 0).all()):
         raise ValueError(
             f'{where}: matrix must be [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with positive focal lengths; '
             f'got {table["matrix"]}.'
@@ -222,11 +243,13 @@ def check_camera(where: str, table: dict[str, Any]) -> dict[str, Any]:
             f'{where}: distortions must be up to five numbers (k1, k2, p1, p2, k3); got {len(given)}. '
             'Calibrate with the five-parameter model.'
         )
-    camera['distortions'] = torch.cat((given, given.new_zeros(5 - len(given))))
-    return camera
+    distortions = torch.cat((given, given.new_zeros(5 - len(given))))
+    return CameraTable(
+        size=size, matrix=matrix, distortions=distortions, rotation=rotation, translation=translation
+    )
 
 
-def _name(where: str, name: Any) -> str:
+def _name(where: str, name: object) -> str:
     if not isinstance(name, str | int) or not 0 < len(str(name)) <= _LONGEST_NAME:
         raise ValueError(
             f'{where}: name must be text of 1 to {_LONGEST_NAME} characters; got {shorten(name)}. Rename the camera.'
@@ -234,7 +257,7 @@ def _name(where: str, name: Any) -> str:
     return str(name)
 
 
-def _numbers(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -> Tensor:
+def _numbers(where: str, name: str, value: object, shape: tuple[int, ...] | None) -> Tensor:
     rule = 'a list of numbers' if shape is None else f'numbers of shape {"x".join(map(str, shape))}'
     try:
         tensor = torch.as_tensor(value, dtype=torch.float64)
@@ -246,9 +269,8 @@ def _numbers(where: str, name: str, value: Any, shape: tuple[int, ...] | None) -
     return tensor
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Show a short list of plain values as it stands."""
-    plain = (
-        isinstance(value, list) and len(value) <= 9 and all(isinstance(v, str | int | float) for v in value)
-    )
-    return f'[{", ".join(shorten(v, 40) for v in value)}]' if plain else shorten(value)
+    if isinstance(value, list) and len(value) <= 9 and all(isinstance(v, str | int | float) for v in value):
+        return f'[{", ".join(shorten(v, 40) for v in value)}]'
+    return shorten(value)

@@ -7,7 +7,6 @@ written by h5py, with the attributes that PyTables asks for; `pandas.read_hdf` r
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -102,7 +101,7 @@ def _text(labels: Sequence[str]) -> np.ndarray:
     return np.array([label.encode() for label in labels] or [b''], dtype=np.bytes_)
 
 
-def _attributes(of: Any, values: dict[str, Any]) -> None:
+def _attributes(of: h5py.Group | h5py.Dataset, values: dict[str, object]) -> None:
     """Write attributes as PyTables does: text as UTF-8 of fixed length, which it reads as text and not as bytes."""
     for name, value in values.items():
         if isinstance(value, str):

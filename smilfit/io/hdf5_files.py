@@ -73,6 +73,16 @@ def read_table(table: h5py.Dataset, path: str | Path, most: int = MOST_ARRAY_BYT
     return _read_texts(table, name)
 
 
+def read_numbers(table: h5py.Dataset, path: str | Path) -> np.ndarray:
+    """Read a table as float64, in which each value takes eight bytes, whatever it takes in the file.
+
+    Raises:
+        BadFileError: as of `read_table`.
+    """
+    check_budget(path, shorten(str(table.name)), 8 * (getattr(table, 'size', 0) or 0), MOST_ARRAY_BYTES)
+    return np.asarray(read_table(table, path), np.float64)
+
+
 def _read_texts(table: h5py.Dataset, name: str) -> np.ndarray:
     """Read items of variable length piece by piece: many may name one that is as large as the file."""
     n_rows = len(table)

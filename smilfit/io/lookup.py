@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.files import reading, shorten
-from smilfit.files.budget import read_text
+from smilfit.files.text_files import read_text
 from smilfit.registry import UnknownNameError, did_you_mean
 
 # Tables of names and numbers that a person keeps.

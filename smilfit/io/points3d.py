@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from smilfit.files import BadFileError, replacing
-from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.hdf5_files import open_hdf5, read_numbers
 from smilfit.registry import UnknownNameError, did_you_mean
 
 
@@ -124,12 +122,12 @@ def _read_dataset(path: Path, name: str) -> np.ndarray:
         table = file[name]
         if not isinstance(table, h5py.Dataset) or table.dtype.kind not in 'biuf':
             raise BadFileError(f'{path}: {name} must be a table of numbers; it is not. Export it again.')
-        # As float64 each value takes eight bytes, whatever it takes in the file.
-        check_budget(path, name, 8 * (table.size or 0), MOST_ARRAY_BYTES)
-        return np.asarray(read_table(table, path), dtype=np.float64)
+        return read_numbers(table, path)
 
 
-def _write_datasets(path: str | Path, arrays: Mapping[str, np.ndarray], attributes: dict[str, Any]) -> Path:
+def _write_datasets(
+    path: str | Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, object]
+) -> Path:
     path = Path(path)
     with replacing(path) as temporary, h5py.File(temporary, 'w') as file:
         for name, array in arrays.items():

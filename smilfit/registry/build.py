@@ -10,7 +10,7 @@ registry its type is in.
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from smilfit.registry.spelling import UnknownNameError, did_you_mean
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
-def build(cfg: Any, registry: Registry | None = None, **defaults: Any) -> Any:
+def build(cfg: object, registry: Registry | None = None, **defaults: object) -> Any:
     """Build an object, and all that is nested in its config, innermost first.
 
     Args:
@@ -50,7 +50,7 @@ def build(cfg: Any, registry: Registry | None = None, **defaults: Any) -> Any:
     return _made(cls, arguments)
 
 
-def _made(cls: Any, arguments: Mapping[str, Any]) -> Any:
+def _made(cls: Callable[..., object], arguments: Mapping[str, object]) -> object:
     """Call a class. Values of a wrong kind fail in it anywhere; the message then names the class."""
     try:
         return cls(**arguments)
@@ -73,7 +73,7 @@ def _made(cls: Any, arguments: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def accepted_arguments(cls: Any) -> set[str]:
+def accepted_arguments(cls: Callable[..., object]) -> set[str]:
     """Collect the arguments of a class and, where it passes others on, of those it inherits from."""
     names: set[str] = set()
     for ancestor in cls.__mro__ if inspect.isclass(cls) else (cls,):
@@ -86,7 +86,7 @@ def accepted_arguments(cls: Any) -> set[str]:
     return names
 
 
-def build_from_name(name: str, registry: Registry, **arguments: Any) -> Any:
+def build_from_name(name: str, registry: Registry, **arguments: object) -> Any:
     """Build an object of a registered name from arguments that are objects already."""
     return find_class(name, registry)(**arguments)
 
@@ -119,7 +119,7 @@ def find_class(name: str | type, registry: Registry | None = None) -> Any:
     )
 
 
-def _walk(value: Any) -> Any:
+def _walk(value: object) -> object:
     if isinstance(value, Mapping):
         if 'type' in value:
             return build(value)
@@ -131,7 +131,7 @@ def _walk(value: Any) -> Any:
     return value
 
 
-def _check_arguments(cls: Any, arguments: Mapping[str, Any]) -> None:
+def _check_arguments(cls: Callable[..., object], arguments: Mapping[str, object]) -> None:
     """Name an argument that the class does not take, or one that it misses, before calling it."""
     parameters = inspect.signature(cls).parameters
     name = getattr(cls, '__name__', str(cls))
@@ -168,7 +168,7 @@ build_metric = partial(build, registry=reg.METRICS)
 build_hook = partial(build, registry=reg.HOOKS)
 
 
-def build_handler(cfg: Any, **defaults: Any) -> Any:
+def build_handler(cfg: object, **defaults: object) -> Any:
     """Build a handler or an Input: the two sides of one `handler_key`, so one door serves both."""
     is_input = isinstance(cfg, Mapping) and isinstance(cfg.get('type'), str) and reg.INPUTS.get(cfg['type'])
     return build(cfg, registry=reg.INPUTS if is_input else reg.HANDLERS, **defaults)

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
@@ -22,7 +21,7 @@ LOADER_KEYS = (
 _MORE_REGISTRIES: tuple[Registry, ...] = (OPTIMIZERS, PARAM_SCHEDULERS, MMENGINE_OPTIM_WRAPPERS)
 
 
-def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+def merge_options(cfg: Config, options: Mapping[str, object]) -> None:
     """Write `a.b.c=value` options into a config.
 
     Raises:
@@ -40,7 +39,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _check(cfg: Any, dotted: str) -> None:
+def _check(cfg: Config, dotted: str) -> None:
     node, parts = cfg, dotted.split('.')
     for depth, part in enumerate(parts):
         where = '.'.join(parts[:depth]) or 'the config'
@@ -65,7 +64,7 @@ def _check(cfg: Any, dotted: str) -> None:
         node = node[part]
 
 
-def _accepted(node: Any, path: Iterable[str]) -> set[str]:
+def _accepted(node: Mapping[str, object] | Config, path: Iterable[str]) -> set[str]:
     """Collect what the class of a dict takes beyond what the config says."""
     path = list(path)
     if not path and not isinstance(node.get('type'), str):
@@ -91,7 +90,7 @@ class _Anything(set):
     def __contains__(self, item: object) -> bool:
         return True
 
-    def __or__(self, other: Any) -> '_Anything':
+    def __or__(self, other: object) -> '_Anything':
         return self
 
     __ror__ = __or__

@@ -10,7 +10,7 @@ from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.files import BadFileError, shorten, write_text
-from smilfit.files.strict_json import read_strict_json
+from smilfit.files.text_files import read_strict_json
 from smilfit.networks.engine.hooks.epoch_hooks import NEVER
 from smilfit.registry import UnknownNameError, did_you_mean, read_config
 from smilfit.smilify.checkpoint import BODY

@@ -20,7 +20,7 @@ from smilfit.datasets.store.stored_values import check_finite
 from smilfit.files import BadFileError, reading
 from smilfit.files.hdf5 import check_hdf5
 from smilfit.io import check_lookup, read_joint_lookup
-from smilfit.io.recordings.slp_files import read_node_orders
+from smilfit.io.recordings.sleap_labels import read_node_orders
 from smilfit.smilify.samples import SampleTables, known_poses, read_samples
 from smilfit.smilify.schema import (
     PARAMETERS,

@@ -14,8 +14,8 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.drawing.skin_texture import SkinTexture
 from smilfit.io import write_calibration, write_points3d, write_tracks, write_truth
-from smilfit.io.annotations.entries import sequence_name
-from smilfit.io.recordings.session_folder import CALIBRATION_FILE
+from smilfit.io.calibration import CALIBRATION_FILE
+from smilfit.io.sequence_names import sequence_name
 from smilfit.io.truth import truth_file
 from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer
 from smilfit.structures import AnimalCentres, BodyParams, Cameras, Keypoints2d, Keypoints3d

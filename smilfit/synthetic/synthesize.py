@@ -22,7 +22,7 @@ from smilfit.datasets import PreprocessOptions
 from smilfit.datasets import preprocess as write_dataset
 from smilfit.drawing.skin_texture import SkinTexture, read_skin_texture
 from smilfit.files import MadeOf, OutputFolder, OutputLock, write_text
-from smilfit.files.budget import read_json
+from smilfit.files.text_files import read_json
 from smilfit.io import check_lookup, read_calibration, read_joint_lookup
 from smilfit.io.landmark_rows import body_with_lookup
 from smilfit.io.lookup_proposals import body_axes

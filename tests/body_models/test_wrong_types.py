@@ -9,7 +9,7 @@ import pytest
 
 from smilfit.body_models import SMPLX, load_body_model_data, save_body_model
 from smilfit.body_models.files.smal_parts import read_pose_prior, with_smal_parts
-from smilfit.io.annotations.pose_tables import read_pandas_table
+from smilfit.io.pose_tables import read_pandas_table
 from smilfit.losses.max_mixture import read_pose_mixture
 from smilfit.losses.pose_gaussian import read_pose_gaussian
 from tests.animals import small_animal

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from smilfit.files import BadFileError
-from smilfit.files.budget import check_budget, read_json, read_text
+from smilfit.files.budget import check_budget
 from smilfit.files.hdf5 import check_hdf5, check_heaps
 from smilfit.files.numpy_files import npz_names, read_npz
-from smilfit.files.strict_json import read_strict_json
+from smilfit.files.text_files import read_json, read_strict_json, read_text
 
 ARRAYS = {
     'plain': np.arange(12.0).reshape(3, 4),

@@ -2,7 +2,7 @@ import pytest
 
 from smilfit.files import BadFileError
 from smilfit.files.account import FACTOR
-from smilfit.files.toml_files import read_toml
+from smilfit.files.text_files import read_toml
 
 
 def test_what_a_file_says_comes_back(tmp_path):

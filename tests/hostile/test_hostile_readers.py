@@ -4,10 +4,10 @@ import h5py
 import pytest
 
 from smilfit.files import BadFileError
-from smilfit.io.annotations.pose_tables import read_pandas_table
 from smilfit.io.mat_files import read_mat
 from smilfit.io.points3d import read_points3d
-from smilfit.io.recordings.slp_files import load_slp
+from smilfit.io.pose_tables import read_pandas_table
+from smilfit.io.recordings.sleap_labels import load_slp
 from tests.hostile.hostile_readers import HDF5, MATS
 
 READERS = {

@@ -10,8 +10,8 @@ import pytest
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
 from smilfit.files import BadFileError
 from smilfit.io import SleapSession, iterate_videos, probe_video
+from smilfit.io.recordings.video_capture import opened_video
 from smilfit.io.recordings.videos import Damage
-from smilfit.io.video_capture import opened_video
 from tests.datasets.blob_session import make_body
 from tests.hostile.hostile_videos import READ, VIDEOS
 from tests.io.conftest import NODES

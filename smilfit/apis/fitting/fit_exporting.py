@@ -37,7 +37,7 @@ from smilfit.files import (
 )
 from smilfit.io.exports import ExportedFit, ExportOptions, exporter, formats
 from smilfit.io.meshes.gltf_animation import SkinImage
-from smilfit.io.recordings.session_folder import find_video
+from smilfit.io.recordings.sleap_session import find_video
 from smilfit.registrants.swaps import labels_as_fitted
 from smilfit.registry import reject_unknown
 from smilfit.structures import FitOrigin, FitResult, Keypoints2d

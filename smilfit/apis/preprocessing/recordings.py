@@ -7,7 +7,7 @@ from typing import Any
 
 from smilfit.datasets import DatasetFile
 from smilfit.io import RecordedSession, SleapSession
-from smilfit.io.recordings.session_folder import CALIBRATION_FILE
+from smilfit.io.calibration import CALIBRATION_FILE
 from smilfit.registry import SESSIONS
 
 logger = logging.getLogger('smilfit')

@@ -26,8 +26,8 @@ from smilfit.body_models import (
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.files import OutputFolder
 from smilfit.io import RecordedSession, SessionPlace, find_sessions
-from smilfit.io.annotations.entries import sequence_name
 from smilfit.io.points import PointSession, read_recorded_points, read_skeleton
+from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import FitOrigin, FitResult, ModelReference
 

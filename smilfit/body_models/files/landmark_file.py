@@ -10,7 +10,7 @@ from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json import landmarks_out
 from smilfit.body_models.files.smil_json_parts import landmarks as take_landmarks
 from smilfit.files import check_budget, shorten, write_text
-from smilfit.files.strict_json import read_strict_json
+from smilfit.files.text_files import read_strict_json
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
 
 FORMAT, FORMAT_VERSION = 'smilfit-landmarks', 1

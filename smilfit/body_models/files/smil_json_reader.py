@@ -24,7 +24,7 @@ from smilfit.body_models.files.smil_json_parts import (
 )
 from smilfit.body_models.joint_limits import LIMIT_ORIGINS, USER
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.strict_json import parse_strict_json, read_strict_json
+from smilfit.files.text_files import parse_strict_json, read_strict_json
 from smilfit.registry import reject_unknown
 
 FORMAT = 'smil'

@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from smilfit.files.pickles.bounds import inner_first
-from smilfit.files.pickles.errors import UnsafePickleError, shown, shown_names
-from smilfit.files.pickles.nodes import Made, Members, Name, Pairs, parts
+from smilfit.files.pickles.nodes import (
+    Made,
+    Members,
+    Name,
+    Pairs,
+    UnsafePickleError,
+    inner_first,
+    parts,
+    shown,
+    shown_names,
+)
 from smilfit.files.pickles.numpy_arrays import array_of, bytes_of
 
 # Python hashes integers by remainder: beyond this, any number of them could be made to collide.
@@ -33,14 +41,14 @@ class StandIn:
     """
 
     def __init__(
-        self, origin: str, arguments: tuple[Any, ...] = (), state: dict[str, Any] | None = None
+        self, origin: str, arguments: tuple[object, ...] = (), state: dict[str, object] | None = None
     ) -> None:
         self.origin = origin
         self.arguments = arguments
         self.state = state or {}
 
 
-def value_of(root: Any, builder: 'Builder | None' = None) -> Any:
+def value_of(root: object, builder: 'Builder | None' = None) -> Any:
     """Make the value of a node that passed `check_size`; what is shared is made once and stays shared.
 
     Args:
@@ -56,7 +64,7 @@ def value_of(root: Any, builder: 'Builder | None' = None) -> Any:
     return builder.value(root)
 
 
-def without_keys(root: Any, drop: Collection[str]) -> Any:
+def without_keys(root: object, drop: Collection[str]) -> object:
     """Leave keys of an outermost dict out, with what stands there."""
     if isinstance(root, Made) and root.name.kind == 'ordered_dict':
         root = Pairs([*items_of(root.arguments), *root.items])
@@ -71,14 +79,14 @@ class Builder:
     closed: Collection[str] = CLOSED_KINDS
 
     def __init__(self) -> None:
-        self.made: dict[int, Any] = {}
+        self.made: dict[int, object] = {}
         self.n_tuple_keys = 0
 
-    def open_parts(self, node: Any) -> Iterable[Any]:
+    def open_parts(self, node: object) -> Iterable[object]:
         """Return the parts of a node whose values are made before its own."""
         return () if isinstance(node, Made) and node.name.kind in self.closed else parts(node)
 
-    def value(self, node: Any) -> Any:
+    def value(self, node: object) -> object:
         """Return the value of a leaf, or of a node that was added."""
         if id(node) in self.made:
             return self.made[id(node)]
@@ -86,13 +94,13 @@ class Builder:
             return node.tobytes()
         return self.named(node) if isinstance(node, Name) else node
 
-    def named(self, name: Name) -> Any:
+    def named(self, name: Name) -> object:
         """Return what stands for a name that is not called."""
         return StandIn(name.origin)
 
-    def add(self, node: Any) -> None:
+    def add(self, node: object) -> None:
         """Make a node's value of those of its parts."""
-        value: Any
+        value: object
         if isinstance(node, list):
             value = [self.value(part) for part in node]
         elif isinstance(node, tuple):
@@ -101,15 +109,17 @@ class Builder:
             value = self.dict_of(node.items)
         elif isinstance(node, Members):
             value = self.set_of(node.items)
-        else:
+        elif isinstance(node, Made):
             value = self.object_of(node)
+        else:
+            raise TypeError(f'a node must hold others; got {shown(node)}')
         self.made[id(node)] = value
 
-    def dict_of(self, items: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    def dict_of(self, items: Iterable[tuple[object, object]]) -> dict[object, object]:
         """Hash keys, which are small by now."""
         return {self.key(key): self.value(value) for key, value in items}
 
-    def set_of(self, items: Any) -> set[str | int]:
+    def set_of(self, items: object) -> set[str | int]:
         """Make a set of text and integers."""
         if not isinstance(items, list):
             raise UnsafePickleError(f'a set must be made of a list; got {shown(items)}')
@@ -118,7 +128,7 @@ class Builder:
                 raise UnsafePickleError(f'a set must hold text and integers below 2**60; got {shown(item)}')
         return set(items)
 
-    def key(self, node: Any) -> Any:
+    def key(self, node: object) -> object:
         """Check that a node may be a key."""
         if isinstance(node, tuple):
             self.n_tuple_keys += 1
@@ -136,7 +146,7 @@ class Builder:
             return tuple(self.value(part) for part in node)
         return self.value(node)
 
-    def object_of(self, node: Made) -> Any:
+    def object_of(self, node: Made) -> object:
         """Make what was called, or a stand-in that says what was."""
         kind, arguments = node.name.kind, node.arguments
         if kind in ARRAY_KINDS:
@@ -153,19 +163,19 @@ class Builder:
             return self.stand_in(node.name.origin, arguments, node)
         raise UnsafePickleError(f'a pickle must not make a {node.name.origin}; got one')
 
-    def stand_in(self, origin: str, arguments: tuple[Any, ...], node: Made) -> StandIn:
+    def stand_in(self, origin: str, arguments: tuple[object, ...], node: Made) -> StandIn:
         """Keep arguments and state."""
         state = self.value(node.state)
-        if node.has_state and not isinstance(state, dict):
-            state = {'state': state}
+        if not isinstance(state, dict):
+            state = {'state': state} if node.has_state else {}
         return StandIn(origin, tuple(self.value(part) for part in arguments), state)
 
 
-def _is_small_integer(node: Any) -> bool:
+def _is_small_integer(node: object) -> bool:
     return isinstance(node, int) and abs(node) < MAX_KEY_INTEGER
 
 
-def items_of(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
+def items_of(arguments: tuple[object, ...]) -> list[tuple[object, object]]:
     """Return the items that Python 2 makes an ordered dict with: a list of lists of two."""
     items = arguments[0] if len(arguments) == 1 else []
     if len(arguments) > 1 or not isinstance(items, list):
@@ -178,12 +188,13 @@ def items_of(arguments: tuple[Any, ...]) -> list[tuple[Any, Any]]:
     return [(key, value) for key, value in items]
 
 
-def _rebuilt_class(arguments: tuple[Any, ...]) -> Name:
+def _rebuilt_class(arguments: tuple[object, ...]) -> Name:
     """Return the class that `copyreg._reconstructor` makes an object of, in protocols 0 and 1."""
     kinds = [part.kind if isinstance(part, Name) else None for part in arguments]
-    if kinds != ['stand_in', 'object', None] or arguments[2] is not None:
+    rebuilt = arguments[0] if kinds == ['stand_in', 'object', None] else None
+    if not isinstance(rebuilt, Name) or arguments[2] is not None:
         raise UnsafePickleError('an object must be one of scipy.sparse or chumpy, of nothing; got another')
-    return arguments[0]
+    return rebuilt
 
 
 # A joint regressor of 100 joints and 500,000 vertices fits.
@@ -195,7 +206,7 @@ NUMBER_KINDS = 'biuf'
 MAX_INTEGER = 2**63 - 1
 
 
-def as_array(value: Any, what: str = 'value') -> np.ndarray:
+def as_array(value: object, what: str = 'value') -> np.ndarray:
     """Turn an array, numbers in lists, or a scipy or chumpy stand-in, into a numpy array of numbers.
 
     Args:
@@ -214,7 +225,7 @@ def as_array(value: Any, what: str = 'value') -> np.ndarray:
         ) from None
 
 
-def whole_numbers(value: Any, what: str) -> np.ndarray:
+def whole_numbers(value: object, what: str) -> np.ndarray:
     """Turn what `as_array` takes into int64.
 
     Raises:
@@ -239,7 +250,7 @@ def whole_numbers(value: Any, what: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _as_array(value: Any, what: str, depth: int) -> np.ndarray:
+def _as_array(value: object, what: str, depth: int) -> np.ndarray:
     if isinstance(value, StandIn):
         if value.origin.split('.')[0] == 'chumpy':
             return _chumpy_array(value, what, depth)
@@ -264,7 +275,7 @@ def _as_array(value: Any, what: str, depth: int) -> np.ndarray:
     return array
 
 
-def _check_numbers(items: list[Any] | tuple[Any, ...], what: str, depth: int) -> None:
+def _check_numbers(items: list[object] | tuple[object, ...], what: str, depth: int) -> None:
     """Check lists before numpy sees them: of texts it makes a table as wide as the longest."""
     if depth == 0:
         raise ValueError(f'{what}: lists must nest at most {MAX_LIST_DEPTH} deep; got more. Mend the file.')
@@ -302,7 +313,7 @@ def _chumpy_array(value: StandIn, what: str, depth: int) -> np.ndarray:
     )
 
 
-def _reshaped(array: np.ndarray, shape: Any, what: str) -> np.ndarray:
+def _reshaped(array: np.ndarray, shape: object, what: str) -> np.ndarray:
     counts = whole_numbers(shape, f'{what}: preferred_shape').ravel().tolist()
     if len(counts) > 32 or min(counts, default=0) < 0 or math.prod(counts) != array.size:
         raise ValueError(
@@ -311,7 +322,7 @@ def _reshaped(array: np.ndarray, shape: Any, what: str) -> np.ndarray:
     return array.reshape(counts)
 
 
-def _indices(value: Any, count: int, what: str) -> np.ndarray:
+def _indices(value: object, count: int, what: str) -> np.ndarray:
     """Return indices, all of them inside; negative ones are an error too."""
     indices = whole_numbers(value, what)
     outside = (indices < 0) | (indices >= count)
@@ -351,7 +362,7 @@ def _scipy_array(value: StandIn, what: str) -> np.ndarray:
     return dense
 
 
-def _sparse_shape(shape: Any, what: str) -> tuple[int, int]:
+def _sparse_shape(shape: object, what: str) -> tuple[int, int]:
     counts = whole_numbers(shape, f'{what}: shape').ravel().tolist()
     if len(counts) != 2 or min(counts) < 0:
         raise ValueError(
@@ -366,15 +377,16 @@ def _sparse_shape(shape: Any, what: str) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def _vector(state: dict[str, Any], key: str, what: str) -> np.ndarray:
+def _vector(state: dict[str, object], key: str, what: str) -> np.ndarray:
     if key not in state:
         raise ValueError(
             f'{what}: a sparse matrix must have {key}; got only {shown_names(state)}. Mend the file.'
         )
     # No stand-ins: scipy's own parts are arrays.
-    if isinstance(state[key], StandIn):
-        raise ValueError(f'{what}: {key} must be an array; got a {state[key].origin}. Mend the file.')
-    array = as_array(state[key], f'{what}: {key}')
+    stored = state[key]
+    if isinstance(stored, StandIn):
+        raise ValueError(f'{what}: {key} must be an array; got a {stored.origin}. Mend the file.')
+    array = as_array(stored, f'{what}: {key}')
     if array.ndim != 1:
         raise ValueError(f'{what}: {key} must have one dimension; got {array.shape}. Mend the file.')
     return array

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from smilfit.files.account import charge
-from smilfit.files.pickles.errors import BrokenPickleError, UnsafePickleError, shown
-from smilfit.files.pickles.nodes import Made, Members, Name, Pairs
+from smilfit.files.pickles.nodes import (
+    BrokenPickleError,
+    Made,
+    Members,
+    Name,
+    Pairs,
+    UnsafePickleError,
+    shown,
+)
 from smilfit.files.pickles.opcodes import MAX_OPCODES, PROTOCOLS, Data, Opcode, opcodes_of
 
 # What is asked for -> what it stands for here. Both spellings: Python 2 and 3, numpy 1 and 2.
@@ -89,7 +96,7 @@ class Dialect:
 ARRAYS = Dialect()
 
 
-def run(data: bytes) -> Any:
+def run(data: bytes) -> object:
     """Run a pickle of arrays.
 
     Returns:
@@ -102,7 +109,7 @@ def run(data: bytes) -> Any:
     return run_from(data, 0, ARRAYS, alone=True)[0]
 
 
-def run_from(data: Data, start: int, dialect: Dialect, alone: bool = False) -> tuple[Any, int]:
+def run_from(data: Data, start: int, dialect: Dialect, alone: bool = False) -> tuple[object, int]:
     """Run a pickle that begins at a byte; as `run`.
 
     Args:
@@ -133,9 +140,9 @@ class Machine:
     def __init__(self, size: int, start: int = 0, dialect: Dialect = ARRAYS) -> None:
         self.size, self.start, self.dialect = size, start, dialect
         self.most_containers = MAX_CONTAINERS + int(dialect.containers_per_byte * size)
-        self.stack: list[Any] = []
+        self.stack: list[object] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[int, object] = {}
         self.n_containers = 0
 
     def step(self, opcode: Opcode) -> None:
@@ -150,13 +157,13 @@ class Machine:
         else:
             TAKES_ARGUMENT[name](self, argument, offset)
 
-    def result(self) -> Any:
+    def result(self) -> object:
         """Return what is left after STOP."""
         if len(self.stack) != 1 or self.marks:
             raise BrokenPickleError(f'{len(self.stack)} values and {len(self.marks)} open marks at its end')
         return self.stack[0]
 
-    def make(self, container: Any) -> None:
+    def make(self, container: object) -> None:
         """Put a container onto the stack."""
         self.n_containers += 1
         if self.n_containers > self.most_containers:
@@ -165,18 +172,18 @@ class Machine:
             charge('its pickle', CHARGED_AT_ONCE * CONTAINER_BYTES, CHARGED_AT_ONCE)
         self.stack.append(container)
 
-    def pop(self) -> Any:
+    def pop(self) -> object:
         """Take the top of the stack, above the last mark."""
         self.top()
         return self.stack.pop()
 
-    def top(self) -> Any:
+    def top(self) -> object:
         """Look at the top of the stack, above the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise BrokenPickleError('an empty stack')
         return self.stack[-1]
 
-    def pop_mark(self) -> list[Any]:
+    def pop_mark(self) -> list[object]:
         """Take all above the last mark, and the mark."""
         if not self.marks:
             raise BrokenPickleError('no mark')
@@ -235,22 +242,23 @@ def _drop_mark(machine: Machine) -> None:
     machine.pop_mark()
 
 
-def _append(machine: Machine, items: list[Any]) -> None:
+def _append(machine: Machine, items: list[object]) -> None:
     target = machine.top()
     if not isinstance(target, list):
         raise UnsafePickleError(f'items must be appended to a list; got {shown(target)}')
     target.extend(items)
 
 
-def _set_items(machine: Machine, items: list[Any]) -> None:
+def _set_items(machine: Machine, items: list[object]) -> None:
     target = machine.top()
-    ordered = isinstance(target, Made) and target.name.kind == 'ordered_dict'
-    if not (isinstance(target, Pairs) or ordered):
+    if not isinstance(target, (Pairs, Made)) or (
+        isinstance(target, Made) and target.name.kind != 'ordered_dict'
+    ):
         raise UnsafePickleError(f'items must be set in a dict; got {shown(target)}')
     target.items.extend(_pairs(items))
 
 
-def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
+def _pairs(items: list[object]) -> list[tuple[object, object]]:
     if len(items) % 2:
         raise BrokenPickleError('a key without a value')
     return list(zip(items[::2], items[1::2]))

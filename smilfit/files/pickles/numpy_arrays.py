@@ -6,12 +6,11 @@ them (numpy, `array.__reduce__`, `array.__reduce_ex__`). Arrays own their memory
 
 import math
 import re
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from smilfit.files.pickles.errors import UnsafePickleError, shown
-from smilfit.files.pickles.nodes import Made, Name
+from smilfit.files.pickles.nodes import Made, Name, UnsafePickleError, shown
 
 MAX_DIMENSIONS = 32
 MAX_SIZE = 1 << 31
@@ -40,7 +39,7 @@ def array_of(made: Made) -> np.ndarray | np.generic:
     return _filled(made.arguments[1], dtype_of(made.arguments[0]), (), 'C')[()]
 
 
-def bytes_of(node: Any) -> bytes | memoryview:
+def bytes_of(node: object) -> bytes | memoryview:
     """Return the bytes that a node stands for: bytes, or text of one byte a character as Python 2 and `encode`
     have it.
 
@@ -51,7 +50,7 @@ def bytes_of(node: Any) -> bytes | memoryview:
         return node
     if isinstance(node, Made) and node.name.kind == 'bytes' and not node.arguments:
         return b''
-    encoding = 'latin1'
+    encoding: object = 'latin1'
     if isinstance(node, Made) and node.name.kind == 'encode' and 1 <= len(node.arguments) <= 2:
         # Without its encoding, `encode` takes utf-8.
         node, encoding = node.arguments if len(node.arguments) == 2 else (*node.arguments, 'utf-8')
@@ -65,7 +64,7 @@ def bytes_of(node: Any) -> bytes | memoryview:
         raise UnsafePickleError(f'bytes must be text of {encoding}; got {shown(node)}') from None
 
 
-def dtype_of(node: Any) -> np.dtype:
+def dtype_of(node: object) -> np.dtype:
     """Return the dtype that a node stands for.
 
     Raises:
@@ -73,15 +72,15 @@ def dtype_of(node: Any) -> np.dtype:
     """
     if not (isinstance(node, Made) and node.name.kind == 'dtype' and 1 <= len(node.arguments) <= 3):
         raise UnsafePickleError(f'the kind of an array must be a numpy dtype; got {shown(node)}')
-    text = node.arguments[0]
-    kind = re.fullmatch(r'[<>=|]?([biufSUOVcmM])([0-9]{0,10})', text) if isinstance(text, str) else None
+    text = node.arguments[0] if isinstance(node.arguments[0], str) else ''
+    kind = re.fullmatch(r'[<>=|]?([biufSUOVcmM])([0-9]{0,10})', text)
     if kind is not None and kind[1] == 'O':
         raise UnsafePickleError('an array of Python objects is not allowed; got one')
     code, size = (kind[1], kind[2]) if kind else ('', '')
     is_text = code in ('S', 'U') and size != '' and int(size) <= MAX_TEXT_LENGTH
     if code + size not in NUMBERS and not is_text:
         raise UnsafePickleError(
-            f'the kind of an array must be bool, integer, float or text; got the dtype {shown(text)}'
+            f'the kind of an array must be bool, integer, float or text; got the dtype {shown(node.arguments[0])}'
         )
     order = text[0] if text[0] in BYTE_ORDERS else '='
     if node.has_state:
@@ -89,7 +88,7 @@ def dtype_of(node: Any) -> np.dtype:
     return np.dtype(f'{order if order != "|" else "="}{code}{size}')
 
 
-def _byte_order(state: Any, item_bytes: int) -> str:
+def _byte_order(state: object, item_bytes: int) -> str:
     """Return the byte order of a dtype's state.
 
     It is version, order, subarray, names, fields, item size, alignment, flags, and in version 4 metadata, which mean
@@ -129,7 +128,7 @@ def _from_buffer(made: Made) -> np.ndarray:
         raise UnsafePickleError(
             f'an array must be bytes, dtype, shape and order; got {shown(made.arguments)}'
         )
-    defaults: tuple[Any, ...] = ('C', None)
+    defaults: tuple[object, ...] = ('C', None)
     content, dtype, shape, order, axes = (*made.arguments, *defaults[len(made.arguments) - 3 :])
     if not (isinstance(order, str) and order in ('C', 'F', 'K')) or (order == 'K' and axes is None):
         raise UnsafePickleError(f'the order of an array must be C, F, or K with axes; got {shown(order)}')
@@ -143,7 +142,7 @@ def _from_buffer(made: Made) -> np.ndarray:
     return array.transpose(axes).copy(order='K')
 
 
-def _filled(content: Any, dtype: np.dtype, shape: Any, order: Literal['C', 'F']) -> np.ndarray:
+def _filled(content: object, dtype: np.dtype, shape: object, order: Literal['C', 'F']) -> np.ndarray:
     """Make an array of bytes that fill it exactly; a copy, so that it owns its memory."""
     shape = checked_shape(shape)
     data = bytes_of(content)
@@ -163,7 +162,7 @@ def _filled(content: Any, dtype: np.dtype, shape: Any, order: Literal['C', 'F'])
     return array.copy(order='K')
 
 
-def checked_shape(shape: Any) -> tuple[int, ...]:
+def checked_shape(shape: object) -> tuple[int, ...]:
     """Return a shape whose numbers are counts, and whose product fits.
 
     Raises:
@@ -188,7 +187,7 @@ def _checked_empty(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
     return shape
 
 
-def _is_count(value: Any, least: int = 0) -> bool:
+def _is_count(value: object, least: int = 0) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MAX_SIZE
 
 

@@ -9,9 +9,8 @@ import mmap
 import re
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from smilfit.files.pickles.errors import BrokenPickleError, UnsafePickleError, shown
+from smilfit.files.pickles.nodes import BrokenPickleError, UnsafePickleError, shown
 
 # Real models have some hundred opcodes, one with its weights written as lists up to a million; so many take seconds.
 MAX_OPCODES = 2_000_000
@@ -22,7 +21,7 @@ PROTOCOLS = range(6)
 
 
 # Name, argument (None without one), place of the first byte. A plain tuple: a million of them are made.
-Opcode = tuple[str, Any, int]
+Opcode = tuple[str, object, int]
 Data = bytes | mmap.mmap
 
 
@@ -214,7 +213,7 @@ def _latin1(size: int) -> Callable[[Source], str]:
 
 
 # Code -> name, how the argument is read.
-READERS: dict[int, tuple[str, Callable[[Source], Any] | None]] = {
+READERS: dict[int, tuple[str, Callable[[Source], object] | None]] = {
     0x80: ('PROTO', _unsigned(1)), 0x95: ('FRAME', _unsigned(8)), ord('.'): ('STOP', None),
     ord('('): ('MARK', None), ord('0'): ('POP', None), ord('1'): ('POP_MARK', None), ord('2'): ('DUP', None),
     ord('N'): ('NONE', None), 0x88: ('NEWTRUE', None), 0x89: ('NEWFALSE', None),
@@ -240,7 +239,7 @@ READERS: dict[int, tuple[str, Callable[[Source], Any] | None]] = {
     ord('g'): ('GET', _index), ord('h'): ('BINGET', _unsigned(1)), ord('j'): ('LONG_BINGET', _unsigned(4)),
     0x94: ('MEMOIZE', None),
 }  # fmt: skip
-PERSISTENT: dict[int, tuple[str, Callable[[Source], Any] | None]] = {ord('Q'): ('BINPERSID', None)}
+PERSISTENT: dict[int, tuple[str, Callable[[Source], object] | None]] = {ord('Q'): ('BINPERSID', None)}
 REFUSED: dict[int, str] = {
     ord('P'): 'PERSID', ord('Q'): 'BINPERSID', ord('i'): 'INST', ord('o'): 'OBJ', 0x92: 'NEWOBJ_EX', 0x82: 'EXT1',
     0x83: 'EXT2', 0x84: 'EXT4', 0x91: 'FROZENSET', 0x97: 'NEXT_BUFFER', 0x98: 'READONLY_BUFFER',

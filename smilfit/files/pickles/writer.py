@@ -6,7 +6,6 @@ loaders of smplx and SMILify and our own allow-list reader read it. Protocol 3, 
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ _RECONSTRUCT = b'cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x8
 _KINDS = 'biuf'
 
 
-def pickle_bytes(value: Any) -> bytes:
+def pickle_bytes(value: object) -> bytes:
     """Write None, truth values, numbers, texts, and lists, dicts and numpy arrays of them.
 
     Raises:
@@ -25,7 +24,7 @@ def pickle_bytes(value: Any) -> bytes:
     return b''.join((b'\x80\x03', *_opcodes(value), b'.'))
 
 
-def _opcodes(value: Any) -> Iterator[bytes]:
+def _opcodes(value: object) -> Iterator[bytes]:
     if value is None:
         yield b'N'
     elif isinstance(value, (bool, np.bool_)):

@@ -1,8 +1,8 @@
 """Animal3D and CtrlAni3D: images with 2D and 3D keypoints and SMAL parameters, in AniMer's JSON."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
+    fields,
+    given,
     image_path,
-    mirror_pairs,
     numbers,
     read_json,
     read_valid_entries,
@@ -19,6 +20,7 @@ from smilfit.io.annotations.entries import (
 )
 from smilfit.io.annotations.masks import ImageMask
 from smilfit.io.annotations.tigdog import LANDMARKS
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
 
@@ -60,16 +62,16 @@ class Animal3DReader(AnnotationReader):
             )
         entries = []
         for i, entry in enumerate(data):
-            name = entry.get('img_path') if isinstance(entry, dict) else None
+            name = given(entry, 'img_path')
             where = f'{path}, entry {i}' + (f' ({shorten(name)})' if isinstance(name, str) else '')
             entries.append((where, partial(self._read_entry, path, where, entry)))
         images, skipped = read_valid_entries(entries)
         return AnnotationSet(path.stem, KEYPOINTS, images, skipped, flip=FLIP)
 
-    def _read_entry(self, path: Path, where: str, entry: Any) -> AnnotatedImage:
+    def _read_entry(self, path: Path, where: str, entry: object) -> AnnotatedImage:
         folder = self.images or path.parent
         image = image_path(folder, require(entry, 'img_path', str))
-        if 'bone' in entry:
+        if 'bone' in fields(entry):
             raise BadEntry('an animal must be a quadruped of SMAL; got a bird (key bone). Leave birds out.')
         family = require(entry, 'supercategory', int)
         if not 0 <= family < len(FAMILIES):
@@ -79,22 +81,23 @@ class Animal3DReader(AnnotationReader):
             )
         points = numbers(require(entry, 'keypoint_2d', list), (len(KEYPOINTS), 3), 'keypoint_2d')
         confidence = (points[:, 2] > 0).astype(np.float64)
-        xyz, confidence3d = _points3d(entry)
+        xyz, confidence3d = _points3d(fields(entry))
+        mask = given(entry, 'mask_path')
         return AnnotatedImage(
             where=where,
             image=image,
             keypoints=np.where(confidence[:, None] > 0, points[:, :2], 0.0),
             confidence=confidence,
-            box=numbers(require(entry, 'bbox', list), (4,), 'bbox') if 'bbox' in entry else None,
-            mask=ImageMask(image_path(folder, entry['mask_path'])) if entry.get('mask_path') else None,
+            box=numbers(require(entry, 'bbox', list), (4,), 'bbox') if 'bbox' in fields(entry) else None,
+            mask=ImageMask(image_path(folder, mask)) if mask else None,
             keypoints3d=xyz,
             confidence3d=confidence3d,
-            params=_params(entry) or None,
+            params=_params(fields(entry)) or None,
             category=FAMILIES[family],
         )
 
 
-def _points3d(entry: dict[str, Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _points3d(entry: Mapping[str, object]) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return points and confidences; the confidence is a fourth column, where there is one."""
     if 'keypoint_3d' not in entry:
         return None, None
@@ -107,12 +110,12 @@ def _points3d(entry: dict[str, Any]) -> tuple[np.ndarray | None, np.ndarray | No
     return np.where(seen[:, None], points[:, :3], 0.0), seen.astype(np.float64)
 
 
-def _params(entry: dict[str, Any]) -> dict[str, np.ndarray]:
+def _params(entry: Mapping[str, object]) -> dict[str, np.ndarray]:
     params: dict[str, np.ndarray] = {}
     if 'pose' in entry:
-        pose = numbers(entry['pose'], (3 * N_JOINTS,), 'pose').reshape(N_JOINTS, 3)
-        if pose.any():
-            params |= {'global_orient': pose[0], 'body_pose': pose[1:]}
+        rotations = numbers(entry['pose'], (3 * N_JOINTS,), 'pose').reshape(N_JOINTS, 3)
+        if rotations.any():
+            params |= {'global_orient': rotations[0], 'body_pose': rotations[1:]}
     if 'shape' in entry:
         shape = numbers(entry['shape'], (None,), 'shape')
         betas = np.concatenate((shape, numbers(entry.get('shape_extra', []), (None,), 'shape_extra')))

@@ -5,22 +5,21 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.budget import read_text
-from smilfit.files.toml_files import read_toml
+from smilfit.files.text_files import read_text, read_toml
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import BadEntry, mirror_pairs, numbers, sequence_name
+from smilfit.io.annotations.entries import BadEntry, numbers
 from smilfit.io.annotations.pose_rows import annotate_rows, row_frames, video_of
-from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table, usual_threshold
-from smilfit.io.calibration import read_calibration
+from smilfit.io.calibration import CALIBRATION_FILE, read_calibration
 from smilfit.io.camera_names import check_pattern, split_by_pattern
-from smilfit.io.recordings.session_folder import CALIBRATION_FILE
+from smilfit.io.keypoint_names import mirror_pairs
+from smilfit.io.pose_tables import PoseTable, read_pose_table, usual_threshold
+from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, Cameras, SkippedAnnotation
 
@@ -138,7 +137,7 @@ FOLDERS = {
 MOST_LEVELS = 4
 
 
-def read_config(session: Path) -> dict[str, Any]:
+def read_config(session: Path) -> dict[str, object]:
     """Read the nearest config.toml, the session's or its project's; {} where there is none.
 
     Raises:
@@ -158,14 +157,14 @@ def levels(session: Path) -> list[Path]:
     return above[: top + 1]
 
 
-def cam_regex(session: Path, config: dict[str, Any]) -> str:
+def cam_regex(session: Path, config: dict[str, object]) -> str:
     """Return the pattern of config.toml; one that could take forever to match is refused."""
     table = config.get('triangulation', {})
     pattern = table.get('cam_regex', USUAL_CAM_REGEX) if isinstance(table, dict) else None
     return check_pattern(str(session), pattern)
 
 
-def folder_called(config: dict[str, Any], name: str) -> str:
+def folder_called(config: dict[str, object], name: str) -> str:
     """Return the name that the configuration's table `pipeline` gives to a folder of sessions."""
     table = config.get('pipeline', {})
     stated = table.get(name, FOLDERS[name]) if isinstance(table, dict) else FOLDERS[name]
@@ -173,7 +172,7 @@ def folder_called(config: dict[str, Any], name: str) -> str:
     return stated if plain else FOLDERS[name]
 
 
-def find_calibration(session: Path, config: dict[str, Any]) -> Path | None:
+def find_calibration(session: Path, config: dict[str, object]) -> Path | None:
     """Find `calibration/calibration.toml`, else `calibration.toml`, of the session or of a level above it."""
     places = (
         folder / name
@@ -183,13 +182,13 @@ def find_calibration(session: Path, config: dict[str, Any]) -> Path | None:
     return next((p / CALIBRATION_FILE for p in places if (p / CALIBRATION_FILE).is_file()), None)
 
 
-def offset_of(config: dict[str, Any], camera: str) -> np.ndarray:
+def offset_of(config: dict[str, object], camera: str) -> np.ndarray:
     """Return the place (x, y) px in the calibrated image at which a camera's images begin (`cameras.<name>.offset`).
 
     Raises:
         BadEntry: it is no such place.
     """
-    stated: Any = config
+    stated: object = config
     for key in ('cameras', camera, 'offset'):
         stated = stated.get(key) if isinstance(stated, dict) else None
     offset = np.zeros(2) if stated is None else numbers(stated, (None,), 'offset')[:2]
@@ -294,7 +293,7 @@ class AniposeReader(AnnotationReader):
         )
 
 
-def _view(cameras: Cameras | None, name: str, config: dict[str, Any]) -> Cameras | None:
+def _view(cameras: Cameras | None, name: str, config: dict[str, object]) -> Cameras | None:
     """Return the camera of a video, which may show a part of the calibrated image (`offset` in config.toml, px)."""
     return None if cameras is None else moved_by(cameras.select([name]), offset_of(config, name))
 

@@ -3,25 +3,24 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
     frame_number,
+    given,
     image_path,
-    mirror_pairs,
     numbers,
     one_of,
     place,
-    read_json,
+    read_listed_entries,
     read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import ImageMask
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
@@ -94,22 +93,17 @@ class BadjaReader(AnnotationReader):
         folder = path if path.is_dir() else path.parent
         return (folder.parent if folder.name == 'joint_annotations' else folder,)
 
-    def _read_file(self, path: Path) -> tuple[tuple[AnnotatedImage, ...], tuple[Any, ...]]:
-        entries = read_json(path, list, 'BADJA')
-        if not entries or not isinstance(entries[0], dict) or not {'image_path', 'joints'} <= set(entries[0]):
-            raise BadFileError(
-                f'{path}: BADJA annotations must be a list of entries with image_path and joints; '
-                f'got {len(entries)} entries, the first of them without. Is it another format?'
-            )
+    def _read_file(self, path: Path) -> tuple[tuple[AnnotatedImage, ...], tuple[SkippedAnnotation, ...]]:
+        entries = read_listed_entries(path, 'BADJA', 'image_path', 'joints')
         (root,) = self.image_folders(path)
         images, skipped = read_valid_entries(
             (where, partial(self._entry, where, root, index, entry))
             for index, entry in enumerate(entries)
-            for where in (place(path, index, _name_of(entry)),)
+            for where in (place(path, index, given(entry, 'image_path')),)
         )
         return tuple(replace(image, sequence=path.stem) for image in images), skipped
 
-    def _entry(self, where: str, root: Path, index: int, entry: Any) -> AnnotatedImage:
+    def _entry(self, where: str, root: Path, index: int, entry: object) -> AnnotatedImage:
         name = require(entry, 'image_path', str)
         count = len(self.keypoint_names)
         joints = numbers(require(entry, 'joints', list), (count, 2), 'joints')
@@ -119,7 +113,7 @@ class BadjaReader(AnnotationReader):
             raise BadEntry('joints must have a position where they are visible; got (0, 0).')
         if self.occluded == 'keep':
             visible = valid
-        segmentation = entry.get('segmentation_path')
+        segmentation = given(entry, 'segmentation_path')
         frame = PurePosixPath(name).stem
         return AnnotatedImage(
             where=where,
@@ -129,7 +123,3 @@ class BadjaReader(AnnotationReader):
             mask=ImageMask(image_path(root, segmentation)) if self.masks and segmentation else None,
             frame=index if (number := frame_number(frame)) is None else number,
         )
-
-
-def _name_of(entry: Any) -> str:
-    return str(entry.get('image_path', '')) if isinstance(entry, dict) else ''

@@ -8,15 +8,14 @@ from dataclasses import replace
 from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from smilfit.files import BadFileError, folder_name, reading, shorten
+from smilfit.files.names import Fence
 from smilfit.io.annotations.entries import BadEntry
-from smilfit.io.annotations.image_files import Fence
+from smilfit.io.image_opening import check_image_size
 from smilfit.io.keypoint_names import check_keypoint_names
-from smilfit.io.recordings.image_opening import check_image_size
 from smilfit.registry import UnknownNameError
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
@@ -114,7 +113,7 @@ class AnnotationReader(ABC):
         self.images = None if images is None else Path(images)
         self.allow_outside_images = allow_outside_images
 
-    def __init_subclass__(cls, **arguments: Any) -> None:
+    def __init_subclass__(cls, **arguments: object) -> None:
         """Hold the subclass's `read` to the rules."""
         super().__init_subclass__(**arguments)
         if 'read' in cls.__dict__:
@@ -141,7 +140,7 @@ class AnnotationReader(ABC):
 
 def _guarded(read: Callable[..., AnnotationSet]) -> Callable[..., AnnotationSet]:
     @wraps(read)
-    def guarded(self: AnnotationReader, path: str | Path, *args: Any, **kwargs: Any) -> AnnotationSet:
+    def guarded(self: AnnotationReader, path: str | Path, *args: object, **kwargs: object) -> AnnotationSet:
         path = Path(path)
         with _naming(path):
             result = read(self, path, *args, **kwargs)

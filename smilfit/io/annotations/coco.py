@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,9 +11,10 @@ from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
+    fields,
+    given,
     image_path,
     image_size,
-    mirror_pairs,
     numbers,
     one_of,
     place,
@@ -23,7 +23,7 @@ from smilfit.io.annotations.entries import (
     require,
 )
 from smilfit.io.annotations.masks import PolygonMask, RleMask
-from smilfit.io.keypoint_names import check_keypoint_names
+from smilfit.io.keypoint_names import check_keypoint_names, mirror_pairs
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, MaskSource
 
@@ -33,8 +33,8 @@ class _Source:
     """What all entries of a file share."""
 
     folder: Path
-    images: Mapping[int | str, Any]
-    categories: Mapping[int | str, Any]
+    images: Mapping[int | str, Mapping[str, object]]
+    categories: Mapping[int | str, str]
     keypoint_names: tuple[str, ...]
 
 
@@ -77,11 +77,12 @@ class CocoReader(AnnotationReader):
         categories = _by_id(path, content, 'categories')
         entries = _by_id(path, content, 'images')
         annotations = _listed(path, content, 'annotations')
-        chosen = self._choose(path, _names_of_categories(path, categories), annotations)
+        named = _names_of_categories(path, categories)
+        chosen = self._choose(path, named, annotations)
         source = _Source(
             folder=path.parent if self.images is None else self.images,
             images=entries,
-            categories=categories,
+            categories=named,
             keypoint_names=_keypoint_names(path, {i: categories[i] for i in chosen}),
         )
         left_out = set(categories) - chosen
@@ -99,7 +100,9 @@ class CocoReader(AnnotationReader):
             flip=mirror_pairs(source.keypoint_names),
         )
 
-    def _choose(self, path: Path, names: Mapping[int | str, str], annotations: list[Any]) -> set[int | str]:
+    def _choose(
+        self, path: Path, names: Mapping[int | str, str], annotations: list[object]
+    ) -> set[int | str]:
         """Return the ids of the categories to read: the one asked for, or all that occur."""
         if self.category is not None:
             chosen = {i for i, name in names.items() if name == self.category}
@@ -112,7 +115,7 @@ class CocoReader(AnnotationReader):
         used = {_get(entry, 'category_id') for entry in annotations}
         return {i for i in names if i in used}
 
-    def _entry(self, where: str, entry: Any, source: '_Source') -> AnnotatedImage:
+    def _entry(self, where: str, entry: object, source: '_Source') -> AnnotatedImage:
         category = require(entry, 'category_id', (int, str))
         if category not in source.categories:
             raise BadEntry(
@@ -122,11 +125,11 @@ class CocoReader(AnnotationReader):
         number = require(entry, 'image_id', (int, str))
         if number not in source.images:
             raise BadEntry(f'image_id must be one of images; got {shorten(number)}. Correct it.')
-        if entry.get('iscrowd'):
+        if given(entry, 'iscrowd'):
             raise BadEntry('iscrowd must be 0: a crowd is more than one animal.')
         image = source.images[number]
-        stated = (_get_any(image, 'width'), _get_any(image, 'height'))
-        size = None if stated == (None, None) else image_size(image, 'width', 'height')
+        unstated = image.get('width') is None and image.get('height') is None
+        size = None if unstated else image_size(image, 'width', 'height')
         xy, confidence = self._keypoints(entry, source.keypoint_names)
         return AnnotatedImage(
             where=where,
@@ -134,12 +137,12 @@ class CocoReader(AnnotationReader):
             keypoints=xy,
             confidence=confidence,
             size=size,
-            box=_box(entry),
-            mask=_mask(entry.get('segmentation'), size),
-            category=source.categories[category]['name'],
+            box=_box(given(entry, 'bbox')),
+            mask=_mask(given(entry, 'segmentation'), size),
+            category=source.categories[category],
         )
 
-    def _keypoints(self, entry: Any, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    def _keypoints(self, entry: object, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         if not names:
             return np.zeros((0, 2)), np.zeros(0)
         rows = numbers(require(entry, 'keypoints', list), (3 * len(names),), 'keypoints').reshape(-1, 3)
@@ -156,19 +159,20 @@ class CocoReader(AnnotationReader):
         return np.where(valid[:, None], rows[:, :2], 0.0), valid.astype(np.float64)
 
 
-def _listed(path: Path, content: Mapping[str, Any], key: str) -> list[Any]:
-    if not isinstance(content.get(key), list):
+def _listed(path: Path, content: Mapping[str, object], key: str) -> list[object]:
+    entries = content.get(key)
+    if not isinstance(entries, list):
         raise BadFileError(
-            f'{path}: {key} must be a list; got {type(content.get(key)).__name__}. COCO files have images, '
+            f'{path}: {key} must be a list; got {type(entries).__name__}. COCO files have images, '
             f'annotations and categories; this one has {[shorten(name, 40) for name in list(content)[:10]]}. '
             'Is it another format?'
         )
-    return content[key]
+    return entries
 
 
-def _by_id(path: Path, content: Mapping[str, Any], key: str) -> dict[int | str, Any]:
+def _by_id(path: Path, content: Mapping[str, object], key: str) -> dict[int | str, Mapping[str, object]]:
     """Return a list's objects by their ids, which must differ."""
-    result: dict[int | str, Any] = {}
+    result: dict[int | str, Mapping[str, object]] = {}
     for i, entry in enumerate(_listed(path, content, key)):
         try:
             number = require(entry, 'id', (int, str))
@@ -178,20 +182,25 @@ def _by_id(path: Path, content: Mapping[str, Any], key: str) -> dict[int | str, 
             raise BadFileError(
                 f'{path}: {key} must have different ids; got {shorten(number)} twice. Number them anew.'
             )
-        result[number] = entry
+        result[number] = fields(entry)
     return result
 
 
-def _names_of_categories(path: Path, categories: Mapping[int | str, Any]) -> dict[int | str, str]:
+def _names_of_categories(
+    path: Path, categories: Mapping[int | str, Mapping[str, object]]
+) -> dict[int | str, str]:
+    result = {}
     for i, category in categories.items():
-        if not isinstance(category.get('name'), str):
+        name = category.get('name')
+        if not isinstance(name, str):
             raise BadFileError(
                 f'{path}: categories must have a name; category {shorten(i)} has none. Give it one.'
             )
-    return {i: category['name'] for i, category in categories.items()}
+        result[i] = name
+    return result
 
 
-def _keypoint_names(path: Path, categories: Mapping[int | str, Any]) -> tuple[str, ...]:
+def _keypoint_names(path: Path, categories: Mapping[int | str, Mapping[str, object]]) -> tuple[str, ...]:
     """Return the keypoints of the categories to read, which must be the same for all."""
     skeletons = {}
     for category in categories.values():
@@ -212,16 +221,16 @@ def _keypoint_names(path: Path, categories: Mapping[int | str, Any]) -> tuple[st
     return names
 
 
-def _box(entry: Mapping[str, Any]) -> np.ndarray | None:
-    if entry.get('bbox') is None:
+def _box(written: object) -> np.ndarray | None:
+    if written is None:
         return None
-    box = numbers(entry['bbox'], (4,), 'bbox')
+    box = numbers(written, (4,), 'bbox')
     if box[2] <= 0 or box[3] <= 0:
         raise BadEntry(f'bbox must have a positive width and height; got {box[2]:g} and {box[3]:g}.')
     return box - np.array([0.5, 0.5, 0.0, 0.0])
 
 
-def _mask(segmentation: Any, size: tuple[int, int] | None) -> MaskSource | None:
+def _mask(segmentation: object, size: tuple[int, int] | None) -> MaskSource | None:
     if not segmentation:
         return None
     if isinstance(segmentation, list):
@@ -242,7 +251,7 @@ def _mask(segmentation: Any, size: tuple[int, int] | None) -> MaskSource | None:
     return RleMask(counts if isinstance(counts, str) else tuple(counts), (width, height))
 
 
-def _named(entry: Any, images: Mapping[int | str, Any]) -> str:
+def _named(entry: object, images: Mapping[int | str, object]) -> str:
     """Name an annotation's image and its id, as far as they are known."""
     number, own = _get(entry, 'image_id'), _get(entry, 'id')
     image = None if number is None else images.get(number)
@@ -250,11 +259,7 @@ def _named(entry: Any, images: Mapping[int | str, Any]) -> str:
     return ', '.join(str(part) for part in (name, None if own is None else f'id {own}') if part)
 
 
-def _get_any(entry: Any, key: str) -> Any:
-    return entry.get(key) if isinstance(entry, dict) else None
-
-
-def _get(entry: Any, key: str) -> int | str | None:
+def _get(entry: object, key: str) -> int | str | None:
     """Return a value that can be looked up, or None of an entry that is broken."""
-    value = entry.get(key) if isinstance(entry, dict) else None
+    value = given(entry, key)
     return value if isinstance(value, int | str) else None

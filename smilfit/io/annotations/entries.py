@@ -1,17 +1,16 @@
 """Entries of annotation files: their schema is checked key by key, and one bad entry spoils no other."""
 
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, overload
 
 import numpy as np
 
-from smilfit.files import BadFileError, folder_name, reading, shorten
-from smilfit.files.budget import read_text
-from smilfit.io.recordings.image_opening import check_image_size
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.text_files import read_text
+from smilfit.io.image_opening import check_image_size
 from smilfit.registry import did_you_mean
 from smilfit.structures import AnnotatedImage, SkippedAnnotation
 
@@ -20,6 +19,10 @@ MOST_ANNOTATION_BYTES = 1 << 30
 # A path is no longer on any system.
 _LONGEST_PATH = 4096
 _LONGEST_REASON = 600
+
+
+T = TypeVar('T')
+U = TypeVar('U')
 
 
 class BadEntry(ValueError):
@@ -64,7 +67,7 @@ def reason_of(error: Exception) -> str:
     return f'an entry must be well-formed; got {type(error).__name__}: {message.rstrip(".")}. Correct it.'
 
 
-def read_json(path: str | Path, kind: type, form: str) -> Any:
+def read_json(path: str | Path, kind: type[T], form: str) -> T:
     """Read a JSON file whose outermost thing is a list or a dict.
 
     Args:
@@ -80,7 +83,7 @@ def read_json(path: str | Path, kind: type, form: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the annotations must exist; there is no such file.')
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         result = dict(pairs)
         if len(result) < len(pairs):
             twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
@@ -106,16 +109,51 @@ def read_json(path: str | Path, kind: type, form: str) -> Any:
     return content
 
 
-def require(entry: Any, key: str, kind: type | tuple[type, ...]) -> Any:
-    """Return the value of a key.
+def read_listed_entries(path: Path, form: str, *keys: str) -> list[object]:
+    """Read a JSON file that is a list of entries; the first must be an object with these keys.
 
     Raises:
-        BadEntry: no such key (with the near ones), or a value of another type.
+        FileNotFoundError: no such file.
+        BadFileError: as of `read_json`, or other entries.
+    """
+    entries = read_json(path, list, form)
+    if not entries or not isinstance(entries[0], dict) or not set(keys) <= set(entries[0]):
+        raise BadFileError(
+            f'{path}: {form} annotations must be a list of entries with {" and ".join(keys)}; '
+            f'got {len(entries)} entries, the first of them without. Is it another format?'
+        )
+    return entries
+
+
+def fields(entry: object) -> Mapping[str, object]:
+    """Return an entry that is an object.
+
+    Raises:
+        BadEntry: it is none.
     """
     if not isinstance(entry, Mapping):
         raise BadEntry(
             f'an entry must be an object; got {type(entry).__name__}. Correct it, or leave it out.'
         )
+    return entry
+
+
+def given(entry: object, key: str) -> object:
+    """Return the value of a key; None where there is none, or the entry is no object."""
+    return entry.get(key) if isinstance(entry, Mapping) else None
+
+
+@overload
+def require(entry: object, key: str, kind: type[T]) -> T: ...
+@overload
+def require(entry: object, key: str, kind: tuple[type[T], type[U]]) -> T | U: ...
+def require(entry: object, key: str, kind: type | tuple[type, ...]) -> object:
+    """Return the value of a key.
+
+    Raises:
+        BadEntry: no such key (with the near ones), or a value of another type.
+    """
+    entry = fields(entry)
     if key not in entry:
         raise BadEntry(f'{key} must be given; it is missing. {did_you_mean(key, entry)}')
     value = entry[key]
@@ -127,7 +165,7 @@ def require(entry: Any, key: str, kind: type | tuple[type, ...]) -> Any:
     return value
 
 
-def numbers(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarray:
+def numbers(value: object, shape: tuple[int | None, ...], name: str) -> np.ndarray:
     """Return finite numbers, float64, of a shape; None stands for any length.
 
     Raises:
@@ -148,7 +186,7 @@ def numbers(value: Any, shape: tuple[int | None, ...], name: str) -> np.ndarray:
     return array
 
 
-def _no_numbers(value: Any, depth: int) -> Iterator[Any]:
+def _no_numbers(value: object, depth: int) -> Iterator[object]:
     """Find what is no number in lists of lists.
 
     numpy would read numbers from text, and one long text widens every cell of its array. None is NaN to it, and
@@ -167,12 +205,12 @@ def _no_numbers(value: Any, depth: int) -> Iterator[Any]:
         yield 'null' if value is None else value
 
 
-def _kind_of(value: Any) -> str:
+def _kind_of(value: object) -> str:
     shown = shorten(value, 40)
     return shown if shown.startswith(type(value).__name__) else f'{type(value).__name__} {shown}'
 
 
-def image_size(entry: Any, width: str, height: str) -> tuple[int, int]:
+def image_size(entry: object, width: str, height: str) -> tuple[int, int]:
     """Return (width, height) px from two keys.
 
     Raises:
@@ -191,7 +229,7 @@ def image_size(entry: Any, width: str, height: str) -> tuple[int, int]:
     return size
 
 
-def image_path(folder: Path, name: str) -> Path:
+def image_path(folder: Path, name: object) -> Path:
     """Join a folder and an image's name as an annotation writes it, with either kind of slash.
 
     Raises:
@@ -213,7 +251,7 @@ def frame_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 15 else None
 
 
-def place(path: Path, index: int, name: str = '') -> str:
+def place(path: Path, index: int, name: object = '') -> str:
     """Name file and entry for messages."""
     return f'{path.name}, entry {index} ({shorten(name)})' if name else f'{path.name}, entry {index}'
 
@@ -230,93 +268,3 @@ def one_of(where: str, name: str, value: str, options: tuple[str, ...]) -> str:
             f'{did_you_mean(str(value), options)}'
         )
     return value
-
-
-_RIGHT_OF = {'left': 'right', 'Left': 'Right', 'LEFT': 'RIGHT', 'l': 'r', 'L': 'R'}
-# Capitals together, a word with or without a capital, or what lies between words.
-_WORDS = re.compile(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+')
-
-# Longer names are no keypoint's.
-_LONGEST = 200
-
-
-def mirror_pairs(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Pair (left, right) names that differ in one word for a side: left_ear, LeftEar, L_Ear, LEar, l_1_co_l."""
-    known, taken, pairs = set(names), set(), {}
-    for name in names:
-        if not isinstance(name, str) or len(name) > _LONGEST:
-            continue
-        right = next((r for r in _mirrored(name) if r in known and r not in taken), None)
-        if right is not None:
-            pairs[name] = right
-            taken.add(right)
-    return tuple(pairs.items())
-
-
-def _mirrored(name: str) -> Iterator[str]:
-    """Return the name with one of its words for left changed to right."""
-    words = _WORDS.findall(name)
-    for i, word in enumerate(words):
-        if word in _RIGHT_OF:
-            yield ''.join([*words[:i], _RIGHT_OF[word], *words[i + 1 :]])
-
-
-_JOIN = '+'
-
-
-def sequence_name(*parts: str) -> str:
-    """Join the names of a video, an animal and the like to one that can name a folder, such as `run+track_0`.
-
-    Different parts give different names: where they could be read in two ways, a digest of them is appended.
-    """
-    joined = _JOIN.join(parts)
-    if all(part and _JOIN not in part for part in parts):
-        return folder_name(joined)
-    # A zero byte is in no name: which part ends where is seen by it, and `folder_name` takes it as not fine.
-    return folder_name('\0'.join(parts))
-
-
-def different_names(names: Sequence[str]) -> list[str]:
-    """Number the names that are the same: a, a, b -> a_0, a_1, b."""
-    count, taken, place = Counter(names), set(names), Counter[str]()
-    result = []
-    for name in names:
-        new = name
-        while count[name] > 1 and new in taken:
-            new = f'{name}_{place[name]}'
-            place[name] += 1
-        taken.add(new)
-        result.append(new)
-    return result
-
-
-class AnimalSequences:
-    """Gives each animal of a video a sequence of its own, also where two have one name.
-
-    Args:
-        videos: names of the videos' sequences.
-    """
-
-    def __init__(self, videos: Sequence[str]) -> None:
-        self._videos = videos
-        self._names: dict[tuple[int, Hashable], str] = {}
-        self._count: Counter[tuple[int, str]] = Counter()
-        self._taken: set[str] = set()
-
-    def of(self, video: int, animal: Hashable, name: str) -> str:
-        """Return the sequence of an animal.
-
-        Args:
-            video: the video's place in the list.
-            animal: what is the same for all frames of the animal.
-            name: what the annotation calls it.
-        """
-        if (video, animal) not in self._names:
-            result = ''
-            while not result or result in self._taken:
-                self._count[video, name] += 1
-                n = self._count[video, name]
-                result = sequence_name(self._videos[video], name if n == 1 else f'{name} ({n})')
-            self._taken.add(result)
-            self._names[video, animal] = result
-        return self._names[video, animal]

@@ -1,19 +1,22 @@
 """Files that hold images: sizes from headers, and decoding, of stills, videos and packages."""
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.io.hdf5_files import open_hdf5
-from smilfit.io.recordings.image_opening import check_image_size, open_image
+from smilfit.io.image_opening import check_image_size, open_image
 from smilfit.io.recordings.videos import iterate_videos, probe_video
 from smilfit.structures import VideoFrame
+
+if TYPE_CHECKING:
+    import sleap_io.io.video_reading
 
 _WHAT = 'the package'
 
@@ -85,7 +88,7 @@ def _check_size(frame: EmbeddedFrame, table: h5py.Dataset, row: int) -> None:
             ) from None
 
 
-def _open(frame: EmbeddedFrame) -> Any:
+def _open(frame: EmbeddedFrame) -> 'sleap_io.io.video_reading.HDF5Video':
     from sleap_io.io.video_reading import HDF5Video
 
     try:
@@ -242,32 +245,3 @@ def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int]
 
 def _turned(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
     return stored[::-1] if orientation >= 5 else stored
-
-
-class Fence:
-    """Says of many paths whether they lie in one of some folders; each folder on the way is looked up once.
-
-    Args:
-        folders: in which files may lie.
-    """
-
-    def __init__(self, folders: Iterable[str | Path]) -> None:
-        self.folders = tuple(Path(folder) for folder in folders)
-        self._roots = tuple(folder.resolve() for folder in self.folders)
-        self._known: dict[Path, bool] = {}
-
-    def holds(self, path: Path) -> bool:
-        """Whether a file lies inside; False of what is no path either (a zero byte, a loop of links)."""
-        if '\0' in str(path):
-            return False
-        try:
-            if path.name in ('', '..') or path.is_symlink():
-                return self._inside(path.resolve())
-            if path.parent not in self._known:
-                self._known[path.parent] = self._inside(path.parent.resolve())
-            return self._known[path.parent]
-        except (OSError, ValueError, RuntimeError):
-            return False
-
-    def _inside(self, path: Path) -> bool:
-        return any(path.is_relative_to(root) for root in self._roots)

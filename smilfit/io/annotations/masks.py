@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from smilfit.files import reading, shorten
-from smilfit.io.recordings.image_opening import check_image_size, open_image
+from smilfit.io.image_opening import check_image_size, open_image
 from smilfit.structures import MaskSource
 
 MOST_CORNERS = 200_000

@@ -1,22 +1,20 @@
 """Rows of a pose table as annotated images: the images that rows name, or the frames of a video."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from smilfit.files import shorten
-from smilfit.io.annotations.entries import frame_number, sequence_name
-from smilfit.io.annotations.image_files import Fence
-from smilfit.io.annotations.pose_tables import PoseTable
-from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.files.names import Fence
+from smilfit.io.annotations.entries import frame_number
+from smilfit.io.pose_tables import PoseTable
+from smilfit.io.sequence_names import sequence_name
 from smilfit.structures import AnnotatedImage, SkippedAnnotation, VideoFrame
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg')
-# DeepLabCut's name of what is no animal: body parts that exist once in the scene.
-SCENE = 'single'
 
 
 @dataclass(frozen=True)
@@ -26,36 +24,6 @@ class RowImage:
     image: Path | VideoFrame
     sequence: str
     frame: int
-
-
-def choose_individuals(
-    table: PoseTable, wanted: Sequence[str] | None
-) -> tuple[list[str], list[SkippedAnnotation]]:
-    """Return the individuals to read: those wanted, else all animals.
-
-    Body parts of the scene (individual `single`) are reported as skipped where nobody asked for them.
-
-    Raises:
-        KeyError: an individual that the table lacks, with the near ones.
-    """
-    valid = list(table.tracks)
-    if wanted is not None:
-        for name in wanted:
-            if name not in valid:
-                raise UnknownNameError(f'{table.path}: no individual {name!r}. {did_you_mean(name, valid)}')
-        return list(wanted), []
-    if len(valid) == 1 or SCENE not in valid:
-        return valid, []
-    reason = f'the scene is no animal. Ask for it by individuals=[{SCENE!r}].'
-    return [n for n in valid if n != SCENE], [
-        SkippedAnnotation(f'{table.path}, individual {SCENE!r}', reason)
-    ]
-
-
-def body_parts(tables: Iterable[tuple[PoseTable, Sequence[str]]]) -> tuple[str, ...]:
-    """Return the body parts of the individuals read, each once, in the tables' order."""
-    parts = (name for table, individuals in tables for i in individuals for name in table.tracks[i].names)
-    return tuple(dict.fromkeys(parts))
 
 
 def annotate_rows(

@@ -4,27 +4,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from smilfit.files import BadFileError, shorten
+from smilfit.files.names import Fence
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import (
-    BadEntry,
-    mirror_pairs,
-    numbers,
-    one_of,
-    read_json,
-    reason_of,
-    require,
-)
-from smilfit.io.annotations.image_files import Fence
+from smilfit.io.annotations.entries import BadEntry, given, numbers, one_of, read_json, reason_of, require
 from smilfit.io.annotations.masks import ImageMask
-from smilfit.io.keypoint_names import check_keypoint_names
-from smilfit.io.recordings.image_opening import check_image_size
+from smilfit.io.image_opening import check_image_size
+from smilfit.io.keypoint_names import check_keypoint_names, mirror_pairs
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, Cameras, SkippedAnnotation
 
@@ -91,7 +82,7 @@ MIRROR = np.array([1.0, -1.0, 1.0])
 _LARGEST = 1e30
 
 
-def matrix_of(camera: Mapping[str, Any], key: str) -> Float[np.ndarray, '4 4']:
+def matrix_of(camera: Mapping[str, object], key: str) -> Float[np.ndarray, '4 4']:
     """Read a matrix that is written as four planes of x, y, z, w; it acts on row vectors from the right.
 
     Raises:
@@ -261,9 +252,9 @@ class ReplicantReader(AnnotationReader):
         self,
         where: str,
         file: Path,
-        content: Mapping[str, Any],
+        content: Mapping[str, object],
         number: str,
-        subject: Mapping[str, Any],
+        subject: object,
         names: tuple[str, ...],
         size: tuple[int, int] | None,
         kind: str,
@@ -298,14 +289,14 @@ class ReplicantReader(AnnotationReader):
             raise BadEntry(
                 f"{ids}: the mask must show the subject; it is hidden. hidden='keep' takes its keypoints."
             )
-        betas = subject.get('shape betas')
+        betas = given(subject, 'shape betas')
         return AnnotatedImage(
             where=where,
             image=find_image(folder, file.stem),
             keypoints=np.where(seen[:, None], uv - 0.5, 0.0),
             confidence=seen.astype(np.float64),
             size=size,
-            box=_box(subject.get('2DBounds')),
+            box=_box(given(subject, '2DBounds')),
             mask=mask,
             camera=camera_from_matrices(view, projection, size, _UNIT),
             keypoints3d=xyz * MIRROR,
@@ -316,7 +307,7 @@ class ReplicantReader(AnnotationReader):
         )
 
 
-def _subjects(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _subjects(content: Mapping[str, object]) -> list[tuple[str, object]]:
     """Return (id, subject): the file has a list of objects with one key each."""
     subjects = require(content, 'subject Data', list)
     if not all(isinstance(subject, dict) for subject in subjects):
@@ -324,7 +315,7 @@ def _subjects(content: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [pair for subject in subjects for pair in subject.items()]
 
 
-def _vectors(points: Mapping[str, Any], names: tuple[str, ...], key: str, axes: str) -> np.ndarray:
+def _vectors(points: Mapping[str, object], names: tuple[str, ...], key: str, axes: str) -> np.ndarray:
     rows = [
         [require(require(points[name], key, dict), axis, (int, float)) for axis in axes] for name in names
     ]
@@ -349,7 +340,7 @@ def _solve_size(device: np.ndarray, uv: np.ndarray) -> tuple[int, int]:
     return width, height
 
 
-def _box(bounds: Any) -> np.ndarray | None:
+def _box(bounds: object) -> np.ndarray | None:
     if bounds is None:
         return None
     x0, y0, x1, y1 = (float(require(bounds, key, (int, float))) for key in ('xmin', 'ymin', 'xmax', 'ymax'))
@@ -358,7 +349,7 @@ def _box(bounds: Any) -> np.ndarray | None:
     return np.array([x0 - 0.5, y0 - 0.5, x1 - x0, y1 - y0])
 
 
-def _betas(written: Any) -> np.ndarray:
+def _betas(written: object) -> np.ndarray:
     """Return shape coefficients: a list of them, or an object of `PC_01`, `PC_02`, ..., which count from 1."""
     if not isinstance(written, Mapping):
         return numbers(written, (None,), 'shape betas')

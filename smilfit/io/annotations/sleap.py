@@ -2,27 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import (
-    AnimalSequences,
-    BadEntry,
-    different_names,
-    mirror_pairs,
-    one_of,
-    reason_of,
-    sequence_name,
-)
+from smilfit.io.annotations.entries import BadEntry, one_of, reason_of
 from smilfit.io.annotations.image_files import EmbeddedFrame
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.io.recordings.camera_labels import usual_threshold
-from smilfit.io.recordings.sleap_labels import tell_high_peaks
-from smilfit.io.recordings.slp_files import find_video_file, load_analysis, load_slp
+from smilfit.io.recordings.sleap_labels import find_video_file, load_analysis, load_slp, tell_high_peaks
+from smilfit.io.sequence_names import AnimalSequences, different_names, sequence_name
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
+
+if TYPE_CHECKING:
+    import sleap_io
 
 
 @ANNOTATIONS.register_module(name='sleap')
@@ -115,7 +111,7 @@ class SleapReader(AnnotationReader):
 class _Video:
     """A video of the labels: which file a frame is in."""
 
-    def __init__(self, labels: Path, folder: Path | None, video: Any) -> None:
+    def __init__(self, labels: Path, folder: Path | None, video: 'sleap_io.Video') -> None:
         known = video.backend_metadata or {}
         rate, shape = known.get('fps'), known.get('shape')
         self.fps = rate if isinstance(rate, int | float) else None
@@ -147,17 +143,19 @@ class _Video:
         return self._images[index]
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> 'sleap_io.Labels':
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the labels must exist; there is no such file.')
     return load_slp(path) if path.suffix.lower() == '.slp' else load_analysis(path)
 
 
-def _name_of(track: Any, place: int) -> str:
+def _name_of(track: 'sleap_io.Track | None', place: int) -> str:
     return str(track.name) if track else f'{place}'
 
 
-def _entry(where: str, video: _Video, index: int, instance: Any, sequence: str) -> AnnotatedImage:
+def _entry(
+    where: str, video: _Video, index: int, instance: 'sleap_io.Instance', sequence: str
+) -> AnnotatedImage:
     xy, visible, score = _points(instance)
     half = np.isfinite(xy).any(-1) & ~np.isfinite(xy).all(-1)
     if half.any():
@@ -175,7 +173,7 @@ def _entry(where: str, video: _Video, index: int, instance: Any, sequence: str) 
     )
 
 
-def _points(instance: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _points(instance: 'sleap_io.Instance') -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return coordinates, whether each is an observation, and scores (NaN of a person's)."""
     points = instance.points
     xy = np.asarray(points['xy'], dtype=np.float64)
@@ -183,19 +181,19 @@ def _points(instance: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return xy, np.isfinite(xy).all(-1) & points['visible'], np.asarray(score, dtype=np.float64)
 
 
-def _counting_instances(frame: Any) -> list[Any]:
+def _counting_instances(frame: 'sleap_io.LabeledFrame') -> list['sleap_io.Instance']:
     """Return the instances of a frame that have points: the person's, or else the predicted ones."""
     valid = [instance for instance in frame.instances if np.isfinite(instance.points['xy']).any()]
     persons = [instance for instance in valid if getattr(instance, 'score', None) is None]
     return persons or valid
 
 
-def _worth(instance: Any) -> float:
+def _worth(instance: 'sleap_io.Instance') -> float:
     score = getattr(instance, 'score', None)
     return float(instance.n_visible) if score is None else float(np.nan_to_num(score))
 
 
-def _symmetries(skeleton: Any) -> tuple[tuple[str, str], ...]:
+def _symmetries(skeleton: 'sleap_io.Skeleton') -> tuple[tuple[str, str], ...]:
     names = skeleton.node_names
     pairs = ({node.name for node in symmetry.nodes} for symmetry in skeleton.symmetries)
     return tuple(tuple(sorted(pair, key=names.index)) for pair in pairs if len(pair) == 2)

@@ -4,21 +4,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from smilfit.files import BadFileError
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import (
-    BadEntry,
-    mirror_pairs,
-    read_valid_entries,
-    reason_of,
-    sequence_name,
-)
+from smilfit.io.annotations.entries import BadEntry, read_valid_entries, reason_of
 from smilfit.io.annotations.masks import RleMask
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.io.mat_files import read_mat
+from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation
 
@@ -133,13 +128,13 @@ class TigDogReader(AnnotationReader):
             entries.append((where, partial(self._filled, blank, landmarks, mask)))
         return entries
 
-    def _filled(self, blank: AnnotatedImage, landmarks: Any, mask: Any) -> AnnotatedImage:
+    def _filled(self, blank: AnnotatedImage, landmarks: object, mask: object) -> AnnotatedImage:
         keypoints, confidence = _points(landmarks, len(self.names))
         return replace(
             blank,
             keypoints=np.where(confidence[:, None] > 0, keypoints - self.first_pixel, 0.0),
             confidence=confidence,
-            mask=None if mask is None or not np.size(mask) else _run_lengths(np.asarray(mask) > 0),
+            mask=None if mask is None or not np.asarray(mask).size else _run_lengths(np.asarray(mask) > 0),
         )
 
 
@@ -157,7 +152,7 @@ def _ranges(file: Path) -> list[tuple[int, int, int]]:
     return [(int(shot), int(first), int(last)) for shot, first, last in table]
 
 
-def _cells(file: Path, variable: str, count: int) -> list[Any]:
+def _cells(file: Path, variable: str, count: int) -> list[object]:
     """Return one cell a frame of the shot."""
     cells = read_mat(file).get(variable)
     cells = [cells] if isinstance(cells, dict) else cells
@@ -169,7 +164,7 @@ def _cells(file: Path, variable: str, count: int) -> list[Any]:
     return cells
 
 
-def _points(landmarks: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _points(landmarks: object, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return coordinates and confidence of a struct, whose two fields are positions and visibility."""
     fields = list(landmarks.values()) if isinstance(landmarks, dict) else []
     if len(fields) < 2 or np.shape(fields[0]) != (len(LANDMARKS), 2) or np.size(fields[1]) != len(LANDMARKS):
@@ -191,5 +186,5 @@ def _run_lengths(mask: np.ndarray) -> RleMask:
     return RleMask([0, *runs] if flat[0] else runs, (mask.shape[1], mask.shape[0]))
 
 
-def _shape(value: Any) -> object:
+def _shape(value: object) -> object:
     return np.shape(value) if isinstance(value, np.ndarray) else type(value).__name__

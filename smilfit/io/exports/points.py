@@ -11,7 +11,7 @@ from smilfit.files import folder_name
 from smilfit.io import write_calibration, write_points3d, write_reprojections, write_tracks
 from smilfit.io.dlc_files import write_dlc_csv, write_dlc_hdf5
 from smilfit.io.exports.base import ExportedFit, ExportOptions, FitExporter
-from smilfit.io.nwb_pose import PoseTrack, write_nwb
+from smilfit.io.points.nwb import PoseTrack, write_nwb
 from smilfit.registry import EXPORTERS
 from smilfit.version import __version__
 

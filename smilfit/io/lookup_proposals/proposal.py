@@ -1,14 +1,19 @@
 """Match an annotator's keypoints with a model's by what their names mean."""
 
+import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from smilfit.body_models.data import BodyModelData, Landmark
 from smilfit.body_models.keypoint_rows import keypoint_definitions
+from smilfit.files import write_text
 from smilfit.io.landmark_rows import BODY_LENGTH, cells_of, moved_by
+from smilfit.io.lookup import LANDMARK_COLUMNS
 from smilfit.io.lookup_proposals.body_axes import BodyAxes
 from smilfit.io.lookup_proposals.part_names import (
     LEFT,
@@ -404,3 +409,33 @@ def _free_name(name: str, taken: Iterable[str]) -> str:
     while result in taken:
         result += '_skin'
     return result
+
+
+COLUMNS = ('model', 'data', *LANDMARK_COLUMNS, 'confidence', 'remark')
+
+
+def write_proposal(path: str | Path, rows: Sequence[ProposedRow], body: BodyModelData) -> Path:
+    """Write rows, then the model's joints that none names, so that all names stand in one table.
+
+    Args:
+        path: the table to be; it appears whole or not at all.
+        rows: what was proposed.
+        body: the model.
+    """
+    text = io.StringIO(newline='')
+    writer = csv.DictWriter(text, COLUMNS, restval='')
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {'model': row.model, 'data': row.data, 'confidence': row.confidence, 'remark': row.remark}
+            | row.cells
+        )
+    for joint in joints_without(rows, body):
+        writer.writerow({'model': joint})
+    return write_text(path, text.getvalue())
+
+
+def joints_without(rows: Iterable[ProposedRow], body: BodyModelData) -> list[str]:
+    """Return the joints that no row names."""
+    named = {row.model for row in rows}
+    return [joint for joint in body.joint_names if joint not in named]

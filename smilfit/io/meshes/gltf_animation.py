@@ -24,6 +24,8 @@ _FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
 _VERTICES, _ELEMENTS = 34962, 34963
 _TYPES = {1: 'SCALAR', 2: 'VEC2', 3: 'VEC3', 4: 'VEC4', 16: 'MAT4'}
 _PER_SET = 4
+# An object of the document.
+Json = dict[str, Any]
 # Metres before a camera from which on things are seen.
 _NEAR = 0.001
 
@@ -84,7 +86,7 @@ class Viewpoint:
     matrix: Float[np.ndarray, '4 4']
     yfov_rad: float
     aspect: float
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def write_gltf_animation(
     path: str | Path,
     mesh: SkinnedMesh,
     motion: Motion,
-    extras: Mapping[str, Any] | None = None,
+    extras: Mapping[str, object] | None = None,
     viewpoints: Sequence[Viewpoint] = (),
     world: Float[np.ndarray, '4 4'] | None = None,
 ) -> Path:
@@ -161,8 +163,8 @@ class _Buffer:
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.views: list[dict[str, Any]] = []
-        self.accessors: list[dict[str, Any]] = []
+        self.views: list[Json] = []
+        self.accessors: list[Json] = []
 
     def add(self, array: np.ndarray, kind: int, target: int | None = None, limits: bool = False) -> int:
         """Add one row an element; gives the accessor's number."""
@@ -170,7 +172,7 @@ class _Buffer:
         view = self.add_bytes(array.tobytes())
         if target is not None:
             self.views[view]['target'] = target
-        accessor: dict[str, Any] = {
+        accessor: Json = {
             'bufferView': view,
             'componentType': kind,
             'count': len(array),
@@ -189,7 +191,7 @@ class _Buffer:
         return len(self.views) - 1
 
 
-def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def _document(mesh: SkinnedMesh, motion: Motion, extras: Json) -> tuple[Json, bytes]:
     buffer, count = _Buffer(), len(mesh.names)
     attributes = {'POSITION': buffer.add(_f32(mesh.vertices), _FLOAT, _VERTICES, True)}
     attributes['NORMAL'] = buffer.add(_f32(_normals(mesh)), _FLOAT, _VERTICES)
@@ -221,10 +223,10 @@ def _document(mesh: SkinnedMesh, motion: Motion, extras: dict[str, Any]) -> tupl
     return document, bytes(buffer.data)
 
 
-def _material(image: SkinImage | None, buffer: _Buffer) -> dict[str, Any]:
+def _material(image: SkinImage | None, buffer: _Buffer) -> Json:
     """Return the skin's look: its image, else a colour."""
-    look: dict[str, Any] = {'metallicFactor': 0.0, 'roughnessFactor': 0.9}
-    result: dict[str, Any] = {'materials': [{'pbrMetallicRoughness': look, 'doubleSided': True}]}
+    look: Json = {'metallicFactor': 0.0, 'roughnessFactor': 0.9}
+    result: Json = {'materials': [{'pbrMetallicRoughness': look, 'doubleSided': True}]}
     if image is None:
         look['baseColorFactor'] = [0.55, 0.6, 0.7, 1.0]
         return result
@@ -234,9 +236,9 @@ def _material(image: SkinImage | None, buffer: _Buffer) -> dict[str, Any]:
     return result | shown | {'textures': [{'source': 0}]}
 
 
-def _mesh(mesh: SkinnedMesh, attributes: dict[str, int], faces: int, buffer: _Buffer) -> dict[str, Any]:
-    primitive: dict[str, Any] = {'attributes': attributes, 'indices': faces, 'material': 0}
-    document: dict[str, Any] = {'primitives': [primitive], 'name': 'body'}
+def _mesh(mesh: SkinnedMesh, attributes: dict[str, int], faces: int, buffer: _Buffer) -> Json:
+    primitive: Json = {'attributes': attributes, 'indices': faces, 'material': 0}
+    document: Json = {'primitives': [primitive], 'name': 'body'}
     if mesh.morphs:
         moved = mesh.morphs.values()
         primitive['targets'] = [{'POSITION': buffer.add(_f32(m), _FLOAT, _VERTICES, True)} for m in moved]
@@ -245,13 +247,13 @@ def _mesh(mesh: SkinnedMesh, attributes: dict[str, int], faces: int, buffer: _Bu
     return document
 
 
-def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[dict[str, Any]], list[int]]:
+def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[Json], list[int]]:
     """Return the animal's place, then its joints, then the mesh; at the first key, so that a still shows it.
 
     Also the nodes that the skin hangs on, and behind them those that it does not hang on: of nodes of a skin alone
     readers such as Blender know where they were at rest, and take others as they stand at the first key.
     """
-    nodes: list[dict[str, Any]] = [
+    nodes: list[Json] = [
         {
             'name': 'animal',
             'translation': motion.translation[0].tolist(),
@@ -261,7 +263,7 @@ def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[dict[str, Any]], lis
     ]
     hanging = mesh.hanging
     for j, name in enumerate(mesh.names):
-        node: dict[str, Any] = {
+        node: Json = {
             'name': name,
             'translation': hanging[j].tolist(),
             'rotation': _xyzw(motion.quaternions_wxyz[:1, j])[0].tolist(),
@@ -281,7 +283,7 @@ def _nodes(mesh: SkinnedMesh, motion: Motion) -> tuple[list[dict[str, Any]], lis
     return nodes, skin
 
 
-def _add_scene(document: dict[str, Any], viewpoints: Sequence[Viewpoint], world: np.ndarray | None) -> None:
+def _add_scene(document: Json, viewpoints: Sequence[Viewpoint], world: np.ndarray | None) -> None:
     """Add cameras, and the node above all."""
     nodes, (scene,) = document['nodes'], document['scenes']
     for number, view in enumerate(viewpoints):
@@ -315,7 +317,7 @@ def _normals(mesh: SkinnedMesh) -> np.ndarray:
     return np.where(length > 0, normals / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])
 
 
-def _animation(motion: Motion, buffer: _Buffer) -> dict[str, Any]:
+def _animation(motion: Motion, buffer: _Buffer) -> Json:
     times = buffer.add(_f32(motion.times_s), _FLOAT, limits=True)
     tracks = [
         (0, 'translation', _f32(motion.translation)),
@@ -363,7 +365,7 @@ def _f32(values: np.ndarray) -> np.ndarray:
     return np.asarray(values, np.float32)
 
 
-def _glb(document: tuple[dict[str, Any], bytes]) -> bytes:
+def _glb(document: tuple[Json, bytes]) -> bytes:
     text, data = json.dumps(document[0], separators=(',', ':')).encode(), document[1]
     text += b' ' * (-len(text) % 4)
     data += b'\0' * (-len(data) % 4)

@@ -109,9 +109,13 @@ def _format(path: Path) -> str:
 def _read_triangles(path: Path, kind: str) -> tuple[Float[np.ndarray, 'V 3'], Int[np.ndarray, 'F 3']]:
     import trimesh
 
-    beside: Any = _Beside(path)
     loaded: Any = trimesh.load(
-        path, file_type=kind, resolver=beside, process=False, maintain_order=True, skip_materials=True
+        path,
+        file_type=kind,
+        resolver=_Beside(path),  # type: ignore[arg-type]  # trimesh asks it for `get` alone.
+        process=False,
+        maintain_order=True,
+        skip_materials=True,
     )
     if isinstance(loaded, trimesh.Scene):
         # What stands in a scene many times is made as often.

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from smilfit.files import folder_name
-from smilfit.io.annotations.entries import sequence_name
 from smilfit.io.camera_warning import warn_of_blind_cameras, warn_of_cameras
 from smilfit.io.lookup import check_lookup, read_joint_lookup
 from smilfit.io.points.recorded import RecordedPoints, RecordedViews
+from smilfit.io.sequence_names import sequence_name
 from smilfit.structures import CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.files import BadFileError, shorten
-from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget, read_text
+from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.files.numpy_files import read_npz
+from smilfit.files.text_files import read_text
 from smilfit.io.annotations.anipose import read_points
 from smilfit.io.points.recorded import RecordedPoints, recorded_points
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -107,7 +106,7 @@ class AniposeSession(TableSession):
         return xyz
 
 
-def _tables(folder: Path, config: dict[str, Any], scorer: str | None) -> Sequence[Path]:
+def _tables(folder: Path, config: dict[str, object], scorer: str | None) -> Sequence[Path]:
     """Return one table a video: filtered poses before others, h5 (which keeps all digits) before csv."""
     places = [folder / folder_called(config, name) for name in _POSES_2D]
     result: dict[str, Path] = {}
@@ -119,6 +118,6 @@ def _tables(folder: Path, config: dict[str, Any], scorer: str | None) -> Sequenc
     return [result[stem] for stem in sorted(result)]
 
 
-def _points_file(folder: Path, config: dict[str, Any], trial: str) -> Path | None:
+def _points_file(folder: Path, config: dict[str, object], trial: str) -> Path | None:
     files = (folder / folder_called(config, name) / f'{trial}.csv' for name in _POSES_3D)
     return next((file for file in files if file.is_file()), None)

@@ -5,11 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from smilfit.files import BadFileError
-from smilfit.io.annotations.pose_tables import is_pose_table
-from smilfit.io.calibration import read_calibration
+from smilfit.io.calibration import CALIBRATION_FILE, read_calibration
 from smilfit.io.camera_names import check_pattern, split_by_names, split_by_pattern
+from smilfit.io.pose_tables import is_pose_table
 from smilfit.io.recordings.recorded_session import CameraFiles
-from smilfit.io.recordings.session_folder import CALIBRATION_FILE
 from smilfit.io.recordings.table_session import Search, TableSession, Trial
 from smilfit.io.recordings.videos import VIDEO_SUFFIXES
 from smilfit.registry import SESSIONS

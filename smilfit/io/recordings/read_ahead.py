@@ -22,7 +22,7 @@ def read_ahead(items: Iterator[T], depth: int = 4) -> Iterator[T]:
     waiting: queue.Queue[Any] = queue.Queue(maxsize=max(1, depth))
     stop = threading.Event()
 
-    def put(item: Any) -> bool:
+    def put(item: object) -> bool:
         while not stop.is_set():
             try:
                 waiting.put(item, timeout=0.1)
@@ -32,7 +32,7 @@ def read_ahead(items: Iterator[T], depth: int = 4) -> Iterator[T]:
         return False
 
     def work() -> None:
-        last: Any = _END
+        last: object = _END
         try:
             for item in items:
                 if not put(item):

@@ -13,7 +13,6 @@ import torch
 
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.data import Landmark
-from smilfit.io.annotations.entries import sequence_name
 from smilfit.io.camera_warning import warn_of_cameras
 from smilfit.io.landmark_rows import read_landmarks
 from smilfit.io.lookup import check_lookup, read_joint_lookup
@@ -27,6 +26,7 @@ from smilfit.io.recordings.session_checks import (
     same_rate,
 )
 from smilfit.io.recordings.videos import Damage, iterate_videos, probe_video
+from smilfit.io.sequence_names import sequence_name
 from smilfit.structures import AnimalCentres, BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d
 
 logger = logging.getLogger('smilfit')

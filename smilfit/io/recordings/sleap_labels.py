@@ -1,21 +1,188 @@
-"""One camera's SLEAP labels: `.slp` (through sleap-io) or the analysis `.h5`."""
+"""SLEAP's files for sleap-io, looked through first: tables fit each other and the memory, no video is opened."""
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 
-from smilfit.files import BadFileError, reading, shorten, write_bytes
+from smilfit.files import BadFileError, charge, reading, shorten, write_bytes
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.hdf5_files import open_hdf5, read_numbers, read_table
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.recordings.camera_labels import CameraLabels
-from smilfit.io.recordings.slp_files import load_slp
 from smilfit.registry import UnknownNameError, did_you_mean
+
+if TYPE_CHECKING:
+    import sleap_io
+
+
+_WHAT = 'SLEAP labels'
+_POINTS = ('points', 'pred_points')
+# About what sleap-io takes for a frame, an instance, or a text.
+_ROW_BYTES = 600
+# A path has fewer.
+_MOST_PARTS = 100
+
+
+def load_slp(path: Path) -> 'sleap_io.Labels':
+    """Read a `.slp` file as sleap-io's Labels, no video opened.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no such labels, or tables that contradict each other or are too large.
+    """
+    import sleap_io
+
+    with open_hdf5(path, _WHAT) as file:
+        _check_tables(path, file)
+    return _guarded(path, lambda: sleap_io.load_slp(str(path), open_videos=False))
+
+
+def load_analysis(path: Path) -> 'sleap_io.Labels':
+    """Read an analysis file as sleap-io's Labels, no video opened (sleap-io by itself would open what is named).
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no such labels, or too large ones.
+    """
+    import sleap_io
+
+    with open_hdf5(path, _WHAT) as file:
+        for name in ('tracks', 'node_names'):
+            if name not in file:
+                raise BadFileError(
+                    f'{path}: the file must be SLEAP labels (.slp) or an "Analysis HDF5" export; {name} is missing. '
+                    'Export it from SLEAP again.'
+                )
+        _check_sizes(path, file)
+        video = sleap_io.Video(filename=_text(file, 'video_path'), open_backend=False)
+        known = json.loads(file.attrs.get('video_backend_metadata', '{}'))
+        video.backend_metadata = known if isinstance(known, dict) else {}
+    return _guarded(path, lambda: sleap_io.load_analysis_h5(str(path), video=video))
+
+
+def _guarded(path: Path, load: Callable[[], 'sleap_io.Labels']) -> 'sleap_io.Labels':
+    with reading(path, _WHAT):
+        try:
+            return load()
+        except (OSError, KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+            raise BadFileError(
+                f'{path}: the file must be SLEAP labels (.slp) or an "Analysis HDF5" export; reading failed with: '
+                f'{type(error).__name__}: {shorten(error)}. Export it from SLEAP again.'
+            ) from None
+
+
+def _text(file: h5py.File, name: str) -> str:
+    value = file[name][()] if name in file else b''
+    return value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)
+
+
+def _check_sizes(path: Path, file: h5py.File) -> None:
+    """Hold every table against the limit, images of a package aside, which are read one by one."""
+
+    def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None and not name.endswith('/video'):
+            wanted = item.size * max(item.dtype.itemsize, 1)
+            check_budget(path, shorten(name), wanted, MOST_ARRAY_BYTES)
+            # sleap-io makes an object of each row, and one array of all points.
+            rows = 0 if name in _POINTS else item.size if name not in ('tracks', 'occupancy_matrix') else 0
+            charge(shorten(name), n_bytes=2 * wanted + _ROW_BYTES * rows, n_objects=rows)
+
+    file.visititems(check)
+
+
+def _check_tables(path: Path, file: h5py.File) -> None:
+    """Check that rows of frames name rows of instances, and those rows of points, about once each."""
+    for name in ('frames', 'instances', 'videos_json', 'metadata'):
+        if name not in file:
+            raise BadFileError(
+                f'{path}: the file must be SLEAP labels; the table {name} is missing. Save it from SLEAP again.'
+            )
+    _check_sizes(path, file)
+    frames, instances = (read_table(file[name], path) for name in ('frames', 'instances'))
+    _check_ranges(path, 'instances of frames', _columns(path, frames, 3), len(instances))
+    points = sum(len(file[name]) for name in ('points', 'pred_points') if name in file)
+    _check_ranges(path, 'points of instances', _columns(path, instances, 7), points)
+
+
+def _columns(path: Path, table: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return two columns of a table: of records, as SLEAP writes, or of plain numbers."""
+    fields = table.dtype.names
+    if len(fields or ()) < first + 2 and (table.ndim != 2 or table.shape[1] < first + 2):
+        if table.size == 0:
+            return np.zeros(0), np.zeros(0)
+        raise BadFileError(
+            f'{path}: rows of SLEAP labels must have {first + 2} columns or more; got {len(fields or ())}. Save it '
+            'from SLEAP again.'
+        )
+    pair = (table[fields[i]] if fields else table[:, i] for i in (first, first + 1))
+    start, end = (column.astype(np.float64) for column in pair)
+    return start, end
+
+
+def _check_ranges(path: Path, what: str, ranges: tuple[np.ndarray, np.ndarray], count: int) -> None:
+    start, end = ranges
+    if not ((start >= 0) & (end >= start)).all():
+        raise BadFileError(
+            f'{path}: {what} must be from a row to a later one; some are negative or the other way round. Save it '
+            'from SLEAP again.'
+        )
+    named = float((end.clip(0, count) - start.clip(0, count)).sum())
+    # Rows that are named twice would be read again and again.
+    check_budget(path, what, int(named), count, 'rows')
+
+
+def read_node_orders(path: str | Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read the names of a .slp file's nodes, by their number and in the order of the skeleton (of the labels).
+
+    Software has taken one for the other.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: no .slp file, or one without a skeleton.
+    """
+    path = Path(path)
+    with open_hdf5(path, _WHAT) as file, reading(path, _WHAT):
+        try:
+            text = file['metadata'].attrs['json']
+            stated = json.loads(bytes(text).decode() if not isinstance(text, str) else text)
+            numbered = tuple(str(node['name']) for node in stated['nodes'])
+            places = [int(node['id']) for node in stated['skeletons'][0]['nodes']]
+            if not places or sorted(places) != list(range(len(numbered))):
+                raise ValueError('its skeleton does not have each node once')
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise BadFileError(
+                f'{path}: a .slp file must list its nodes and one skeleton of all of them; it does not ({error}). '
+                'Save it from SLEAP again.'
+            ) from error
+    return numbered, tuple(numbered[place] for place in places)
+
+
+def find_video_file(labels: Path, folder: Path | None, name: str) -> Path:
+    """Find a file that another machine named: in the folder given, as it is written, or beside the labels."""
+    written = PureWindowsPath(name) if '\\' in name or name[1:2] == ':' else PurePosixPath(name)
+    if folder is not None:
+        parts = [part for part in written.parts if part != '..']
+        tails = (Path(*parts[-n:]) for n in range(min(len(parts), _MOST_PARTS), 0, -1))
+        within = [folder / tail for tail in tails if not tail.is_absolute() and not tail.drive]
+        return next((path for path in within if _is_file(path)), folder / written.name)
+    candidates = (Path(name), labels.parent / written.name)
+    return next((path for path in candidates if _is_file(path)), candidates[-1])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that no file can have.
+        return False
+
 
 logger = logging.getLogger('smilfit')
 
@@ -83,7 +250,7 @@ def write_tracks(
     skeleton = sleap_io.Skeleton(list(node_names))
     video = sleap_io.Video(filename=str(video_path), open_backend=False)
     names = [sleap_io.Track(name) for name in tracks]
-    frames: dict[int, Any] = {}
+    frames: dict[int, sleap_io.LabeledFrame] = {}
     for track, (xy, scores) in zip(names, tracks.values()):
         for index, points in enumerate(np.asarray(xy, dtype=np.float64)):
             if np.isnan(points).all():
@@ -121,12 +288,12 @@ def _read_slp(path: Path, track: str | None) -> CameraLabels:
 
 def labels_of_frames(
     path: Path,
-    frames: Sequence[Any],
+    frames: Sequence['sleap_io.LabeledFrame'],
     names: tuple[str, ...],
     tracks: Mapping[str, Hashable],
     track: str | None,
     stated: int | None,
-    animal_of: Callable[[Any], Hashable | None] | None = None,
+    animal_of: Callable[['sleap_io.Instance'], Hashable | None] | None = None,
 ) -> CameraLabels:
     """Return one animal's labels of sleap-io's labelled frames of one video.
 
@@ -173,13 +340,13 @@ def labels_of_frames(
     )
 
 
-def stated_length(shape: Any) -> int | None:
+def stated_length(shape: object) -> int | None:
     """Return the number of frames of a video's stated shape; None where it states none."""
     stated = shape[0] if isinstance(shape, list | tuple) and shape else None
     return stated if isinstance(stated, int) else None
 
 
-def slp_tracks(labels: Any) -> dict[str, int]:
+def slp_tracks(labels: 'sleap_io.Labels') -> dict[str, int]:
     """Name the tracks, each with what tells its instances."""
     return {str(track.name): id(track) for track in labels.tracks}
 
@@ -190,7 +357,7 @@ def _check_track(path: Path, name: str | None, known: Collection[str]) -> None:
         raise UnknownNameError(f'{path}: no track {name!r}. {did_you_mean(name, known)}')
 
 
-def _instance_centres(frames: Sequence[Any], n_frames: int) -> np.ndarray:
+def _instance_centres(frames: Sequence['sleap_io.LabeledFrame'], n_frames: int) -> np.ndarray:
     """Return the mean of each instance's points, of frames up to a number; a corrected prediction does not count."""
     by_frame: dict[int, list[np.ndarray]] = {}
     for frame in frames:
@@ -209,8 +376,10 @@ def _instance_centres(frames: Sequence[Any], n_frames: int) -> np.ndarray:
 
 
 def _choose_instances(
-    frames: Sequence[Any], wanted: Hashable | None, animal_of: Callable[[Any], Hashable | None]
-) -> tuple[dict[int, Any], int]:
+    frames: Sequence['sleap_io.LabeledFrame'],
+    wanted: Hashable | None,
+    animal_of: Callable[['sleap_io.Instance'], Hashable | None],
+) -> tuple[dict[int, 'sleap_io.Instance'], int]:
     """Keep one instance a frame, of a track where one is given; by frame, and the count of those left out."""
     by_track: dict[Hashable, int] = {}
     for frame in frames:
@@ -219,7 +388,7 @@ def _choose_instances(
                 by_track[track] = by_track.get(track, 0) + instance.n_visible
     best = max(by_track, key=by_track.__getitem__) if by_track else None
     best = best if wanted is None else wanted
-    chosen: dict[int, Any] = {}
+    chosen: dict[int, sleap_io.Instance] = {}
     total = 0
     for frame in frames:
         candidates = [i for i in frame.instances if best is None or animal_of(i) == best]
@@ -229,32 +398,34 @@ def _choose_instances(
     return chosen, total - len(chosen)
 
 
-def track_of(instance: Any) -> Any:
+def track_of(instance: 'sleap_io.Instance') -> 'sleap_io.Track | None':
     """Return sleap-io's track of an instance; a person's correction without one has that of its prediction."""
     source = getattr(instance, 'from_predicted', None)
     return instance.track if instance.track is not None or source is None else source.track
 
 
-def _track_key(instance: Any) -> int | None:
+def _track_key(instance: 'sleap_io.Instance') -> int | None:
     track = track_of(instance)
     return None if track is None else id(track)
 
 
-def _preference(instance: Any) -> tuple[bool, float]:
+def _preference(instance: 'sleap_io.Instance') -> tuple[bool, float]:
     score = getattr(instance, 'score', None)
     return score is None, 0.0 if score is None else float(np.nan_to_num(score))
 
 
-def _analysis_tracks(path: Path, file: Any) -> tuple[str, ...]:
+def _analysis_tracks(path: Path, file: h5py.File) -> tuple[str, ...]:
     """Name the tracks of an analysis file; by their number where it does not."""
     if 'track_names' in file:
-        names = tuple(
-            n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n)
-            for n in read_table(file['track_names'], path)
-        )
+        names = _texts(path, file['track_names'])
         if len(names) == file['tracks'].shape[0]:
             return names
     return tuple(f'track_{i}' for i in range(file['tracks'].shape[0]))
+
+
+def _texts(path: Path, table: h5py.Dataset) -> tuple[str, ...]:
+    items = read_table(table, path)
+    return tuple(n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n) for n in items)
 
 
 def _read_analysis(path: Path, track: str | None) -> CameraLabels:
@@ -264,12 +435,9 @@ def _read_analysis(path: Path, track: str | None) -> CameraLabels:
                 f'{path}: an analysis file must have tracks and node_names; got {[shorten(n) for n in file][:20]}. '
                 'Export it from SLEAP as "Analysis HDF5".'
             )
-        tracks = _floats(path, file['tracks'])
-        names = tuple(
-            n.decode('utf-8', 'replace') if isinstance(n, bytes) else str(n)
-            for n in read_table(file['node_names'], path)
-        )
-        scores = _floats(path, file['point_scores']) if 'point_scores' in file else None
+        tracks = read_numbers(file['tracks'], path)
+        names = _texts(path, file['node_names'])
+        scores = read_numbers(file['point_scores'], path) if 'point_scores' in file else None
         track_names = _analysis_tracks(path, file)
     if tracks.ndim != 4 or tracks.shape[1:3] != (2, len(names)):
         raise ValueError(
@@ -301,12 +469,6 @@ def _read_analysis(path: Path, track: str | None) -> CameraLabels:
         centres,
         track_names,
     )
-
-
-def _floats(path: Path, table: Any) -> np.ndarray:
-    # As float64 each value takes eight bytes, whatever it takes in the file.
-    check_budget(path, shorten(str(table.name)), 8 * (table.size or 0), MOST_ARRAY_BYTES)
-    return np.asarray(read_table(table, path), dtype=np.float64)
 
 
 def _fill_scores(score: np.ndarray) -> np.ndarray:

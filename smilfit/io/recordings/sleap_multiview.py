@@ -5,24 +5,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from smilfit.files import BadFileError, folder_name, reading, shorten
-from smilfit.geometry.rotation import axis_angle_to_rotmat
-from smilfit.io.annotations.entries import sequence_name
-from smilfit.io.calibration import check_camera
+from smilfit.io.calibration import check_camera, stacked_cameras
 from smilfit.io.hdf5_files import open_hdf5
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.recorded_session import CameraFiles, RecordedSession, SessionPlace
-from smilfit.io.recordings.sleap_labels import labels_of_frames, stated_length, track_of
-from smilfit.io.recordings.slp_files import find_video_file, load_slp
+from smilfit.io.recordings.sleap_labels import (
+    find_video_file,
+    labels_of_frames,
+    load_slp,
+    stated_length,
+    track_of,
+)
+from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
+
+if TYPE_CHECKING:
+    import sleap_io
+
 
 # What says which animal an instance is of, from the surest to the least sure.
 IDENTITIES, GROUPS, TRACKS = 'identities', 'groups of instances', 'tracks'
@@ -44,11 +51,11 @@ class SlpAnimals:
     found: Mapping[int, str]
     contradicted: Mapping[str, int] = field(default_factory=dict)
 
-    def of(self, instance: Any) -> str | None:
+    def of(self, instance: 'sleap_io.Instance') -> str | None:
         """Name the animal of an instance; None where nothing says."""
         return self.found.get(id(instance))
 
-    def of_group(self, group: Any) -> str | None:
+    def of_group(self, group: 'sleap_io.InstanceGroup') -> str | None:
         """Name the animal of a group of instances: what most of them are."""
         result = Counter(name for i in group.instances if (name := self.of(i)) is not None)
         return result.most_common(1)[0][0] if result else None
@@ -60,7 +67,9 @@ class SlpAnimals:
         return tuple(name for name in first if all(name in own for own in others))
 
 
-def animals_of(frames: Mapping[str, Sequence[Any]], groups: Iterable[Any]) -> SlpAnimals:
+def animals_of(
+    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']], groups: Iterable['sleap_io.InstanceGroup']
+) -> SlpAnimals:
     """Return which animal each instance is of.
 
     `Identity` of a group of instances, else of an instance, is its animal; instances without one are what all others
@@ -86,14 +95,18 @@ def animals_of(frames: Mapping[str, Sequence[Any]], groups: Iterable[Any]) -> Sl
     return _by_groups(frames, groups, mapped)
 
 
-def _instances(frames: Mapping[str, Sequence[Any]]) -> Iterable[tuple[str, Any]]:
+def _instances(
+    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']],
+) -> Iterable[tuple[str, 'sleap_io.Instance']]:
     for camera, labelled in frames.items():
         for frame in labelled:
             for instance in frame.instances:
                 yield camera, instance
 
 
-def _names(frames: Mapping[str, Sequence[Any]], found: Mapping[int, str]) -> dict[str, tuple[str, ...]]:
+def _names(
+    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']], found: Mapping[int, str]
+) -> dict[str, tuple[str, ...]]:
     names: dict[str, dict[str, None]] = {camera: {} for camera in frames}
     for camera, instance in _instances(frames):
         if id(instance) in found:
@@ -102,7 +115,9 @@ def _names(frames: Mapping[str, Sequence[Any]], found: Mapping[int, str]) -> dic
     return {camera: tuple(sorted(own)) for camera, own in names.items()}
 
 
-def _stated(frames: Mapping[str, Sequence[Any]], groups: Sequence[Any]) -> dict[int, str]:
+def _stated(
+    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']], groups: Sequence['sleap_io.InstanceGroup']
+) -> dict[int, str]:
     """Return the identities that the file states; empty where it states none."""
     # Files of sleap-io before 0.9 know none.
     result = {
@@ -114,7 +129,9 @@ def _stated(frames: Mapping[str, Sequence[Any]], groups: Sequence[Any]) -> dict[
     return {key: str(name) for key, name in result.items() if name}
 
 
-def _spread_along_tracks(frames: Mapping[str, Sequence[Any]], stated: Mapping[int, str]) -> dict[int, str]:
+def _spread_along_tracks(
+    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']], stated: Mapping[int, str]
+) -> dict[int, str]:
     """Return instances without identity that of their track, where it has one alone and nobody else has it there."""
     by_track: dict[tuple[str, int], set[str]] = {}
     for camera, instance in _instances(frames):
@@ -134,9 +151,9 @@ def _spread_along_tracks(frames: Mapping[str, Sequence[Any]], stated: Mapping[in
 
 def _joined(
     names: Mapping[str, tuple[str, ...]],
-    frames: Mapping[str, Sequence[Any]],
+    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']],
     own: Mapping[int, str],
-    groups: Sequence[Any],
+    groups: Sequence['sleap_io.InstanceGroup'],
 ) -> dict[str, dict[str, str]] | None:
     """Return each camera's tracks the name of the first camera's that they share most groups with; None if
     unknown."""
@@ -162,7 +179,9 @@ def _joined(
 
 
 def _by_groups(
-    frames: Mapping[str, Sequence[Any]], groups: Sequence[Any], mapped: Mapping[int, str]
+    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']],
+    groups: Sequence['sleap_io.InstanceGroup'],
+    mapped: Mapping[int, str],
 ) -> SlpAnimals:
     """Return every instance of a group to the animal that most of them are of."""
     result = dict(mapped)
@@ -225,11 +244,11 @@ class SleapMultiviewSession(RecordedSession):
         ]
 
     @cached_property
-    def _labels(self) -> Any:
+    def _labels(self) -> 'sleap_io.Labels':
         return load_slp(self.folder)
 
     @cached_property
-    def _session(self) -> Any:
+    def _session(self) -> 'sleap_io.RecordingSession':
         sessions = self._labels.sessions
         if not 0 <= self.number < len(sessions):
             raise ValueError(
@@ -239,9 +258,9 @@ class SleapMultiviewSession(RecordedSession):
         return sessions[self.number]
 
     @cached_property
-    def _frames(self) -> dict[str, list[Any]]:
+    def _frames(self) -> dict[str, list['sleap_io.LabeledFrame']]:
         """Labelled frames by camera."""
-        of_video: dict[int, list[Any]] = {}
+        of_video: dict[int, list[sleap_io.LabeledFrame]] = {}
         for frame in self._labels:
             of_video.setdefault(id(frame.video), []).append(frame)
         return {n: of_video.get(id(self._session.get_video(c)), []) for n, c in self._filmed.items()}
@@ -253,7 +272,7 @@ class SleapMultiviewSession(RecordedSession):
         return animals_of({name: self._frames[name] for name in self._taken}, groups)
 
     @property
-    def _filmed(self) -> dict[str, Any]:
+    def _filmed(self) -> dict[str, 'sleap_io.Camera']:
         """Cameras that have a video, by name."""
         return {
             _name(i, c): c
@@ -282,17 +301,9 @@ class SleapMultiviewSession(RecordedSession):
                 raise BadFileError(
                     f'{where}: a session must have cameras with videos; got none. Save it from SLEAP again.'
                 )
-            return Cameras(
-                names=tuple(filmed),
-                K=torch.stack([table['matrix'] for table in tables]),
-                R=axis_angle_to_rotmat(torch.stack([table['rotation'] for table in tables])),
-                t=torch.stack([table['translation'] for table in tables]),
-                size=torch.stack([table['size'] for table in tables]),
-                dist=torch.stack([table['distortions'] for table in tables]),
-                unit=self._unit(unit),
-            )
+            return stacked_cameras(tuple(filmed), tables, self._unit(unit))
 
-    def _size(self, camera: Any) -> list[int] | None:
+    def _size(self, camera: 'sleap_io.Camera') -> list[int] | None:
         """Return width and height of a camera's images: as calibrated, else as the video's stated shape."""
         if camera.size is not None:
             return [int(value) for value in camera.size]
@@ -321,7 +332,7 @@ class SleapMultiviewSession(RecordedSession):
         self._taken = tuple(kept)
         return {name: CameraFiles(self.folder, self._video_of(name, camera)) for name, camera in kept.items()}
 
-    def _video_of(self, name: str, camera: Any) -> Path:
+    def _video_of(self, name: str, camera: 'sleap_io.Camera') -> Path:
         filename = self._session.get_video(camera).filename
         if not isinstance(filename, str):
             raise BadFileError(
@@ -406,11 +417,11 @@ def _camera_names(path: Path) -> list[tuple[str, ...]]:
     ]
 
 
-def _name(number: int, camera: Any) -> str:
+def _name(number: int, camera: 'sleap_io.Camera') -> str:
     return str(camera.name) if camera.name else f'cam_{number}'
 
 
-def _table(camera: Any, size: list[int] | None) -> dict[str, Any]:
+def _table(camera: 'sleap_io.Camera', size: list[int] | None) -> dict[str, Any]:
     """Return a camera as a calibration file states it, so that both are held to the same rules."""
     table = {
         'matrix': np.asarray(camera.matrix).tolist(),

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from smilfit.io.calibration import read_calibration
+from smilfit.io.calibration import CALIBRATION_FILE, read_calibration
 from smilfit.io.recordings.session_checks import check_sizes, reject_cut
-from smilfit.io.recordings.session_folder import CALIBRATION_FILE
+from smilfit.io.recordings.video_capture import opened_video
 from smilfit.io.recordings.videos import VIDEO_SUFFIXES, Tape, VideoInfo, probe_video
-from smilfit.io.video_capture import opened_video
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from smilfit.files import BadFileError, folder_name
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
-from smilfit.io.annotations.entries import frame_number, sequence_name
-from smilfit.io.annotations.pose_rows import choose_individuals
-from smilfit.io.annotations.pose_tables import PoseTable, Track, read_pose_table, usual_threshold
+from smilfit.io.annotations.entries import frame_number
 from smilfit.io.calibration import read_calibration
+from smilfit.io.pose_tables import PoseTable, Track, choose_individuals, read_pose_table, usual_threshold
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.recorded_session import CameraFiles, RecordedSession, SessionPlace
+from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smilfit.io.video_capture import COMPLAINTS, Capture, opened_video, retrieved
+from smilfit.io.recordings.video_capture import COMPLAINTS, Capture, opened_video, retrieved
 
 logger = logging.getLogger('smilfit')
 

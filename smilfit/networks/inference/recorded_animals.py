@@ -12,7 +12,7 @@ import numpy as np
 from smilfit.apis.predictions import Predictions
 from smilfit.drawing.marks import animal_surfaces
 from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
-from smilfit.files.budget import read_json
+from smilfit.files.text_files import read_json
 from smilfit.networks.animals.animal_tracks import Tracker, identify
 from smilfit.networks.inference.frame_predictor import NO_VIEW, FramePredictor
 from smilfit.networks.inference.frames import PreparedFrame

@@ -21,10 +21,11 @@ from smilfit.datasets.crops import BBOX_MARGIN, invert_affine
 from smilfit.datasets.image_session import FOCAL_PER_SIDE, guessed_intrinsics
 from smilfit.files import BadFileError, folder_name
 from smilfit.io import read_calibration
+from smilfit.io.calibration import CALIBRATION_FILE
 from smilfit.io.recordings.image_folder import ImageFolder, images_by_size, images_in
 from smilfit.io.recordings.read_ahead import read_ahead
-from smilfit.io.recordings.session_folder import CALIBRATION_FILE, find_labels
 from smilfit.io.recordings.sleap_labels import read_labels
+from smilfit.io.recordings.sleap_session import find_labels
 from smilfit.io.recordings.synchronised_videos import SynchronisedVideos, chosen_views, find_videos
 from smilfit.io.recordings.videos import VIDEO_SUFFIXES
 from smilfit.networks.inference.frames import CropOptions, FrameCutter, PreparedFrame

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import numpy as np
 
 from smilfit.files import BadFileError, accounted, charge, check_budget, reading, shorten
-from smilfit.files.budget import MOST_ARRAY_BYTES, charge_json
+from smilfit.files.budget import MOST_ARRAY_BYTES
+from smilfit.files.text_files import charge_json
 
 _MAGIC, _JSON, _BIN = b'glTF', 0x4E4F534A, 0x004E4942
 _MOST_DOCUMENT_BYTES = 1 << 27

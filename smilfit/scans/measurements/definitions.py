@@ -11,8 +11,7 @@ import numpy as np
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.files import BadFileError, shorten
-from smilfit.files.strict_json import read_strict_json
-from smilfit.files.toml_files import read_toml
+from smilfit.files.text_files import read_strict_json, read_toml
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
 from smilfit.rigs.triangles import face_areas
 from smilfit.scans.measurements.geodesics import SurfacePath, SurfacePoint, nearest_point, shortest_path

@@ -11,8 +11,8 @@ from jaxtyping import Bool, UInt8
 
 from smilfit.files import reading
 from smilfit.io import iterate_videos, probe_video, read_labels
-from smilfit.io.recordings.image_opening import open_image
-from smilfit.io.recordings.session_folder import find_labels
+from smilfit.io.image_opening import open_image
+from smilfit.io.recordings.sleap_session import find_labels
 from smilfit.io.recordings.videos import VIDEO_SUFFIXES
 from smilfit.synthetic.looks.coats import Photo
 

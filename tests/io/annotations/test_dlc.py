@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from smilfit.body_models import UnsafePickleError
-from smilfit.io.annotations.pose_tables import read_pose_table
+from smilfit.io.pose_tables import read_pose_table
 from smilfit.registry import build_annotations
 from smilfit.structures import VideoFrame
 from tests.io.annotations.pose_writers import columns_of, write_csv, write_fixed_h5, write_table_h5

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from smilfit.io.annotations.animalkey import FLIP, KEYPOINTS
+from smilfit.io.annotations.grevyzebra import FLIP, KEYPOINTS
 from smilfit.registry import build_annotations
 
 RNG = np.random.default_rng(0)

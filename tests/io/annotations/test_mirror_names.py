@@ -1,4 +1,4 @@
-from smilfit.io.annotations.entries import mirror_pairs
+from smilfit.io.keypoint_names import mirror_pairs
 
 
 def test_names_that_differ_in_a_side_are_pairs():

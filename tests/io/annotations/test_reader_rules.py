@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from smilfit.files import BadFileError, folder_name
+from smilfit.files.names import Fence
 from smilfit.io.annotations import (
     AnnotationReader,
     CocoReader,
@@ -17,10 +18,9 @@ from smilfit.io.annotations import (
     SleapReader,
     check_images,
 )
-from smilfit.io.annotations.entries import AnimalSequences, different_names, sequence_name
-from smilfit.io.annotations.image_files import Fence
-from smilfit.io.recordings.image_opening import MOST_PIXELS
+from smilfit.io.image_opening import MOST_PIXELS
 from smilfit.io.recordings.videos import probe_video
+from smilfit.io.sequence_names import AnimalSequences, different_names, sequence_name
 from smilfit.registry import ANNOTATIONS, UnknownNameError, build_annotations
 from smilfit.structures import AnnotatedImage, AnnotationSet, VideoFrame
 

@@ -17,8 +17,8 @@ from smilfit.cli.fitting.export import FORMATS
 from smilfit.cli.main import main
 from smilfit.io import SleapSession, read_calibration, read_points3d, read_reprojections
 from smilfit.io.annotations.anipose import read_points
-from smilfit.io.annotations.pose_tables import read_pandas_table
 from smilfit.io.exports import exporter, formats
+from smilfit.io.pandas_tables import read_pandas_table
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
 from tests.io.exports.fits import FPS, T, made_fit

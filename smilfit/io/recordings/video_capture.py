@@ -16,7 +16,7 @@ import numpy as np
 
 from smilfit.files import BadFileError, reading
 from smilfit.files.account import Account
-from smilfit.io.recordings.image_opening import check_image_size
+from smilfit.io.image_opening import check_image_size
 
 # What a file is recognised by: a playlist would have the decoder open files and addresses that it names.
 _HEAD_BYTES = 512

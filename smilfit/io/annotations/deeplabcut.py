@@ -5,17 +5,9 @@ from pathlib import Path
 
 from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
-from smilfit.io.annotations.entries import mirror_pairs
-from smilfit.io.annotations.pose_rows import (
-    RowImage,
-    annotate_rows,
-    body_parts,
-    choose_individuals,
-    find_video,
-    row_frames,
-    row_images,
-)
-from smilfit.io.annotations.pose_tables import PoseTable, read_pose_table, usual_threshold
+from smilfit.io.annotations.pose_rows import RowImage, annotate_rows, find_video, row_frames, row_images
+from smilfit.io.keypoint_names import mirror_pairs
+from smilfit.io.pose_tables import PoseTable, body_parts, choose_individuals, read_pose_table, usual_threshold
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotationSet
 

@@ -11,158 +11,18 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import h5py
 import numpy as np
 from jaxtyping import Float
 
-from smilfit.body_models.files.model_arrays import read_pickle_bytes
-from smilfit.files import BadFileError, charge, reading, shorten
-from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget, read_text
+from smilfit.files import BadFileError, reading, shorten
+from smilfit.files.text_files import read_text
 from smilfit.io.annotations.entries import frame_number
-from smilfit.io.hdf5_files import open_hdf5, read_table
+from smilfit.io.hdf5_files import open_hdf5
+from smilfit.io.pandas_tables import read_pandas_table
 from smilfit.io.recordings.camera_labels import PEAK_THRESHOLD
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import SkippedAnnotation
-
-_MOST_BLOCKS = 1000
-
-
-@dataclass(frozen=True)
-class PandasTable:
-    """Labels are tuples, one part a level. Columns that are no numbers are left out."""
-
-    columns: tuple[tuple[str, ...], ...]
-    rows: tuple[tuple[str, ...], ...]
-    values: Float[np.ndarray, 'n columns']
-
-
-def read_pandas_table(path: str | Path) -> PandasTable:
-    """Read the one data frame of a file.
-
-    Raises:
-        UnsafePickleError: the column labels ask for anything but plain text.
-        ValueError: not HDF5, no data frame or several, or one whose parts do not fit each other.
-    """
-    path = Path(path)
-    with open_hdf5(path) as file:
-        try:
-            name, table = _read_frame(path, file)
-        except (KeyError, IndexError, TypeError, AttributeError, RuntimeError, OSError) as error:
-            raise BadFileError(
-                f'{path}: the file must hold a data frame as pandas writes it; got {type(error).__name__}: '
-                f'{shorten(error)}. Convert it to csv.'
-            ) from None
-    if table.values.shape != (len(table.rows), len(table.columns)):
-        raise BadFileError(
-            f'{path}: {name} must have {len(table.rows)} x {len(table.columns)} values, rows x columns; '
-            f'got {table.values.shape}.'
-        )
-    return table
-
-
-def _read_frame(path: Path, file: h5py.File) -> tuple[str, PandasTable]:
-    frames = {name: group for name, group in file.items() if isinstance(group, h5py.Group)}
-    frames = {name: group for name, group in frames.items() if 'pandas_type' in group.attrs}
-    if len(frames) != 1:
-        raise BadFileError(
-            f'{path}: the file must hold one data frame of pandas (such as df_with_missing); '
-            f'got {[shorten(n, 40) for n in list(frames) or list(file)][:10]}. Save one alone.'
-        )
-    ((name, group),) = frames.items()
-    read = _read_table if 'table' in group else _read_fixed
-    return name, read(group, f'{path}: {name}')
-
-
-def _read_table(group: h5py.Group, where: str) -> PandasTable:
-    dataset = group['table']
-    records = read_table(dataset, where)
-    fields = records.dtype.names or ()
-    blocks = sorted(name for name in fields if name.startswith('values_block_'))
-    columns: list[tuple[str, ...]] = []
-    values = []
-    for block in blocks:
-        # One block holds all columns in order; of several, each names its own.
-        source = group.attrs['non_index_axes'] if len(blocks) == 1 else dataset.attrs[f'{block}_kind']
-        labels = _unpickled(source, where)
-        labels = labels[0][1] if len(blocks) == 1 else labels
-        if np.issubdtype(records[block].dtype, np.number):
-            columns += [_label(label, where) for label in labels]
-            values.append(records[block].reshape(len(records), len(labels)).astype(np.float64))
-    index = [records[name] for name in fields if not name.startswith('values_block_')]
-    _charge_labels('labels of rows', len(records), len(index))
-    rows = tuple(zip(*([_text(part) for part in level] for level in index)))
-    return PandasTable(
-        tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
-    )
-
-
-def _read_fixed(group: h5py.Group, where: str) -> PandasTable:
-    columns: list[tuple[str, ...]] = []
-    values = []
-    rows = tuple(_fixed_labels(group, 'axis1'))
-    for i in range(min(int(group.attrs['nblocks']), _MOST_BLOCKS)):
-        block = group[f'block{i}_values']
-        if not np.issubdtype(block.dtype, np.number):
-            continue
-        columns += _fixed_labels(group, f'block{i}_items')
-        values.append(_floats(block, group.name))
-    return PandasTable(
-        tuple(columns), rows, np.concatenate(values, 1) if values else np.zeros((len(rows), 0))
-    )
-
-
-def _floats(block: h5py.Dataset, where: str) -> np.ndarray:
-    # As float64 each value takes eight bytes, whatever it takes in the file.
-    check_budget(where, 'values', 8 * (block.size or 0), MOST_ARRAY_BYTES)
-    return read_table(block, where).astype(np.float64)
-
-
-def _fixed_labels(group: h5py.Group, key: str) -> list[tuple[str, ...]]:
-    if _text(group.attrs[f'{key}_variety']) != 'multi':
-        _charge_labels(key, _length(group, key))
-        return [(_text(part),) for part in read_table(group[key], key)]
-    levels = []
-    for n in range(min(int(group.attrs[f'{key}_nlevels']), _MOST_BLOCKS)):
-        _charge_labels(key, _length(group, f'{key}_label{n}'))
-        names, codes = (read_table(group[f'{key}_{kind}{n}'], key) for kind in ('level', 'label'))
-        # A code of -1 is a label without a name.
-        levels.append([_text(names[code]) if code >= 0 else '' for code in codes])
-    return list(zip(*levels))
-
-
-def _length(group: h5py.Group, key: str) -> int:
-    """Return how long a row of labels is, before it is read; what is no row is refused by its reader."""
-    return int(getattr(group[key], 'size', 0) or 0)
-
-
-def _charge_labels(what: str, count: int, levels: int = 1) -> None:
-    charge(what, n_bytes=100 * count * levels, n_objects=count)
-
-
-def _unpickled(value: Any, where: str) -> Any:
-    data = value.tobytes() if isinstance(value, (np.ndarray, np.void)) else value
-    if isinstance(data, str) and all(ord(character) < 256 for character in data):
-        data = data.encode('latin1')
-    if not isinstance(data, bytes):
-        raise ValueError(
-            f'{where}: column labels must be bytes; got {shorten(value)}. Convert the table to csv.'
-        )
-    return read_pickle_bytes(data, where)
-
-
-def _label(label: Any, where: str) -> tuple[str, ...]:
-    parts = label if isinstance(label, (tuple, list)) else (label,)
-    if not all(isinstance(part, (str, bytes, int)) for part in parts):
-        raise BadFileError(
-            f'{where}: a column label must be text; got {shorten(label)}. Convert the table to csv.'
-        )
-    return tuple(_text(part) for part in parts)
-
-
-def _text(value: Any) -> str:
-    return value.decode('utf-8', 'replace') if isinstance(value, bytes) else str(value)
-
 
 logger = logging.getLogger('smilfit')
 
@@ -180,6 +40,8 @@ _SLACK = 1e-3
 # What a file is recognised by.
 _HEAD_BYTES = 64
 LEVELS = ('scorer', 'individuals', 'bodyparts', 'coords')
+# DeepLabCut's name of what is no animal: body parts that exist once in the scene.
+SCENE = 'single'
 
 
 @dataclass(frozen=True)
@@ -256,6 +118,36 @@ def read_pose_table(path: str | Path) -> PoseTable:
         columns = [_with_individual(path, column) for column in table.columns]
         where = [f'{path}, row {i}' for i in range(len(table.rows))]
         return _checked(path, columns, table.rows, where, table.values, [])
+
+
+def choose_individuals(
+    table: PoseTable, wanted: Sequence[str] | None
+) -> tuple[list[str], list[SkippedAnnotation]]:
+    """Return the individuals to read: those wanted, else all animals.
+
+    Body parts of the scene (individual `single`) are reported as skipped where nobody asked for them.
+
+    Raises:
+        KeyError: an individual that the table lacks, with the near ones.
+    """
+    valid = list(table.tracks)
+    if wanted is not None:
+        for name in wanted:
+            if name not in valid:
+                raise UnknownNameError(f'{table.path}: no individual {name!r}. {did_you_mean(name, valid)}')
+        return list(wanted), []
+    if len(valid) == 1 or SCENE not in valid:
+        return valid, []
+    reason = f'the scene is no animal. Ask for it by individuals=[{SCENE!r}].'
+    return [n for n in valid if n != SCENE], [
+        SkippedAnnotation(f'{table.path}, individual {SCENE!r}', reason)
+    ]
+
+
+def body_parts(tables: Iterable[tuple[PoseTable, Sequence[str]]]) -> tuple[str, ...]:
+    """Return the body parts of the individuals read, each once, in the tables' order."""
+    parts = (name for table, individuals in tables for i in individuals for name in table.tracks[i].names)
+    return tuple(dict.fromkeys(parts))
 
 
 def is_pose_table(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -11,17 +10,18 @@ from smilfit.files.budget import check_budget
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
+    given,
     image_path,
     image_size,
-    mirror_pairs,
     numbers,
     one_of,
     place,
-    read_json,
+    read_listed_entries,
     read_valid_entries,
     require,
 )
 from smilfit.io.annotations.masks import RleMask
+from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet
 
@@ -69,18 +69,13 @@ class StanfordExtraReader(AnnotationReader):
             ValueError: no list of entries with `img_path` and `joints`, or a split of other indices.
         """
         path = Path(path)
-        entries = read_json(path, list, self.form)
-        if not entries or not isinstance(entries[0], dict) or not {'img_path', 'joints'} <= set(entries[0]):
-            raise BadFileError(
-                f'{path}: {self.form} annotations must be a list of entries with img_path and joints; '
-                f'got {len(entries)} entries, the first of them without. Is it another format?'
-            )
+        entries = read_listed_entries(path, self.form, 'img_path', 'joints')
         folder = path.parent if self.images is None else self.images
         chosen = range(len(entries)) if self.split is None else _read_split(self.split, len(entries))
         images, skipped = read_valid_entries(
             (where, partial(self._entry, where, folder, entries[index]))
             for index in chosen
-            for where in (place(path, index, _name_of(entries[index])),)
+            for where in (place(path, index, given(entries[index], 'img_path')),)
         )
         return AnnotationSet(
             name=path.stem,
@@ -90,9 +85,9 @@ class StanfordExtraReader(AnnotationReader):
             flip=mirror_pairs(self.keypoint_names),
         )
 
-    def _entry(self, where: str, folder: Path, entry: Any) -> AnnotatedImage:
+    def _entry(self, where: str, folder: Path, entry: object) -> AnnotatedImage:
         name = require(entry, 'img_path', str)
-        if self.multiple == 'skip' and entry.get('is_multiple_dogs'):
+        if self.multiple == 'skip' and given(entry, 'is_multiple_dogs'):
             raise BadEntry(
                 "is_multiple_dogs must be false: this annotation is of several animals. multiple='keep' takes it."
             )
@@ -103,7 +98,7 @@ class StanfordExtraReader(AnnotationReader):
             raise BadEntry(
                 f'joints must have a visibility in [0, 1]; got {confidence.min()} to {confidence.max()}.'
             )
-        text = entry.get('seg')
+        text, box = given(entry, 'seg'), given(entry, 'img_bbox')
         if text is not None and not isinstance(text, str):
             raise BadEntry(f'seg must be text of run lengths; got {type(text).__name__}.')
         breed = PurePosixPath(name).parent.name
@@ -113,14 +108,10 @@ class StanfordExtraReader(AnnotationReader):
             keypoints=np.where(confidence[:, None] > 0, joints[:, :2], 0.0),
             confidence=confidence,
             size=size,
-            box=numbers(entry['img_bbox'], (4,), 'img_bbox') if entry.get('img_bbox') else None,
+            box=numbers(box, (4,), 'img_bbox') if box else None,
             mask=RleMask(text, size) if text else None,
             category=breed.split('-', 1)[-1],
         )
-
-
-def _name_of(entry: Any) -> str:
-    return str(entry.get('img_path', '')) if isinstance(entry, dict) else ''
 
 
 def _read_split(path: str | Path, count: int) -> list[int]:
