@@ -1,15 +1,16 @@
 """Regressors' networks as tensors in and tensors out, with what a file of one cannot say of itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from smilfit.networks.heads import BodyEstimate, NamedCameraHead
+from smilfit.networks.heads.heatmap_head import KeypointHeatmapHead
 from smilfit.networks.heads.orientation_head import camera_view_frames
 from smilfit.networks.keypoints.batch_crops import box_affine, cut, whole_boxes
 from smilfit.networks.scene_frame import cameras_of
@@ -40,7 +41,7 @@ class Port:
         """Return the shape for lengths of the named axes."""
         return tuple(lengths[n] if isinstance(n, str) else n for n in self.axes)
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """Report all of it, as JSON has it."""
         dtype = str(self.dtype).removeprefix('torch.')
         return {'name': self.name, 'shape': list(self.axes), 'dtype': dtype, 'meaning': self.meaning}
@@ -57,9 +58,8 @@ class ExportedNetwork(nn.Module, ABC):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
-    @abstractmethod
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Run the network."""
+    # `forward` takes the inputs and gives the outputs, in order.
+    forward: Callable[..., Tensor | tuple[Tensor, ...]]
 
     @abstractmethod
     def drawn(self, lengths: Mapping[str, int], generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -70,16 +70,16 @@ class ExportedNetwork(nn.Module, ABC):
         """Return the inputs for a batch of samples in the documented form, after the data preprocessor."""
 
     @abstractmethod
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Return what whoever runs it must know, as JSON has it."""
 
 
-def image_facts(backbone: nn.Module, side: int) -> dict[str, Any]:
+def image_facts(backbone: nn.Module, side: int) -> dict[str, object]:
     """Describe the images that a backbone takes; it normalises them itself."""
     normalisation = {
-        key: getattr(backbone, key).flatten().tolist()
+        key: value.flatten().tolist()
         for key in ('mean', 'std')
-        if isinstance(getattr(backbone, key, None), Tensor)
+        if isinstance(value := getattr(backbone, key, None), Tensor)
     }
     return {
         'channels': 'RGB',
@@ -103,7 +103,7 @@ class ExportedPictures(ExportedNetwork):
     """
 
     def __init__(
-        self, backbone: nn.Module, head: nn.Module, side: int, keypoint_names: Sequence[str]
+        self, backbone: nn.Module, head: KeypointHeatmapHead, side: int, keypoint_names: Sequence[str]
     ) -> None:
         super().__init__()
         self.backbone, self.head, self.side = backbone, head, side
@@ -131,7 +131,7 @@ class ExportedPictures(ExportedNetwork):
         boxes = whole_boxes(len(images), images.shape[-2:], images)
         return (cut(images, box_affine(boxes, self.side), self.side),)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Describe images, maps and px."""
         return {
             'image': image_facts(self.backbone, self.side),
@@ -188,9 +188,10 @@ class ExportedViews(ExportedNetwork):
         training = backbone.training
         maps = backbone.eval()(torch.zeros(1, 3, self.side, self.side, device=where))
         backbone.train(training)
-        return tuple(self._token_map(maps).shape[-2:])
+        rows, columns = self._token_map(maps).shape[-2:]
+        return rows, columns
 
-    def _token_map(self, maps: Any) -> Tensor:
+    def _token_map(self, maps: Tensor | Sequence[Tensor]) -> Tensor:
         return maps if isinstance(maps, Tensor) else maps[self.regressor.token_map]
 
     def forward(
@@ -207,7 +208,7 @@ class ExportedViews(ExportedNetwork):
         tokens = features.flatten(2).transpose(1, 2).unflatten(0, images.shape[:2])
         tokens = torch.where(view_mask[..., None, None], tokens, torch.zeros_like(tokens))
         start = model.mean_start(images.shape[0])
-        if model.orientation_head is not None:
+        if model.orientation_head is not None and view_frames is not None:
             prior = model.statistics.mean_pose[0]
             start = start.turned(
                 model.orientation_head.votes_of(tokens, view_mask, view_frames, prior).agreed
@@ -243,7 +244,7 @@ class ExportedViews(ExportedNetwork):
         result = (inputs['image'], inputs['view_mask'], scene.rays, scene.mask)
         return result if len(self.inputs) == len(result) else (*result, camera_view_frames(cameras))
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Describe images, the scene's frame and names."""
         statistics = self.regressor.statistics
         return {
@@ -298,9 +299,9 @@ def _inputs(side: int, views: int | str, grid: tuple[int, int], turned: bool) ->
 
 def _outputs(regressor: 'MultiViewRegressor', views: int | str) -> tuple[Port, ...]:
     """Describe what comes out."""
-    n_joints, n_betas = regressor.head.n_joints, regressor.head.n_betas
+    n_joints, n_betas = regressor.body_model.n_joints, regressor.body_model.n_betas
     lengths = {'rotations': (n_joints, 3, 3), 'betas': (n_betas,), 'position': (3,), 'log_scale': ()}
-    if regressor.head.joint_sizes == 'separate':
+    if getattr(regressor.head, 'joint_sizes', None) == 'separate':
         lengths |= dict.fromkeys(('log_joint_scales', 'joint_offsets'), (n_joints, 3))
     result = tuple(Port(name, ('batch', *n), _MEANINGS[name]) for name, n in lengths.items())
     head = regressor.camera_head

@@ -11,6 +11,8 @@ from smilfit.registry import MODELS
 class RayEmbedding(nn.Module):
     """Embed Plücker rays: their six numbers and sines of them at several octaves (rays differ by little)."""
 
+    frequencies: Tensor
+
     def __init__(self, dim: int, n_octaves: int = 5) -> None:
         super().__init__()
         self.register_buffer('frequencies', 2.0 ** torch.arange(n_octaves), persistent=False)

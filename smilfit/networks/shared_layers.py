@@ -107,10 +107,11 @@ class MLPTrunk(nn.Module):
             raise ValueError(f'MLPTrunk: dim must be a multiple of 4; got {dim}. It is halved twice.')
         widths = (in_dim, dim, dim // 2, dim // 4)
         self.out_dim = widths[-1]
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
+        linears = [nn.Linear(a, b) for a, b in zip(widths, widths[1:])]
+        self.linears = nn.ModuleList(linears)
         self.norms = nn.ModuleList(nn.LayerNorm(b) for b in widths[1:])
         self.dropout = nn.Dropout(dropout)
-        for linear in self.linears:
+        for linear in linears:
             nn.init.kaiming_uniform_(linear.weight, nonlinearity='relu')
             nn.init.zeros_(linear.bias)
 

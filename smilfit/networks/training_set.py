@@ -1,14 +1,47 @@
-"""What a regressor keeps of its training set: the frame in which it thinks, and names."""
+"""What a regressor gets of its training set: samples, the frame in which it thinks, and names."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TypedDict
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from smilfit.structures import ModelReference
+
+
+class DataSamples(TypedDict, total=False):
+    """What goes along with the images of B samples of C views: the truth, and which samples they are.
+
+    `keypoints2d` are px of the crops. A row of `params` counts where `has_params` says so (of betas: `has_betas`), by
+    `params_weight`; `centres2d` are of all animals of an image, which are all that it shows where `all_animals`.
+    """
+
+    keypoints2d: Float[Tensor, 'B C K 2']
+    confidence2d: Float[Tensor, 'B C K']
+    keypoints3d: Float[Tensor, 'B K 3']
+    confidence3d: Float[Tensor, 'B K']
+    params: dict[str, Tensor]
+    has_params: Bool[Tensor, ' B']
+    has_betas: Bool[Tensor, ' B']
+    params_weight: Float[Tensor, ' B']
+    mask: Float[Tensor, 'B C H W']
+    has_mask: Bool[Tensor, 'B C']
+    centres2d: Float[Tensor, 'B C A 2']
+    centres_weight: Float[Tensor, 'B C A']
+    all_animals: Bool[Tensor, 'B C']
+    session: Int[Tensor, ' B']
+    frame: Int[Tensor, ' B']
+    view: Int[Tensor, ' B']
+    dataset: Int[Tensor, ' B']
+
+
+class SampleBatch(TypedDict):
+    """B samples as a training set gives them; `inputs` may lack their images."""
+
+    inputs: dict[str, Tensor]
+    data_samples: DataSamples
 
 
 @dataclass(frozen=True)
@@ -32,7 +65,7 @@ class DatasetNames:
     # Where the body model is found again.
     body_model: ModelReference | None = None
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return all but the body model's places as plain values."""
         result = asdict(replace(self, body_model=None))
         del result['body_model']
@@ -50,6 +83,11 @@ class TrainingStatistics(nn.Module):
             the identity, for an animal turns.
         names: the dataset's names.
     """
+
+    mean_position: Tensor
+    scene_unit: Tensor
+    mean_scale: Tensor
+    mean_pose: Tensor
 
     def __init__(
         self,
@@ -72,7 +110,7 @@ class TrainingStatistics(nn.Module):
         self.register_buffer('mean_pose', mean_pose.float().clone())
         self.names = names or DatasetNames()
         # Arrays, as nested lists, that an evaluation wants of the training set, such as its baselines.
-        self.summaries: dict[str, list] = {}
+        self.summaries: dict[str, object] = {}
 
     @classmethod
     def neutral(cls, n_joints: int, names: DatasetNames | None = None) -> 'TrainingStatistics':

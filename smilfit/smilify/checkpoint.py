@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from smilfit.networks.engine.checkpoint_loader import ENTRY, FORMAT_VERSION, che
 from smilfit.networks.engine.model_building import build_regressor, load_body_for
 from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.registry import did_you_mean, read_config
-from smilfit.smilify.config_text import config_text
+from smilfit.smilify.config_text import Plain, Stated, config_text
 from smilfit.smilify.layers import BACKBONES, VITS
 from smilfit.version import __version__
 
@@ -44,8 +43,8 @@ class SmilifyCheckpoint:
     `camera_names` is empty where the file does not say them; `left_out` are weights that take no part.
     """
 
-    network: dict[str, Any]
-    regressor: dict[str, Any]
+    network: Plain
+    regressor: Plain
     camera_names: tuple[str, ...]
     weights: dict[str, Tensor]
     left_out: tuple[str, ...]
@@ -116,9 +115,7 @@ def _weights(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str,
     return weights, tuple(left_out)
 
 
-def _network(
-    path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], body: SMIL
-) -> dict[str, Any]:
+def _network(path: Path, weights: Mapping[str, Tensor], config: Stated, body: SMIL) -> Plain:
     """Return what the network is: sizes from its weights, the rest from the config."""
     backbone = config.get('backbone_name')
     if backbone not in BACKBONES:
@@ -136,7 +133,7 @@ def _network(
             'another checkpoint.'
         )
     n_cameras = _count(weights, 'camera_heads')
-    result: dict[str, Any] = {'backbone': backbone, 'n_cameras': n_cameras, 'rotation': _ROTATIONS[rotation]}
+    result: Plain = {'backbone': backbone, 'n_cameras': n_cameras, 'rotation': _ROTATIONS[rotation]}
     per_rotation = 6 if rotation == '6d' else 3
     decoding = 'transformer_head.pose_head.weight' in weights
     if decoding:
@@ -168,7 +165,7 @@ def _network(
     return result
 
 
-def _decoder(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
+def _decoder(weights: Mapping[str, Tensor], config: Stated) -> Plain:
     said = config.get('transformer_config') or {}
     first = 'transformer_head.layers.0.'
     heads = int(said.get('heads', 8))
@@ -187,7 +184,7 @@ def _decoder(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[s
     }
 
 
-def _regressor(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
+def _regressor(weights: Mapping[str, Tensor], config: Stated) -> Plain:
     """Return where the network's numbers live, as SMILify's own inference decides it."""
     single = not _count(weights, 'camera_heads')
     camera_frame = bool(config.get('fixed_camera', config.get('frame_convention') == 'camera_centric'))
@@ -208,7 +205,7 @@ def _regressor(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict
     return result | {'frame': 'world', 'camera_use': 'corrected' if corrected else 'predicted'}
 
 
-def _resolution(config: Mapping[str, Any]) -> int | None:
+def _resolution(config: Stated) -> int | None:
     """Return the side of the pictures that the network was trained on, px; None where it is not said."""
     said = config.get('input_resolution')
     return 224 if config.get('backbone_name') in VITS else int(said) if said else None
@@ -303,7 +300,7 @@ def _camera_names(
 
 def _model_cfg(
     found: SmilifyCheckpoint, camera_names: tuple[str, ...], frame: str | None, unit: float
-) -> dict[str, Any]:
+) -> Plain:
     said = found.regressor if frame is None else {**found.regressor, 'frame': frame}
     return {
         'type': 'SmilifyRegressor',
@@ -316,7 +313,7 @@ def _model_cfg(
 
 
 def _converted_weights(
-    where: str, found: SmilifyCheckpoint, model_cfg: dict[str, Any], body: SMIL, names: DatasetNames
+    where: str, found: SmilifyCheckpoint, model_cfg: Plain, body: SMIL, names: DatasetNames
 ) -> dict[str, torch.Tensor]:
     """Return a whole state dict; every weight of the file must have its place."""
     model = build_regressor(model_cfg, body, TrainingStatistics.neutral(body.n_joints, names))
@@ -325,7 +322,7 @@ def _converted_weights(
     return model.state_dict()
 
 
-def _test_config(model_cfg: dict[str, Any], body_file: Path) -> str:
+def _test_config(model_cfg: Plain, body_file: Path) -> str:
     base = configs_folder() / '_base_'
     cfg = read_config(base / 'datasets' / 'multiview.py').to_dict()
     runtime = read_config(base / 'default_runtime.py').to_dict()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from smilfit.apis.network_options import ConversionOptions
 from smilfit.apis.options import with_options
@@ -29,19 +29,21 @@ from smilfit.smilify.config_tables import (
     head_width,
     not_carried,
 )
-from smilfit.smilify.config_text import config_text
+from smilfit.smilify.config_text import Plain, Stated, config_text
 from smilfit.smilify.layers import BACKBONES, UNETS, VITS
+
+Value = TypeVar('Value')
 
 
 class Values:
     """A section of the JSON; null is as good as absent, as in SMILify."""
 
-    def __init__(self, where: str, config: Mapping[str, Any], section: str) -> None:
+    def __init__(self, where: str, config: Stated, section: str) -> None:
         self._where, self._values = f'{where}: {section}'.rstrip(': '), config
         if section:
             self._values = config.get(section) or {}
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: object = None) -> Any:
         """Return a value; its kind must be that of the default."""
         value = self._values.get(key)
         if value is None:
@@ -64,7 +66,7 @@ class Values:
             )
         return known[value]
 
-    def epochs(self, key: str, default: Mapping[int, Any]) -> dict[int, Any]:
+    def epochs(self, key: str, default: Mapping[int, Value]) -> dict[int, Value]:
         """Return values by first epoch, whose keys are texts in JSON."""
         result = self.get(key, {})
         try:
@@ -80,8 +82,8 @@ _JOINT_SIZES = {'ignore': 'none', 'separate': 'joints', 'entangled_with_betas': 
 
 
 def converted_model(
-    where: str, config: Mapping[str, Any], single: bool, unit: float
-) -> tuple[dict[str, Any], dict[int, dict[str, float]], list[str]]:
+    where: str, config: Stated, single: bool, unit: float
+) -> tuple[Plain, dict[int, dict[str, float]], list[str]]:
     """Return the model, the schedule of its loss weights, and what is to be told.
 
     Args:
@@ -142,7 +144,7 @@ def converted_model(
     return model, schedule, notes
 
 
-def _layers(where: str, config: Mapping[str, Any], single: bool, backbone: str) -> dict[str, Any]:
+def _layers(where: str, config: Stated, single: bool, backbone: str) -> Plain:
     """Return the network's sizes."""
     said, top = Values(where, config, 'model'), Values(where, config, '')
     result = {
@@ -163,7 +165,7 @@ def _layers(where: str, config: Mapping[str, Any], single: bool, backbone: str) 
     return result
 
 
-def _cameras(dataset: Values, training: Values, single: bool) -> dict[str, Any]:
+def _cameras(dataset: Values, training: Values, single: bool) -> Plain:
     if not single:
         corrected = training.get('use_gt_camera_init', True)
         # The training set's cameras.
@@ -177,7 +179,7 @@ def _cameras(dataset: Values, training: Values, single: bool) -> dict[str, Any]:
     return {'camera_use': 'predicted', 'frame': 'own'}
 
 
-def _keypoint_weights(where: str, config: Mapping[str, Any]) -> dict[str, float]:
+def _keypoint_weights(where: str, config: Stated) -> dict[str, float]:
     important, ignored = (
         Values(where, config, key) for key in ('joint_importance', 'ignored_joint_locations')
     )
@@ -190,7 +192,7 @@ def _keypoint_weights(where: str, config: Mapping[str, Any]) -> dict[str, float]
     return result
 
 
-def frozen_parts(where: str, config: Mapping[str, Any]) -> tuple[list[str], float]:
+def frozen_parts(where: str, config: Stated) -> tuple[list[str], float]:
     """Return which part of the backbone is frozen and slower: of a UNet only its encoder."""
     said = Values(where, config, 'model')
     backbone = said.get('backbone_name', 'vit_large_patch16_224')
@@ -241,7 +243,7 @@ def convert_smilify_config(
     return ConvertedConfig(write_text(out, config_text(values, header)), tuple(notes))
 
 
-def _converted(where: str, config: Mapping[str, Any], unit: float) -> tuple[dict[str, Any], list[str]]:
+def _converted(where: str, config: Stated, unit: float) -> tuple[Plain, list[str]]:
     single = config['mode'] == 'singleview'
     notes = not_carried(config)
     for key, why in IGNORED_THERE.items():
@@ -300,11 +302,9 @@ def _converted(where: str, config: Mapping[str, Any], unit: float) -> tuple[dict
     return values, notes
 
 
-def _hooks(
-    said: Values, parts: list[str], schedule: Mapping[int, Mapping[str, float]]
-) -> list[dict[str, Any]]:
+def _hooks(said: Values, parts: list[str], schedule: Mapping[int, Mapping[str, float]]) -> list[Plain]:
     """Freeze the backbone's parts, for a time or for ever, and change losses, where that is asked for."""
-    result: list[dict[str, Any]] = []
+    result: list[Plain] = []
     unfreeze = said.get('backbone_unfreeze_epoch')
     if unfreeze is not None or said.get('freeze_backbone', True):
         start = NEVER if unfreeze is None else unfreeze
@@ -316,12 +316,12 @@ def _hooks(
 
 def _loaders(
     where: str,
-    config: Mapping[str, Any],
-    shipped: Mapping[str, Any],
+    config: Stated,
+    shipped: Stated,
     dataset: Values,
     training: Values,
     single: bool,
-) -> dict[str, Any]:
+) -> Plain:
     ratios = tuple(
         dataset.get(f'{name}_ratio', default)
         for name, default in (('train', 0.85), ('val', 0.05), ('test', 0.1))
@@ -343,11 +343,11 @@ def _loaders(
     return loaders
 
 
-def _transforms(where: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _transforms(where: str, config: Stated) -> list[Plain]:
     said = Values(where, config, 'augmentation')
     if not said.get('enabled', False):
         return []
-    result: list[dict[str, Any]] = [
+    result: list[Plain] = [
         {
             'type': 'PhotometricJitter',
             'brightness': said.get('color_jitter_brightness', 0.2),
@@ -362,7 +362,7 @@ def _transforms(where: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return result
 
 
-def _rates(rates: Mapping[int, float], epochs: int) -> list[dict[str, Any]]:
+def _rates(rates: Mapping[int, float], epochs: int) -> list[Plain]:
     """Hold the learning rate from each epoch to the next; one of these gives the rate back in its last epoch."""
     starts = sorted(epoch for epoch in rates if epoch < epochs)
     ends = [*starts[1:], epochs]

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from smilfit.files import BadFileError, shorten
 from smilfit.networks.regressors import NOMINAL_PX
 from smilfit.registry import reject_unknown
+from smilfit.smilify.config_text import Plain, Stated
 
 _PAGES = 'our test command writes pictures and a report'
 _STORE = 'it is decided when the dataset file is made'
@@ -129,7 +129,7 @@ IGNORED_THERE = {
 }
 
 
-def check_keys(where: str, config: Mapping[str, Any]) -> None:
+def check_keys(where: str, config: Stated) -> None:
     """Refuse keys that SMILify does not have (it passes over them); a section must be an object.
 
     Raises:
@@ -149,7 +149,7 @@ def check_keys(where: str, config: Mapping[str, Any]) -> None:
         reject_unknown(f'{where}: {name}', 'key', section, KEYS[name])
 
 
-def not_carried(config: Mapping[str, Any]) -> list[str]:
+def not_carried(config: Stated) -> list[str]:
     """List the keys of a config that mean nothing here, each with why."""
     notes = []
     for section, keys in KEYS.items():
@@ -266,7 +266,7 @@ def converted_weights(
     return result
 
 
-def handlers(with_sizes: bool, with_silhouette: bool, with_triangulation: bool) -> list[dict[str, Any]]:
+def handlers(with_sizes: bool, with_silhouette: bool, with_triangulation: bool) -> list[Plain]:
     """Return the handlers whose losses have these keys."""
     plain = {'type': 'KeypointMSELoss', 'sigma': None}
     result = [
@@ -290,5 +290,5 @@ def handlers(with_sizes: bool, with_silhouette: bool, with_triangulation: bool) 
     return result
 
 
-def _prior(kind: str, key: str, loss: str) -> dict[str, Any]:
+def _prior(kind: str, key: str, loss: str) -> Plain:
     return {'type': kind, 'handler_key': key, 'prior_loss': {'type': loss}}

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _WIDTH = 100
+# What a config file says, by name; and what it is made of: a JSON, or a config that is changed.
+Plain = dict[str, Any]
+Stated = Mapping[str, Any]
 
 
-def config_text(values: Mapping[str, Any], header: Sequence[str] = ()) -> str:
+def config_text(values: Stated, header: Sequence[str] = ()) -> str:
     """Write a config file.
 
     Args:
@@ -21,7 +24,7 @@ def config_text(values: Mapping[str, Any], header: Sequence[str] = ()) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _source(value: Any, indent: int, taken: int) -> str:
+def _source(value: object, indent: int, taken: int) -> str:
     """Write a value; `taken` characters of its first line are another's."""
     flat = _flat(value)
     if len(flat) + indent + taken <= _WIDTH or not isinstance(value, (Mapping, list, tuple)) or not value:
@@ -38,7 +41,7 @@ def _source(value: Any, indent: int, taken: int) -> str:
     return opening + '\n' + ''.join(f'{inner}{entry},\n' for entry in entries) + ' ' * indent + closing
 
 
-def _flat(value: Any) -> str:
+def _flat(value: object) -> str:
     if isinstance(value, Mapping):
         if _named(value):
             return 'dict(' + ', '.join(f'{key}={_flat(item)}' for key, item in value.items()) + ')'
@@ -52,5 +55,5 @@ def _flat(value: Any) -> str:
     raise TypeError(f'config_text: a config holds plain values; got {type(value).__name__}. Leave it out.')
 
 
-def _named(value: Mapping[Any, Any]) -> bool:
+def _named(value: Mapping) -> bool:
     return all(isinstance(key, str) and key.isidentifier() for key in value)

@@ -6,7 +6,7 @@ far, reads them. Attributes are called as in SMILify's weight files, so that nam
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
@@ -50,13 +50,20 @@ class SmilifyBackbone(nn.Module):
         with_tokens: whether anybody reads them; else a UNet's way up is neither run nor trained.
     """
 
+    # Of any of these kinds.
+    backbone: Any
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    dim: int
+    token_dim: int | None
+
     def __init__(self, name: str, pretrained: bool = False, with_tokens: bool = True) -> None:
         super().__init__()
         if name not in BACKBONES:
             raise UnknownNameError(f'SmilifyBackbone: no backbone {name!r}. {did_you_mean(name, BACKBONES)}')
-        self.name = name
+        self.name, self.token_dim = name, None
         if name in UNETS:
-            self.backbone: nn.Module = _UNet(*UNETS[name], pretrained, with_tokens)
+            self.backbone = _UNet(*UNETS[name], pretrained, with_tokens)
             self.dim, self.token_dim = self.backbone.dim, UNETS[name][1][_LEVEL]
             config = timm.get_pretrained_cfg(UNETS[name][0])
         elif name in VITS:
@@ -64,10 +71,10 @@ class SmilifyBackbone(nn.Module):
             self.dim = self.token_dim = self.backbone.num_features
             config = timm.get_pretrained_cfg(name)
         else:
-            network = timm.create_model(name, pretrained=pretrained)
+            network: Any = timm.create_model(name, pretrained=pretrained)
             # Numbered, as the parts of a ResNet are in the files; the classifier is left out.
             self.backbone = nn.Sequential(*list(network.children())[:-1])
-            self.dim, self.token_dim = network.num_features, None
+            self.dim = network.num_features
             config = timm.get_pretrained_cfg(name)
         for key in ('mean', 'std'):
             value = torch.tensor(getattr(config, key)).reshape(1, 3, 1, 1)

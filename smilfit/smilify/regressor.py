@@ -7,7 +7,7 @@ centre of the image.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,12 @@ from smilfit.body_models.rest_shape import MIN_JOINT_SCALE
 from smilfit.handlers import BaseHandler
 from smilfit.networks.heads.camera_heads import CameraNames, centred_lens
 from smilfit.networks.regressors.body_regressor import BodyRegressor, Prediction, check_views
+from smilfit.networks.regressors.modal_regressor import PartConfigs
+from smilfit.networks.regressors.parameter_losses import vertical_fov
 from smilfit.networks.scene_frame import SceneFrame, cameras_of
 from smilfit.networks.training_set import TrainingStatistics
 from smilfit.registry import MODELS, build, build_handler
-from smilfit.smilify.network import SmilifyOutput, ViewCameras
+from smilfit.smilify.network import SmilifyNetwork, SmilifyOutput, ViewCameras
 from smilfit.structures import BodyParams, Cameras
 
 Placement = Literal['root_scaled', 'root_by_ten', 'as_posed']
@@ -129,6 +131,7 @@ def _root(body: SMIL, params: BodyParams) -> Float[Tensor, 'B 3']:
 
 def regressed_joints(body: SMIL, params: BodyParams) -> Float[Tensor, 'B J 3']:
     """Read the joints off the posed skin by the model's regressor, as SMILify does."""
+    assert body.data.joint_regressor is not None
     vertices = body(params, need=('vertices',)).vertices
     rows = torch.as_tensor(body.data.joint_regressor.to_dense()).to(vertices)
     return rows @ vertices
@@ -147,9 +150,8 @@ def _moved(params: BodyParams, body: SMIL, motion: RigidMotion) -> BodyParams:
 def to_view_cameras(cameras: Cameras, motion: RigidMotion) -> ViewCameras:
     """Return our cameras as PyTorch3D's, in the network's frame; what is beside the middle of the picture is lost."""
     R, t = cameras.R @ motion.A.unsqueeze(1), cameras.t + (cameras.R @ motion.b[:, None, :, None]).squeeze(-1)
-    fov = 2 * torch.atan2(cameras.size[..., 1], 2 * cameras.K[..., 1, 1])
     flip = _flip(R)
-    return ViewCameras(fov.rad2deg(), R.mT @ flip, (flip @ t.unsqueeze(-1)).squeeze(-1))
+    return ViewCameras(vertical_fov(cameras).rad2deg(), R.mT @ flip, (flip @ t.unsqueeze(-1)).squeeze(-1))
 
 
 def from_view_cameras(
@@ -216,8 +218,8 @@ class SmilifyRegressor(BodyRegressor):
 
     def __init__(
         self,
-        network: nn.Module,
-        body_model: nn.Module,
+        network: SmilifyNetwork,
+        body_model: SMIL,
         camera_names: Sequence[str] = (),
         cameras: Mapping[str, str] | None = None,
         camera_use: str = 'given',
@@ -282,7 +284,7 @@ class SmilifyRegressor(BodyRegressor):
         self.use_cameras(self.statistics.names.camera_names)
 
     @classmethod
-    def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
+    def build_parts(cls, cfg: PartConfigs, body: SMIL, statistics: TrainingStatistics) -> PartConfigs:
         """Build the network for a body, and the handlers."""
         if cfg.get('camera_names', ()) is None:
             cfg['camera_names'] = statistics.names.camera_names
@@ -298,18 +300,9 @@ class SmilifyRegressor(BodyRegressor):
         return cfg
 
     @property
-    def camera_names(self) -> tuple[str, ...] | None:
-        """Cameras that are known by name; None of a single-view network, to which any will do."""
-        return self.cameras.known or None
-
-    def use_cameras(self, names: Sequence[str]) -> None:
-        """Return which cameras the views of samples are, in order; at first those of the dataset.
-
-        Raises:
-            UnknownNameError: one that the network does not know, with the near ones.
-        """
-        if self.cameras.known and names:
-            self.cameras.use(names)
+    def known_cameras(self) -> CameraNames | None:
+        """Those of the network; None of a single-view one, to which any will do."""
+        return self.cameras if self.cameras.known else None
 
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Prediction:
         """Run the network."""

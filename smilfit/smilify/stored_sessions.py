@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.smilify.samples import SampleTables, mean_camera, spread_of_cameras
 from smilfit.smilify.schema import SingleViewTables
 from smilfit.smilify.source_views import (
+    SourceViews,
     find_source_views,
 )
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d, SkippedAnnotation
@@ -126,7 +126,7 @@ class SmilifySession(StoredSession):
         self._xyz = tables.points[:, order] * length_factor
         self._confidence3d = tables.has_point[:, order].astype(np.float64)
         cornered = self._drop_corners(tables.labels_px(used)[:, :, order])
-        self.report: dict[str, Any] = {
+        self.report = {
             'visible_labels_at_0_0_taken_as_missing': cornered,
             'source_px': {n: v.how for n, v in zip(names, views)},
             'unit': unit,
@@ -164,7 +164,7 @@ class SmilifySession(StoredSession):
 
     def _source_views(
         self, tables: SampleTables, camera: int, name: str, source_size: Sequence[int] | None
-    ) -> Any:
+    ) -> SourceViews:
         has = tables.slots[:, camera] >= 0
         sizes = None if tables.sizes is None else tables.sizes[has, camera]
         try:
@@ -240,7 +240,7 @@ class SmilifyImages(StoredSession):
         xy, confidence = tables.keypoints[rows][:, order], tables.visibility[rows][:, order]
         corner = (xy == 0).all(-1) & (confidence > 0)
         self._xy, self._confidence = xy[:, None], np.where(corner, 0.0, confidence)[:, None]
-        self.report: dict[str, Any] = {
+        self.report = {
             'visible_labels_at_0_0_taken_as_missing': int(corner.sum()),
             'source_px': {CAMERA: 'unknown'},
         }

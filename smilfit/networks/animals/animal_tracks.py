@@ -226,18 +226,19 @@ def _joined(
 
 def _tracks(places: np.ndarray, there: np.ndarray, tracker: Tracker) -> list[_Track]:
     known = Tracks.none(places.shape[-1])
-    seen: dict[int, list[tuple[int, int, bool]]] = {}
+    parts: dict[int, tuple[list[int], list[int], list[bool]]] = {}
     for frame, (row, mask) in enumerate(zip(places, there)):
-        slots = np.flatnonzero(mask)
-        known, identity, sure = tracker.follow(known, torch.from_numpy(row[slots]).float())
-        for slot, number, certain in zip(slots.tolist(), identity.tolist(), sure.tolist()):
-            seen.setdefault(number, []).append((frame, slot, certain))
-    tracks = []
-    for parts in seen.values():
-        frames, slots, sure = (list(x) for x in zip(*parts))
-        ends = (places[frames[0], slots[0]], places[frames[-1], slots[-1]])
-        tracks.append(_Track(frames, slots, sure, *ends))
-    return tracks
+        used = np.flatnonzero(mask)
+        known, identity, is_sure = tracker.follow(known, torch.from_numpy(row[used]).float())
+        for slot, number, certain in zip(used.tolist(), identity.tolist(), is_sure.tolist()):
+            frames_of, slots_of, sure_of = parts.setdefault(number, ([], [], []))
+            frames_of.append(frame)
+            slots_of.append(slot)
+            sure_of.append(certain)
+    return [
+        _Track(frames, slots, sure, places[frames[0], slots[0]], places[frames[-1], slots[-1]])
+        for frames, slots, sure in parts.values()
+    ]
 
 
 def _usual_count(tracks: Sequence[_Track], n_frames: int) -> int:

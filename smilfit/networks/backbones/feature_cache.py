@@ -3,11 +3,12 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -55,8 +56,8 @@ class FeatureCache:
             raise ValueError(f'FeatureCache: most_gb must be positive; got {most_gb}.')
         self.folder, self.dtype, self.most_gb = Path(folder), dtype, most_gb
         self.n_read = self.n_computed = self.n_damaged = self.n_not_kept = 0
-        self._state: tuple[Any, ...] | None = None
-        self._place: Path | None = None
+        self._state: tuple[object, ...] = ()
+        self._place = self.folder
         self._shapes: list[tuple[int, ...]] | None = None
         self._n_kept = 0
         self.n_expected: int | None = None
@@ -66,7 +67,7 @@ class FeatureCache:
         network: 'TimmNetwork',
         ids: Sequence[str],
         images: Tensor | Callable[[list[int]], Tensor],
-        setup: Mapping[str, Any] | None = None,
+        setup: Mapping[str, object] | None = None,
     ) -> list[Tensor]:
         """Return the network's feature maps (N, D, h, w) of N images; those not kept yet are computed together.
 
@@ -83,8 +84,8 @@ class FeatureCache:
         """
         place = self._folder_of(network, setup or {})
         paths = [place / digest[:2] / f'{digest[2:]}.bin' for digest in map(_digest, ids)]
-        rows = [self._read(path) for path in paths]
-        missing = [i for i, row in enumerate(rows) if row is None]
+        rows = {i: row for i, path in enumerate(paths) if (row := self._read(path)) is not None}
+        missing = [i for i in range(len(paths)) if i not in rows]
         if missing:
             with torch.no_grad():
                 maps = network.feature_maps(
@@ -92,17 +93,17 @@ class FeatureCache:
                 )
             self._note_shapes(place, [tuple(result.shape[1:]) for result in maps])
             for n, i in enumerate(missing):
-                row = self._row(torch.cat([result[n].float().flatten() for result in maps]))
-                self._keep(paths[i], row)
-                rows[i] = row
+                rows[i] = self._row(torch.cat([result[n].float().flatten() for result in maps]))
+                self._keep(paths[i], rows[i])
             self.n_computed += len(missing)
         self.n_read += len(ids) - len(missing)
         device = next(network.parameters()).device
-        stacked = torch.from_numpy(np.stack(rows)).to(device).float()
-        sizes = [int(np.prod(shape)) for shape in self._shapes]
-        return [part.unflatten(1, shape) for part, shape in zip(stacked.split(sizes, 1), self._shapes)]
+        stacked = torch.from_numpy(np.stack([rows[i] for i in range(len(paths))])).to(device).float()
+        shapes = self._shapes or []
+        sizes = [math.prod(shape) for shape in shapes]
+        return [part.unflatten(1, shape) for part, shape in zip(stacked.split(sizes, 1), shapes)]
 
-    def _folder_of(self, network: 'TimmNetwork', setup: Mapping[str, Any]) -> Path:
+    def _folder_of(self, network: 'TimmNetwork', setup: Mapping[str, object]) -> Path:
         if any(p.requires_grad for p in network.network.parameters()):
             raise ValueError(
                 'FeatureCache: the network must be frozen, or what is kept would be of older weights; some of '
@@ -136,7 +137,7 @@ class FeatureCache:
         if self._shapes is None:
             _write_whole(place / _ABOUT, json.dumps({'shapes': shapes}).encode())
             self._shapes = shapes
-            logger.info('%s', self._told(place))
+            logger.info('%s', self._announcement(place))
         if self._shapes != shapes:
             raise ValueError(
                 f'{place}: feature maps must have the shapes of those that are kept, {self._shapes}; got {shapes}. '
@@ -180,7 +181,7 @@ class FeatureCache:
         _write_whole(path, numbers + zlib.crc32(numbers).to_bytes(_CHECKSUM_BYTES, 'little'))
         self._n_kept += not valid
 
-    def _told(self, place: Path) -> str:
+    def _announcement(self, place: Path) -> str:
         """Describe in a sentence what the images of a training take."""
         each, may = f'features: {self._n_bytes / 1e3:.0f} kB an image', f'They may take {self.most_gb:g} GB'
         if self.n_expected is not None:
@@ -190,7 +191,7 @@ class FeatureCache:
     @property
     def _n_bytes(self) -> int:
         """How many bytes an image takes."""
-        numbers = sum(int(np.prod(shape)) for shape in self._shapes)
+        numbers = sum(math.prod(shape) for shape in self._shapes or ())
         return numbers * np.dtype(_DTYPES[self.dtype]).itemsize + _CHECKSUM_BYTES
 
     @property

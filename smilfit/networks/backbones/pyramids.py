@@ -28,7 +28,7 @@ class ResidualBlock(nn.Module):
         self.second = conv_norm(out_dim, out_dim)
         same = in_dim == out_dim and stride == 1
         self.skip = nn.Identity() if same else conv_norm(in_dim, out_dim, 1, stride)
-        nn.init.zeros_(self.second[1].weight)
+        nn.init.zeros_(self.second[1].get_parameter('weight'))
 
     def forward(self, x: Float[Tensor, 'N D h w']) -> Float[Tensor, 'N E i j']:
         """Compute the block."""
@@ -80,6 +80,9 @@ class SmallUNet(nn.Module):
         dims: channels of the maps, finest first.
         strides: px a cell of the maps, finest first.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, widths: Sequence[int] = (32, 64, 128, 192), fine_dim: int = 64) -> None:
         super().__init__()

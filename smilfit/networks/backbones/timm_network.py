@@ -46,6 +46,11 @@ class TimmNetwork(nn.Module):
         ValueError: a cache for a network that is trained.
     """
 
+    # A timm model, whose further methods torch's type does not have.
+    network: Any
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         name: str,
@@ -57,7 +62,7 @@ class TimmNetwork(nn.Module):
         frozen: bool = False,
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, object] | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
         super().__init__()
@@ -153,10 +158,7 @@ class TimmNetwork(nn.Module):
             self.network.get_parameter(name).requires_grad_(False)
         logger.info(
             '%s %s: %d parameters of the first %d stages are frozen.',
-            type(self).__name__,
-            self.name,
-            len(names),
-            count,
+            *(type(self).__name__, self.name, len(names), count),
         )
 
     def _reached_by(self, indices: Sequence[int]) -> tuple[list[Tensor], set[str]]:
@@ -164,7 +166,7 @@ class TimmNetwork(nn.Module):
         training = self.network.training
         self.network.eval()
         maps = self.feature_maps(torch.full((1, 3, *self._probe_size()), 0.5), indices)
-        sum(result.square().sum() for result in maps).backward()
+        torch.stack([result.square().sum() for result in maps]).sum().backward()
         reached = {name for name, p in self.network.named_parameters() if p.grad is not None}
         for parameter in self.network.parameters():
             parameter.grad = None
@@ -186,8 +188,8 @@ class TimmNetwork(nn.Module):
         if not getattr(self.network, 'dynamic_img_size', False):
             fixed = self.network.pretrained_cfg.get('fixed_input_size', False)
             own = getattr(patches, 'img_size', None) or self.network.pretrained_cfg['input_size'][1:]
-            return tuple(own) if fixed else (_PROBE_PX, _PROBE_PX)
-        rows, columns = patches.patch_size
+            return (int(own[0]), int(own[1])) if fixed else (_PROBE_PX, _PROBE_PX)
+        rows, columns = self.network.patch_embed.patch_size
         return 4 * rows, 4 * columns
 
 
@@ -207,7 +209,7 @@ def create_network(where: str, name: str, pretrained: bool, options: dict[str, A
     return network
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def load_weights(network: Any, path: Path) -> None:
     """Load a file of weights into the network, without running code; only the classifier may be left over."""
     what = 'a file of weights'
     loaded = read_tensor_file(path, what)

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from mmengine.dist import master_only
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from torch import nn
 
 from smilfit.files import check_own_files, reading, real_folder, replacing, writing
 from smilfit.networks.engine.hooks.plain_checkpoint_hook import inner_model
@@ -24,13 +26,15 @@ class CheckedRunner(Runner):
         **kwargs: as mmengine's.
     """
 
-    def __init__(self, *args: Any, work_dir: str, console_level: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: object, work_dir: str, console_level: str | None = None, **kwargs: object
+    ) -> None:
         # mmengine builds its logger, and writes hundreds of lines by it, while it is made.
         self._console_level = console_level
         with _writing_logs(work_dir):
             super().__init__(*args, work_dir=work_dir, **kwargs)
 
-    def build_logger(self, *args: Any, **kwargs: Any) -> Any:
+    def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
         """Build it; lines below `console_level` go to the file alone, others to stderr.
 
         Raises:
@@ -47,7 +51,7 @@ class CheckedRunner(Runner):
                 logger.handlers.append(_StderrOfNow(level))
         return logger
 
-    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+    def build_optim_wrapper(self, optim_wrapper: object) -> object:
         """Build it without mmengine's line for every option of every parameter."""
         self.logger.addFilter(_is_news)
         try:
@@ -55,7 +59,7 @@ class CheckedRunner(Runner):
         finally:
             self.logger.removeFilter(_is_news)
 
-    def train(self) -> Any:
+    def train(self) -> nn.Module:
         """Train; a log or a checkpoint without room is a DiskFullError."""
         with _writing_logs(self.work_dir):
             return super().train()
@@ -65,7 +69,7 @@ class CheckedRunner(Runner):
         with _writing_logs(self.work_dir):
             return super().test()
 
-    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+    def resume(self, filename: str, *args: object, **kwargs: object) -> None:
         """Go on from a checkpoint.
 
         Raises:
@@ -76,7 +80,7 @@ class CheckedRunner(Runner):
         ):
             super().resume(filename, *args, **kwargs)
 
-    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
+    def load_checkpoint(self, filename: str, *args: object, **kwargs: object) -> dict:
         """Read a checkpoint's weights into the model.
 
         Raises:
@@ -116,7 +120,7 @@ class _StderrOfNow(logging.StreamHandler):
         self.addFilter(_is_not_of_mmengine_itself)
 
     @property
-    def stream(self) -> Any:
+    def stream(self) -> TextIO:
         """Return it."""
         return sys.stderr
 

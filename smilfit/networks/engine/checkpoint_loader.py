@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -20,6 +20,10 @@ logger = logging.getLogger('smilfit')
 # Beside mmengine's own entries a checkpoint has this one.
 ENTRY = 'smilfit'
 FORMAT_VERSION = 1
+# What a checkpoint holds, or what smilfit added to it.
+Entry = Mapping[str, Any]
+# Where torch puts the tensors that it reads.
+MapLocation = str | torch.device | None
 
 # Schemes for which mmengine has loaders of its own that read pickles or fetch from elsewhere.
 _REFUSED = (
@@ -36,7 +40,7 @@ _REFUSED = (
 )
 
 
-def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
+def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> Entry:
     """Read a checkpoint file with `weights_only=True` and no extra safe globals.
 
     Raises:
@@ -63,7 +67,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
     return checkpoint
 
 
-def smilfit_entry(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+def smilfit_entry(path: str | Path, checkpoint: Mapping[str, object]) -> Entry:
     """Return what smilfit added to a checkpoint: data, body model and its hash.
 
     Raises:
@@ -80,10 +84,10 @@ def smilfit_entry(path: str | Path, checkpoint: Mapping[str, Any]) -> dict[str, 
         raise BadFileError(
             f'{path}: the format must be version {FORMAT_VERSION} at most; got {shorten(version)}. Update smilfit.'
         )
-    return dict(entry)
+    return entry
 
 
-def names_entry(names: DatasetNames, folder: str | Path) -> dict[str, Any]:
+def names_entry(names: DatasetNames, folder: str | Path) -> dict[str, object]:
     """Return the names of a training's data, and its body model, as a checkpoint in `folder` keeps them."""
     result = names.record()
     if names.body_model is not None:
@@ -95,7 +99,7 @@ def names_entry(names: DatasetNames, folder: str | Path) -> dict[str, Any]:
     return result
 
 
-def body_model_of_entry(path: str | Path, entry: Mapping[str, Any]) -> ModelReference | None:
+def body_model_of_entry(path: str | Path, entry: Entry) -> ModelReference | None:
     """Read what names the body model of a checkpoint; None where none is named.
 
     Raises:
@@ -120,12 +124,12 @@ def body_model_of_entry(path: str | Path, entry: Mapping[str, Any]) -> ModelRefe
     return replace(result, content_hash=entry.get('body_model_hash'))
 
 
-def load_from_smilfit(filename: str, map_location: Any = None) -> dict[str, Any]:
+def load_from_smilfit(filename: str, map_location: MapLocation = None) -> Entry:
     """Read a local checkpoint for mmengine; the name ends in what mmengine logs as the backend."""
     return read_checkpoint(filename, map_location)
 
 
-def load_from_elsewhere(filename: str, map_location: Any = None) -> dict[str, Any]:
+def load_from_elsewhere(filename: str, map_location: MapLocation = None) -> NoReturn:
     """Refuse what is not a local file."""
     raise ValueError(f'{filename}: a checkpoint must be a local file. Download it first.')
 
@@ -139,7 +143,7 @@ def install_checkpoint_loader() -> None:
     CheckpointLoader.register_scheme(_REFUSED, load_from_elsewhere, force=True)
 
 
-def check_body_model(path: str, stored: Mapping[str, Any], body_hash: str | None, body_name: str) -> None:
+def check_body_model(path: str, stored: Mapping[str, object], body_hash: str | None, body_name: str) -> None:
     """Refuse a checkpoint that was trained with another body model.
 
     Raises:
@@ -234,8 +238,8 @@ def latest_whole_checkpoint(work_dir: str | Path, out_dir: str | Path | None = N
         except BadFileError as error:
             skipped.append(error)
             continue
-        for error in skipped:
-            logger.warning('--resume: skipped. %s', error)
+        for reason in skipped:
+            logger.warning('--resume: skipped. %s', reason)
         if skipped:
             logger.warning('--resume: goes on from %s.', path)
         return path

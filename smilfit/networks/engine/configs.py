@@ -23,6 +23,9 @@ from smilfit.registry.config_options import merge_options
 
 logger = logging.getLogger('smilfit')
 
+# The config of one part: its type, and arguments.
+PartConfig = Mapping[str, Any]
+
 # `Class: ...` or `Class 'key': ...`, as our own messages begin; python's begin with several words.
 _SENTENCE = re.compile(r"[\w.\[\]]+(?: '[^']*')?: ")
 # Where curves go beside the log.
@@ -40,7 +43,7 @@ _PACKAGES = {
 
 
 def load_experiment(
-    path: str | Path, options: Mapping[str, Any] | None = None, work_dir: str | Path | None = None
+    path: str | Path, options: Mapping[str, object] | None = None, work_dir: str | Path | None = None
 ) -> Config:
     """Read a config file; options with unknown keys are refused.
 
@@ -77,8 +80,9 @@ def require_keys(cfg: Config, keys: Iterable[str], purpose: str) -> None:
         kinds = (Mapping, list, tuple) if key.endswith('_evaluator') else (Mapping,)
         if not isinstance(value, kinds):
             raise ConfigError(f'{where}: {key} must be a dict; got {shorten(value)}. Correct it there.')
-        if key.endswith('_dataloader') and not isinstance(value.get('dataset'), Mapping):
-            got = shorten(value.get('dataset'))
+        dataset = value.get('dataset') if isinstance(value, Mapping) else None
+        if key.endswith('_dataloader') and not isinstance(dataset, Mapping):
+            got = shorten(dataset)
             raise ConfigError(f'{where}: {key}.dataset must be a dict; got {got}. Correct it there.')
 
 
@@ -169,7 +173,7 @@ def set_mixed_precision(cfg: Config, device: str) -> None:
 def set_tracking(cfg: Config, trackers: Sequence[str]) -> None:
     """Add backends to a config's visualizer; what is there already stays."""
     reject_unknown('--track', 'tracker', trackers, TRACKERS)
-    visualizer: dict[str, Any] = dict(cfg.get('visualizer') or {'type': 'Visualizer'})
+    visualizer: dict = dict(cfg.get('visualizer') or {'type': 'Visualizer'})
     backends = list(visualizer.get('vis_backends') or [{'type': 'LocalVisBackend'}])
     valid = {backend['type'] for backend in backends}
     backends += [{'type': TRACKERS[t]} for t in dict.fromkeys(trackers) if TRACKERS[t] not in valid]

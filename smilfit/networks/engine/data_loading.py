@@ -3,7 +3,7 @@
 import copy
 import functools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import FUNCTIONS
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import BatchSampler, DataLoader, Dataset, default_collate
 
+from smilfit.networks.engine.configs import PartConfig
 from smilfit.registry import (
     DATA_SAMPLERS,
     ConfigError,
@@ -50,7 +52,7 @@ class SeededLoader(DataLoader):
         self._indices.epoch, self._indices.first = epoch, first
 
     @property
-    def _index_sampler(self) -> Any:
+    def _index_sampler(self) -> '_SeededIndices':
         # What torch's iterators take indices from; one that keeps its workers asks but once.
         return self._indices
 
@@ -58,10 +60,12 @@ class SeededLoader(DataLoader):
 class SeededSamples(Dataset):
     """A dataset that is asked for batches of indices with a seed before them; else it is the dataset itself."""
 
+    dataset: Any
+
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name == 'dataset' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.dataset, name)
@@ -69,10 +73,10 @@ class SeededSamples(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> object:
         return self.dataset[index]
 
-    def __getitems__(self, seed_and_indices: list[int]) -> list[Any]:
+    def __getitems__(self, seed_and_indices: list[int]) -> list[object]:
         """Return the samples of a batch."""
         seed, *indices = seed_and_indices
         with seeded(seed):
@@ -82,7 +86,7 @@ class SeededSamples(Dataset):
 class _SeededIndices:
     """The batches of a sampler from one on, each with its seed before it."""
 
-    def __init__(self, batches: Any, seed: int) -> None:
+    def __init__(self, batches: BatchSampler, seed: int) -> None:
         self.batches, self.seed = batches, seed
         self.epoch = self.first = 0
 
@@ -111,11 +115,15 @@ def seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(before[2])
 
 
-def random_state() -> dict[str, Any]:
+# States of python's, numpy's and torch's generators, by name, as checkpoints hold them.
+RandomState = Mapping[str, Any]
+
+
+def random_state() -> RandomState:
     """Read the state of python's, numpy's and torch's generators (of CUDA's too, where there is one)."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - what transforms use
-    state = {
+    state: dict[str, object] = {
         'python': {'version': version, 'numbers': list(numbers), 'gauss': gauss},
         'numpy': {
             'name': name,
@@ -131,7 +139,7 @@ def random_state() -> dict[str, Any]:
     return state
 
 
-def set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: RandomState) -> None:
     """Set all generators to a state read by `random_state`."""
     python, numpy = state['python'], state['numpy']
     random.setstate((python['version'], tuple(python['numbers']), python['gauss']))
@@ -160,7 +168,7 @@ _SPLITTING = ('split_by', 'ratios', 'block_size', 'gap')
 
 
 def build_data_loader(
-    cfg: Mapping[str, Any], seed: int | None, dataset: Dataset | None = None, *, seeded: bool = False
+    cfg: PartConfig, seed: int | None, dataset: Dataset | None = None, *, seeded: bool = False
 ) -> DataLoader:
     """Build a data loader from an mmengine-style dict.
 
@@ -200,7 +208,7 @@ def build_data_loader(
     return DataLoader(dataset, sampler=sampler, **others)
 
 
-def _function(cfg: Any) -> Any:
+def _function(cfg: Callable | PartConfig) -> Callable:
     """Find a function that a config names, as `dict(type='default_collate')`; a function stays as it is."""
     if not isinstance(cfg, Mapping):
         return cfg
@@ -213,7 +221,7 @@ def _function(cfg: Any) -> Any:
     return functools.partial(result, **arguments) if arguments else result
 
 
-def follow_training_data(cfg: Any) -> None:
+def follow_training_data(cfg: Config) -> None:
     """Return the validation and the test set the training set's file and way of splitting, where they name none.
 
     So one option, `train_dataloader.dataset.data_path` or `.split_by`, is enough. Changes the config.
@@ -237,7 +245,7 @@ def follow_training_data(cfg: Any) -> None:
         check_held_out(train.dataset, loader.dataset, 'train_dataloader', name)
 
 
-def check_held_out(trained: Mapping[str, Any], other: Mapping[str, Any], name: str, other_name: str) -> None:
+def check_held_out(trained: PartConfig, other: PartConfig, name: str, other_name: str) -> None:
     """Check that two parts of one file are parted in the same way; what was trained on would be tested else.
 
     Raises:

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from smilfit.networks.engine.configs import PartConfig
+from smilfit.networks.training_set import SampleBatch
 
 logger = logging.getLogger('smilfit')
 
@@ -20,7 +22,7 @@ KINDS = {
 }
 
 
-def has_labels(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+def has_labels(batch: SampleBatch) -> dict[str, Tensor]:
     """Return for each sample which kinds of labels it has, by kind: (B,) bool."""
     truth = batch['data_samples']
     params = truth['has_params'].bool()
@@ -37,7 +39,7 @@ def has_labels(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def switched_on(weights: Mapping[str, float], hooks: Iterable[Mapping[str, Any]] = ()) -> tuple[str, ...]:
+def switched_on(weights: Mapping[str, float], hooks: Iterable[PartConfig] = ()) -> tuple[str, ...]:
     """Name the losses that have a weight at the start, or get one from a curriculum."""
     result = {key for key, weight in weights.items() if weight > 0}
     for hook in hooks:
@@ -50,7 +52,7 @@ def switched_on(weights: Mapping[str, float], hooks: Iterable[Mapping[str, Any]]
 def check_labels(
     needs: Mapping[str, str],
     losses: Sequence[str],
-    batch: Mapping[str, Any],
+    batch: SampleBatch,
     count: int,
     files: Sequence[str],
 ) -> None:
@@ -97,7 +99,7 @@ def check_labels(
                 )  # fmt: skip
 
 
-def files_of(dataset: Any) -> tuple[str, ...]:
+def files_of(dataset: object) -> tuple[str, ...]:
     """Name the files of a training set, in the order of its parts."""
     parts = getattr(dataset, 'datasets', [dataset])
     paths = [getattr(getattr(part, 'file', part), 'path', None) for part in parts]

@@ -2,12 +2,8 @@
 
 import copy
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from torch import nn
 
 from smilfit.body_models import (
     SMAL,
@@ -21,6 +17,8 @@ from smilfit.body_models import (
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json_parts import landmarks
 from smilfit.body_models.loading import SMAL_KEYWORDS
+from smilfit.networks.engine.configs import PartConfig
+from smilfit.networks.regressors.modal_regressor import ModalRegressor
 from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.registry import BODY_MODELS, MODELS, build
 from smilfit.registry.build import find_class
@@ -29,7 +27,7 @@ from smilfit.structures import ModelReference
 
 def load_body_for(
     names: DatasetNames,
-    model_cfg: Mapping[str, Any],
+    model_cfg: PartConfig,
     override: str | Path | None = None,
     stored: ModelReference | None = None,
     where: str | Path | None = None,
@@ -118,15 +116,14 @@ def names_with_body(names: DatasetNames, body: SMIL, reference: ModelReference) 
     )
 
 
-def build_regressor(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatistics) -> nn.Module:
+def build_regressor(cfg: PartConfig, body: SMIL, statistics: TrainingStatistics) -> ModalRegressor:
     """Build the model of a config for a body and a training set.
 
     A class with `build_parts(cfg, body, statistics)` builds its own parts, whose sizes follow from each other; of any
     other class the parts are built as they stand.
     """
-    cfg = copy.deepcopy(dict(cfg))
-    cls = find_class(cfg['type'], MODELS) if 'type' in cfg else None
-    if hasattr(cls, 'build_parts'):
-        cfg = cls.build_parts(cfg, body, statistics)
-    cfg['body_model'] = body
-    return build(cfg, MODELS, statistics=statistics)
+    own = dict(copy.deepcopy(cfg))
+    build_parts = getattr(find_class(own['type'], MODELS), 'build_parts', None) if 'type' in own else None
+    if build_parts is not None:
+        own = build_parts(own, body, statistics)
+    return build({**own, 'body_model': body}, MODELS, statistics=statistics)

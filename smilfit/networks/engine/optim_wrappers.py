@@ -18,8 +18,8 @@ from smilfit.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, reject_
 LOSS, GRADIENT = 'loss', 'gradient'
 
 
-class SkippingUpdates:
-    """Beside an `OptimWrapper`: weights, optimiser, scaler and running statistics never see a bad batch.
+class SkippingUpdates(OptimWrapper):
+    """mmengine's wrapper whose weights, optimiser, scaler and running statistics never see a bad batch.
 
     Every process goes through the backward pass, so that none waits for another, and then all agree: what is bad in
     one is bad in all. Where gradients are accumulated, the step that a bad batch belongs to is left out as a whole.
@@ -35,8 +35,8 @@ class SkippingUpdates:
     def update_params(
         self,
         loss: Tensor,
-        step_kwargs: dict[str, Any] | None = None,
-        zero_kwargs: dict[str, Any] | None = None,
+        step_kwargs: dict | None = None,
+        zero_kwargs: dict | None = None,
     ) -> None:
         """Step as mmengine does, if all batches of the step were good."""
         loss = self.scale_loss(loss)
@@ -78,14 +78,14 @@ class SkippingUpdates:
             for gradient, mean in zip(gradients, joined.split([x.numel() for x in gradients])):
                 gradient.copy_(mean.view_as(gradient))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict:
         """Return the optimiser's state, and what was accumulated for the step to come."""
         state = super().state_dict()
         if self._between_steps():
             state['accumulated'] = {'gradients': self._accumulated(), 'spoilt': self._spoilt}
         return state
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict) -> None:
         """Take a state, with what was accumulated if it was the first process's."""
         state = dict(state_dict)
         accumulated = state.pop('accumulated', None)
@@ -138,7 +138,7 @@ def _all_finite(gradients: list[Tensor]) -> bool:
 
 
 @OPTIM_WRAPPERS.register_module(name='OptimWrapper')
-class SkippingOptimWrapper(SkippingUpdates, OptimWrapper):
+class SkippingOptimWrapper(SkippingUpdates):
     """mmengine's wrapper with its arguments; a run takes this one wherever its config says `OptimWrapper`."""
 
 
@@ -146,7 +146,7 @@ _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 
 @OPTIM_WRAPPERS.register_module(name=['AutocastOptimWrapper', 'AmpOptimWrapper'])
-class AutocastOptimWrapper(SkippingUpdates, OptimWrapper):
+class AutocastOptimWrapper(SkippingUpdates):
     """Run the forward pass under autocast.
 
     bfloat16 has float32's range; float16 has not, so its loss is scaled. mmengine's `AmpOptimWrapper`, whose name
@@ -160,8 +160,8 @@ class AutocastOptimWrapper(SkippingUpdates, OptimWrapper):
     def __init__(
         self,
         dtype: str | None = 'bfloat16',
-        loss_scale: str | float | Mapping[str, Any] = 'dynamic',
-        **kwargs: Any,
+        loss_scale: str | float | Mapping[str, float] = 'dynamic',
+        **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
         dtype = dtype or 'bfloat16'
@@ -186,11 +186,11 @@ class AutocastOptimWrapper(SkippingUpdates, OptimWrapper):
         """
         return self.loss_scaler is None or self.loss_scaler.get_scale() <= 1
 
-    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+    def backward(self, loss: Tensor, **kwargs: object) -> None:
         """Compute gradients, of the scaled loss in float16."""
         super().backward(loss if self.loss_scaler is None else self.loss_scaler.scale(loss), **kwargs)
 
-    def step(self, **kwargs: Any) -> None:
+    def step(self, **kwargs: object) -> None:
         """Clip and step; in float16 with gradients as they are without the scale."""
         if self.loss_scaler is None:
             super().step(**kwargs)
@@ -201,12 +201,12 @@ class AutocastOptimWrapper(SkippingUpdates, OptimWrapper):
         self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict:
         """Return the optimiser's state and the scaler's."""
         scale = {} if self.loss_scaler is None else {'loss_scaler': self.loss_scaler.state_dict()}
         return super().state_dict() | scale
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict) -> None:
         """Take a state; one of another precision has no scaler's, or one that is not needed."""
         state_dict = dict(state_dict)
         scale = state_dict.pop('loss_scaler', None)
@@ -215,7 +215,7 @@ class AutocastOptimWrapper(SkippingUpdates, OptimWrapper):
         super().load_state_dict(state_dict)
 
 
-def _scaler_arguments(loss_scale: str | float | Mapping[str, Any]) -> dict[str, Any]:
+def _scaler_arguments(loss_scale: str | float | Mapping[str, float]) -> dict[str, Any]:
     if isinstance(loss_scale, Mapping):
         return dict(loss_scale)
     if isinstance(loss_scale, str):
@@ -225,6 +225,8 @@ def _scaler_arguments(loss_scale: str | float | Mapping[str, Any]) -> dict[str, 
 
 
 _PARAMS = 'params'
+# Parameters, and options of the optimiser for them.
+Group = dict[str, Any]
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -234,9 +236,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     Groups are in the order of their first parameter.
     """
 
-    def add_params(
-        self, params: list[dict[str, Any]], module: nn.Module, prefix: str = '', **kwargs: Any
-    ) -> None:
+    def add_params(self, params: list[Group], module: nn.Module, prefix: str = '', **kwargs: object) -> None:
         """Collect the groups of a module's parameters."""
         if prefix:
             super().add_params(params, module, prefix=prefix, **kwargs)
@@ -265,9 +265,9 @@ class _FrozenLines(logging.Filter):
         return not frozen
 
 
-def joined(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def joined(groups: list[Group]) -> list[Group]:
     """Join groups of the same options."""
-    result: dict[str, dict[str, Any]] = {}
+    result: dict[str, Group] = {}
     for group in groups:
         options = {k: v for k, v in group.items() if k != _PARAMS}
         alike = repr(sorted(options.items()))

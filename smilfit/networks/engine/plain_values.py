@@ -23,7 +23,7 @@ from smilfit.networks.engine.checkpoint_loader import read_checkpoint, smilfit_e
 _KIND = '__smilfit_kind__'
 
 
-def to_plain(value: Any, where: str = 'checkpoint') -> Any:
+def to_plain(value: object, where: str = 'checkpoint') -> Any:
     """Replace history buffers, numpy values and mapping classes by what `weights_only=True` reads.
 
     Raises:
@@ -59,7 +59,7 @@ def to_plain(value: Any, where: str = 'checkpoint') -> Any:
     )
 
 
-def from_plain(value: Any) -> Any:
+def from_plain(value: object) -> object:
     """Rebuild the history buffers in what `to_plain` gave; the rest stays plain."""
     if isinstance(value, Mapping):
         if value.get(_KIND) == 'HistoryBuffer':
@@ -80,9 +80,9 @@ _NAME = re.compile(r'\w+')
 _EMPTIED = {'pretrained': False, 'checkpoint': None, 'init_cfg': None, 'out_file': None, 'collect_dir': None}
 
 
-def plain_config(cfg: Config) -> dict[str, Any]:
+def plain_config(cfg: Config) -> dict[str, object]:
     """Return a config as plain values, without the keys that hold classes, functions or objects of python."""
-    result: dict[str, Any] = {}
+    result: dict[str, object] = {}
     for key, value in cfg.to_dict().items():
         try:
             result[key] = to_plain(value, f'config.{key}')
@@ -111,7 +111,7 @@ def config_of_checkpoint(path: str | Path) -> Config:
     return Config({**kept, 'default_scope': 'smilfit', 'default_hooks': {}, 'log_level': 'WARNING'})
 
 
-def model_of_checkpoint(where: str, stored: Any) -> dict[str, Any] | None:
+def model_of_checkpoint(where: str, stored: object) -> dict[str, Any] | None:
     """Read a model's config as a checkpoint holds it, a dict or JSON; None where there is none.
 
     Raises:
@@ -135,7 +135,7 @@ def model_of_checkpoint(where: str, stored: Any) -> dict[str, Any] | None:
     return without_fetching(cfg)
 
 
-def without_fetching(cfg: Mapping[str, Any]) -> dict[str, Any]:
+def without_fetching(cfg: Mapping[str, object]) -> dict[str, Any]:
     """Return a config whose parts fetch no weights, which a checkpoint's replace, and write nothing."""
     kept = copy.deepcopy(dict(cfg))
     for _, node in _dicts(kept, ''):
@@ -143,7 +143,7 @@ def without_fetching(cfg: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _check_types(path: str | Path, cfg: Mapping[str, Any], advice: str) -> None:
+def _check_types(path: str | Path, cfg: Mapping[str, object], advice: str) -> None:
     for where, node in _dicts(cfg, ''):
         name = node.get('type', 'x')
         if '_scope_' in node or not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -153,7 +153,7 @@ def _check_types(path: str | Path, cfg: Mapping[str, Any], advice: str) -> None:
             )
 
 
-def _dicts(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _dicts(value: object, where: str) -> Iterator[tuple[str, dict[str, object]]]:
     if isinstance(value, dict):
         yield where, value
         for key, item in value.items():
@@ -163,7 +163,7 @@ def _dicts(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _dicts(item, f'{where}[{i}]')
 
 
-def _find_data(kept: dict[str, Any], entry: Mapping[str, Any]) -> None:
+def _find_data(kept: dict[str, Any], entry: Mapping[str, object]) -> None:
     """Take the training's file where the config's, by the same name, is not to be found from here."""
     dataset = (kept.get('test_dataloader') or {}).get('dataset')
     if not isinstance(dataset, dict) or not isinstance(dataset.get('data_path'), str):

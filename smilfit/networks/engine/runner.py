@@ -5,17 +5,19 @@ import inspect
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.device import utils as mmengine_device
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import set_random_seed
 from torch import nn
+from torch.utils.data import DataLoader
 
 from smilfit.networks.backbones.feature_cache import FeatureCache
 from smilfit.networks.engine.checked_runner import CheckedRunner
@@ -26,7 +28,7 @@ from smilfit.networks.engine.checkpoint_loader import (
     read_checkpoint,
     smilfit_entry,
 )
-from smilfit.networks.engine.configs import building, check_tracking, require_keys, set_resume
+from smilfit.networks.engine.configs import PartConfig, building, check_tracking, require_keys, set_resume
 from smilfit.networks.engine.data_loading import (
     build_data_loader,
     check_held_out,
@@ -39,6 +41,7 @@ from smilfit.networks.engine.model_building import build_regressor, load_body_fo
 from smilfit.networks.engine.training_loops import WholeEpochLoop, WholeIterLoop
 from smilfit.networks.engine.training_statistics import (
     Summarise,
+    TrainingSet,
     compute_statistics,
     dataset_names,
     look_at,
@@ -56,7 +59,7 @@ from smilfit.registry import (
 )
 
 
-def check_feature_caches(model: nn.Module, dataset: Any) -> None:
+def check_feature_caches(model: nn.Module, dataset: object) -> None:
     """Check that a training set gives the same images in every epoch, and tell the caches how many there are.
 
     A model without a cache passes. What the model itself makes of images is its own to check.
@@ -64,7 +67,8 @@ def check_feature_caches(model: nn.Module, dataset: Any) -> None:
     Raises:
         ValueError: a transform that changes images.
     """
-    caches = [m.cache for m in model.modules() if isinstance(getattr(m, 'cache', None), FeatureCache)]
+    parts = [getattr(m, 'cache', None) for m in model.modules()]
+    caches = [cache for cache in parts if isinstance(cache, FeatureCache)]
     if not caches:
         return
     for transform in _transforms_of(dataset):
@@ -79,7 +83,7 @@ def check_feature_caches(model: nn.Module, dataset: Any) -> None:
         cache.n_expected = None if count is None else count * (getattr(augment, 'n_versions', None) or 1)
 
 
-def _transforms_of(dataset: Any) -> Iterator[Any]:
+def _transforms_of(dataset: object) -> Iterator[object]:
     yield from getattr(dataset, 'transforms', ())
     for part in getattr(dataset, 'datasets', ()):
         yield from _transforms_of(part)
@@ -283,7 +287,7 @@ def _require_data_path(cfg: Config, loader: str) -> None:
         )
 
 
-def _names(dataset: Any, dataset_cfg: Mapping[str, Any]) -> DatasetNames:
+def _names(dataset: TrainingSet, dataset_cfg: PartConfig) -> DatasetNames:
     names = dataset_names(dataset)
     path = dataset_cfg.get('data_path')
     return names if path is None else replace(names, data_path=str(Path(path).resolve()))
@@ -291,9 +295,9 @@ def _names(dataset: Any, dataset_cfg: Mapping[str, Any]) -> DatasetNames:
 
 def _runner(
     cfg: Config,
-    model: Any,
+    model: nn.Module,
     statistics: TrainingStatistics,
-    loaders: dict[str, Any],
+    loaders: dict[str, DataLoader],
     console_level: str | None,
 ) -> CheckedRunner:
     for name in ('val', 'test'):
@@ -326,7 +330,7 @@ def _runner(
     )
 
 
-def _train_loop(cfg: Mapping[str, Any]) -> dict[str, Any]:
+def _train_loop(cfg: PartConfig) -> dict[str, object]:
     """Have the loop go on in the middle of an epoch, where one of mmengine's is asked for."""
     cfg = dict(cfg)
     by_epoch = cfg.pop('by_epoch', True) if 'type' not in cfg else None
@@ -334,7 +338,7 @@ def _train_loop(cfg: Mapping[str, Any]) -> dict[str, Any]:
     return {**cfg, 'type': _LOOPS.get(name, name)}
 
 
-def _default_hooks(configs: Mapping[str, Any]) -> dict[str, Any]:
+def _default_hooks(configs: Mapping[str, Hook | PartConfig]) -> dict[str, Hook | PartConfig]:
     """Have checkpoints written by the hook that deletes old ones last, where mmengine's is asked for."""
     hooks = dict(configs)
     checkpoint = hooks.setdefault('checkpoint', {'type': 'CheckpointHook', 'interval': 1})
@@ -342,13 +346,13 @@ def _default_hooks(configs: Mapping[str, Any]) -> dict[str, Any]:
     return hooks
 
 
-def _whole(hook: Any) -> Any:
+def _whole(hook: Hook | PartConfig) -> Hook | PartConfig:
     if isinstance(hook, Mapping) and hook.get('type') == 'CheckpointHook':
         return {**hook, 'type': 'WholeCheckpointHook'}
     return hook
 
 
-def _hooks(configs: list[Mapping[str, Any]]) -> list[Any]:
+def _hooks(configs: list[PartConfig]) -> list[Hook]:
     """Build the hooks of a config, and those without which a run is not safe."""
     configs = [*configs, *({'type': name} for name in _ALWAYS)]
     hooks, seen = [], set()
@@ -365,10 +369,10 @@ def _hooks(configs: list[Mapping[str, Any]]) -> list[Any]:
     return hooks
 
 
-def _metrics(configs: Any, statistics: TrainingStatistics) -> list[Any]:
+def _metrics(configs: PartConfig | Sequence[PartConfig], statistics: TrainingStatistics) -> list[BaseMetric]:
     """Build metrics; what they take of the training set's summaries and a config leaves out is filled in."""
     metrics = []
-    for cfg in configs if isinstance(configs, (list, tuple)) else [configs]:
+    for cfg in [configs] if isinstance(configs, Mapping) else configs:
         cls = METRICS.get(cfg['type'])
         known = inspect.signature(cls).parameters if cls is not None else {}
         extras = {key: value for key, value in statistics.summaries.items() if key in known}
@@ -395,9 +399,9 @@ def choose_device(name: str = 'auto') -> str:
     return name
 
 
-def model_wrapper_config(device: str) -> dict[str, Any]:
+def model_wrapper_config(device: str) -> dict[str, object]:
     """Make the config of the distributed wrapper; without CUDA it must be given no device."""
-    config: dict[str, Any] = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False}
+    config: dict[str, object] = {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False}
     if device != 'cuda':
         config['device_ids'] = None
     return config

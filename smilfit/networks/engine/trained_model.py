@@ -4,24 +4,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from smilfit.body_models import SMIL
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.networks.engine.checkpoint_loader import (
+    Entry,
     body_model_of_entry,
     check_body_model,
     check_weights,
     read_checkpoint,
     smilfit_entry,
 )
-from smilfit.networks.engine.configs import building, load_experiment, require_keys
+from smilfit.networks.engine.configs import PartConfig, building, load_experiment, require_keys
 from smilfit.networks.engine.mmengine_scope import declare_scope
 from smilfit.networks.engine.model_building import build_regressor, load_body_for, names_with_body
 from smilfit.networks.engine.plain_values import model_of_checkpoint, without_fetching
+from smilfit.networks.regressors.modal_regressor import ModalRegressor
 from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 
 
@@ -32,18 +32,18 @@ class TrainedRegressor:
     `names` say what it was trained on: keypoints, cameras, unit, how images were cut. `cfg` is the model's config.
     """
 
-    model: nn.Module
+    model: ModalRegressor
     names: DatasetNames
     path: Path
     body_model_file: Path
-    cfg: Mapping[str, Any]
+    cfg: PartConfig
 
     @property
     def body(self) -> SMIL:
         """The body model."""
         return self.model.body_model
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str]:
         """Return what it is, as JSON has it."""
         return {'type': self.cfg['type'], 'checkpoint': self.path.name, 'body_model': self.body.data.name}
 
@@ -86,7 +86,7 @@ def load_trained_regressor(
     return TrainedRegressor(model.to(device).eval(), names, path, body_file, cfg)
 
 
-def names_of(path: str | Path, entry: Mapping[str, Any]) -> DatasetNames:
+def names_of(path: str | Path, entry: Entry) -> DatasetNames:
     """Read what a checkpoint says of the data that it was trained on.
 
     Raises:
@@ -97,7 +97,11 @@ def names_of(path: str | Path, entry: Mapping[str, Any]) -> DatasetNames:
         for field in fields(DatasetNames)
         if field.name != 'body_model' and entry.get(field.name) is not None
     }
-    kinds = {'target_resolution': int, 'undistorted': bool, 'bbox_margin': (int, float)}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        'target_resolution': int,
+        'undistorted': bool,
+        'bbox_margin': (int, float),
+    }
     for name, value in result.items():
         if name.endswith('_names'):
             right = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
@@ -114,7 +118,7 @@ def names_of(path: str | Path, entry: Mapping[str, Any]) -> DatasetNames:
     return DatasetNames(**result, body_model=body_model_of_entry(path, entry))
 
 
-def _model_cfg(path: Path, entry: Mapping[str, Any], config: str | Path | None) -> dict[str, Any]:
+def _model_cfg(path: Path, entry: Mapping[str, object], config: str | Path | None) -> PartConfig:
     if config is not None:
         cfg = load_experiment(config)
         with building(cfg):

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from smilfit.networks.engine.data_loading import (
+    RandomState,
     SeededLoader,
     random_state,
     set_random_state,
@@ -29,15 +29,15 @@ class Rounds:
         self.endless = isinstance(loader.sampler, InfiniteSampler)
         self.round = self.done = 0
         # The generators as they were when this round began: the order of samples may have come from them.
-        self.began_with: dict[str, Any] | None = None
-        self._resumed: Mapping[str, Any] | None = None
+        self.began_with: RandomState | None = None
+        self._resumed: RandomState | None = None
 
     @property
     def place(self) -> dict[str, int]:
         """What a checkpoint must say of it, after a batch: the round, its batches so far and in all."""
         return {'round': self.round, 'batch': self.done, 'n_batches': len(self.loader)}
 
-    def go_on(self, place: Mapping[str, int], began_with: Mapping[str, Any] | None) -> None:
+    def go_on(self, place: Mapping[str, int], began_with: RandomState | None) -> None:
         """Begin where another run stopped; with a loader of another length, at the beginning of that round."""
         self.round, self.done, self._resumed = place['round'], place['batch'], began_with
         if self.done and place['n_batches'] != len(self.loader) and not self.endless:
@@ -47,7 +47,7 @@ class Rounds:
             )  # fmt: skip
             self.done = 0
 
-    def batches(self) -> Iterator[tuple[int, Any]]:
+    def batches(self) -> Iterator[tuple[int, dict]]:
         """Return what is left of this round: numbers and batches."""
         now = random_state()
         resumed, self._resumed = self._resumed if self.done else None, None
@@ -70,7 +70,7 @@ class Rounds:
 class WholeEpochLoop(EpochBasedTrainLoop):
     """mmengine's loop with its arguments; a run takes it wherever its config says `EpochBasedTrainLoop`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.rounds = Rounds(self.dataloader)
 
@@ -88,12 +88,12 @@ class WholeEpochLoop(EpochBasedTrainLoop):
 class WholeIterLoop(IterBasedTrainLoop):
     """mmengine's loop with its arguments; a run takes it wherever its config says `IterBasedTrainLoop`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.rounds = Rounds(self.dataloader)
         self.dataloader_iterator = self._forever()
 
-    def _forever(self) -> Iterator[Any]:
+    def _forever(self) -> Iterator[dict | None]:
         """Return batches without end, after nothing for each of a resumed run: mmengine's loop asks for those
         again."""
         yield from (None for _ in range(self.iter))

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 
 from smilfit.body_models import SMIL
 from smilfit.networks.scene_frame import cameras_of, locate_scene, pixel_rays
-from smilfit.networks.training_set import DatasetNames, TrainingStatistics
+from smilfit.networks.training_set import DataSamples, DatasetNames, SampleBatch, TrainingStatistics
 from smilfit.structures import BodyParams
 
 logger = logging.getLogger('smilfit')
@@ -26,32 +26,49 @@ _LEAST_KEYPOINTS = 3
 Summarise = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
 
-def dataset_names(dataset: Any) -> DatasetNames:
+class TrainingSet(Protocol):
+    """Gives samples of the documented form, and says of what in `metainfo`."""
+
+    @property
+    def metainfo(self) -> Mapping[str, Any]:
+        """Names of keypoints and cameras, and where the file and its body model are."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Mapping[str, object]]: ...
+
+
+def dataset_names(dataset: TrainingSet) -> DatasetNames:
     """Read a dataset's names from its `metainfo`."""
     meta = dict(dataset.metainfo)
     for key in ('keypoint_names', 'camera_names'):
         if not meta.get(key):
             raise ValueError(f'{type(dataset).__name__}: metainfo must hold {key}; got {sorted(meta)}.')
-    texts = {
-        key: meta.get(key) for key in ('unit', 'body_model_file', 'body_model_hash', 'data_path', 'landmarks')
-    }
     return DatasetNames(
         keypoint_names=tuple(meta['keypoint_names']),
         camera_names=tuple(meta['camera_names']),
         session_names=tuple(meta.get('session_names', ())),
-        **{key: None if value is None else str(value) for key, value in texts.items()},
+        unit=_text(meta.get('unit')),
+        body_model_file=_text(meta.get('body_model_file')),
+        body_model_hash=_text(meta.get('body_model_hash')),
+        data_path=_text(meta.get('data_path')),
+        landmarks=_text(meta.get('landmarks')),
         body_model=getattr(dataset, 'body_model', None),
         **{key: meta.get(key) for key in ('crop_mode', 'target_resolution', 'undistorted', 'bbox_margin')},
     )
 
 
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
 def compute_statistics(
-    dataset: Any,
+    dataset: TrainingSet,
     body: SMIL,
     names: DatasetNames | None = None,
     summarise: Summarise | None = None,
     most_samples: int = MOST_SAMPLES,
-    samples: Mapping[str, Any] | None = None,
+    samples: SampleBatch | None = None,
 ) -> TrainingStatistics:
     """Compute where a training set's animals are, their size, scale and mean pose.
 
@@ -112,7 +129,7 @@ def compute_statistics(
     return statistics
 
 
-def look_at(dataset: Any, most_samples: int = MOST_SAMPLES) -> dict[str, Any]:
+def look_at(dataset: TrainingSet, most_samples: int = MOST_SAMPLES) -> SampleBatch:
     """Read samples without their images, evenly spread over a dataset, as one batch.
 
     Raises:
@@ -142,7 +159,7 @@ def enough_keypoints(seen: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n']:
     return seen.sum(-1) >= _LEAST_KEYPOINTS
 
 
-def _mean_places(batch: Mapping[str, Any], cameras: Sequence[str]) -> dict[str, list[list[float]]]:
+def _mean_places(batch: SampleBatch, cameras: Sequence[str]) -> dict[str, list[list[float]]]:
     """Average where each keypoint is in each camera's images, shares of their sides; NaN where it never is."""
     targets = batch['data_samples']
     shares = targets['keypoints2d'].double() / batch['inputs']['size'].double().clamp_min(1).unsqueeze(2)
@@ -162,15 +179,15 @@ def _mean_places(batch: Mapping[str, Any], cameras: Sequence[str]) -> dict[str, 
     return result
 
 
-def _without_images(sample: Mapping[str, Any]) -> dict[str, Any]:
+def _without_images(sample: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
     return {
         'inputs': {k: v for k, v in sample['inputs'].items() if k != 'image'},
         'data_samples': {k: v for k, v in sample['data_samples'].items() if k != 'mask'},
     }
 
 
-def _params(targets: Mapping[str, Any]) -> tuple[BodyParams, Tensor]:
-    params = BodyParams(**{name: value.double() for name, value in targets['params'].items()})
+def _params(targets: DataSamples) -> tuple[BodyParams, Tensor]:
+    params = BodyParams.of({name: value.double() for name, value in targets['params'].items()})
     return params, targets['has_params'].bool()
 
 
@@ -195,7 +212,7 @@ def _mean_pose(params: BodyParams, known: Tensor, n_joints: int) -> Tensor:
     return pose
 
 
-def _from_views(batch: Mapping[str, Any], at_rest: float) -> tuple[Tensor, float]:
+def _from_views(batch: SampleBatch, at_rest: float) -> tuple[Tensor, float]:
     """Estimate the mean position and size from 2D keypoints, their centroids' rays and their spread."""
     inputs, targets = batch['inputs'], batch['data_samples']
     cameras = cameras_of(inputs)

@@ -90,7 +90,7 @@ class EstimateChange:
         return sum(self.sizes)
 
     def begun(self, start: BodyEstimate) -> BodyEstimate:
-        """Return a start the joint sizes that it lacks, at rest."""
+        """Return a start with the joint sizes that it lacks, at rest."""
         if not self.separate or start.log_joint_scales is not None:
             return start
         rest = torch.zeros_like(start.rotations[..., 0])
@@ -116,4 +116,6 @@ class EstimateChange:
             return changed
         scales, offsets = (x.unflatten(1, (-1, 3)) for x in further)
         offsets = torch.cat((torch.zeros_like(scales[:, :1]), offsets), 1)
+        assert estimate.log_joint_scales is not None
+        assert estimate.joint_offsets is not None
         return changed.with_joint_sizes(estimate.log_joint_scales + scales, estimate.joint_offsets + offsets)

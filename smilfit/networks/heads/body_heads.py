@@ -97,13 +97,14 @@ class TransformerDecoderHead(nn.Module):
         self, tokens: Float[Tensor, 'B L D'], mask: Bool[Tensor, 'B L'], start: BodyEstimate
     ) -> list[BodyEstimate]:
         """Return the estimate after each step, the final one last."""
-        contexts = [layer.keys_values(tokens) for layer in self.layers]
+        layers = [layer for layer in self.layers if isinstance(layer, CrossAttentionLayer)]
+        contexts = [layer.keys_values(tokens) for layer in layers]
         estimates = []
         estimate = self.change.begun(start)
         for _ in range(self.n_iters):
             query = self.query + self.embed_estimate(self.norm_estimate(estimate.as_vector()))
             query = query.unsqueeze(1)
-            for layer, context in zip(self.layers, contexts):
+            for layer, context in zip(layers, contexts):
                 query = layer(query, context, mask)
             estimate = self.change.applied(estimate, self.correct(self.norm_out(query.squeeze(1))).float())
             estimates.append(estimate)

@@ -64,7 +64,7 @@ class KeypointHeatmapHead(nn.Module):
         self.hidden = nn.Sequential(*layers)
         self.out = nn.Conv2d(dim, self.n_maps * self.shuffle**2, 1)
         nn.init.normal_(self.out.weight, std=_STD)
-        nn.init.zeros_(self.out.bias)
+        nn.init.zeros_(self.out.get_parameter('bias'))
 
     def forward(self, maps: Sequence[Tensor]) -> Float[Tensor, 'N M h w']:
         """Return logits of the backbone's maps; with `centre` the last map is the centres'."""

@@ -1,7 +1,6 @@
 """Prepared frames through a regressor, batch by batch."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from smilfit.apis.predictions import FURTHER, Predictions
 from smilfit.datasets.crops import apply_affine, invert_affine
 from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.frames import PreparedFrame
+from smilfit.networks.regressors.modal_regressor import PredictedSample
 from smilfit.structures import Cameras
 
 NO_VIEW = 'no view has an image'
@@ -48,7 +48,7 @@ class FramePredictor:
     @torch.no_grad()
     def _batch(self, frames: Sequence[PreparedFrame]) -> Predictions:
         seen = [frame for frame in frames if frame.view_mask.any()]
-        result: dict[int, Sequence[Mapping[str, Any]]] = {}
+        result: dict[int, Sequence[PredictedSample]] = {}
         if seen:
             data = {
                 'inputs': default_collate([frame.inputs() for frame in seen]),
@@ -63,18 +63,18 @@ class FramePredictor:
             rows += [self._row(frame, sample) for sample in (*each, *[None] * (self.rows - len(each)))]
         return Predictions.cat(rows)
 
-    def _samples(self, data: dict[str, Any]) -> Sequence[Sequence[Mapping[str, Any]]]:
+    def _samples(self, data: dict[str, dict]) -> Sequence[Sequence[PredictedSample]]:
         """Predict a batch: of each frame `rows` samples at most."""
         return [[sample] for sample in self.trained.model.test_step(data)]
 
-    def _check_body(self, samples: Sequence[Mapping[str, Any]]) -> None:
+    def _check_body(self, samples: Sequence[PredictedSample]) -> None:
         if samples and 'params' not in samples[0]:
             raise ValueError(
                 f'{self.trained.path}: the model must predict a body; this {self.trained.cfg["type"]} predicts '
                 'keypoints alone. Train it with a lifter.'
             )
 
-    def _row(self, frame: PreparedFrame, sample: Mapping[str, Any] | None) -> Predictions:
+    def _row(self, frame: PreparedFrame, sample: PredictedSample | None) -> Predictions:
         reason = '' if sample is not None else _why_no_view(frame)
         arrays = None if sample is None else self._arrays(frame, sample)
         if arrays is not None and not all(np.isfinite(value).all() for value in arrays.values()):
@@ -94,7 +94,7 @@ class FramePredictor:
             **plain,
         )
 
-    def _arrays(self, frame: PreparedFrame, sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def _arrays(self, frame: PreparedFrame, sample: PredictedSample) -> dict[str, np.ndarray]:
         """Return what is said of a frame, in px of the recorded images."""
         mask = frame.view_mask
         back = invert_affine(np.where(mask[:, None, None], frame.affine, np.eye(2, 3)))

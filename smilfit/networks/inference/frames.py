@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 
-from smilfit.datasets.boxes import BoxFinder, box_outline, square_crop
+from smilfit.datasets.boxes import Box, BoxFinder, box_outline, square_crop
 from smilfit.datasets.crops import Crop, UndistortedCut, cut, find_crop, invert_affine
 from smilfit.io.recordings.synchronised_videos import RecordedFrame
 from smilfit.structures import Cameras
@@ -105,33 +104,34 @@ class FrameCutter:
             if name in crops:
                 image[c] = self._cut(frame.images[name], name, crops[name]).transpose(2, 0, 1)
                 affine[c], mask[c] = crops[name].affine(), True
-        return PreparedFrame(
-            frame.number, image, mask, *self._rig(affine, mask), affine=affine, faults=faults
-        )
+        K, R, t, dist = self._rig(affine, mask)
+        return PreparedFrame(frame.number, image, mask, K, R, t, dist, affine, faults)
 
-    def _rig(self, affine: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _rig(self, affine: np.ndarray, mask: np.ndarray) -> Iterator[np.ndarray]:
         bottom = np.broadcast_to([0.0, 0.0, 1.0], (len(mask), 1, 3))
         K = np.concatenate((affine, bottom), 1) @ self.cameras.K.numpy()
         R, t = self.cameras.R.numpy(), self.cameras.t.numpy()
         lens = self.cameras.dist
         dist = np.zeros((len(mask), 5)) if self.options.undistort or lens is None else lens.numpy()
-        return tuple(v * mask.reshape(-1, *(1,) * (v.ndim - 1)) for v in (K, R, t, dist))
+        return (v * mask.reshape(-1, *(1,) * (v.ndim - 1)) for v in (K, R, t, dist))
 
     def _crops(self, frame: RecordedFrame) -> tuple[dict[str, Crop], dict[str, str]]:
         faults, result = dict(frame.faults), {}
-        boxes: Mapping[str, Any] = {} if self.boxes is None else self.boxes(frame)
+        boxes: Mapping[str, Box | None] = {} if self.boxes is None else self.boxes(frame)
         for name, image in frame.images.items():
+            box = boxes.get(name)
             if self.boxes is None:
                 result[name] = self.options.whole(image.shape[1::-1])
-            elif boxes.get(name) is None:
+            elif box is None:
                 faults[name] = 'no box'
             else:
-                result[name] = square_crop(self._undistorted(name, boxes[name]), self.options.side)
+                result[name] = square_crop(self._undistorted(name, box), self.options.side)
         return result, faults
 
-    def _undistorted(self, name: str, box: Sequence[float]) -> tuple[float, ...]:
+    def _undistorted(self, name: str, given: Sequence[float]) -> Box:
         """Return the box, in undistorted px, around a box of the recorded image; a third number alone is a side."""
-        box = tuple(float(v) for v in (box if len(box) == 4 else (*box, box[-1])))
+        x, y, width, height = (float(v) for v in (given if len(given) == 4 else (*given, given[-1])))
+        box = (x, y, width, height)
         camera = self._single[name]
         if camera.dist is None or not self.options.undistort or getattr(self.boxes, 'undistorted', False):
             return box
@@ -140,7 +140,8 @@ class FrameCutter:
             return box
         inside = points[0][valid[0]].numpy()
         low, high = inside.min(0), inside.max(0)
-        return float(low[0]), float(low[1]), *(float(v) for v in high - low + 1)
+        width, height = (float(v) for v in high - low + 1)
+        return float(low[0]), float(low[1]), width, height
 
     def _cut(self, image: np.ndarray, name: str, crop: Crop) -> np.ndarray:
         camera = self._single[name]

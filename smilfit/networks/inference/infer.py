@@ -78,9 +78,7 @@ def infer(
         trained = load_trained_regressor(checkpoint, options.config, options.body_model, device)
         if options.network is not None:
             use_exported(trained, options.network)
-        recordings = open_recordings(
-            source, sources, trained.names, bool(getattr(trained.model, 'finds_boxes', False))
-        )
+        recordings = open_recordings(source, sources, trained.names, trained.model.finds_boxes)
         report = options.progress if options.progress is not None and processes.rank == 0 else ignore
         work = InferenceWork(
             trained,
@@ -109,8 +107,7 @@ def _run_all(
     runs: list[InferenceRun | None] = []
     with OutputLock.of_folder(out) if work.processes.rank == 0 else nullcontext():
         for recording, names in zip(recordings, called):
-            if hasattr(trained.model, 'use_cameras'):
-                trained.model.use_cameras(names)
+            trained.model.use_cameras(names)
             folder = _folder(out, recording, len(recordings))
             if count is None:
                 runs.append(work.run(recording, folder))
@@ -139,10 +136,10 @@ def check_camera_names(
                 f'--cameras {new}={old}: no camera {old!r} in the training. '
                 f'{did_you_mean(old, trained.names.camera_names)}'
             )
-    known = getattr(trained.model, 'camera_names', None)
+    known = trained.model.camera_names
     called = tuple(renamed.get(name, name) for name in names)
-    for name in called if known is not None else ():
-        if name not in known:
+    for name in called:
+        if known is not None and name not in known:
             raise UnknownNameError(
                 f'cameras: this model must know every camera by name; it does not know {name!r}. '
                 f'{did_you_mean(name, known)} Say which one it is by --cameras {name}=NAME, or leave it out by '

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +65,7 @@ class BlockFiles:
         arrays = predictions.arrays()
         size = sum(a.nbytes for a in arrays.values())
         with replacing(self._path(index), size) as temporary, temporary.open('wb') as file:
-            np.savez(file, fingerprint=np.array(self.fingerprint), **arrays)
+            np.savez(file, allow_pickle=False, fingerprint=np.array(self.fingerprint), **arrays)
 
     def read(self, index: int, frames: Sequence[int]) -> Predictions | None:
         """Read a block; None where there is none, one of other frames or another run, or a damaged one."""
@@ -100,7 +99,7 @@ def blocks_of(frames: Sequence[int], size: int) -> list[list[int]]:
     return [list(frames[first : first + size]) for first in range(0, len(frames), size)]
 
 
-def fingerprint_of(record: Mapping[str, Any]) -> str:
+def fingerprint_of(record: Mapping[str, object]) -> str:
     """Return one short name for everything that predictions depend on."""
     return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
@@ -166,8 +165,8 @@ class InferenceRun:
     folder: Path
     predictions: Predictions
     verdict: Verdict | None = None
-    report: dict[str, Any] = field(default_factory=dict)
-    identities: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, object] = field(default_factory=dict)
+    identities: dict[str, object] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +37,7 @@ class PredictedRecording:
         trained: TrainedRegressor,
         predictions: Predictions,
         fps: float,
-        report: dict[str, Any],
+        report: dict[str, object],
         origin: FitOrigin | None = None,
     ) -> 'PredictedRecording':
         """Make the result of a fit of predictions, from which a fit may start.
@@ -50,7 +49,7 @@ class PredictedRecording:
         keypoints = Keypoints3d(
             torch.from_numpy(predictions.keypoints3d),
             torch.from_numpy(predictions.confidence3d),
-            tuple(trained.model.keypoint_names),
+            trained.model.keypoint_names,
             trained.names.unit,
         )
         fit = FitResult(
@@ -66,7 +65,7 @@ class PredictedRecording:
         )
         return cls(recording, trained, predictions, fit, fps)
 
-    def changed(self, predictions: Predictions, **counted: Any) -> 'PredictedRecording':
+    def changed(self, predictions: Predictions, **counted: object) -> 'PredictedRecording':
         """Put other predictions in the place of these, with more that was counted."""
         report = self.fit.report | counted
         return self.of(self.recording, self.trained, predictions, self.fps, report, self.fit.origin)
@@ -104,7 +103,7 @@ class PredictedRecording:
     @property
     def keypoint_names(self) -> tuple[str, ...]:
         """Names of the K keypoints."""
-        return tuple(self.trained.model.keypoint_names)
+        return self.trained.model.keypoint_names
 
 
 def write_angles(path: Path, made: PredictedRecording) -> None:

@@ -2,11 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ import torch
 from smilfit.apis.fitting.verdict_file import write_verdict
 from smilfit.apis.infer_options import VIDEO_STYLES, InferenceOutputs
 from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
-from smilfit.apis.progress import counted, steps
+from smilfit.apis.progress import counted, ignore, steps
 from smilfit.body_models import SMIL
 from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, look, write_video
 from smilfit.drawing.marks import BODY, FITTED, Surface
@@ -128,7 +127,8 @@ class PredictionVideo:
                 result.setdefault(view, (max(2, round(width * scale)), max(2, round(height * scale))))
             if len(result) == len(self.recording.camera_names):
                 break
-        images.close()
+        if isinstance(images, Generator):
+            images.close()
         return {view: result.get(view, (self.side_px, self.side_px)) for view in self.recording.camera_names}
 
 
@@ -146,7 +146,9 @@ class OutputWriter:
         inputs: what the predictions were made of.
     """
 
-    def __init__(self, outputs: OutputFolder, options: InferenceOutputs, inputs: dict[str, Any]) -> None:
+    def __init__(
+        self, outputs: OutputFolder, options: InferenceOutputs, inputs: Mapping[str, object]
+    ) -> None:
         self.outputs, self.options, self.inputs = outputs, options, inputs
 
     def write(self, made: PredictedRecording) -> PredictedRecording:
@@ -186,7 +188,7 @@ class OutputWriter:
             # Imported late: predicting alone takes none of what fits.
             from smilfit.networks.inference.refined_recording import refined
 
-            result = refined(made, config, self.options.progress)
+            result = refined(made, config, self.options.progress or ignore)
             with self.outputs.make('refined', made_of) as staging:
                 result.made.save(staging / REFINED)
                 if result.verdict is not None:
@@ -212,13 +214,15 @@ class OutputWriter:
         self._part('smoothed', True, {'fps': made.fps}, lambda folder: made.save(folder / SMOOTHED))
         return made
 
-    def _part(self, name: str, wanted: bool, options: dict[str, Any], make: Callable[[Path], Any]) -> None:
-        self.outputs.part(name, MadeOf(self.inputs, options), wanted, make)
+    def _part(
+        self, name: str, wanted: bool, options: Mapping[str, object], make: Callable[[Path], object]
+    ) -> None:
+        self.outputs.part(name, MadeOf(self.inputs, dict(options)), wanted, make)
 
 
 def write_videos(
     outputs: OutputFolder,
-    inputs: dict[str, Any],
+    inputs: Mapping[str, object],
     options: InferenceOutputs,
     views: Sequence[str],
     animals: Sequence[PredictedRecording],
@@ -246,12 +250,12 @@ def write_videos(
             path = folder / f'{name}.mp4'
             path.parent.mkdir(parents=True, exist_ok=True)
             task = f'{made.recording.name}: {path.name}'
-            with steps(task, len(made.predictions), options.progress) as step:
+            with steps(task, len(made.predictions), options.progress or ignore) as step:
                 video.write(path, made.frame_rate, group, step)
 
     together = {options.video: views}
     each = {f'videos/{folder_name(view)}': (view,) for view in views}
-    made_of = MadeOf(inputs, drawn)
+    made_of = MadeOf(dict(inputs), drawn)
     outputs.part('video', made_of, bool(options.video), partial(draw, together))
     outputs.part('view_videos', made_of, bool(options.video) and options.view_videos, partial(draw, each))
 
@@ -267,7 +271,7 @@ def chosen_video_views(names: Sequence[str], wanted: Sequence[str | int]) -> tup
     return chosen_views(names, named or None, '--video-views')
 
 
-def report_of(made_of: MadeOf, predictions: Predictions, trained: TrainedRegressor) -> dict[str, Any]:
+def report_of(made_of: MadeOf, predictions: Predictions, trained: TrainedRegressor) -> dict[str, object]:
     """Return what was predicted by what, and what was left out."""
     return {
         'model': trained.describe(),

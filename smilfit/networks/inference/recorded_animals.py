@@ -5,15 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from torch import Tensor
 
 from smilfit.apis.predictions import Predictions
 from smilfit.drawing.marks import animal_surfaces
 from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
 from smilfit.files.text_files import read_json
 from smilfit.networks.animals.animal_tracks import Tracker, identify
+from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.frame_predictor import NO_VIEW, FramePredictor
 from smilfit.networks.inference.frames import PreparedFrame
 from smilfit.networks.inference.prediction_files import PredictedRecording, write_tracks_of
@@ -23,7 +25,10 @@ from smilfit.networks.inference.prediction_outputs import (
     chosen_video_views,
     write_videos,
 )
+from smilfit.networks.regressors.modal_regressor import PredictedSample
+from smilfit.networks.training_set import DataSamples
 from smilfit.registry import did_you_mean
+from smilfit.structures import Cameras
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -70,29 +75,39 @@ class AnimalCount:
         return MOST_AUTO if self.number is None else self.number
 
 
+@runtime_checkable
+class _FindsAnimals(Protocol):
+    """A model that finds several animals, such as `KeypointRegressor`."""
+
+    def predict_animals(
+        self, inputs: Mapping[str, Tensor], data_samples: DataSamples | None = None, most: int = 2
+    ) -> tuple[list[list[PredictedSample]], dict[str, int]]: ...
+
+
 class AnimalsPredictor(FramePredictor):
     """Finds up to so many animals in every frame: as many rows a frame, in no order, not valid where there is none.
 
     `left_out` counts what was found and left out, by reason; it is of the frames that this object predicted.
     """
 
-    def __init__(self, *args: Any, most: int) -> None:
-        super().__init__(*args)
-        if not hasattr(self.trained.model, 'predict_animals'):
+    def __init__(self, trained: TrainedRegressor, lenses: Cameras | None, batch_size: int, most: int) -> None:
+        super().__init__(trained, lenses, batch_size)
+        if not isinstance(trained.model, _FindsAnimals):
             raise ValueError(
                 f'{self.trained.path}: --animals needs a model that finds several; this {self.trained.cfg["type"]} '
                 'does not. Train configs/train/keypoint_several.py.'
             )
+        self._model = trained.model
         self.rows, self.left_out = most, dict[str, int]()
 
-    def _samples(self, data: dict[str, Any]) -> Sequence[Sequence[Mapping[str, Any]]]:
-        model = self.trained.model
-        samples, counts = model.predict_animals(**model.data_preprocessor(data, False), most=self.rows)
+    def _samples(self, data: dict[str, dict]) -> Sequence[Sequence[PredictedSample]]:
+        ready = self.trained.model.data_preprocessor(data, False)
+        samples, counts = self._model.predict_animals(**ready, most=self.rows)
         for reason, count in counts.items():
             self.left_out[reason] = self.left_out.get(reason, 0) + count
         return samples
 
-    def _row(self, frame: PreparedFrame, sample: Mapping[str, Any] | None) -> Predictions:
+    def _row(self, frame: PreparedFrame, sample: PredictedSample | None) -> Predictions:
         """Return for a row without an animal that there is none, where its views had images."""
         row = super()._row(frame, sample)
         if row.valid[0] or not row.reasons[0].startswith(NO_VIEW) or not row.view_mask.any():
@@ -105,7 +120,7 @@ class Animals:
     """A recording's animals, each with predictions of all its frames, and what is told of their identities."""
 
     predictions: list[Predictions]
-    report: dict[str, Any]
+    report: dict[str, object]
 
 
 def parted(
@@ -146,7 +161,7 @@ def parted(
                 'frames_unsure': numbers[unsure].tolist(),
             }
         )
-    report = {
+    report: dict[str, object] = {
         'asked': AUTO if count.number is None else count.number,
         'animals': notes,
         'detections_of_no_animal': who.surplus,
@@ -225,7 +240,7 @@ class AnimalsFolder:
             return False
         return all(folder.holds('predictions', made_of) for folder in self.animals().values())
 
-    def keep(self, made_of: MadeOf, report: dict[str, Any], count: int) -> None:
+    def keep(self, made_of: MadeOf, report: dict[str, object], count: int) -> None:
         """Write what is told of the animals, after their predictions; those of a former run with more go."""
         for part in _ALONE:
             # Of a run that looked for one animal.
@@ -245,13 +260,13 @@ class AnimalsFolder:
         if not first:
             self.outputs.drop(_ANIMALS)
 
-    def report(self, place: int) -> dict[str, Any]:
+    def report(self, place: int) -> dict[str, object]:
         """Return what is told of one animal, and of all."""
         result = self._report()
         return {**{k: v for k, v in result.items() if k != 'animals'}, **result['animals'][place]}
 
     def show(
-        self, made: Sequence[PredictedRecording], options: InferenceOutputs, inputs: dict[str, Any]
+        self, made: Sequence[PredictedRecording], options: InferenceOutputs, inputs: Mapping[str, object]
     ) -> None:
         """Write what shows all animals: labels with a track each, and videos with a colour each.
 

@@ -1,10 +1,9 @@
 """Predictions refined by a fit to the keypoints that the network saw, and the verdict on that fit."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from smilfit.evaluation.verdict import (
     stiffened,
     with_failed_frames,
 )
-from smilfit.handlers import BaseInput
+from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.io.camera_warning import judge_cameras
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.smoothed_predictions import keypoints_of_params, projected
@@ -47,7 +46,7 @@ class Refinement:
 
     made: PredictedRecording
     verdict: Verdict | None
-    cameras: list[dict[str, Any]]
+    cameras: list[dict[str, object]]
 
 
 class Refiner:
@@ -69,10 +68,11 @@ class Refiner:
                 'from frame to frame. Fit its images by smilfit fit.'
             )
         self.made, self.progress, self.body = made, progress, made.trained.body
+        self.rig = made.recording.cameras
         self.cfg = without_masks(load_fit_config(config, {})) | {'body_model': self.body}
         self.rows = torch.from_numpy(np.flatnonzero(made.predictions.valid))
         self.sees = SEEN in made.predictions.further
-        self.seen = observed(made, self.rows)
+        self.seen = observed(made, self.rig, self.rows)
         # Once for the fit and for all that the verdict fits.
         judge_cameras(self.seen)
 
@@ -85,7 +85,7 @@ class Refiner:
         )
         return registrant(self._inputs(registrant), init_params=start, frames=self._frames())
 
-    def judged(self, result: FitResult) -> tuple[Verdict, list[dict[str, Any]]] | None:
+    def judged(self, result: FitResult) -> tuple[Verdict, list[dict[str, object]]] | None:
         """Judge a fit by what it did not see; None where the keypoints are the body's own."""
         if not self.sees:
             logger.warning('%s: %s.', self.made.recording.name, NOT_JUDGED)
@@ -94,7 +94,7 @@ class Refiner:
         stiff = self._registrant(verbose=False, stiff=probe.handlers)
         frames, inputs = self._frames(), self._inputs(probe)
 
-        def fit_by(registrant: SMPLify) -> Any:
+        def fit_by(registrant: SMPLify) -> Callable[[Sequence[BaseInput], torch.Tensor], FitResult]:
             return lambda changed, rows: registrant(changed, frames=frames[rows.numpy()])
 
         task = f'{self.made.recording.name}: judging'
@@ -138,8 +138,10 @@ class Refiner:
             reason or ('' if valid else f'not refined: {why.get(row, "no keypoint")}')
             for row, (reason, valid) in enumerate(zip(before.reasons, matches))
         )
-        rig = _rig(made.recording.cameras, count)
-        after = replace(before, params=params, valid=matches, reasons=reasons, **rig).filled()
+        K, R, t = (np.repeat(x.numpy()[None], count, 0) for x in (self.rig.K, self.rig.R, self.rig.t))
+        after = replace(
+            before, params=params, valid=matches, reasons=reasons, camera_K=K, camera_R=R, camera_t=t
+        ).filled()
         points = keypoints_of_params(self.body, after.body_params, made.keypoint_names)
         after = replace(after, keypoints3d=points, confidence3d=before.confidence3d * matches[:, None])
         pixels = projected(after, points, made.lenses)
@@ -151,7 +153,7 @@ class Refiner:
         loss = _spread(result.per_frame_loss, rows, count)
         return replace(made, fit=replace(made.fit, history=result.history, per_frame_loss=loss))
 
-    def _registrant(self, verbose: bool, stiff: Mapping[str, Any] | None = None) -> SMPLify:
+    def _registrant(self, verbose: bool, stiff: Mapping[str, BaseHandler] | None = None) -> SMPLify:
         cfg = self.cfg if stiff is None else stiffened(self.cfg, stiff)
         silent = logging.Logger('smilfit.refinement', logging.CRITICAL)
         return build_registrant({**cfg, 'verbose': verbose, 'logger': silent})
@@ -163,9 +165,9 @@ class Refiner:
         return self.made.predictions.frames[self.rows.numpy()]
 
 
-def observed(made: PredictedRecording, rows: torch.Tensor) -> Keypoints2d:
+def observed(made: PredictedRecording, cameras: Cameras, rows: torch.Tensor) -> Keypoints2d:
     """Return what frames are fitted to, px of undistorted images: what the network saw, else its body's keypoints."""
-    predictions, cameras = made.predictions, made.recording.cameras
+    predictions = made.predictions
     if SEEN in predictions.further:
         xy, confidence = predictions.further[SEEN], predictions.further[SEEN_CONFIDENCE]
     else:
@@ -194,12 +196,6 @@ def refined(made: PredictedRecording, config: str | Path, progress: ProgressCall
         judged = refiner.of_all_frames(lost), []
     verdict, cameras = (None, []) if judged is None else judged
     return Refinement(refiner.applied(result), verdict, cameras)
-
-
-def _rig(cameras: Cameras, count: int) -> dict[str, np.ndarray]:
-    """Spread one set of cameras over frames."""
-    arrays: Sequence[tuple[str, Any]] = [(name, getattr(cameras, name).numpy()) for name in ('K', 'R', 't')]
-    return {f'camera_{name}': np.repeat(value[None], count, 0) for name, value in arrays}
 
 
 def _spread(values: torch.Tensor, rows: np.ndarray, count: int) -> torch.Tensor:

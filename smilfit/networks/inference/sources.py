@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -50,18 +50,20 @@ class ShownImage:
 
 @runtime_checkable
 class Recording(Protocol):
-    """One recording: its cameras and its frames by number."""
+    """One recording: its cameras and its frames by number.
+
+    `cameras` are of the recorded images, with their lenses; one set for all frames, None where each frame has its
+    own. `undistorted` says whether the crops, and so the keypoints in them, are of images whose lens was undone.
+    """
 
     name: str
     camera_names: tuple[str, ...]
-    # Of the recorded images, with their lenses; one set for all frames, None where each frame has its own.
     cameras: Cameras | None
     fps: float | None
     numbers: Sequence[int]
-    # Whether the crops, and so the keypoints in them, are of images whose lens was undone.
     undistorted: bool
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, object]:
         """Name everything that is read of it, as JSON has it."""
 
     def prepared(self, numbers: Sequence[int]) -> Iterator[PreparedFrame]:
@@ -93,15 +95,17 @@ class RecordedVideos:
         crops: CropOptions,
         boxes: BoxFinder | None = None,
     ) -> None:
-        self.name, self.reader, self.cameras, self.crops, self.boxes = name, reader, cameras, crops, boxes
+        self.name, self.reader, self.crops, self.boxes = name, reader, crops, boxes
+        self.cameras: Cameras | None = cameras
+        self._rig = cameras
         self.camera_names, self.fps = cameras.names, reader.fps
         self.numbers: Sequence[int] = range(reader.n_frames)
         self.undistorted = crops.undistort
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, object]:
         """Name the files with size and time of change, the cameras, and how frames are cut."""
         boxes = getattr(self.boxes, 'path', None)
-        numbers = {n: getattr(self.cameras, n) for n in ('K', 'R', 't', 'dist')}
+        numbers = {n: getattr(self._rig, n) for n in ('K', 'R', 't', 'dist')}
         return {
             'files': [file_state(path) for path in self.reader.files],
             'cameras': {n: None if v is None else v.tolist() for n, v in numbers.items()},
@@ -112,15 +116,16 @@ class RecordedVideos:
 
     def prepared(self, numbers: Sequence[int]) -> Iterator[PreparedFrame]:
         """Decode and cut in a thread of its own."""
-        cutter = FrameCutter(self.cameras, self.crops, self.boxes)
+        cutter = FrameCutter(self._rig, self.crops, self.boxes)
         return read_ahead(cutter.prepare(self.reader.frames(numbers)))
 
     def shown(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, ShownImage]]]:
         """Decode whole frames."""
-        lenses = {}
-        for c, name in enumerate(self.camera_names):
-            bent = self.cameras.dist is not None and self.undistorted
-            lenses[name] = (self.cameras.K[c].numpy(), self.cameras.dist[c].numpy()) if bent else None
+        K, dist = self._rig.K, self._rig.dist if self.undistorted else None
+        lenses = {
+            name: None if dist is None else (K[c].numpy(), dist[c].numpy())
+            for c, name in enumerate(self.camera_names)
+        }
         for frame in read_ahead(self.reader.frames(numbers)):
             yield (
                 frame.number,
@@ -148,14 +153,14 @@ class StoredRecording:
         own = dataset.cameras(session)
         self.camera_names = tuple(views or own.names)
         self.fps = dataset.fps(session)
-        self.numbers = [int(n) for n in dataset.frame_indices(session)]
+        self.numbers: Sequence[int] = [int(n) for n in dataset.frame_indices(session)]
         self.undistorted = bool(dataset.undistorted)
         rig = dataset.session(session).rig
         self.cameras = None if rig is None else rig.select(self.camera_names)
         self._samples = dict(zip(self.numbers, dataset.samples(session).tolist()))
         self._columns = [dataset.camera_names.index(name) for name in self.camera_names]
 
-    def fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, object]:
         """Name the file's content, session and cameras."""
         return {
             'dataset': self.dataset.fingerprint,
@@ -201,7 +206,7 @@ class StoredRecording:
         return str(Path(self.dataset.source(self.session)) / camera)
 
 
-def file_state(path: Path) -> list[Any]:
+def file_state(path: Path) -> list[str | int]:
     """Return a file's name, size and time of change: what tells that it is another one now."""
     state = path.stat()
     return [path.name, state.st_size, state.st_mtime_ns]
@@ -244,7 +249,7 @@ _NEVER_LOOKED = 'never looked for it in whole images (preprocess --crop-mode def
 
 
 # Cameras nearer than this share of the rig's extent, and turned by less (Frobenius), are one.
-_SAME_PLACE, _SAME_TURN = 1e-3, 1e-3
+_SAME_PLACE, _SAME_ROTATION = 1e-3, 1e-3
 
 
 # Where neither checkpoint nor caller says how large a crop is.
@@ -273,7 +278,7 @@ def open_recordings(
     path = None if source is None else Path(source).expanduser()
     if path is not None and path.suffix.lower() in STORE_SUFFIXES:
         return _stored(path, options, names)
-    videos = dict(options.videos or {})
+    videos = {name: Path(video) for name, video in (options.videos or {}).items()}
     if path is not None and path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
         videos.setdefault('camera', path)
     elif path is not None and not path.exists():
@@ -286,7 +291,7 @@ def open_recordings(
     if path is not None and path.is_dir() and not videos:
         videos = _videos_of(path, options.views)
     cameras = _calibration(path, options)
-    _tell_of_twins(cameras, videos)
+    _warn_of_twins(cameras, videos)
     if cameras is not None and len(videos) == len(cameras) == 1 and 'camera' in videos:
         videos = {cameras.names[0]: videos['camera']}
     _check_calibrated(videos, cameras)
@@ -308,14 +313,14 @@ def _videos_of(folder: Path, views: Sequence[str]) -> dict[str, Path]:
         ) from None
 
 
-def _tell_of_twins(cameras: Cameras | None, videos: Mapping[str, Any]) -> None:
+def _warn_of_twins(cameras: Cameras | None, videos: Mapping[str, Path]) -> None:
     """Warn of two cameras that stand at one place and look the same way: one has the other's calibration."""
     if cameras is None or cameras.R.ndim > 3:
         return
     centres, R = cameras.centres(), cameras.R
-    apart = torch.cdist(centres, centres)
-    turned = (R.unsqueeze(1) - R.unsqueeze(0)).flatten(2).norm(dim=-1)
-    alike = (apart <= _SAME_PLACE * apart.max()) & (turned <= _SAME_TURN)
+    distance = torch.cdist(centres, centres)
+    rotation = (R.unsqueeze(1) - R.unsqueeze(0)).flatten(2).norm(dim=-1)
+    alike = (distance <= _SAME_PLACE * distance.max()) & (rotation <= _SAME_ROTATION)
     for i, j in alike.triu(1).nonzero().tolist():
         first, second = cameras.names[i], cameras.names[j]
         if first in videos and second in videos:
@@ -362,8 +367,7 @@ def _recorded(
         taken = guess if options.fov_deg is None else f'an angle of view of {options.fov_deg:g} degrees'
         logger.warning(
             '%s: the camera is not calibrated; %s is taken. Places and sizes are as good as that.',
-            name,
-            taken,
+            *(name, taken),
         )
     boxes = _boxes(reader, cameras, options, names, finds_boxes)
     mode = names.crop_mode if names.crop_mode in ('default', 'centred') else ''
@@ -408,9 +412,7 @@ def _check_same_animal(dataset: DatasetFile, names: DatasetNames) -> None:
         )
     logger.warning(
         '%s: was made with another body model (%s) than the one that is predicted (%s).',
-        dataset.path,
-        result,
-        wanted,
+        *(dataset.path, result, wanted),
     )
 
 

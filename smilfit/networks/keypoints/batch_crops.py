@@ -5,6 +5,7 @@ takes px of the stored image to px of the crop, `u' = A u + b`. What lies outsid
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -28,7 +29,7 @@ def box_affine(boxes: Float[Tensor, 'N 3'], side: int) -> Float[Tensor, 'N 2 3']
     return torch.cat((scale[:, None, None] * eye, offset.unsqueeze(-1)), -1)
 
 
-def whole_boxes(n: int, size: tuple[int, int], like: Tensor) -> Float[Tensor, 'N 3']:
+def whole_boxes(n: int, size: Sequence[int], like: Tensor) -> Float[Tensor, 'N 3']:
     """Return the smallest square boxes around whole images of (H, W) px."""
     height, width = size
     side = max(height, width)
@@ -127,7 +128,7 @@ def halved(images: Float[Tensor, 'N D H W']) -> Float[Tensor, 'N D h w']:
 
 
 def point_boxes(
-    px: Float[Tensor, 'N K 2'], weight: Float[Tensor, 'N K'], size: tuple[int, int], margin: float
+    px: Float[Tensor, 'N K 2'], weight: Float[Tensor, 'N K'], size: Sequence[int], margin: float
 ) -> Float[Tensor, 'N 3']:
     """Return square boxes around the points that are known and inside the image; the whole image where none is.
 

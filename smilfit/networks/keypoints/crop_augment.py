@@ -1,6 +1,7 @@
 """Crops of training images, varied at random: where they are cut, how they are turned, how they look."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -221,7 +222,8 @@ class CropAugment(nn.Module):
                 'CropAugment: mirrored images must have the order of keypoints in a mirror; swap is None. Give '
                 'mirrored_order(keypoint_names, body.data), or set mirror=0.'
             )
-        boxes = self.draw_boxes(point_boxes(px, weight, images.shape[-2:], self.margin), images.shape[-2:])
+        size = images.shape[-2:]
+        boxes = self.draw_boxes(point_boxes(px, weight, size, self.margin), size)
         rotation, mirrored = self._turn(len(images), images)
         affine = compose_affine(rotation, box_affine(boxes, self.side))
         crops = cut(images, affine, self.side)
@@ -231,7 +233,7 @@ class CropAugment(nn.Module):
         inside = ((moved > -0.5) & (moved < self.side - 0.5)).all(-1)
         return CropBatch(self.noise(crops), moved, weight * inside, affine, mirrored)
 
-    def draw_boxes(self, boxes: Float[Tensor, 'N 3'], size: tuple[int, int]) -> Float[Tensor, 'N 3']:
+    def draw_boxes(self, boxes: Float[Tensor, 'N 3'], size: Sequence[int]) -> Float[Tensor, 'N 3']:
         """Zoom and shift boxes at random; some become the whole image of (H, W) px."""
         n = len(boxes)
         side = boxes[:, 2:]

@@ -4,6 +4,8 @@ Pictorial structures in space (Burenius et al. 2013, Belagiannis et al. 2014), o
 tree of limbs, for any body: what distances an animal has is counted in drawn poses of its model.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -31,6 +33,7 @@ class KeypointDistances(nn.Module):
 
     mean: Tensor
     sd: Tensor
+    pairs: Tensor
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class KeypointDistances(nn.Module):
                 'KeypointDistances: tolerance, cap, weight and apart must be positive, n_candidates and n_rounds at '
                 f'least 1; got {tolerance}, {cap}, {weight}, {apart}, {n_candidates} and {n_rounds}.'
             )
-        pairs = torch.triu_indices(*mean.shape, 1)
+        pairs = torch.triu_indices(mean.shape[0], mean.shape[1], 1)
         size = mean[pairs[0], pairs[1]].mean()
         for name, values in (('mean', mean), ('sd', sd), ('pairs', pairs)):
             values = values if name == 'pairs' else values / size
@@ -64,7 +67,9 @@ class KeypointDistances(nn.Module):
 
     @classmethod
     @torch.no_grad()
-    def of_body(cls, sampler: PoseSampler, body_model: nn.Module, names: tuple[str, ...], **options: float):
+    def of_body(
+        cls, sampler: PoseSampler, body_model: nn.Module, names: tuple[str, ...], **options: Any
+    ) -> 'KeypointDistances':
         """Count the distances in drawn poses and shapes of a body.
 
         Args:

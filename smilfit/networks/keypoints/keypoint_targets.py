@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from smilfit.geometry.heatmaps import cell_to_px
 from smilfit.networks.keypoints.batch_crops import map_px, point_boxes
+from smilfit.networks.training_set import DataSamples
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 
@@ -27,8 +27,8 @@ class PictureTargets:
     @classmethod
     def of_batch(
         cls,
-        inputs: Mapping[str, Any],
-        data_samples: Mapping[str, Any],
+        inputs: Mapping[str, Tensor],
+        data_samples: DataSamples,
         keypoint_weights: Float[Tensor, ' K'] | None = None,
         hidden_weight: float = HIDDEN_WEIGHT,
     ) -> 'PictureTargets':
@@ -55,20 +55,19 @@ class PictureTargets:
         return cls(px.flatten(0, 1), weight.flatten(0, 1))
 
 
-def _reprojected(inputs: Mapping[str, Any], points: Float[Tensor, 'B K 3']) -> tuple[Tensor, Tensor]:
+def _reprojected(inputs: Mapping[str, Tensor], points: Float[Tensor, 'B K 3']) -> tuple[Tensor, Tensor]:
     """Project points into all views: px, and whether each has an image."""
     present = inputs['view_mask']
     # An absent view's camera is zeros; any proper one gives finite numbers, which nobody reads.
     eye = torch.eye(3, dtype=points.dtype, device=points.device)
-    matrices = {
-        name: torch.where(present[..., None, None], inputs[name].to(points), eye) for name in ('K', 'R')
-    }
+    K, R = (torch.where(present[..., None, None], inputs[name].to(points), eye) for name in ('K', 'R'))
     cameras = Cameras(
         names=tuple(str(c) for c in range(present.shape[1])),
+        K=K,
+        R=R,
         t=inputs['t'].to(points),
         size=inputs['size'].to(points),
         dist=inputs['dist'].to(points),
-        **matrices,
     )
     px, _, valid = cameras.project(points)
     return px, valid
@@ -128,7 +127,7 @@ class CentreTargets:
     reach: Float[Tensor, ' N']
 
     @classmethod
-    def of_batch(cls, data_samples: Mapping[str, Any], own: PictureTargets) -> 'CentreTargets':
+    def of_batch(cls, data_samples: DataSamples, own: PictureTargets) -> 'CentreTargets':
         """Take all animals' centres where the samples say them, else the mean of the own animal's keypoints.
 
         Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from smilfit.body_models import SMIL
 from smilfit.losses import Energies, HeatmapLoss
 from smilfit.networks.heads import BodyEstimate, KeypointHeatmapHead
+from smilfit.networks.keypoints.consensus import MeetInSpace
 from smilfit.networks.keypoints.keypoint_distances import KeypointDistances
 from smilfit.networks.keypoints.keypoint_targets import PictureTargets
 from smilfit.networks.keypoints.two_passes import apparent_depth
@@ -18,7 +19,7 @@ from smilfit.networks.lifter.point_evidence import PointEvidence
 from smilfit.networks.lifter.point_lifter import PointLifter
 from smilfit.networks.lifter.point_tokens import POINT_NUMBERS, tokens_of
 from smilfit.networks.scene_frame import SceneFrame
-from smilfit.networks.training_set import TrainingStatistics
+from smilfit.networks.training_set import DataSamples, TrainingStatistics
 from smilfit.registry import MODELS, build, build_head
 from smilfit.structures import BodyParams, Cameras
 
@@ -53,7 +54,7 @@ class Limbs(nn.Module):
     def __init__(
         self,
         heatmap_head: KeypointHeatmapHead,
-        consensus: nn.Module,
+        consensus: MeetInSpace,
         lifter: PointLifter,
         out_dim: int,
         loss: HeatmapLoss | None = None,
@@ -104,7 +105,7 @@ class Limbs(nn.Module):
         return PointEvidence.of(points, cameras, view_mask)
 
     def heatmap_energy(
-        self, logits: Float[Tensor, 'B C K h w'], inputs: Mapping[str, Any], data_samples: Mapping[str, Any]
+        self, logits: Float[Tensor, 'B C K h w'], inputs: Mapping[str, Tensor], data_samples: DataSamples
     ) -> Energies:
         """State how far the heat maps are from the labels; views that are absent count nothing."""
         targets = PictureTargets.of_batch(inputs, data_samples, hidden_weight=self.hidden_weight)
@@ -130,8 +131,20 @@ def _as_estimate(params: BodyParams, frame: SceneFrame, mean_scale: Tensor) -> B
     )
 
 
+# Configs of parts by name, or the arguments of one.
+PartConfigs = Mapping[str, Any]
+
+
+@runtime_checkable
+class Pyramid(Protocol):
+    """A backbone of several maps: channels, and px a cell, of each, finest first."""
+
+    dims: Sequence[int]
+    strides: Sequence[int]
+
+
 def built_parts(
-    cfg: Mapping[str, Any], backbone: nn.Module, body: SMIL, statistics: TrainingStatistics
+    cfg: PartConfigs, backbone: Pyramid, body: SMIL, statistics: TrainingStatistics
 ) -> dict[str, nn.Module]:
     """Build the heat maps' head, the consensus and, where a config has one, the lifter."""
     names = statistics.names.keypoint_names or body.joint_names
@@ -148,7 +161,7 @@ def built_parts(
     return parts
 
 
-def _built_lifter(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatistics) -> nn.Module:
+def _built_lifter(cfg: PartConfigs, body: SMIL, statistics: TrainingStatistics) -> nn.Module:
     """Build a lifter whose sampler draws bodies about the size of the training set's."""
     cfg = dict(cfg)
     sampler = cfg.pop('sampler', None) or {'type': 'PoseSampler'}
@@ -157,7 +170,7 @@ def _built_lifter(cfg: Mapping[str, Any], body: SMIL, statistics: TrainingStatis
     return build_head(cfg, body_model=body, keypoint_names=names)
 
 
-def _built_consensus(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str]) -> nn.Module:
+def _built_consensus(cfg: PartConfigs, body: SMIL, names: Sequence[str]) -> nn.Module:
     """Build a consensus; where it is to know the keypoints' distances, these are counted in poses of the body."""
     cfg = dict(cfg)
     if cfg.get('distances') is not None:
@@ -169,14 +182,14 @@ def _built_consensus(cfg: Mapping[str, Any], body: SMIL, names: Sequence[str]) -
 
 
 def built_limbs(
-    cfg: Mapping[str, Any], backbone: nn.Module, body: SMIL, statistics: TrainingStatistics, out_dim: int
+    cfg: PartConfigs, backbone: nn.Module, body: SMIL, statistics: TrainingStatistics, out_dim: int
 ) -> Limbs:
     """Build limbs from their config, sizes taken from the backbone, the body and the training set.
 
     Raises:
         ValueError: a backbone that gives one map only.
     """
-    if not hasattr(backbone, 'dims'):
+    if not isinstance(backbone, Pyramid):
         raise ValueError(
             f'Limbs: the backbone must give several maps, finest first; {type(backbone).__name__} gives one. Take '
             'SmallUNet, TimmPyramid or ViTPyramid.'

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from smilfit.networks.animals.animal_boxes import image_boxes
 from smilfit.networks.animals.several_animals import AnimalSearch, FoundAnimals
+from smilfit.networks.heads.heatmap_head import KeypointHeatmapHead
 from smilfit.networks.keypoints.batch_crops import box_affine, cut, invert_affine, map_px, whole_boxes
-from smilfit.networks.keypoints.consensus import Consensus
+from smilfit.networks.keypoints.consensus import Consensus, MeetInSpace
 from smilfit.structures import Cameras
 
 
@@ -101,9 +102,9 @@ class TwoPasses(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        head: nn.Module,
+        head: KeypointHeatmapHead,
         boxes: nn.Module,
-        consensus: nn.Module,
+        consensus: MeetInSpace,
         side: int,
         half_precision: bool | None = False,
         feature_map: int | None = None,
@@ -114,7 +115,7 @@ class TwoPasses(nn.Module):
         self.side, self.half_precision = side, half_precision
         self.runtime: Callable[[Tensor], Tensor] | None = None
         # Weights in the images' order are not reordered at every step.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it alone
 
     def logits(self, crops: Float[Tensor, 'N 3 S S']) -> Float[Tensor, 'N M h w']:
         """Run the network on images of its own size."""
@@ -173,7 +174,7 @@ class TwoPasses(nn.Module):
             extent: twice the RMS distance of an animal's keypoints from their centre, world unit: it says how far
                 away an animal is that a single view shows.
         """
-        whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
+        whole = _whole_boxes(images)
         return self.boxes(
             lambda boxes, mask: self._look(images, boxes, mask, cameras, extent), whole, view_mask
         )
@@ -200,9 +201,10 @@ class TwoPasses(nn.Module):
             What the second look saw, one row an animal (None where there is none at all), and what was found in the
             first.
         """
-        whole = whole_boxes(view_mask.numel(), images.shape[-2:], images).unflatten(0, view_mask.shape)
+        whole = _whole_boxes(images)
         maps, _, affine = self._maps(images, whole, view_mask)
         logits, centres = self.head.split(maps.flatten(0, 1))
+        assert centres is not None
         logits, centres = (x.unflatten(0, view_mask.shape) for x in (logits, centres))
         first = self._crop_cameras(cameras, affine, view_mask)
         result = search(logits, centres, self.head.stride, first, view_mask, self.consensus, most)
@@ -271,6 +273,10 @@ class TwoPasses(nn.Module):
             read = logits.new_zeros(*points.pixels.shape[:3], features.shape[1])
             read[view_mask] = features_at(features.to(logits), points.pixels[view_mask], self.side)
         return points, read
+
+
+def _whole_boxes(images: Float[Tensor, 'B C 3 H W']) -> Float[Tensor, 'B C 3']:
+    return whole_boxes(images.shape[:2].numel(), images.shape[-2:], images).unflatten(0, images.shape[:2])
 
 
 def features_at(

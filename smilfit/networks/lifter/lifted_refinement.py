@@ -4,7 +4,7 @@ import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,7 +25,7 @@ class Registrant(Protocol):
 
     body: SMIL
 
-    def __call__(self, input_list: Sequence[Any], init_params: BodyParams) -> FitResult:
+    def __call__(self, input_list: Sequence[Keypoints2d], init_params: BodyParams) -> FitResult:
         """Fit observations from a start."""
         ...
 
@@ -259,12 +259,11 @@ def turned_round(body: SMIL, params: BodyParams) -> BodyParams:
 def _without_covariance(registrant: Registrant) -> Registrant:
     """Return a registrant that differs in nothing but what its own solver is asked for."""
     solver = getattr(registrant, 'optimizer', None)
-    if not getattr(solver, 'covariance', False):
+    if solver is None or not getattr(solver, 'covariance', False):
         return registrant
-    plain, quick = copy.copy(registrant), copy.copy(solver)
+    quick = copy.copy(solver)
     quick.covariance = False
-    plain.optimizer = quick
-    return plain
+    return _with_attribute(registrant, 'optimizer', quick)
 
 
 def _with_held_scale(registrant: Registrant) -> Registrant:
@@ -272,9 +271,14 @@ def _with_held_scale(registrant: Registrant) -> Registrant:
     stages = getattr(registrant, 'stages', None)
     if not stages:
         return registrant
-    held = copy.copy(registrant)
-    held.stages = [replace(stage, fit=tuple(n for n in stage.fit if n != 'scale')) for stage in stages]
-    return held
+    held = [replace(stage, fit=tuple(n for n in stage.fit if n != 'scale')) for stage in stages]
+    return _with_attribute(registrant, 'stages', held)
+
+
+def _with_attribute(registrant: Registrant, name: str, value: object) -> Registrant:
+    changed = copy.copy(registrant)
+    setattr(changed, name, value)
+    return changed
 
 
 def _put(params: BodyParams, rows: Tensor, found: BodyParams) -> BodyParams:

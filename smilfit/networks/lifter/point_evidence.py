@@ -1,8 +1,8 @@
 """What is known of keypoints in space, their rays with it, and what cameras that err make of true ones."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,11 +17,25 @@ from smilfit.structures import Cameras
 class SeenPoints(Protocol):
     """What views agreed on, as `Consensus` gives it."""
 
-    xyz: Tensor
-    covariance: Tensor
-    confidence: Tensor
-    modes: Tensor
-    mode_mass: Tensor
+    @property
+    def xyz(self) -> Float[Tensor, 'B K 3']:
+        """Points, world unit."""
+
+    @property
+    def covariance(self) -> Float[Tensor, 'B K 3 3']:
+        """Of the points, world unit squared."""
+
+    @property
+    def confidence(self) -> Float[Tensor, 'B K']:
+        """From 0 to 1."""
+
+    @property
+    def modes(self) -> Float[Tensor, 'B C K M 2']:
+        """Places in the views, px."""
+
+    @property
+    def mode_mass(self) -> Float[Tensor, 'B C K M']:
+        """Shares of the heat maps."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +87,10 @@ class PointEvidence:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> 'PointEvidence':
         """Apply a tensor function to everything that is present."""
-        present: dict[str, Any] = {n: getattr(self, n) for n in self.__dataclass_fields__}
-        return PointEvidence(**{n: None if x is None else function(x) for n, x in present.items()})
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: function(x) for name, x in known.items() if x is not None})
 
-    def __getitem__(self, index: Any) -> 'PointEvidence':
+    def __getitem__(self, index: Tensor | slice) -> 'PointEvidence':
         """Select frames."""
         return self.map(lambda x: x[index])
 

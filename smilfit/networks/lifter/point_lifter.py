@@ -151,8 +151,8 @@ def lifter_energies(
         stated |= _parameter_energies(lifter, found, truth)
     off = (found.body_pose - lifter.mean_pose).square().sum((-1, -2)).mean(1)
     stated['pose_prior'] = Energies(off, (~truth.has_params).float())
-    shape = ((found.betas - lifter.mean_betas) / lifter.betas_sd.clamp_min(1e-6)).square()
-    shape = [shape] + [getattr(found, n).flatten(1).square() for n in lifter.further]
+    shape = [((found.betas - lifter.mean_betas) / lifter.betas_sd.clamp_min(1e-6)).square()]
+    shape += [getattr(found, n).flatten(1).square() for n in lifter.further]
     stated['shape_prior'] = Energies(torch.cat(shape, 1).sum(1), (~truth.has_betas).float())
     return stated
 
@@ -276,13 +276,9 @@ class PointLifter(nn.Module):
         self.register_buffer('mean_scale', torch.tensor(mean.scale))
         self.register_buffer('reference', mean.points.clone())
         self.register_buffer('spread', mean.spread.clone())
-        sd = body.data.shape_cov
-        sd = (
-            torch.ones(body.n_betas)
-            if sd is None
-            else torch.as_tensor(sd.diagonal().copy()).clamp_min(0).sqrt()
-        )
-        self.register_buffer('betas_sd', sd.float(), persistent=False)
+        cov = body.data.shape_cov
+        variance = torch.ones(body.n_betas) if cov is None else torch.as_tensor(cov.diagonal().copy())
+        self.register_buffer('betas_sd', variance.clamp_min(0).sqrt().float(), persistent=False)
         mirror = mirrored_joints(body.data)
         partner = torch.arange(len(self.keypoint_names))
         if mirror is not None:

@@ -1,7 +1,7 @@
 """The base of regressors of bodies: losses by the handlers of fitting, and the form of predictions."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from smilfit.body_models import SMIL
 from smilfit.handlers import (
     BaseHandler,
 )
@@ -19,6 +20,7 @@ from smilfit.networks.regressors.handler_losses import (
 )
 from smilfit.networks.regressors.modal_regressor import (
     ModalRegressor,
+    PredictedSample,
     RegressorPreprocessor,
     body_predictions,
     per_sample,
@@ -31,7 +33,7 @@ from smilfit.networks.regressors.parameter_losses import (
     mean_over_processes,
 )
 from smilfit.networks.scene_frame import SceneFrame, cameras_of
-from smilfit.networks.training_set import TrainingStatistics
+from smilfit.networks.training_set import DataSamples, TrainingStatistics
 from smilfit.structures import BodyParams, Cameras
 
 
@@ -88,7 +90,7 @@ class BodyRegressor(ModalRegressor):
 
     def __init__(
         self,
-        body_model: nn.Module,
+        body_model: SMIL,
         handlers: Sequence[BaseHandler] = (),
         statistics: TrainingStatistics | None = None,
         loss_weights: Mapping[str, float] | None = None,
@@ -117,7 +119,7 @@ class BodyRegressor(ModalRegressor):
         """Run the networks."""
 
     def further_losses(
-        self, prediction: Prediction, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]
+        self, prediction: Prediction, inputs: Mapping[str, Tensor], data_samples: DataSamples
     ) -> dict[str, Tensor]:
         """Return losses that are not of the body; a subclass adds its own."""
         return camera_losses(
@@ -134,7 +136,7 @@ class BodyRegressor(ModalRegressor):
         params = {key: 'betas' if key == 'betas' else 'params' for key in PARAMETER_KEYS}
         return params | self.handler_losses.label_needs
 
-    def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
+    def loss(self, inputs: Mapping[str, Tensor], data_samples: DataSamples) -> dict[str, Tensor]:
         """Compute all losses whose weight is not 0, and counts of what was left out.
 
         A loss of the final step is called `loss_<key>`; those of earlier steps are summed in
@@ -168,11 +170,11 @@ class BodyRegressor(ModalRegressor):
         return losses
 
     def _terms(
-        self, params: BodyParams, seen: Observation, frame: SceneFrame, data_samples: Mapping[str, Any]
+        self, params: BodyParams, seen: Observation, frame: SceneFrame, data_samples: DataSamples
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         terms, counts = self.handler_losses(self.body_model, params, seen, self.loss_weights)
         if any(self.loss_weights[key] for key in PARAMETER_KEYS):
-            known = BodyParams(**data_samples['params'])
+            known = BodyParams.of(data_samples['params'])
             known = known.replace(transl=frame.from_world(known.transl), scale=known.scale / frame.unit)
             has_params = data_samples['has_params']
             has_betas = data_samples.get('has_betas', has_params)
@@ -182,8 +184,8 @@ class BodyRegressor(ModalRegressor):
 
     @torch.no_grad()
     def predict(
-        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
+        self, inputs: Mapping[str, Tensor], data_samples: DataSamples | None = None
+    ) -> list[PredictedSample]:
         """Predict each sample: parameters as axis-angle, joints, keypoints in 3D and in every crop."""
         prediction = self.predict_parameters(inputs)
         mask = inputs['view_mask']
@@ -207,7 +209,7 @@ def check_views(where: str, view_mask: Bool[Tensor, 'B C']) -> None:
         )
 
 
-def remember_cameras(cfg: Any, names: Sequence[str]) -> None:
+def remember_cameras(cfg: MutableMapping[str, Any], names: Sequence[str]) -> None:
     """Write into a model's config which cameras it knows, where it knows any and does not say: a checkpoint must.
 
     Args:

@@ -22,6 +22,7 @@ from smilfit.networks.regressors.parameter_losses import (
     mean_over_processes,
 )
 from smilfit.networks.scene_frame import SceneFrame
+from smilfit.networks.training_set import DataSamples
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d
 
@@ -52,7 +53,7 @@ class Observation:
     @classmethod
     def of(
         cls,
-        data_samples: Mapping[str, Any],
+        data_samples: DataSamples,
         view_mask: Bool[Tensor, 'B C'],
         cameras: Cameras,
         frame: SceneFrame,
@@ -84,9 +85,7 @@ class Observation:
         return replace(self, confidence2d=self.confidence2d * valid), lost
 
 
-def _masks_of(
-    data_samples: Mapping[str, Any], view_mask: Bool[Tensor, 'B C'], cameras: Cameras
-) -> dict[str, Any]:
+def _masks_of(data_samples: DataSamples, view_mask: Bool[Tensor, 'B C'], cameras: Cameras) -> dict[str, Any]:
     """Return a batch's masks, 1 where a view has one, and the cameras of their crops in the scene frame."""
     if 'mask' not in data_samples:
         return {}
@@ -144,6 +143,10 @@ class HandlerLosses(nn.Module):
             handler.bind(body)
 
     @property
+    def _own_handlers(self) -> list[BaseHandler]:
+        return [handler for handler in self.handlers if isinstance(handler, BaseHandler)]
+
+    @property
     def label_needs(self) -> dict[str, str]:
         """Return which labels the handlers' losses need; what a handler of another kind needs is not known."""
         kinds = {
@@ -151,7 +154,7 @@ class HandlerLosses(nn.Module):
         }  # fmt: skip
         return {
             handler.handler_key: label
-            for handler in self.handlers
+            for handler in self._own_handlers
             for kind, label in kinds.items()
             if handler.input_type is not None and issubclass(handler.input_type, kind)
         }
@@ -170,7 +173,7 @@ class HandlerLosses(nn.Module):
         Returns:
             Losses by handler key, and counts by name.
         """
-        active = [h for h in self.handlers if weights[h.handler_key] > 0]
+        active = [h for h in self._own_handlers if weights[h.handler_key] > 0]
         observed = any(h.input_type is not None for h in active)
         inputs = self._inputs(active, observation)
         needed = dict.fromkeys(self.names if observed else ())
@@ -208,7 +211,9 @@ def make_input(handler: BaseHandler, seen: Observation, names: tuple[str, ...]) 
     if issubclass(kind, MultiviewKeypoint2dMSEInput):
         points = Keypoints2d(seen.keypoints2d, seen.confidence2d, names, seen.cameras)
         return kind(points, handler_key=key)
-    return kind(Keypoints3d(seen.keypoints3d, seen.confidence3d, names), handler_key=key)
+    if issubclass(kind, Keypoint3dMSEInput):
+        return kind(Keypoints3d(seen.keypoints3d, seen.confidence3d, names), handler_key=key)
+    raise _unfilled(handler, kind)
 
 
 def _check_input_type(handler: BaseHandler) -> None:
@@ -216,7 +221,11 @@ def _check_input_type(handler: BaseHandler) -> None:
     if kind is None or hasattr(kind, 'from_observation'):
         return
     if not issubclass(kind, (MultiviewKeypoint2dMSEInput, Keypoint3dMSEInput)):
-        raise TypeError(
-            f'MultiViewRegressor: an Input must be one that samples can fill; {type(handler).__name__} asks for '
-            f'{kind.__name__}. Give that class a classmethod from_observation(observation, names, handler_key).'
-        )
+        raise _unfilled(handler, kind)
+
+
+def _unfilled(handler: BaseHandler, kind: type[BaseInput]) -> TypeError:
+    return TypeError(
+        f'MultiViewRegressor: an Input must be one that samples can fill; {type(handler).__name__} asks for '
+        f'{kind.__name__}. Give that class a classmethod from_observation(observation, names, handler_key).'
+    )

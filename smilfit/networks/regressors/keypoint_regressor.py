@@ -13,17 +13,21 @@ from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss
 from smilfit.networks.animals.several_animals import AnimalSearch, without_twins
 from smilfit.networks.exported_networks import ExportedPictures
+from smilfit.networks.heads.heatmap_head import KeypointHeatmapHead
+from smilfit.networks.keypoints.consensus import MeetInSpace
 from smilfit.networks.keypoints.consensus_loss import consensus_energy
 from smilfit.networks.keypoints.crop_augment import CropAugment, CropBatch, swap_where
 from smilfit.networks.keypoints.keypoint_targets import CentreTargets, PictureTargets
 from smilfit.networks.keypoints.keypoint_targets import keypoint_weights as weights_of_keypoints
 from smilfit.networks.keypoints.limb_maps import built_parts
 from smilfit.networks.keypoints.two_passes import Sighting, TwoPasses
-from smilfit.networks.lifter.lifted_refinement import Refined
+from smilfit.networks.lifter.lifted_refinement import Refined, Refinement
 from smilfit.networks.lifter.point_evidence import PointEvidence
-from smilfit.networks.lifter.point_lifter import LifterTruth
+from smilfit.networks.lifter.point_lifter import LifterTruth, PointLifter
 from smilfit.networks.regressors.modal_regressor import (
     ModalRegressor,
+    PartConfigs,
+    PredictedSample,
     RegressorPreprocessor,
     body_predictions,
     chosen_rows,
@@ -31,7 +35,7 @@ from smilfit.networks.regressors.modal_regressor import (
 )
 from smilfit.networks.regressors.parameter_losses import weighted_means
 from smilfit.networks.scene_frame import cameras_of
-from smilfit.networks.training_set import TrainingStatistics
+from smilfit.networks.training_set import DataSamples, TrainingStatistics
 from smilfit.registry import MODELS, build, build_backbone, build_registrant
 from smilfit.structures import BodyParams, Cameras
 
@@ -142,21 +146,22 @@ class KeypointRegressor(ModalRegressor):
         data_preprocessor: casts a batch.
     """
 
-    # It looks for the animal in whole images by itself.
     finds_boxes = True
+    swap: Tensor | None
+    keypoint_weights: Tensor
 
     def __init__(
         self,
         backbone: nn.Module,
-        heatmap_head: nn.Module,
-        body_model: nn.Module,
+        heatmap_head: KeypointHeatmapHead,
+        body_model: SMIL,
         statistics: TrainingStatistics,
         boxes: nn.Module,
-        consensus: nn.Module,
-        lifter: nn.Module | None = None,
-        refine: Any = None,
-        heatmap_loss: nn.Module | None = None,
-        centre_loss: nn.Module | None = None,
+        consensus: MeetInSpace,
+        lifter: PointLifter | None = None,
+        refine: Refinement | None = None,
+        heatmap_loss: HeatmapLoss | None = None,
+        centre_loss: CentreHeatmapLoss | None = None,
         augment: CropAugment | None = None,
         search: AnimalSearch | None = None,
         lifter_samples: int = 128,
@@ -199,7 +204,7 @@ class KeypointRegressor(ModalRegressor):
         self.set_loss_weights(loss_weights or {})
 
     @classmethod
-    def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
+    def build_parts(cls, cfg: PartConfigs, body: SMIL, statistics: TrainingStatistics) -> PartConfigs:
         """Build the parts of a config, their sizes taken from each other, from the body and the training set."""
         backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
         cfg |= built_parts(cfg, backbone, body, statistics)
@@ -215,7 +220,7 @@ class KeypointRegressor(ModalRegressor):
         labels = {'heatmap': 'keypoints', 'centre': 'keypoints'}
         return labels | {'consensus': 'keypoints3d', 'seen': 'keypoints3d'}
 
-    def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
+    def loss(self, inputs: Mapping[str, Tensor], data_samples: DataSamples) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
         targets = PictureTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
         everyone = CentreTargets.of_batch(data_samples, targets) if self.vision.head.centre else None
@@ -237,15 +242,15 @@ class KeypointRegressor(ModalRegressor):
             stated['centre'] = self.centre_loss.energy(centres, shown.px, shown.weight, stride, region)
         weights = dict(self.loss_weights)
         of_points = several and weights['consensus'] > 0
-        of_body = self.lifter is not None and weights['seen'] > 0
-        if of_points or of_body:
+        lifter = self.lifter if weights['seen'] > 0 else None
+        if of_points or lifter is not None:
             moments = CropMoments.of(maps, features, crops, inputs, self.swap)
             if of_points:
                 stated['consensus'] = self._consensus(moments, data_samples)
-            if of_body:
-                seen = self._seen(moments, data_samples)
+            if lifter is not None:
+                seen = self._seen(lifter, moments, data_samples)
                 stated |= {f'seen_{name}': terms for name, terms in seen.items()}
-                own = self.lifter.loss_weights
+                own = lifter.loss_weights
                 weights |= {f'seen_{name}': weights['seen'] * own[name] for name in seen}
         means = weighted_means(stated, weights)
         losses = {f'loss_{key}': value for key, value in means.items()}
@@ -256,7 +261,7 @@ class KeypointRegressor(ModalRegressor):
             }
         return losses
 
-    def _consensus(self, moments: CropMoments, data_samples: Mapping[str, Any]) -> Energies:
+    def _consensus(self, moments: CropMoments, data_samples: DataSamples) -> Energies:
         """State how far from the truth the crops of each sample meet."""
         return consensus_energy(
             *(moments.logits, self.vision.head.stride, moments.cameras, moments.view_mask),
@@ -265,18 +270,19 @@ class KeypointRegressor(ModalRegressor):
             self.statistics.scene_unit,
         )
 
-    def _seen(self, moments: CropMoments, data_samples: Mapping[str, Any]) -> dict[str, Energies]:
+    def _seen(
+        self, lifter: PointLifter, moments: CropMoments, data_samples: DataSamples
+    ) -> dict[str, Energies]:
         """State what the body misses that is lifted from the crops of each sample."""
-        assert self.lifter is not None
         truth = LifterTruth.of(
             data_samples['keypoints3d'],
             data_samples['confidence3d'] * (self.keypoint_weights > 0),
-            BodyParams(**data_samples['params']),
+            BodyParams.of(data_samples['params']),
             data_samples['has_params'],
             data_samples.get('has_betas'),
             data_samples.get('params_weight'),
         )
-        return self.lifter.energies(moments.evidence(self.vision, self.statistics.scene_unit), truth)
+        return lifter.energies(moments.evidence(self.vision, self.statistics.scene_unit), truth)
 
     def compile_network(self, **options: Any) -> None:
         """Let torch.compile write the network of heat maps; see `TwoPasses.compile_network`."""
@@ -309,8 +315,8 @@ class KeypointRegressor(ModalRegressor):
 
     @torch.no_grad()
     def predict(
-        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
+        self, inputs: Mapping[str, Tensor], data_samples: DataSamples | None = None
+    ) -> list[PredictedSample]:
         """Predict each sample: parameters as axis-angle, joints, keypoints in space and in every image, boxes.
 
         `uncertainty` is the covariance (K, 3, 3) of the refined body's keypoints, infinite where nothing tells.
@@ -321,8 +327,8 @@ class KeypointRegressor(ModalRegressor):
 
     @torch.no_grad()
     def predict_animals(
-        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None, most: int = 2
-    ) -> tuple[list[list[dict[str, Any]]], dict[str, int]]:
+        self, inputs: Mapping[str, Tensor], data_samples: DataSamples | None = None, most: int = 2
+    ) -> tuple[list[list[PredictedSample]], dict[str, int]]:
         """Predict up to `most` animals in each sample.
 
         Returns:
@@ -340,7 +346,8 @@ class KeypointRegressor(ModalRegressor):
             )
         unit, mask = self.statistics.scene_unit, inputs['view_mask']
         seen, result = self.vision.several(inputs['image'], mask, cameras_of(inputs), unit, self.search, most)
-        counts, animals = dict(result.counts), [[] for _ in range(len(mask))]
+        counts = dict(result.counts)
+        animals: list[list[PredictedSample]] = [[] for _ in range(len(mask))]
         if seen is None:
             return animals, counts | {'twins': 0}
         points = seen.points
@@ -360,8 +367,8 @@ class KeypointRegressor(ModalRegressor):
         self,
         prediction: KeypointPrediction,
         inputs: Mapping[str, Tensor],
-        data_samples: Mapping[str, Any] | None,
-    ) -> list[dict[str, Any]]:
+        data_samples: DataSamples | None,
+    ) -> list[PredictedSample]:
         sighting, mask = prediction.sighting, inputs['view_mask']
         points = sighting.points
         pixels = sighting.pixels()

@@ -1,8 +1,8 @@
 """What all regressors share: mmengine's three modes, loss weights that change, batches in and samples out."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
@@ -10,8 +10,16 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.networks.exported_networks import ExportedNetwork
+from smilfit.networks.heads.camera_heads import CameraNames
+from smilfit.networks.training_set import DataSamples, TrainingStatistics
 from smilfit.registry import MODELS, reject_unknown
 from smilfit.structures import BodyParams, Cameras
+
+# What is predicted of a sample: tensors by name, and dicts of these.
+PredictedSample = dict[str, Any]
+# The parts of a regressor's config, and what of them is built.
+PartConfigs = dict[str, Any]
+Batch = TypeVar('Batch', bound=Mapping)
 
 
 def checked_loss_weights(where: str, weights: Mapping[str, float]) -> dict[str, float]:
@@ -32,7 +40,32 @@ def checked_loss_weights(where: str, weights: Mapping[str, float]) -> dict[str, 
 class ModalRegressor(BaseModel):
     """A model of three modes; a subclass gives `predict_parameters`, `predict`, `loss` and its `loss_weights`."""
 
+    # Whether it looks for the animal in whole images by itself.
+    finds_boxes: ClassVar[bool] = False
+
     loss_weights: dict[str, float]
+    body_model: SMIL
+    statistics: TrainingStatistics
+    keypoint_names: tuple[str, ...]
+
+    @property
+    def camera_names(self) -> tuple[str, ...] | None:
+        """Cameras that are known by name; None where any will do."""
+        return None if self.known_cameras is None else self.known_cameras.known
+
+    @property
+    def known_cameras(self) -> CameraNames | None:
+        """The cameras that are known by name, and which of these views are; None where any will do."""
+        return None
+
+    def use_cameras(self, names: Sequence[str]) -> None:
+        """Take the views of samples for these cameras, in order, where cameras are known by name.
+
+        Raises:
+            UnknownNameError: one that is not known, with the near ones.
+        """
+        if self.known_cameras is not None and names:
+            self.known_cameras.use(names)
 
     @property
     def label_needs(self) -> Mapping[str, str]:
@@ -40,17 +73,17 @@ class ModalRegressor(BaseModel):
         return {}
 
     @abstractmethod
-    def predict_parameters(self, inputs: Mapping[str, Tensor]) -> Any:
+    def predict_parameters(self, inputs: Mapping[str, Tensor]) -> object:
         """Run the networks."""
 
     @abstractmethod
     def predict(
-        self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
+        self, inputs: Mapping[str, Tensor], data_samples: DataSamples | None = None
+    ) -> list[PredictedSample]:
         """Predict each sample."""
 
     @abstractmethod
-    def loss(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]) -> dict[str, Tensor]:
+    def loss(self, inputs: Mapping[str, Tensor], data_samples: DataSamples) -> dict[str, Tensor]:
         """Compute the losses of a batch."""
 
     def exported_network(self, side: int | None = None) -> ExportedNetwork:
@@ -79,9 +112,9 @@ class ModalRegressor(BaseModel):
     def forward(
         self,
         inputs: Mapping[str, Tensor],
-        data_samples: Mapping[str, Any] | None = None,
+        data_samples: DataSamples | None = None,
         mode: str = 'tensor',
-    ) -> Any:
+    ) -> object:
         """Predict a batch.
 
         Args:
@@ -95,7 +128,7 @@ class ModalRegressor(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'loss':
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, {} if data_samples is None else data_samples)
         raise ValueError(
             f"{type(self).__name__}: mode must be 'tensor', 'predict' or 'loss'; got {mode!r}. Give one of them."
         )
@@ -105,35 +138,34 @@ class ModalRegressor(BaseModel):
 class RegressorPreprocessor(BaseDataPreprocessor):
     """Move a batch to the model's device; images become RGB in [0, 1], real numbers float32."""
 
-    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+    def forward(self, data: Batch, training: bool = False) -> Batch:
         """Cast a batch."""
-        return self._convert(self.cast_data(data))
-
-    def _convert(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: self._convert(item) for key, item in value.items()}
-        if not isinstance(value, torch.Tensor):
-            return value
-        if value.dtype == torch.uint8:
-            # In place: a second copy of a batch of images costs more than all else here.
-            return value.float().mul_(1 / 255)
-        return value.float() if value.is_floating_point() else value
+        return _mapped(self.cast_data(data), _real)
 
 
-def per_sample(batch: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
+def _real(value: object) -> object:
+    if not isinstance(value, Tensor):
+        return value
+    if value.dtype == torch.uint8:
+        # In place: a second copy of a batch of images costs more than all else here.
+        return value.float().mul_(1 / 255)
+    return value.float() if value.is_floating_point() else value
+
+
+def per_sample(batch: Mapping[str, object], n: int) -> list[PredictedSample]:
     """Return one dict a sample, on the CPU, of nested dicts of tensors with leading dimension n."""
-    host = _map(batch, lambda x: x.detach().cpu())
-    return [_map(host, lambda x, i=i: x[i]) for i in range(n)]
+    host = _mapped(batch, lambda x: x.detach().cpu())
+    return [dict(chosen_rows(host, i)) for i in range(n)]
 
 
-def chosen_rows(batch: Any, rows: Tensor) -> Any:
+def chosen_rows(batch: Batch, rows: Tensor | int) -> Batch:
     """Choose samples of a batch, of nested dicts of tensors."""
-    return _map(batch, lambda x: x[rows])
+    return _mapped(batch, lambda x: x[rows])
 
 
 def body_predictions(
     body: SMIL, params: BodyParams, cameras: Cameras, view_mask: Tensor, names: tuple[str, ...]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return where a predicted body's joints and keypoints are, in the world and in every image; absent views
     have 0."""
     with torch.autocast(view_mask.device.type, enabled=False):
@@ -149,7 +181,8 @@ def body_predictions(
     }
 
 
-def _map(value: Any, function: Callable[[Tensor], Any]) -> Any:
+def _mapped(value: Any, function: Callable[[Any], object]) -> Any:
+    """Apply a function to the leaves of nested dicts."""
     if isinstance(value, Mapping):
-        return {key: _map(item, function) for key, item in value.items()}
+        return {key: _mapped(item, function) for key, item in value.items()}
     return function(value)

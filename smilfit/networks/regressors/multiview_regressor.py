@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +13,8 @@ from smilfit.handlers import BaseHandler
 from smilfit.losses import Energies
 from smilfit.networks.exported_networks import ExportedViews
 from smilfit.networks.heads import BodyEstimate, NamedCameraHead, corrected_cameras
+from smilfit.networks.heads.camera_heads import CameraNames
+from smilfit.networks.heads.orientation_head import OrientationHead
 from smilfit.networks.keypoints.limb_maps import Limbs, built_limbs
 from smilfit.networks.regressors.body_regressor import (
     BodyRegressor,
@@ -21,9 +22,10 @@ from smilfit.networks.regressors.body_regressor import (
     check_views,
     remember_cameras,
 )
+from smilfit.networks.regressors.modal_regressor import PartConfigs
 from smilfit.networks.regressors.parameter_losses import CAMERA_KEYS, weighted_means
 from smilfit.networks.scene_frame import SceneFrame, SceneRays, cameras_of, locate_scene, patch_rays
-from smilfit.networks.training_set import TrainingStatistics
+from smilfit.networks.training_set import DataSamples, TrainingStatistics
 from smilfit.registry import MODELS, build, build_backbone, build_handler, build_head
 from smilfit.structures import BodyParams, Cameras
 
@@ -66,6 +68,7 @@ class MultiViewRegressor(BodyRegressor):
         data_preprocessor: casts a batch.
     """
 
+    start_betas: Tensor
     auxiliary_keys = (CAMERA_KEY, VOTE_KEY, *LIMB_KEYS, *CAMERA_KEYS)
 
     def __init__(
@@ -73,11 +76,11 @@ class MultiViewRegressor(BodyRegressor):
         backbone: nn.Module,
         fusion: nn.Module,
         head: nn.Module,
-        body_model: nn.Module,
+        body_model: SMIL,
         handlers: Sequence[BaseHandler] = (),
         statistics: TrainingStatistics | None = None,
         camera_head: nn.Module | None = None,
-        orientation_head: nn.Module | None = None,
+        orientation_head: OrientationHead | None = None,
         limbs: Limbs | None = None,
         token_map: int = -1,
         loss_weights: Mapping[str, float] | None = None,
@@ -116,21 +119,12 @@ class MultiViewRegressor(BodyRegressor):
         self.register_buffer('start_betas', start, persistent=False)
 
     @property
-    def camera_names(self) -> tuple[str, ...] | None:
-        """Cameras that are known by name; None where any will do."""
-        return self.camera_head.names.known if isinstance(self.camera_head, NamedCameraHead) else None
-
-    def use_cameras(self, names: Sequence[str]) -> None:
-        """Return which cameras the views of samples are, in order, where the camera head knows cameras by name.
-
-        Raises:
-            UnknownNameError: one that it does not know, with the near ones.
-        """
-        if isinstance(self.camera_head, NamedCameraHead) and names:
-            self.camera_head.names.use(names)
+    def known_cameras(self) -> CameraNames | None:
+        """Those of the camera head, where it knows cameras by name."""
+        return self.camera_head.names if isinstance(self.camera_head, NamedCameraHead) else None
 
     @classmethod
-    def build_parts(cls, cfg: dict[str, Any], body: SMIL, statistics: TrainingStatistics) -> dict[str, Any]:
+    def build_parts(cls, cfg: PartConfigs, body: SMIL, statistics: TrainingStatistics) -> PartConfigs:
         """Build the parts of a config, their sizes taken from each other and from the body."""
         backbone = cfg['backbone'] = build_backbone(cfg['backbone'])
         dims = getattr(backbone, 'dims', None)
@@ -171,7 +165,7 @@ class MultiViewRegressor(BodyRegressor):
             start, votes, further = sighting.start, None, sighting.tokens
         estimates, change = self.decode(tokens, rays, mask, start, further)
         with torch.autocast(device, enabled=False):
-            if isinstance(self.camera_head, NamedCameraHead):
+            if isinstance(self.camera_head, NamedCameraHead) and change is not None:
                 cameras = self.camera_head.cameras(change, cameras, frame)
                 change = change if self.camera_head.mode == 'delta' else None
             elif change is not None:
@@ -226,7 +220,7 @@ class MultiViewRegressor(BodyRegressor):
 
     def mean_start(self, n_batch: int) -> BodyEstimate:
         """Return the training set's mean, where estimates begin."""
-        mean = BodyEstimate.resting(self.statistics.mean_pose, self.head.n_betas, n_batch)
+        mean = BodyEstimate.resting(self.statistics.mean_pose, self.body_model.n_betas, n_batch)
         return replace(mean, betas=mean.betas + self.start_betas)
 
     def _start(
@@ -260,7 +254,7 @@ class MultiViewRegressor(BodyRegressor):
         )
 
     def further_losses(
-        self, prediction: Prediction, inputs: Mapping[str, Tensor], data_samples: Mapping[str, Any]
+        self, prediction: Prediction, inputs: Mapping[str, Tensor], data_samples: DataSamples
     ) -> dict[str, Tensor]:
         """Return losses of cameras and of the views' votes."""
         losses, mask = super().further_losses(prediction, inputs, data_samples), inputs['view_mask']
@@ -270,18 +264,18 @@ class MultiViewRegressor(BodyRegressor):
             stated[CAMERA_KEY] = Energies(prediction.camera_change.square().sum(-1), mask.float())
         if prediction.votes is not None:
             stated[VOTE_KEY] = self._vote_energy(prediction.votes, mask, data_samples)
-        if prediction.limbs is not None:
+        if self.limbs is not None and prediction.limbs is not None:
             stated['heatmap'] = self.limbs.heatmap_energy(prediction.limbs.logits, inputs, data_samples)
         means = weighted_means(stated, self.loss_weights)
         losses |= {f'loss_{key}': value for key, value in means.items()}
-        if prediction.limbs is not None:
+        if self.limbs is not None:
             weight = self.loss_weights['lifter']
             losses |= {
                 f'loss_lifter_{name}': weight * term for name, term in self.limbs.lifter_losses().items()
             }
         return losses
 
-    def _vote_energy(self, votes: Tensor, view_mask: Tensor, data_samples: Mapping[str, Any]) -> Energies:
+    def _vote_energy(self, votes: Tensor, view_mask: Tensor, data_samples: DataSamples) -> Energies:
         has_params = data_samples['has_params']
         known = data_samples['params']['global_orient']
         known = axis_angle_to_rotmat(torch.where(has_params[:, None], known, torch.zeros_like(known)))

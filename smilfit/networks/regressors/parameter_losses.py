@@ -42,7 +42,7 @@ def weighted_means(
     totals = torch.stack([terms.total() for terms in stated.values()])
     means = totals if over is None else over(totals)
     return {
-        key: reduced((terms,), weights[key], 'mean', over=lambda own, mean=mean: mean.to(own))
+        key: reduced((terms,), weights[key], 'mean', over=mean.to)
         for (key, terms), mean in zip(stated.items(), means)
     }
 
@@ -115,7 +115,7 @@ def _masked(params: BodyParams, has_params: Tensor, has_betas: Tensor) -> BodyPa
         value, mask = getattr(params, name), has_betas if name == 'betas' else has_params
         return torch.where(mask.reshape(-1, *(1,) * (value.ndim - 1)), value, getattr(resting, name))
 
-    return BodyParams(**{name: chosen(name) for name in PARAMETER_KEYS})
+    return BodyParams.of({name: chosen(name) for name in PARAMETER_KEYS})
 
 
 CAMERA_KEYS = ('camera_fov', 'camera_rotation', 'camera_position')

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.runner import Runner
 
 from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
@@ -28,8 +29,10 @@ from smilfit.evaluation.left_out import COUNT
 from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
 from smilfit.networks.engine.checkpoint_loader import read_checkpoint
 from smilfit.networks.engine.configs import load_experiment, set_refinement
+from smilfit.networks.engine.hooks.plain_checkpoint_hook import inner_model
 from smilfit.networks.engine.plain_values import config_of_checkpoint
 from smilfit.networks.engine.runner import build_test_runner, choose_device
+from smilfit.networks.regressors.modal_regressor import ModalRegressor
 from smilfit.networks.tasks.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
 from smilfit.registry.config_options import merge_options
 from smilfit.solvers.process_group import process_group
@@ -127,7 +130,7 @@ def _test(cfg: Config, checkpoint: str | Path, options: TestOptions, made_of: Ma
     return _write(runner, metrics, made_of, options.out) if runner.rank == 0 else None
 
 
-def _left_out(runner: Any) -> dict[str, int | float]:
+def _left_out(runner: Runner) -> dict[str, int | float]:
     metrics = [m for m in runner.test_evaluator.metrics if isinstance(m, MultiViewPoseMetric)]
     if not metrics:
         raise ValueError(
@@ -139,7 +142,9 @@ def _left_out(runner: Any) -> dict[str, int | float]:
     return result
 
 
-def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Path | None) -> EvaluationRun:
+def _write(
+    runner: Runner, metrics: dict[str, float], made_of: MadeOf, out: str | Path | None
+) -> EvaluationRun:
     """Write the metrics and the benchmark folder, which is the old or the new one as a whole."""
     folder = real_folder(runner.work_dir, 'benchmark')
     text = json.dumps(metrics, indent=1, default=float) + '\n'
@@ -153,12 +158,12 @@ def _write(runner: Any, metrics: dict[str, Any], made_of: MadeOf, out: str | Pat
     return EvaluationRun(dict(metrics), Path(path), files[0], intervals, files[1])
 
 
-def _write_result(runner: Any, metric: Any, folder: Path) -> Intervals | None:
+def _write_result(runner: Runner, metric: BaseMetric, folder: Path) -> Intervals | None:
     """Write images, numbers and the page of a metric that keeps its results; None of one that does not."""
     result = getattr(metric, 'result', None)
     if result is None:
         return None
-    model = getattr(runner.model, 'module', runner.model)
+    model = inner_model(runner)
     images = prediction_images(model, runner.test_dataloader.dataset)
     intervals = Intervals.of(result, metric.threshold_px)
     edges = _edges(model, result.keypoint_names)
@@ -169,7 +174,7 @@ def _write_result(runner: Any, metric: Any, folder: Path) -> Intervals | None:
     return intervals
 
 
-def _edges(model: Any, names: Sequence[str]) -> list[tuple[str, str]]:
+def _edges(model: ModalRegressor, names: Sequence[str]) -> list[tuple[str, str]]:
     """Join keypoints that are joints to the nearest ancestor that is one."""
     data = model.body_model.data
     edges = []
@@ -237,7 +242,7 @@ def compare(
         results.append(BenchmarkResult.load(path))
     if len(results) < 2:
         return None
-    differences, by = paired_differences(*results)
+    differences, by = paired_differences(results[0], results[1])
     keys = [set(zip(r.session.tolist(), r.frame.tolist())) for r in results]
     if out is not None:
         result = {'by': by, 'differences': [asdict(d) for d in differences]}

@@ -25,7 +25,7 @@ class LabelSources:
     refused: Mapping[str, int] = field(default_factory=dict)
 
     def told(self) -> str:
-        """Report it in words."""
+        """Report in words how many frames are taken, and why others are not."""
         taken = 0 if self.labels is None else len(self.labels)
         lines = [f'pseudo-labels: {taken} frames taken, {sum(self.refused.values())} refused']
         return '\n'.join(lines + [f'  - {count}: {reason}' for reason, count in self.refused.items()])
@@ -64,8 +64,7 @@ def read_pseudo_labels(paths: Sequence[str | Path]) -> LabelSources:
             parts.append(labels)
             refused.update(reasons)
     parts = [part for part in parts if len(part)]
-    labels = PseudoLabels.cat(parts) if parts else None
-    return LabelSources(labels, dict(refused.most_common()))
+    return LabelSources(PseudoLabels.cat(parts) if parts else None, dict(refused.most_common()))
 
 
 def results_in(folder: Path, names: Sequence[str] = (REFINED, FIT)) -> list[Path]:

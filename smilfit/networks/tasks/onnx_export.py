@@ -9,7 +9,6 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from smilfit.datasets import MultiViewDataset
 from smilfit.files import MadeOf, OutputFolder, shorten, write_text
 from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.networks.exported_networks import ExportedNetwork, Port
+from smilfit.networks.regressors.modal_regressor import ModalRegressor
 from smilfit.networks.tasks.onnx_network import FORMAT, VERSION, OnnxNetwork, check_installed, sha256_of
 from smilfit.version import __version__
 
@@ -57,9 +57,9 @@ class ParityRow:
         """Check whether it is near enough; what is not finite is not."""
         return self.difference <= tolerance and self.lost <= tolerance
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """Report all of it, as JSON has it."""
-        result = {'output': self.output, 'data': self.data, 'batch': dict(self.batch)}
+        result: dict[str, object] = {'output': self.output, 'data': self.data, 'batch': dict(self.batch)}
         result |= {'max_abs_difference': self.difference, 'max_abs_value': self.largest}
         return result | ({'maps': self.n_maps, 'maps_of_equal_peak': self.n_equal} if self.n_maps else {})
 
@@ -117,7 +117,7 @@ def random_batches(
 
 
 def real_batches(
-    network: ExportedNetwork, model: torch.nn.Module, data: str | Path, sizes: Sequence[int]
+    network: ExportedNetwork, model: ModalRegressor, data: str | Path, sizes: Sequence[int]
 ) -> Iterable[tuple[str, tuple[Tensor, ...]]]:
     """Read a batch of each size from a dataset file, evenly spread.
 
@@ -125,8 +125,8 @@ def real_batches(
         ValueError: images of another side than the network's, or other cameras than the model knows by name.
     """
     dataset = MultiViewDataset(data, split='all', test_mode=True)
-    known = getattr(model, 'camera_names', None)
-    if known is not None and tuple(known) != tuple(dataset.camera_names):
+    known = model.camera_names
+    if known is not None and known != tuple(dataset.camera_names):
         raise ValueError(
             f'--data {data}: must have the cameras that the model knows by name, {", ".join(known)}; it has '
             f'{", ".join(dataset.camera_names)}. Leave --data out, or give a file of that rig.'
@@ -250,6 +250,7 @@ def write_network(network: ExportedNetwork, path: Path) -> None:
                 f'export: torch {torch.__version__} must be able to write the network as ONNX; it cannot: '
                 f'{shorten(str(error).strip().splitlines()[0])}. Try another backbone, or a newer torch.'
             ) from error
+        assert program is not None
         program.save(str(path))
     onnx.checker.check_model(str(path))
 
@@ -276,7 +277,7 @@ def _described(
     path: Path,
     rows: Sequence[ParityRow],
     tolerance: float,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     names = asdict(trained.names)
     kept = ('unit', 'crop_mode', 'target_resolution', 'undistorted', 'bbox_margin')
     return {

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.pseudo_labels import Refit, judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Threshold, load_thresholds
-from smilfit.networks.lifter.lifted_refinement import Refinement
-from smilfit.networks.regressors.modal_regressor import chosen_rows
+from smilfit.networks.regressors.modal_regressor import ModalRegressor, chosen_rows
 from smilfit.networks.scene_frame import cameras_of
 from smilfit.networks.tasks.labels_of_fits import plain_reason
+from smilfit.networks.training_set import DataSamples, SampleBatch
 from smilfit.structures import BodyParams, Keypoints2d
 
 # What a prediction must say of the pixels that it rests on.
@@ -36,12 +36,23 @@ class PseudoLabelRun:
     reasons: tuple[tuple[str, int], ...]
 
 
+class HasParams(Protocol):
+    """What a refinement gives."""
+
+    @property
+    def params(self) -> BodyParams:
+        """The fitted bodies."""
+
+
+Refine = Callable[[BodyParams, Keypoints2d], HasParams]
+
+
 def make_pseudo_labels(
-    model: torch.nn.Module,
+    model: ModalRegressor,
     dataset: Dataset,
     out: str | Path,
     *,
-    refine: Refinement | Callable[[BodyParams, Keypoints2d], Any] | None = None,
+    refine: Refine | None = None,
     thresholds: str | Path | Mapping[str, Threshold] | None = None,
     only_unlabelled: bool = True,
     left_out: bool = True,
@@ -107,7 +118,7 @@ class _Found:
         self.reasons: Counter[str] = Counter()
 
     def add(
-        self, truth: Mapping[str, Any], params: BodyParams, words: tuple[str, ...], reasons: tuple[str, ...]
+        self, truth: DataSamples, params: BodyParams, words: tuple[str, ...], reasons: tuple[str, ...]
     ) -> None:
         self.words.update(words)
         # Numbers in reasons differ from frame to frame; their words tell what is common.
@@ -117,7 +128,7 @@ class _Found:
         self.session.append(truth['session'][good])
         self.frame.append(truth['frame'][good])
 
-    def labels(self, sessions: tuple[str, ...], model: Any, unit: str | None) -> PseudoLabels:
+    def labels(self, sessions: tuple[str, ...], model: ModalRegressor, unit: str | None) -> PseudoLabels:
         params, names = BodyParams.cat(self.params), tuple(model.keypoint_names)
         values = {n: v.numpy() for n, v in params.as_dict().items() if n in PARAM_NAMES}
         session, frame = torch.cat(self.session).numpy(), torch.cat(self.frame).numpy()
@@ -131,12 +142,12 @@ class _Found:
 
 
 def _label(
-    model: torch.nn.Module,
-    batch: dict[str, Any],
-    refine: Any,
+    model: ModalRegressor,
+    batch: SampleBatch,
+    refine: Refine | None,
     thresholds: Mapping[str, Threshold],
     left_out: bool,
-) -> tuple[Mapping[str, Any], BodyParams, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[DataSamples, BodyParams, tuple[str, ...], tuple[str, ...]]:
     """Predict, refine and judge a batch: its truth, parameters, words and reasons."""
     device = next(iter(model.parameters())).device
     inputs = {n: x.to(device) for n, x in batch['inputs'].items()}

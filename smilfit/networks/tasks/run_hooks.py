@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
 
 from smilfit.apis.progress import Progress, ProgressCallback, RunFacts, RunListener, losses_in_words
 from smilfit.files import OutputLock, remove_temporary
+from smilfit.networks.engine.hooks.plain_checkpoint_hook import inner_model
 from smilfit.networks.engine.label_check import files_of
 
 # Losses that are told are means over so many iterations.
@@ -47,19 +47,19 @@ class ProgressHook(Hook):
         self.report = report
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         """Report a step of training."""
         self.report(Progress('training', runner.iter + 1, runner.max_iters, f'epoch {runner.epoch + 1}'))
 
     def after_test_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         """Report a step of testing."""
         self.report(Progress('testing', batch_idx + 1, len(runner.test_dataloader)))
 
 
-def add_progress(runner: Any, progress: ProgressCallback | None) -> None:
+def add_progress(runner: Runner, progress: ProgressCallback | None) -> None:
     """Let the first process report to a caller who asked for it."""
     if progress is not None and runner.rank == 0:
         runner.register_hook(ProgressHook(progress))
@@ -75,12 +75,12 @@ class ListenerHook(Hook):
     def __init__(self, listener: RunListener) -> None:
         self.listener = listener
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Return what is trained; what was resumed is known by now."""
         self.listener.begun(facts_of(runner, 'training'))
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         """Report a step of training."""
         losses = losses_in_words(recent_losses(runner))
@@ -88,34 +88,34 @@ class ListenerHook(Hook):
         self.listener.progress(Progress('training', runner.iter + 1, runner.max_iters, note))
 
     def after_val_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         """Report a step of validation."""
         self.listener.progress(Progress('validating', batch_idx + 1, len(runner.val_dataloader)))
 
-    def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         """Return the numbers of a validation."""
         when = f'epoch {runner.epoch}' if _by_epoch(runner) else f'iteration {runner.iter}'
         self.listener.validated(when, metrics or {})
 
-    def before_test(self, runner: Any) -> None:
+    def before_test(self, runner: Runner) -> None:
         """Return what is tested."""
         self.listener.begun(facts_of(runner, 'testing'))
 
     def after_test_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         """Report a step of testing."""
         self.listener.progress(Progress('testing', batch_idx + 1, len(runner.test_dataloader)))
 
 
-def add_listener(runner: Any, listener: RunListener | None) -> None:
+def add_listener(runner: Runner, listener: RunListener | None) -> None:
     """Let a listener hear of the first process."""
     if listener is not None and runner.rank == 0:
         runner.register_hook(ListenerHook(listener))
 
 
-def recent_losses(runner: Any) -> dict[str, float]:
+def recent_losses(runner: Runner) -> dict[str, float]:
     """Read the mean losses of the last iterations, which mmengine keeps."""
     result = {}
     for name, history in runner.message_hub.log_scalars.items():
@@ -125,9 +125,9 @@ def recent_losses(runner: Any) -> dict[str, float]:
     return result
 
 
-def facts_of(runner: Any, task: str) -> RunFacts:
+def facts_of(runner: Runner, task: str) -> RunFacts:
     """Gather what a runner is about to do."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = inner_model(runner)
     training = task == 'training'
     loader = runner.train_dataloader if training else runner.test_dataloader
     validation = runner.val_dataloader if training and runner.val_loop is not None else None
@@ -153,11 +153,11 @@ def facts_of(runner: Any, task: str) -> RunFacts:
     )
 
 
-def _by_epoch(runner: Any) -> bool:
+def _by_epoch(runner: Runner) -> bool:
     return not isinstance(runner.train_loop, IterBasedTrainLoop)
 
 
-def _model_words(model: Any) -> str:
+def _model_words(model: nn.Module) -> str:
     backbone = getattr(model, 'backbone', None)
     if backbone is None:
         return type(model).__name__

@@ -1,9 +1,11 @@
 """Train a regressor: a config and a dataset file become checkpoints."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from smilfit.apis.options import with_options
@@ -11,6 +13,7 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.run_options import TrainOptions
 from smilfit.apis.shipped_configs import find_config
 from smilfit.evaluation import mean_pose, trivial_baseline
+from smilfit.networks.engine.checked_runner import CheckedRunner
 from smilfit.networks.engine.configs import (
     building,
     load_experiment,
@@ -56,9 +59,7 @@ def train(config: str | Path, options: TrainOptions) -> TrainRun | None:
         ConfigError: the config does not run, or cannot be trained with.
         OutputHeldError: another run is in the work dir.
     """
-    cfg, device = _experiment(config, options)
-    with process_group(options.launcher, device), hold_work_dir(cfg.work_dir):
-        _add_found(cfg, options)
+    with _begun(config, options) as cfg:
         return _train(cfg, options)
 
 
@@ -69,10 +70,17 @@ def check_training(config: str | Path, options: TrainOptions) -> int:
     Returns:
         How many numbers training would change.
     """
+    with _begun(config, options, checked=True) as cfg:
+        return _check(cfg, options)
+
+
+@contextmanager
+def _begun(config: str | Path, options: TrainOptions, checked: bool = False) -> Iterator[Config]:
+    """Hold the work dir, among all processes, with labels of fits in the config that is trained with."""
     cfg, device = _experiment(config, options)
     with process_group(options.launcher, device), hold_work_dir(cfg.work_dir):
-        _add_found(cfg, options, checked=True)
-        return _check(cfg, options)
+        _add_labels(cfg, options, checked)
+        yield cfg
 
 
 def _experiment(config: str | Path, options: TrainOptions) -> tuple[Config, str]:
@@ -95,7 +103,7 @@ def _experiment(config: str | Path, options: TrainOptions) -> tuple[Config, str]
     return cfg, device
 
 
-def _add_found(cfg: Config, options: TrainOptions, checked: bool = False) -> None:
+def _add_labels(cfg: Config, options: TrainOptions, checked: bool) -> None:
     """Let the datasets have what fits found."""
     if options.pseudo_labels and options.targets is not None:
         raise ConfigError(
@@ -115,16 +123,9 @@ def _scale_learning_rate(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-# The runner holds the group of processes: it must be gone when that is left, so it lives in a function of its own.
+# The runner holds the group of processes: it must be gone when that is left, so it lives in functions of their own.
 def _train(cfg: Config, options: TrainOptions) -> TrainRun | None:
-    runner = build_train_runner(
-        cfg,
-        body_model=options.body_model,
-        device=options.device,
-        summarise=keypoint_summaries,
-        console_level=None if options.listener is None else QUIET,
-    )
-    count_pseudo_labels(runner._train_dataloader.dataset)
+    runner = _runner(cfg, options, quiet=options.listener is not None)
     add_progress(runner, options.progress)
     add_listener(runner, options.listener)
     prepare_runner(runner)
@@ -136,21 +137,26 @@ def _train(cfg: Config, options: TrainOptions) -> TrainRun | None:
     return TrainRun(Path(runner.work_dir), checkpoint, _best(runner), runner.logger.log_file)
 
 
-def _best(runner: Any) -> Path | None:
+def _runner(cfg: Config, options: TrainOptions, quiet: bool) -> CheckedRunner:
+    runner = build_train_runner(
+        cfg,
+        body_model=options.body_model,
+        device=options.device,
+        summarise=keypoint_summaries,
+        console_level=QUIET if quiet else None,
+    )
+    count_pseudo_labels(runner._train_dataloader.dataset)
+    return runner
+
+
+def _best(runner: CheckedRunner) -> Path | None:
     """Find the checkpoint that validation found best."""
     paths = [getattr(hook, 'best_ckpt_path', None) for hook in runner.hooks]
     return next((Path(path) for path in paths if path is not None and Path(path).is_file()), None)
 
 
 def _check(cfg: Config, options: TrainOptions) -> int:
-    runner = build_train_runner(
-        cfg,
-        body_model=options.body_model,
-        device=options.device,
-        summarise=keypoint_summaries,
-        console_level=QUIET,
-    )
-    count_pseudo_labels(runner._train_dataloader.dataset)
+    runner = _runner(cfg, options, quiet=True)
     prepare_runner(runner)
     # What the runner builds only when it starts.
     if runner.param_schedulers is not None:
@@ -159,12 +165,12 @@ def _check(cfg: Config, options: TrainOptions) -> int:
     return sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
 
 
-def keypoint_summaries(xyz: Any, seen: Any) -> dict[str, Any]:
+def keypoint_summaries(xyz: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
     """Return the baselines that an evaluation compares with, from the training set's 3D keypoints."""
     return {'baseline': trivial_baseline(xyz, seen), 'mean_pose': mean_pose(xyz, seen)}
 
 
-def prepare_runner(runner: Any) -> None:
+def prepare_runner(runner: CheckedRunner) -> None:
     """Build the loop and the optimiser, so that a config that cannot be trained with is refused before training.
 
     Raises:

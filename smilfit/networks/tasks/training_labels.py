@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from mmengine.dist import barrier, get_rank
 
 from smilfit.apis.fitting.fit_session import FIT
 from smilfit.apis.run_options import TrainOptions
-from smilfit.datasets import AddPseudoLabels, PseudoLabels
+from smilfit.datasets import AddPseudoLabels, DatasetFile, PseudoLabels
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, NOT_FITTED
@@ -23,6 +23,8 @@ from smilfit.networks.tasks.labels_of_fits import fitted_labels, plain_reason, r
 from smilfit.structures import FitCovariance, FitResult
 
 logger = logging.getLogger('smilfit')
+
+DatasetConfig = MutableMapping[str, Any]
 
 # In the work dir: what a run was begun with, for one that goes on.
 LABELS_FILE = 'pseudo_labels.npz'
@@ -62,7 +64,7 @@ def add_pseudo_labels(
         )
 
 
-def count_pseudo_labels(dataset: Any) -> int:
+def count_pseudo_labels(dataset: object) -> int:
     """Count the frames of a built training set that have pseudo-labels, and tell it.
 
     Raises:
@@ -117,7 +119,7 @@ def kept(cfg: Config, file: Path, read: Callable[[], PseudoLabels] | None, check
     return False
 
 
-def give(dataset: Any, file: Path, **more: str) -> None:
+def give(dataset: DatasetConfig, file: Path, **more: str) -> None:
     """Let a dataset's config have the labels of a file."""
     added = {'type': 'AddPseudoLabels', 'labels': str(file), 'weight': 1.0, **more}
     dataset['transforms'] = [added, *(dataset.get('transforms') or ())]
@@ -136,7 +138,7 @@ def _good_labels(paths: Sequence[str | Path], weight: float) -> PseudoLabels:
     return replace(source.labels, weight=weight * source.labels.weight)
 
 
-def training_datasets(cfg: Any) -> Iterator[Any]:
+def training_datasets(cfg: DatasetConfig) -> Iterator[DatasetConfig]:
     """Return the configs of the datasets that read files: that of the training, or those that it mixes."""
     if 'datasets' in cfg:
         for part in cfg['datasets']:
@@ -145,7 +147,7 @@ def training_datasets(cfg: Any) -> Iterator[Any]:
         yield cfg
 
 
-def _has_sessions(cfg: Any, labels: PseudoLabels) -> bool:
+def _has_sessions(cfg: DatasetConfig, labels: PseudoLabels) -> bool:
     # A file that is not there is told of when the dataset is built.
     path = cfg.get('data_path')
     if path is None or not Path(path).is_file():
@@ -172,14 +174,13 @@ def add_targets(cfg: Config, folder: str | Path | None, checked: bool = False) -
     """
     file = Path(cfg.work_dir) / (_CHECKED_TARGETS if checked and folder else TARGETS_FILE)
 
-    def read() -> PseudoLabels:
-        paths = [
-            Path(d['data_path']) for d in training_datasets(cfg.train_dataloader.dataset) if 'data_path' in d
-        ]
-        return read_targets(folder, [path for path in paths if path.is_file()])
+    def read(fits: str | Path) -> PseudoLabels:
+        datasets = training_datasets(cfg.train_dataloader.dataset)
+        paths = [Path(d['data_path']) for d in datasets if 'data_path' in d]
+        return read_targets(fits, [path for path in paths if path.is_file()])
 
     # The config is looked at only where something is given: what it must hold is checked later, in words.
-    if kept(cfg, file, None if folder is None else read, checked, 'targets'):
+    if kept(cfg, file, None if folder is None else partial(read, folder), checked, 'targets'):
         for dataset in training_datasets(cfg.train_dataloader.dataset):
             give(dataset, file, called='targets')
 
@@ -233,22 +234,22 @@ def read_targets(folder: str | Path, datasets: Sequence[str | Path]) -> PseudoLa
     return PseudoLabels.cat(parts)
 
 
-def _check(path: Path, fit: FitResult, known: dict[str, object]) -> None:
+def _check(path: Path, fit: FitResult, known: Mapping[str, DatasetFile]) -> None:
     if fit.origin is None or fit.model is None:
         raise BadFileError(
             f'{path}: must say of which dataset and body model it is; files of earlier versions do not. Fit again.'
         )
-    if fit.origin.fingerprint not in known:
-        named = ', '.join(str(getattr(file, 'path', '')) for file in known.values())
+    dataset = known.get(fit.origin.fingerprint or '')
+    if dataset is None:
+        named = ', '.join(str(file.path) for file in known.values())
         raise ValueError(
             f'{path}: --targets must be fits of the dataset of the training, {named or "none"}; this is of '
             f'{fit.origin.dataset}. Fit the sessions of the training.'
         )
-    wanted = getattr(known[fit.origin.fingerprint], 'body_model_hash', None)
-    if wanted != fit.model.content_hash:
+    if dataset.body_model_hash != fit.model.content_hash:
         raise ValueError(
-            f'{path}: --targets must be fits of the body model of the training ({wanted}); this is of '
-            f'{fit.model.name} ({fit.model.content_hash}). Fit with the model that the dataset names.'
+            f'{path}: --targets must be fits of the body model of the training ({dataset.body_model_hash}); '
+            f'this is of {fit.model.name} ({fit.model.content_hash}). Fit with the model that the dataset names.'
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
 
 from smilfit.apis.shipped_configs import configs_folder
 from smilfit.networks.engine import (
@@ -45,7 +46,9 @@ def test_curriculum_overrides_add_up():
 def test_curriculum_refuses_what_it_cannot_mean(tmp_path):
     model = SimpleNamespace(loss_weights={'keypoints2d': 1.0})
     with pytest.raises(KeyError, match='keypoints2d'):
-        LossCurriculumHook({5: {'keypoint2d': 1.0}}).before_run(SimpleNamespace(model=model))
+        runner = Runner.__new__(Runner)
+        runner.model = model
+        LossCurriculumHook({5: {'keypoint2d': 1.0}}).before_run(runner)
     with pytest.raises(ValueError, match='not negative'):
         LossCurriculumHook({5: {'keypoints2d': -1.0}})
     with pytest.raises(ValueError, match='0 or greater'):

@@ -1,11 +1,13 @@
 """Tell of the batches that a training left out, and stop one that has lost its way."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
 
 from smilfit.networks.engine.hooks.plain_checkpoint_hook import gather
 from smilfit.registry import HOOKS
@@ -35,14 +37,18 @@ class BadBatchHook(Hook):
         self.most_in_a_row = most_in_a_row
         self.count = self.in_a_row = 0
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Go on counting where a resumed run was."""
         self.count = self.in_a_row = 0
         if runner._resume and _COUNTS in runner.message_hub.runtime_info:
             self.count, self.in_a_row = runner.message_hub.get_info(_COUNTS)
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: object = None,
+        outputs: dict[str, Tensor] | None = None,
     ) -> None:
         """Look at what the optimiser wrapper said of the batch.
 
@@ -64,7 +70,8 @@ class BadBatchHook(Hook):
         if bad is None:
             return
         sentence = _sentence(runner, batch_idx, bad, gather(_of_process(runner, data_batch, outputs)))
-        outputs.clear()
+        if outputs is not None:
+            outputs.clear()
         if self.in_a_row >= self.most_in_a_row:
             raise FloatingPointError(
                 f'{sentence} That is {self.in_a_row} in a row (BadBatchHook.most_in_a_row): the run stops. Lower the '
@@ -74,7 +81,7 @@ class BadBatchHook(Hook):
             f'{sentence} It was left out, the {_ordinal(self.count)} of this run; the weights are as before.'
         )
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: Runner) -> None:
         """Return how many there were."""
         if self.count:
             runner.logger.warning(
@@ -82,13 +89,15 @@ class BadBatchHook(Hook):
             )
 
 
-def _of_process(runner: Any, data_batch: Any, outputs: Any) -> tuple[list[str], list[str]]:
+def _of_process(
+    runner: Runner, data_batch: object, outputs: Mapping[str, Tensor] | None
+) -> tuple[list[str], list[str]]:
     """Return the losses of this process that are not finite, and its samples."""
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
     return _not_finite(outputs), sample_names(data_batch, metainfo)
 
 
-def _sentence(runner: Any, batch_idx: int, what: str, processes: list[tuple[list[str], list[str]]]) -> str:
+def _sentence(runner: Runner, batch_idx: int, what: str, processes: list[tuple[list[str], list[str]]]) -> str:
     guilty = [item for item in processes if item[0]] or processes
     values = list(dict.fromkeys(value for parts, _ in guilty for value in parts))
     # The sum is bad because a part of it is: name the part.
@@ -104,7 +113,7 @@ def _sentence(runner: Any, batch_idx: int, what: str, processes: list[tuple[list
     )
 
 
-def sample_names(data_batch: Any, metainfo: Mapping[str, Any]) -> list[str]:
+def sample_names(data_batch: Any, metainfo: Mapping[str, Sequence[str]]) -> list[str]:
     """Name a batch's samples by session and frame: those whose inputs are not finite, else all."""
     try:
         truth = data_batch['data_samples']
@@ -123,7 +132,7 @@ def sample_names(data_batch: Any, metainfo: Mapping[str, Any]) -> list[str]:
     return [name for name, is_bad in zip(names, bad.tolist()) if is_bad] or names
 
 
-def _not_finite(outputs: Mapping[str, Any] | None) -> list[str]:
+def _not_finite(outputs: Mapping[str, object] | None) -> list[str]:
     values = {name: float(torch.as_tensor(value).detach()) for name, value in (outputs or {}).items()}
     return [f'{name} = {value}' for name, value in values.items() if not math.isfinite(value)]
 

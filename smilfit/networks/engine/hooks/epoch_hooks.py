@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
 
 from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch import nn
 
 from smilfit.networks.engine.hooks.plain_checkpoint_hook import inner_model
 from smilfit.registry import HOOKS, UnknownNameError, did_you_mean, reject_unknown
 
+# Of losses, by key.
+Weights = Mapping[str, float]
 
-def weights_at(epoch: int, base: Mapping[str, float], schedule: Mapping[int, Mapping[str, float]]) -> dict:
+
+def weights_at(epoch: int, base: Weights, schedule: Mapping[int, Weights]) -> dict[str, float]:
     """Return the weights in force in an epoch: the base, then each entry up to that epoch, in order."""
     weights = dict(base)
     for start in sorted(schedule):
@@ -35,7 +38,7 @@ class LossCurriculumHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, schedule: Mapping[int | str, Mapping[str, float]]) -> None:
+    def __init__(self, schedule: Mapping[int | str, Weights]) -> None:
         self.schedule: dict[int, dict[str, float]] = {}
         for epoch, weights in schedule.items():
             # The same epoch may come as a number from a config and as a text from an option.
@@ -49,15 +52,15 @@ class LossCurriculumHook(Hook):
                         f'LossCurriculumHook: the weight of {key!r} at epoch {epoch} must be finite and '
                         f'not negative; got {weight}.'
                     )
-        self.base: dict[str, float] | None = None
+        self.base: dict[str, float] = {}
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: Runner) -> None:
         """Check the keys before any work is done."""
         self.base = dict(inner_model(runner).loss_weights)
         for epoch, weights in self.schedule.items():
             reject_unknown(f'LossCurriculumHook, epoch {epoch}', 'loss key', weights, self.base)
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         """Set the weights of this epoch; a change is logged."""
         model = inner_model(runner)
         weights = weights_at(runner.epoch, self.base, self.schedule)
@@ -117,7 +120,7 @@ class StagedUnfreezeHook(Hook):
                     result.setdefault(name, epoch)
         return result
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: Runner) -> None:
         """Check the names before any work is done."""
         model = inner_model(runner)
         self._starts = self.starts(model)
@@ -128,7 +131,7 @@ class StagedUnfreezeHook(Hook):
                 f'{len(frozen) - 1} others. Leave out frozen and frozen_stages, or those parts.'
             )
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         """Freeze what begins later, train what begins now; a change is logged."""
         model = inner_model(runner)
         changed = []
@@ -165,7 +168,7 @@ class RememberingEarlyStoppingHook(EarlyStoppingHook):
         kwargs: see mmengine's hook.
     """
 
-    def __init__(self, monitor: str, min_delta: float = 0.002, strict: bool = True, **kwargs: Any) -> None:
+    def __init__(self, monitor: str, min_delta: float = 0.002, strict: bool = True, **kwargs: object) -> None:
         if 'loss' in monitor:
             raise ValueError(
                 f'EarlyStoppingHook: monitor must be a figure that no loss weight changes; got {monitor!r}. Use '
@@ -173,12 +176,12 @@ class RememberingEarlyStoppingHook(EarlyStoppingHook):
             )
         super().__init__(monitor=monitor, min_delta=min_delta, strict=strict, **kwargs)
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Remember how long the run before has waited, and for what."""
         if runner._resume and _STATE in runner.message_hub.runtime_info:
             self.wait_count, self.best_score = runner.message_hub.get_info(_STATE)
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Decide, and keep the state for checkpoints."""
         super().after_val_epoch(runner, metrics)
         runner.message_hub.update_info(_STATE, [int(self.wait_count), float(self.best_score)])

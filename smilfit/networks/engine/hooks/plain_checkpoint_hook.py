@@ -1,29 +1,33 @@
 """Checkpoints that `torch.load(weights_only=True)` reads as they are, and from which a run goes on."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor
 
 from smilfit.networks.engine.checkpoint_loader import (
     ENTRY,
     FORMAT_VERSION,
+    Entry,
     check_body_model,
     check_weights,
     names_entry,
     smilfit_entry,
 )
-from smilfit.networks.engine.data_loading import random_state, set_random_state
+from smilfit.networks.engine.data_loading import RandomState, random_state, set_random_state
 from smilfit.networks.engine.plain_values import from_plain, plain_config, to_plain
 from smilfit.registry import HOOKS
 from smilfit.version import __version__
 
+Item = TypeVar('Item')
 
-def inner_model(runner: Any) -> Any:
+
+def inner_model(runner: Runner) -> Any:
     """Return the model without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
@@ -48,22 +52,22 @@ class PlainCheckpointHook(Hook):
 
     def __init__(self, averaged: bool = True) -> None:
         self.averaged = averaged
-        self._states: list[dict[str, Any]] | None = None
-        self._before_val: dict[str, Any] | None = None
-        self._loaded: dict[str, Any] = {}
+        self._states: list[dict[str, RandomState | None]] | None = None
+        self._before_val: RandomState | None = None
+        self._loaded: Entry = {}
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: Runner) -> None:
         """Forget an earlier run."""
         self._states = None
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Set the generators and make up for a validation, where a run is resumed."""
         self._set_generators(runner)
         self._loaded = {}
         if runner._resume and validation_was_due(runner):
             runner.val_loop.run()
 
-    def _set_generators(self, runner: Any) -> None:
+    def _set_generators(self, runner: Runner) -> None:
         states = self._loaded.get('random_state')
         rounds = getattr(runner.train_loop, 'rounds', None)
         if not runner._resume or states is None:
@@ -82,7 +86,7 @@ class PlainCheckpointHook(Hook):
             return
         set_random_state(states[get_rank()])
 
-    def before_any_save(self, runner: Any) -> None:
+    def before_any_save(self, runner: Runner) -> None:
         """Read every process's random state; all of them come here before the first one writes a checkpoint."""
         rounds = getattr(runner.train_loop, 'rounds', None)
         now = random_state() if self._before_val is None else self._before_val
@@ -90,17 +94,17 @@ class PlainCheckpointHook(Hook):
         if hasattr(runner.optim_wrapper, 'share_gradients'):
             runner.optim_wrapper.share_gradients()
 
-    def before_val(self, runner: Any) -> None:
+    def before_val(self, runner: Runner) -> None:
         """Remember the generators."""
         self._before_val = random_state()
 
-    def after_val(self, runner: Any) -> None:
+    def after_val(self, runner: Runner) -> None:
         """Return training its generators back."""
         if self._before_val is not None:
             set_random_state(self._before_val)
             self._before_val = None
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Add what a run needs to go on, and make everything plain."""
         model = inner_model(runner)
         states, self._states = self._states or [{'now': random_state(), 'round': None}], None
@@ -119,7 +123,7 @@ class PlainCheckpointHook(Hook):
         checkpoint.clear()
         checkpoint.update(plain)
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Check that the file fits, and rebuild what was made plain."""
         where = str(runner._load_from or 'checkpoint')
         stored = smilfit_entry(where, checkpoint)
@@ -137,7 +141,7 @@ class PlainCheckpointHook(Hook):
         self._loaded = stored
 
 
-def _last_weights(where: str, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+def _last_weights(where: str, checkpoint: Entry) -> dict[str, Tensor]:
     """Return the weights of the last step, which mmengine's `EMAHook` stores beside the averaged ones."""
     beside = checkpoint.get('ema_state_dict')
     if not isinstance(beside, Mapping):
@@ -149,7 +153,7 @@ def _last_weights(where: str, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {**checkpoint['state_dict'], **last}
 
 
-def _place(runner: Any, meta: Mapping[str, Any]) -> dict[str, int]:
+def _place(runner: Runner, meta: Mapping[str, int]) -> dict[str, int]:
     """Return where in the training set a checkpoint stands: at the beginning of a round, if it is of an
     epoch's end."""
     rounds = getattr(runner.train_loop, 'rounds', None)
@@ -160,7 +164,7 @@ def _place(runner: Any, meta: Mapping[str, Any]) -> dict[str, int]:
     return place
 
 
-def _old_place(runner: Any) -> dict[str, int]:
+def _old_place(runner: Runner) -> dict[str, int]:
     """Take a checkpoint that does not say its place for one of the end of an epoch."""
     count = len(runner.train_loop.rounds.loader)
     if isinstance(runner.train_loop, EpochBasedTrainLoop):
@@ -169,7 +173,7 @@ def _old_place(runner: Any) -> dict[str, int]:
     return {'round': whole, 'batch': batch, 'n_batches': count}
 
 
-def validation_was_due(runner: Any) -> bool:
+def validation_was_due(runner: Runner) -> bool:
     """Check whether a run validates right after the checkpoint that it goes on from.
 
     A checkpoint is written before its epoch is validated. A run that was stopped between the two, or whose later
@@ -185,11 +189,11 @@ def validation_was_due(runner: Any) -> bool:
     return done > 0 and done >= loop.val_begin and (done % loop.val_interval == 0 or done == last)
 
 
-def gather(item: Any) -> list[Any]:
+def gather(item: Item) -> list[Item]:
     """Collect one item of each process, in the order of ranks, in all processes."""
     world = get_world_size()
     if world == 1:
         return [item]
-    gathered: list[Any] = [None] * world
+    gathered = [item] * world
     torch.distributed.all_gather_object(gathered, item)
     return gathered

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import BaseStorageBackend, LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 
 from smilfit.files import is_alone, write_bytes, write_text
 from smilfit.networks.engine.checkpoint_loader import LAST
@@ -48,7 +48,11 @@ class WholeCheckpointHook(CheckpointHook):
         ValueError: `save_best` is a loss, which a curriculum gives another meaning.
     """
 
-    def __init__(self, *args: Any, save_best: str | list[str] | None = None, **kwargs: Any) -> None:
+    best_ckpt_path: str | None
+    best_ckpt_path_dict: dict[str, str | None]
+    file_backend: BaseStorageBackend
+
+    def __init__(self, *args: object, save_best: str | list[str] | None = None, **kwargs: object) -> None:
         for figure in [save_best] if isinstance(save_best, str) else save_best or ():
             if 'loss' in figure:
                 raise ValueError(
@@ -57,7 +61,7 @@ class WholeCheckpointHook(CheckpointHook):
                 )
         super().__init__(*args, save_best=save_best, **kwargs)
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Note where a resumed run goes on from: the note may have been cut when the run before was stopped."""
         self._distrust(runner)
         super().before_train(runner)
@@ -70,7 +74,7 @@ class WholeCheckpointHook(CheckpointHook):
         ):
             write_text(Path(runner.work_dir) / LAST, str(result))
 
-    def _distrust(self, runner: Any) -> None:
+    def _distrust(self, runner: Runner) -> None:
         """Forget old checkpoints that a resumed one names by anything but a number: they are deleted in time."""
         ids = runner.message_hub.runtime_info.get('keep_ckpt_ids', [])
         if not isinstance(ids, list) or any(type(number) is not int for number in ids):
@@ -84,11 +88,11 @@ class WholeCheckpointHook(CheckpointHook):
         for key, path in getattr(self, 'best_ckpt_path_dict', {}).items():
             self.best_ckpt_path_dict[key] = None if path is None else self._own(path)
 
-    def _own(self, path: Any) -> str | None:
+    def _own(self, path: object) -> str | None:
         own = Path(self.out_dir, PurePath(str(path).replace('\\', '/')).name)
         return str(own) if own.suffix == '.pth' and own.is_file() else None
 
-    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, object]) -> None:
         runner.call_hook('before_any_save')
         note = Path(runner.work_dir) / LAST
         if is_main_process() and not is_alone(note):
@@ -100,7 +104,7 @@ class WholeCheckpointHook(CheckpointHook):
                 # Written once more, as a whole; readers take an unfinished one for none.
                 write_text(Path(runner.work_dir) / LAST, str(self.last_ckpt))
 
-    def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         runner.call_hook('before_any_save')
         with self._deleting_last():
             super()._save_best_checkpoint(runner, metrics)
@@ -123,11 +127,11 @@ class WholeCheckpointHook(CheckpointHook):
 class _LateDeletions:
     """A file backend that only notes what it is asked to delete."""
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: BaseStorageBackend) -> None:
         self._backend = backend
         self._noted: list[tuple[str, tuple[int, int]]] = []
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._backend, name)
 
     def remove(self, filepath: str) -> None:
