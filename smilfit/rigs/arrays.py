@@ -16,8 +16,8 @@ from smilfit.body_models.data import SparseMatrix
 from smilfit.body_models.files.model_arrays import as_array, read_pickle, whole_numbers
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.numpy_files import npz_names, read_npz
-from smilfit.rigs.building import check_no_loop, unique_names
-from smilfit.rigs.read_rig import Rig
+from smilfit.rigs.read_rig import Rig, unique_joint_names
+from smilfit.rigs.trees import check_no_loop
 
 WHAT = 'a rig of arrays'
 KEYS_FILE = Path(__file__).parent / 'array_keys.json'
@@ -130,9 +130,7 @@ def _rig(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], used: set
     if 'joints' in found:
         joints = _shaped(path, found['joints'], numbers('joints').astype(float), (n_joints, 3))
     regressor, joints = _agreed(vertices, regressor, joints, notes)
-    names, renamed = unique_names(_names(path, raw, found, n_joints))
-    if renamed:
-        notes.append(f'{len(renamed)} joints had names of others and were renamed: {", ".join(renamed[:5])}')
+    names = unique_joint_names(_names(path, raw, found, n_joints), notes)
     rest = np.tile(np.eye(4), (n_joints, 1, 1))
     rest[:, :3, 3] = joints
     left = sorted(set(raw) - used)

@@ -1,13 +1,12 @@
 """Make a body model of a rig: one tree, clean weights, left and right, limits, unit; with a report."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import BodyModelData, Landmark, SparseMatrix
@@ -27,6 +26,7 @@ from smilfit.rigs.limits import limits_of_clips, locked, read_limits, with_other
 from smilfit.rigs.read_rig import Rig
 from smilfit.rigs.suspicions import facing, suspected_joints, suspected_unit, suspected_weights
 from smilfit.rigs.symmetry import Symmetry, find_symmetry
+from smilfit.rigs.trees import BodyTree, body_tree, end_joints
 
 _DEFAULT = 'none in the file: 90 degrees in limbs and 45 on the midline about every axis'
 # What animators call the handles by which they pull a skeleton.
@@ -34,133 +34,6 @@ _CONTROL = re.compile(r'(?<![a-z])ik(?![a-z])|pole|target|ctrl|control|helper', 
 LIMITS = ('auto', 'file', 'clips', 'default')
 # A centipede has some hundred; what is done with pairs of joints takes seconds of so many.
 MOST_JOINTS = 6000
-
-
-@dataclass(frozen=True)
-class BodyTree:
-    """How a rig's J joints stand in a body model.
-
-    `order` lists the rig's joints as the model has them, parents first, and `parents` are indices in that order.
-    `fitted` says of each, in that order, whether skin or keypoints move with it or with what hangs on it. `above` are
-    the rig's joints over the model's root, which now hang below it; `joined` are other roots, which do too.
-    """
-
-    order: tuple[int, ...]
-    parents: tuple[int, ...]
-    fitted: tuple[bool, ...]
-    above: tuple[int, ...]
-    joined: tuple[int, ...]
-
-
-def body_tree(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']) -> BodyTree:
-    """Choose the model's root and put all joints below it.
-
-    The root is the first joint, from the root that carries most of the skin on, that moves skin itself or from which
-    more than one branch with skin goes out. Joints above it turn the whole animal, as the root does, so nothing could
-    tell them apart: they are turned round to hang below it and are not fitted. No vertex moves otherwise by this.
-
-    Args:
-        parents: -1 for roots; a loop is refused.
-        influence: how much skin, or how many keypoints, hang on each joint itself.
-
-    Raises:
-        ValueError: a joint below itself.
-    """
-    count = len(parents)
-    check_no_loop(parents)
-    below = subtree_sums(parents, influence)
-    roots = [j for j in range(count) if parents[j] < 0]
-    main = max(roots, key=lambda j: (below[j], -j))
-    new = np.array(parents, int)
-    top, above = main, []
-    children = _children(parents)
-    while influence[top] == 0 and below[top] > 0:
-        carrying = [j for j in children.get(top, ()) if below[j] > 0]
-        if len(carrying) != 1:
-            break
-        above.append(top)
-        new[top] = carrying[0]
-        top = carrying[0]
-    new[top] = -1
-    joined = [j for j in roots if j != main]
-    new[joined] = top
-    order = _outwards(new, top)
-    rank = {j: i for i, j in enumerate(order)}
-    sums = subtree_sums(new, influence)
-    return BodyTree(
-        tuple(order),
-        tuple(rank[int(new[j])] if new[j] >= 0 else -1 for j in order),
-        tuple(bool(sums[j] > 0) or j == top for j in order),
-        tuple(above),
-        tuple(joined),
-    )
-
-
-def subtree_sums(parents: Int[np.ndarray, ' J'], values: Float[np.ndarray, ' J']) -> Float[np.ndarray, ' J']:
-    """Sum values over each joint and all below it."""
-    result = np.array(values, float)
-    above, depth = np.asarray(parents).tolist(), _depths(parents)
-    for j in sorted(range(len(above)), key=lambda j: -depth[j]):
-        if above[j] >= 0:
-            result[above[j]] += result[j]
-    return result
-
-
-def end_joints(parents: Int[np.ndarray, ' J'], influence: Float[np.ndarray, ' J']) -> Bool[np.ndarray, ' J']:
-    """Return which joints only mark the end of a bone: they have no skin, and nothing hangs on them."""
-    has_child = np.isin(np.arange(len(parents)), parents)
-    return ~has_child & (influence == 0)
-
-
-def check_no_loop(parents: Int[np.ndarray, ' J'], where: str = 'rig') -> None:
-    """Check that joints form trees.
-
-    Raises:
-        ValueError: a joint below itself; the message begins with `where`.
-    """
-    above = np.asarray(parents).tolist()
-    # Of those that are known to stand below a root.
-    good: set[int] = set()
-    for j in range(len(above)):
-        way, node = set(), j
-        while node >= 0 and node not in good:
-            if node in way:
-                raise ValueError(
-                    f'{where}: joints must form trees; got joint {j}, below itself. Mend its parents.'
-                )
-            way.add(node)
-            node = above[node]
-        good |= way
-
-
-def _depths(parents: Int[np.ndarray, ' J']) -> list[int]:
-    """Count the joints over each."""
-    depth = [0] * len(parents)
-    children = _children(parents)
-    waiting = list(children.get(-1, ()))
-    while waiting:
-        joint = waiting.pop()
-        for child in children.get(joint, ()):
-            depth[child] = depth[joint] + 1
-            waiting.append(child)
-    return depth
-
-
-def _children(parents: Int[np.ndarray, ' J']) -> dict[int, list[int]]:
-    result: dict[int, list[int]] = {}
-    for j, parent in enumerate(np.asarray(parents).tolist()):
-        result.setdefault(max(parent, -1), []).append(j)
-    return result
-
-
-def _outwards(parents: Int[np.ndarray, ' J'], root: int) -> list[int]:
-    """List joints from the root on, each branch to its end, siblings as the rig has them."""
-    children = _children(parents)
-    order, waiting = [], [root]
-    while waiting:
-        order.append(waiting.pop())
-        waiting += children.get(order[-1], [])[::-1]
-    return order
 
 
 @dataclass(frozen=True)
@@ -400,19 +273,3 @@ def _unfitted(rig: Rig, tree: BodyTree, carried: np.ndarray) -> dict[str, tuple[
             reason = 'ends of bones'
         result.setdefault(reason, []).append(rig.joint_names[j])
     return {reason: tuple(names) for reason, names in result.items()}
-
-
-def unique_names(names: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Return each name a number where another has it already; also the names that this made."""
-    taken, result, made = set(names), [], []
-    seen: set[str] = set()
-    for name in names:
-        new, k = name, 1
-        while new in seen or (new != name and new in taken):
-            k += 1
-            new = f'{name}.{k}'
-        seen.add(new)
-        result.append(new)
-        if new != name:
-            made.append(new)
-    return tuple(result), made

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from smilfit.body_models.smil import SMIL
 from smilfit.files import BadFileError, read_npz, replacing
 from smilfit.geometry.rotation import rotmat_to_axis_angle
+from smilfit.rigs.defaults import mean_betas
 from smilfit.rigs.read_rig import nearest_rotations
 from smilfit.structures import BodyParams
 
@@ -57,10 +58,7 @@ class ClipPoses:
             exact: as the file moves its skin, scaled bones included, rotations as matrices; otherwise as poses, with
                 axis-angle rotations.
         """
-        shape = np.zeros((len(self), body.n_betas)) if body.data.shape_mean is None else None
-        if shape is None:
-            shape = np.tile(np.asarray(body.data.shape_mean, float), (len(self), 1))
-        values = {'betas': shape} | dict(self.arrays)
+        values = {'betas': np.tile(mean_betas(body.data), (len(self), 1))} | dict(self.arrays)
         if exact:
             values = {k: v for k, v in values.items() if k != 'log_joint_scales'} | dict(self.exact)
         return BodyParams.of({name: torch.as_tensor(np.asarray(v, np.float64)) for name, v in values.items()})

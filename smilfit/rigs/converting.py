@@ -18,10 +18,11 @@ from smilfit.body_models.part_sizes import default_part_sizes
 from smilfit.body_models.shipped_models import find_body_model
 from smilfit.body_models.smil import SMIL
 from smilfit.rigs.building import build_model, naming_file
-from smilfit.rigs.checking.skin_and_shape_checks import shape_sd
+from smilfit.rigs.defaults import mean_betas, shape_sd
 from smilfit.rigs.gltf.model import holds_body_model, read_model_gltf, write_model_gltf
 from smilfit.rigs.read_rig import Rig, is_rig, read_rig
 from smilfit.rigs.symmetry import joint_pairs, mirror_axis
+from smilfit.rigs.trees import children_of
 from smilfit.rigs.triangles import Edges, connected_parts
 from smilfit.structures import BodyParams
 from smilfit.structures.body import MILLIMETRES
@@ -61,14 +62,10 @@ def _counts(data: BodyModelData) -> tuple[object, ...]:
 
 
 def _random_params(data: BodyModelData, count: int, rng: np.random.Generator) -> BodyParams:
-    betas = (
-        np.zeros((count, data.n_betas)) if data.shape_mean is None else np.tile(data.shape_mean, (count, 1))
-    )
-    sd = np.ones(data.n_betas) if data.shape_cov is None else np.sqrt(np.diag(data.shape_cov).clip(0))
     drawn = {
         'global_orient': _TURN_RAD * rng.normal(size=(count, 3)),
         'body_pose': _TURN_RAD * rng.normal(size=(count, data.n_joints - 1, 3)),
-        'betas': betas + sd * rng.normal(size=betas.shape),
+        'betas': mean_betas(data) + shape_sd(data) * rng.normal(size=(count, data.n_betas)),
         'transl': rng.normal(size=(count, 3)),
         'scale': np.ones(count),
         'log_joint_scales': _LOG_SCALE * rng.normal(size=(count, data.n_joints, 3)),
@@ -217,9 +214,7 @@ def describe_model(model: StoredModel, path: Path | None = None) -> list[tuple[s
 
 def tree_lines(data: BodyModelData) -> Iterator[str]:
     """Draw the tree of joints, each with the length of its bone, its vertices, and its limits in degrees."""
-    children: dict[int, list[int]] = {}
-    for j, parent in enumerate(data.parents.tolist()):
-        children.setdefault(parent, []).append(j)
+    children = children_of(data.parents)
     moved = np.bincount(data.weights.cols, data.weights.values > 0, data.n_joints).astype(int)
 
     def below(joint: int, depth: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import listed
+from smilfit.rigs.read_rig import listed
 
 _HALF = 0.5
 # Rows keep what is more than this share.

@@ -15,12 +15,13 @@ from smilfit.apis.viewer.model_scene import AXES, ModelScene
 from smilfit.apis.viewer.page_messages import plain
 from smilfit.body_models import SMIL, BodyModelData, check_body_model, is_shipped, save_body_model
 from smilfit.body_models.data import KeypointDefinition
-from smilfit.body_models.joint_limits import DEFAULT, FILE, USER, default_joint_limits
+from smilfit.body_models.joint_limits import DEFAULT, FILE, USER
 from smilfit.files import shorten
 from smilfit.files.names import LONGEST_NAME, folder_name
 from smilfit.registry import did_you_mean
 from smilfit.rigs.checking.limit_checks import mirrored_limits
 from smilfit.rigs.converting import open_model
+from smilfit.rigs.defaults import limits_or_default
 from smilfit.rigs.symmetry import joint_pairs, mirror_axis
 
 # The keypoint set that added keypoints belong to.
@@ -47,9 +48,7 @@ class ModelEdits:
 
     def limits(self, joint: str) -> Float[np.ndarray, '3 2']:
         """Return a joint's least and greatest angles, rad; those that fits take where the model states none."""
-        stated = self.data.joint_limits
-        limits = default_joint_limits(self.data) if stated is None else stated
-        return limits[self._joint(joint)]
+        return limits_or_default(self.data)[self._joint(joint)]
 
     def set_limits(
         self, joint: str, limits: Float[np.ndarray, '3 2'], other_side: bool = False
@@ -73,8 +72,7 @@ class ModelEdits:
                 f'{joint}: limits must have least <= greatest; got {np.degrees(limits).round(1).tolist()} degrees. '
                 'Swap them.'
             )
-        stated = self.data.joint_limits
-        every = (default_joint_limits(self.data) if stated is None else stated).copy()
+        every = limits_or_default(self.data).copy()
         number = self._joint(joint)
         every[number], changed = limits, [joint]
         pairs = joint_pairs(self.data)

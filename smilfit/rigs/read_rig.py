@@ -1,6 +1,6 @@
 """Read a rig of any format, as the file's name ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smilfit.body_models.data import SparseMatrix
+from smilfit.files import shorten
 from smilfit.registry import did_you_mean
 
 # Suffix -> module and function; imported when needed.
@@ -202,3 +203,32 @@ def nearest_rotations(linear: Float[np.ndarray, '... 3 3']) -> Float[np.ndarray,
     u[..., -1] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))[..., None]
     result[hard] = u @ vt
     return result.reshape(linear.shape)
+
+
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names with a number where another has it already."""
+    taken = set(names)
+    result: dict[str, None] = {}
+    for name in names:
+        new, k = name, 1
+        while new in result or (new != name and new in taken):
+            k += 1
+            new = f'{name}.{k}'
+        result[new] = None
+    return tuple(result)
+
+
+def unique_joint_names(names: Sequence[str], notes: list[str]) -> tuple[str, ...]:
+    """Return joints' names with a number where another has it already, and note which these are."""
+    result = unique_names(names)
+    renamed = [new for new, name in zip(result, names) if new != name]
+    if renamed:
+        notes.append(f'{len(renamed)} joints had names of others and were renamed: {", ".join(renamed[:5])}')
+    return result
+
+
+def listed(names: Sequence[object], most: int = 5) -> str:
+    """Name the first few of several places, and how many more there are."""
+    texts = [shorten(str(name), 60) for name in names[:most]]
+    more = len(names) - len(texts)
+    return ', '.join(texts) + (f' and {more} more' if more > 0 else '')

@@ -1,7 +1,6 @@
 """Make a body model file of a rig from another program."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from smilfit.files import replacing, write_text
 from smilfit.rigs import build_model, read_rig, write_clips
 from smilfit.rigs.building import LIMITS, ImportReport, naming_file
 from smilfit.rigs.clip_poses import ClipPoses
+from smilfit.rigs.read_rig import listed
 from smilfit.rigs.suspicions import METRES
 
 SUFFIX = '.smil.json'
@@ -90,12 +90,12 @@ def report_lines(report: ImportReport) -> list[str]:
             'so that textures and the order of vertices stay as in the file'
         )
     for reason, names in report.unfitted.items():
-        lines.append(f'not fitted: {_named(names)}: {reason} (limits locked at 0)')
+        lines.append(f'not fitted: {listed(names, _NAMED)}: {reason} (limits locked at 0)')
     if report.joined:
-        lines.append(f'roots joined under {report.root}: {_named(report.joined)}')
+        lines.append(f'roots joined under {report.root}: {listed(report.joined, _NAMED)}')
     lines += [f'sides: {_sides(report)}', f'limits: {report.limits}']
     if report.symmetry.odd:
-        lines.append(f'sides that do not mirror each other at rest: {_named(report.symmetry.odd)}')
+        lines.append(f'sides that do not mirror each other at rest: {listed(report.symmetry.odd, _NAMED)}')
     if report.clips:
         lines.append(f'clips: {", ".join(map(_clip, report.clips))}')
     if (most := stretch(report)) > _STRETCHED:
@@ -150,8 +150,3 @@ def _sides(report: ImportReport) -> str:
 def _clip(clip: ClipPoses) -> str:
     times = clip.times_s
     return f'{clip.name} ({len(times)} frames, {times[-1] - times[0]:.2f} s)'
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''
-    return ', '.join(names[:_NAMED]) + more

@@ -10,6 +10,7 @@ from smilfit.apis.model_options import MeasuringOptions
 from smilfit.body_models import SMIL, BodyModelData, is_shipped, load_body_model
 from smilfit.evaluation.verdict import GOOD
 from smilfit.files import read_npz
+from smilfit.rigs.defaults import mean_betas, shape_sd
 from smilfit.scans.measurements.allometry import (
     Allometry,
     allometry_table,
@@ -179,11 +180,8 @@ def _shapes(data: BodyModelData, options: MeasuringOptions) -> dict[str, tuple[f
     result = dict(options.betas)
     if not options.beta_steps:
         return result
-    n = data.n_betas
-    mean = np.zeros(n) if data.shape_mean is None else data.shape_mean
-    sd = np.ones(n) if data.shape_cov is None else np.sqrt(data.shape_cov.diagonal())
-    for s in range(n):
+    mean, steps = mean_betas(data), options.beta_steps * np.diag(shape_sd(data))
+    for s, step in enumerate(steps):
         for sign in (-1, 1):
-            betas = mean + sign * options.beta_steps * sd[s] * np.eye(n)[s]
-            result[f'betas[{s}] {sign * options.beta_steps:+g} sd'] = tuple(betas.tolist())
+            result[f'betas[{s}] {sign * options.beta_steps:+g} sd'] = tuple((mean + sign * step).tolist())
     return result

@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
+from smilfit.rigs.defaults import axes_of_joints, mean_betas, shape_covariance
 from smilfit.structures import BodyParams
 
 # Share of a joint's range that motion uses: the limits themselves are never reached.
@@ -79,9 +80,8 @@ def draw_betas(data: BodyModelData, rng: np.random.Generator, most: float = 2.0)
         kind = rng.choice(len(data.shape_mixture.names), p=data.shape_mixture.weights)
         root = np.linalg.cholesky(data.shape_mixture.covs[kind])
         return data.shape_mixture.means[kind] + root @ np.clip(rng.standard_normal(data.n_betas), -most, most)
-    mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
-    root = np.eye(data.n_betas) if data.shape_cov is None else np.linalg.cholesky(data.shape_cov)
-    return mean + root @ np.clip(rng.standard_normal(data.n_betas), -most, most)
+    root = np.linalg.cholesky(shape_covariance(data))
+    return mean_betas(data) + root @ np.clip(rng.standard_normal(data.n_betas), -most, most)
 
 
 def upright(data: BodyModelData) -> np.ndarray:
@@ -122,7 +122,7 @@ def _swing_legs(
     index = {name: j for j, name in enumerate(data.joint_names)}
     first = [n for n in legs if data.joint_names[data.parents[index[n]]] not in legs]
     left_of = {pair[1]: pair[0] for pair in data.joint_symmetry}
-    axes = np.tile(np.eye(3), (data.n_joints, 1, 1)) if data.joint_axes is None else data.joint_axes
+    axes = axes_of_joints(data)
     phase = 2 * np.pi * (rng.random() + strides_per_second * np.arange(len(pose)) / fps)
     for side in (False, True):
         chain = [n for n in first if (n in left_of) == side]

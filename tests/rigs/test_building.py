@@ -7,10 +7,10 @@ import pytest
 
 from smilfit.body_models.data import SparseMatrix
 from smilfit.rigs import Rig, Site, build_model
-from smilfit.rigs.building import body_tree
 from smilfit.rigs.read_rig import nearest_rotations
 from smilfit.rigs.rig_import import report_lines
 from smilfit.rigs.symmetry import find_symmetry
+from smilfit.rigs.trees import body_tree
 
 
 def made_rig(**changes):

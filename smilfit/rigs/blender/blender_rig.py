@@ -12,9 +12,8 @@ from jaxtyping import Float, Int
 from smilfit.body_models.data import SparseMatrix
 from smilfit.files import BadFileError, read_npz, reading, shorten
 from smilfit.rigs.blender.running import BlenderError, run_in_blender
-from smilfit.rigs.building import unique_names
 from smilfit.rigs.gltf.meshes import merge_targets
-from smilfit.rigs.read_rig import Clip, Rig, apply
+from smilfit.rigs.read_rig import Clip, Rig, apply, unique_joint_names, unique_names
 
 _INSIDE = Path(__file__).parent / 'inside' / 'reading.py'
 _ADVICE = 'Open it in the program that made it and export it anew, as .fbx or as glTF 2.0 (.glb).'
@@ -169,11 +168,7 @@ class _BlenderRig:
 
     def rig(self) -> Rig:
         """Put the rig together."""
-        names, renamed = unique_names([joint['name'] for joint in self.document['joints']])
-        if renamed:
-            self.notes.append(
-                f'{len(renamed)} joints had names of others and were renamed: {", ".join(renamed[:5])}.'
-            )
+        names = unique_joint_names([joint['name'] for joint in self.document['joints']], self.notes)
         image, corners_uv = self._texture()
         triangles = self._joined('triangles', (0, 3)) + self._starts_of('triangles')[:, None]
         vertices = self._points(self._joined('vertices', (0, 3)))
@@ -239,7 +234,7 @@ class _BlenderRig:
         return result
 
     def _clips(self) -> list[Clip]:
-        names, _ = unique_names([clip['name'] for clip in self.document['clips']])
+        names = unique_names([clip['name'] for clip in self.document['clips']])
         result = []
         for number, name in enumerate(names):
             joints, morphs = (self.arrays[f'c{number}.{what}'] for what in ('joints', 'morphs'))

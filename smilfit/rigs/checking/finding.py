@@ -1,20 +1,18 @@
 """What a check of a body model says, and how it names places in one."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from smilfit.body_models.data import BodyModelData
-from smilfit.files import shorten
+from smilfit.rigs.read_rig import listed
 
 # Of an error the model gives wrong bodies or is refused; a warning is probably a fault; a note is worth knowing.
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
 SEVERITIES = (ERROR, WARNING, NOTE)
-# How many places are named one by one.
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,6 @@ class Finding:
     def record(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         return asdict(self)
-
-
-def listed(names: Sequence[object]) -> str:
-    """Name the first few of several places, and how many more there are."""
-    texts = [shorten(str(name), 60) for name in names[:_NAMED]]
-    more = len(names) - len(texts)
-    return ', '.join(texts) + (f' and {more} more' if more > 0 else '')
 
 
 def named_joints(data: BodyModelData, joints: Iterable[int]) -> str:

@@ -7,7 +7,9 @@ import numpy as np
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, listed
+from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding
+from smilfit.rigs.defaults import axes_of_joints
+from smilfit.rigs.read_rig import listed
 from smilfit.rigs.symmetry import joint_pairs, mirror_axis
 
 # Sides whose limits differ by less are the same, rad: half a degree.
@@ -100,7 +102,7 @@ def mirrored_limits(
     """
     mirror = -np.ones(3)
     mirror[axis] = 1
-    own = np.eye(3)[None].repeat(data.n_joints, 0) if data.joint_axes is None else data.joint_axes
+    own = axes_of_joints(data)
     along = (mirror[:, None] * own[pair[0]] * own[pair[1]]).sum(0)
     if (np.abs(along) < _SAME_AXIS).any():
         return None

@@ -7,10 +7,11 @@ import numpy as np
 
 from smilfit.body_models.data import BodyModelData, SparseMatrix
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.body_models.joint_limits import DEFAULT, FILE, USER, default_joint_limits, origins_in_words
+from smilfit.body_models.joint_limits import DEFAULT, FILE, USER, origins_in_words
 from smilfit.rigs.checking.limit_checks import mirrored_limits
 from smilfit.rigs.checking.symmetry_checks import symmetry_plane
 from smilfit.rigs.cleaning import TAKEN_OUT, renumber_vertices
+from smilfit.rigs.defaults import limits_or_default
 from smilfit.rigs.limits import read_limits
 from smilfit.rigs.symmetry import joint_pairs, mirror_axis, mirror_centre, pairs_by_name
 from smilfit.rigs.triangles import degenerate_faces, repeated_faces
@@ -166,9 +167,8 @@ def user_limits(data: BodyModelData, path: str | Path) -> Mended:
         UnknownNameError: a joint that is not there.
         BadFileError: another table.
     """
-    stated = data.joint_limits
-    base, rest = (default_joint_limits(data), DEFAULT) if stated is None else (stated, FILE)
-    table = read_limits(path, data.joint_names, base)
+    rest = DEFAULT if data.joint_limits is None else FILE
+    table = read_limits(path, data.joint_names, limits_or_default(data))
     before = data.joint_limits_from or (rest,) * data.n_joints
     origins = tuple(USER if n in table.joints else origin for n, origin in zip(data.joint_names, before))
     words = f'limits of {len(table.joints)} joints are those of {Path(path).name} now: {origins_in_words(origins)}'

@@ -6,15 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import (
-    NOTE,
-    WARNING,
-    Finding,
-    counted,
-    listed,
-    strongest_joint,
-    vertex_places,
-)
+from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, counted, strongest_joint, vertex_places
+from smilfit.rigs.read_rig import listed
 from smilfit.rigs.triangles import (
     Edges,
     connected_parts,

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from smilfit.body_models.checks import WEIGHT_SUM_TOLERANCE
-from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.rigs.checking.finding import (
     ERROR,
@@ -13,12 +12,13 @@ from smilfit.rigs.checking.finding import (
     WARNING,
     Finding,
     counted,
-    listed,
     named_joints,
     share,
     vertex_places,
 )
 from smilfit.rigs.checking.limit_checks import free_axes
+from smilfit.rigs.defaults import mean_betas, shape_sd
+from smilfit.rigs.read_rig import listed
 
 # Standard deviations within which shapes are drawn and shown.
 SHAPE_SD = 3.0
@@ -102,9 +102,8 @@ def joint_scales(model: StoredModel) -> Iterator[Finding]:
     # Logarithms of scales cannot turn scales negative.
     if data.scaledirs is None or data.shapedirs is None or data.log_scale_directions:
         return
-    mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
     sd = shape_sd(data)
-    at_mean = 1 + np.einsum('s,sjc->jc', mean, data.scaledirs)
+    at_mean = 1 + np.einsum('s,sjc->jc', mean_betas(data), data.scaledirs)
     for s in range(data.n_betas):
         change = sd[s] * data.scaledirs[s]
         # Deviations, up or down, at which the first joint's scale is zero.
@@ -124,13 +123,6 @@ def joint_scales(model: StoredModel) -> Iterator[Finding]:
         )
         figures = {f'least_at_{n}_sd': value for n, value in scales.items()}
         yield Finding('joint scales', WARNING, where, what, advice, len(joints), figures)
-
-
-def shape_sd(data: BodyModelData) -> np.ndarray:
-    """Return the standard deviation of every shape coefficient (S,); 1 where none is stated."""
-    if data.shape_cov is None:
-        return np.ones(data.n_betas)
-    return np.sqrt(np.diag(data.shape_cov).clip(0))
 
 
 def weight_sums(model: StoredModel) -> Iterator[Finding]:

@@ -7,16 +7,8 @@ import numpy as np
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import (
-    ERROR,
-    NOTE,
-    WARNING,
-    Finding,
-    counted,
-    listed,
-    share,
-    vertex_places,
-)
+from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, share, vertex_places
+from smilfit.rigs.read_rig import listed
 from smilfit.rigs.symmetry import (
     joint_pairs,
     mirror_axis,

@@ -7,12 +7,11 @@ import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
 from smilfit.files import BadFileError, charge, read_apart, reading, shorten
-from smilfit.rigs.building import unique_names
 from smilfit.rigs.gltf.file import AccessorReader, GltfFile, open_gltf
 from smilfit.rigs.gltf.meshes import MeshPiece, MorphTargets, read_mesh
 from smilfit.rigs.gltf.nodes import Animation, check_size, read_animations, read_nodes
 from smilfit.rigs.gltf.skins import JointBinding, file_skins
-from smilfit.rigs.read_rig import Clip, Rig, apply
+from smilfit.rigs.read_rig import Clip, Rig, apply, unique_joint_names, unique_names
 
 _WHAT = 'a glTF file'
 _EXPORT = 'Export the mesh together with its armature (Blender: select both, glTF 2.0, Data > Skinning).'
@@ -77,11 +76,7 @@ class _GltfRig:
         )  # fmt: skip
         bound = [self.binding.joints[i] for i in order]
         nodes = [joint.node for joint in bound]
-        names, renamed = unique_names([self.nodes.names[node] for node in nodes])
-        if renamed:
-            self.notes.append(
-                f'{len(renamed)} joints had names of others and were renamed: {", ".join(renamed[:5])}.'
-            )
+        names = unique_joint_names([self.nodes.names[node] for node in nodes], self.notes)
         offsets = np.cumsum([0, *(len(piece.vertices) for piece in self.pieces)])
         faces = [
             # A mirror turns triangles inside out.
@@ -158,7 +153,7 @@ class _GltfRig:
         moving = self.nodes.with_ancestors(nodes)
         meshes = {piece.node for piece in self.pieces}
         result = []
-        names, _ = unique_names([animation.name for animation in self.animations])
+        names = unique_names([animation.name for animation in self.animations])
         for name, animation in zip(names, self.animations):
             times = animation.key_times(moving, meshes)
             if not len(times):

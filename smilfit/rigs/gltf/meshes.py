@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from smilfit.files import check_budget, shorten
-from smilfit.rigs.building import unique_names
 from smilfit.rigs.gltf.file import AccessorReader, GltfFile
-from smilfit.rigs.read_rig import Clip
+from smilfit.rigs.read_rig import Clip, unique_names
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 # More influences a vertex has no rig; sets are of four.
@@ -241,7 +240,7 @@ def merge_targets(
         else:
             first.append(k)
             merged.append(move)
-    names, _ = unique_names([targets[k] for k in first])
+    names = unique_names([targets[k] for k in first])
     kept = [
         replace(c, morph_weights=None if c.morph_weights is None else c.morph_weights[:, first])
         for c in clips

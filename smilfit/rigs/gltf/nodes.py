@@ -13,6 +13,7 @@ from smilfit.files.budget import MOST_ARRAY_BYTES
 from smilfit.rigs.clip_poses import check_length
 from smilfit.rigs.gltf.file import AccessorReader, GltfFile
 from smilfit.rigs.read_rig import matrices_from_trs
+from smilfit.rigs.trees import outwards
 
 _WIDTHS = {'translation': 'VEC3', 'rotation': 'VEC4', 'scale': 'VEC3', 'weights': 'SCALAR'}
 STEP, LINEAR, CUBIC = 'STEP', 'LINEAR', 'CUBICSPLINE'
@@ -249,7 +250,7 @@ def read_nodes(file: GltfFile) -> NodeTree:
                 got = f'{_name(entries, child)}, below {above}'
                 raise file.fail('a node must have one parent', got)
             parents[child] = number
-    order = _outwards(file, entries, parents)
+    order = _parents_first(file, entries, parents)
     trs = {
         name: np.array(
             [_numbers(file, entry, name, rest, number) for number, entry in enumerate(entries)]
@@ -275,14 +276,8 @@ def _indices(file: GltfFile, found: object, where: str) -> list[int]:
     return [file.index('nodes', index, where) for index in found]
 
 
-def _outwards(file: GltfFile, entries: list[dict[str, Any]], parents: np.ndarray) -> tuple[int, ...]:
-    children: dict[int, list[int]] = {}
-    for node, parent in enumerate(parents.tolist()):
-        children.setdefault(parent, []).append(node)
-    order, waiting = [], children.get(-1, [])[::-1]
-    while waiting:
-        order.append(waiting.pop())
-        waiting += children.get(order[-1], [])[::-1]
+def _parents_first(file: GltfFile, entries: list[dict[str, Any]], parents: np.ndarray) -> tuple[int, ...]:
+    order = outwards(parents)
     if len(order) < len(entries):
         looped = sorted(set(range(len(entries))) - set(order))
         got = f'a loop through {", ".join(_name(entries, n) for n in looped[:4])}'

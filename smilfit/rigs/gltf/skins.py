@@ -10,7 +10,7 @@ from smilfit.files import charge
 from smilfit.rigs.gltf.file import AccessorReader, GltfFile
 from smilfit.rigs.gltf.meshes import MeshPiece
 from smilfit.rigs.gltf.nodes import Animation, NodeTree
-from smilfit.rigs.read_rig import apply, inverse_or, nearest_rotations
+from smilfit.rigs.read_rig import apply, inverse_or, listed, nearest_rotations
 
 # Of the mesh's size: joints this close to each other are where one map takes them.
 _SAME = 1e-3
@@ -192,9 +192,8 @@ class JointBinding:
             else:
                 result.append(self._rigid(piece, first))
         if self.whole:
-            many = f' and {len(self.whole) - 5} more' if len(self.whole) > 5 else ''
-            words = f'{", ".join(self.whole[:5])}{many}'
-            self.notes.append(f'{len(self.whole)} meshes without weights move with one joint each: {words}.')
+            words = f'meshes without weights move with one joint each: {listed(self.whole)}'
+            self.notes.append(f'{len(self.whole)} {words}.')
         return result
 
     def _bind(

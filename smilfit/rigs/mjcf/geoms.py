@@ -36,6 +36,7 @@ from smilfit.rigs.mjcf.document import (
     vector,
 )
 from smilfit.rigs.mjcf.skin import MjcfSkin, SkinBone
+from smilfit.rigs.read_rig import listed
 
 # Round solids lie within 2 % of their radius.
 _SIDES, _RINGS = 16, 4
@@ -374,9 +375,8 @@ def _notes(parts: Sequence[tuple[str, Frame, Mesh]], hidden: Sequence[str]) -> t
         f'({n_bodies} bodies)'
     ]
     if hidden:
-        more = f' and {len(hidden) - _NAMED} more' if len(hidden) > _NAMED else ''
         notes.append(
             f'{len(hidden)} geoms are not shown (group {SHOWN_GROUPS} and above, or transparent) and left out: '
-            f'{shorten(", ".join(hidden[:_NAMED]), 200)}{more}'
+            f'{listed(hidden, _NAMED)}'
         )
     return tuple(notes)

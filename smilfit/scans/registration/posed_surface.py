@@ -13,6 +13,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.kinematic_chain import forward_kinematics
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.geometry.skinning import bone_maps
+from smilfit.rigs.defaults import mean_betas
 from smilfit.structures import BodyParams
 
 UNKNOWNS = ('turns', 'transl', 'log_scale', 'betas', 'log_joint_scales')
@@ -97,12 +98,11 @@ class PosedSurface:
     def rest(self) -> SurfaceState:
         """Return the mean animal at rest at the origin."""
         j, like = self.data.n_joints, self.body.v_template
-        mean = np.zeros(self.data.n_betas) if self.data.shape_mean is None else self.data.shape_mean
         return SurfaceState(
             torch.eye(3).to(like).repeat(j, 1, 1),
             like.new_zeros(3),
             like.new_zeros(()),
-            torch.as_tensor(mean).to(like),
+            torch.as_tensor(mean_betas(self.data)).to(like),
             like.new_zeros(j, 3),
             like.new_zeros(j, 3),
             torch.zeros_like(like),

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from smilfit.body_models import BodyModelData
 from smilfit.body_models.sides import mirrored_order
 from smilfit.geometry.rotation import rotmat_to_axis_angle
+from smilfit.rigs.defaults import axes_of_joints, mean_betas, shape_covariance
 from smilfit.scans.registration.posed_surface import PosedSurface, SurfaceState
 from smilfit.scans.registration.stages import check_number
 
@@ -52,12 +53,11 @@ class RegistrationPriors:
         data = surface.data
         self.surface, self.sizes = surface, sizes
         if data.n_betas:
-            cov = np.eye(data.n_betas) if data.shape_cov is None else data.shape_cov
-            self.shape_precision = np.linalg.pinv(cov) / sizes.shape_sd**2
-            self.shape_mean = np.zeros(data.n_betas) if data.shape_mean is None else data.shape_mean
+            self.shape_precision = np.linalg.pinv(shape_covariance(data)) / sizes.shape_sd**2
+            self.shape_mean = mean_betas(data)
         self.pairs = _pairs(data)
         limits = data.joint_limits
-        self.axes = np.tile(np.eye(3), (data.n_joints, 1, 1)) if data.joint_axes is None else data.joint_axes
+        self.axes = axes_of_joints(data)
         self.limits = limits if limits is not None and sizes.limit_sd is not None else None
         self.offset_sd = None if sizes.joint_offset_sd is None else sizes.joint_offset_sd * surface.extent
 
