@@ -32,10 +32,9 @@ ALSO = {'smilify': ('networks',), 'scans': ('rigs',), 'synthetic': ('rigs',)}
 # Commands of a wing, which import it when they run.
 COMMANDS = (
     'smilfit.cli.demo',
-    'smilfit.cli.networks.export_network',
-    'smilfit.cli.networks.infer',
+    'smilfit.cli.networks.*',
     'smilfit.cli.data.calibrate',
-    'smilfit.cli.models.model_*',
+    'smilfit.cli.models',
     'smilfit.cli.fitting.register',
     'smilfit.cli.data.synthesize',
 )

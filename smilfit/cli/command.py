@@ -6,31 +6,69 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import Protocol, TypeVar
 
-from smilfit.cli.errors import STOPPED, run_reporting_errors
+from smilfit.cli.errors import BAD_INPUT, STOPPED, run_reporting_errors
+from smilfit.cli.parser import IMPORT, add_import, given, make_parser
 from smilfit.registry import import_plugin
 from smilfit.registry.spelling import did_you_mean
 
-IMPORT = '--import'
+# Exit codes beside those of `errors`: done, but not all of it, or not to be trusted; a bad command line.
+INCOMPLETE, BAD_COMMAND_LINE = 3, 2
+
+T = TypeVar('T')
 
 
-def add_import(parser: argparse.ArgumentParser) -> None:
-    """Add `--import` to a parser, for its help; it was read before there was a parser."""
-    parser.add_argument(
-        IMPORT,
-        action='append',
-        dest='imports',
-        metavar='FILE_OR_MODULE',
-        help='run a python file of yours (a path that ends in .py, or the dotted name of a module in the working '
-        'directory or installed) before all else, so that the classes that it registers are known; may be given '
-        'several times',
-    )
+def exit_codes(done: str, incomplete: str | None = None, failed: str = 'nothing could be done') -> str:
+    """Describe the exit codes of a command."""
+    third = '' if incomplete is None else f'; {INCOMPLETE} {incomplete}'
+    return f'Exit codes: 0 {done}; {BAD_INPUT} {failed}; {BAD_COMMAND_LINE} a bad command line{third}.'
 
 
-def add_traceback(parser: argparse._ActionsContainer) -> None:
-    """Add `--traceback` to a parser or group, where a command that extends this one has not added it."""
-    if '--traceback' not in parser._option_string_actions:
-        parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
+class Main(Protocol):
+    """What a script or a group of commands calls; gives the exit code."""
+
+    def __call__(self, argv: Sequence[str] | None = None, prog: str = ...) -> int:
+        """Run a command line; this process's own if None."""
+
+
+def command(
+    options: type[T],
+    name: str,
+    about: str,
+    codes: str | None = None,
+    stopped: str = STOPPED,
+    made_by: type[argparse.ArgumentParser] = argparse.ArgumentParser,
+    formatter: type[argparse.HelpFormatter] = argparse.HelpFormatter,
+) -> Callable[[Callable[[T], int | None]], Main]:
+    """Make a decorator: what a function does with options, giving an exit code or None for 0, becomes a command.
+
+    Args:
+        options: their class.
+        name: of the command.
+        about: what it does.
+        codes: its exit codes, and what else stands at the end of help.
+        stopped: what to print after Ctrl-C or SIGTERM.
+        made_by: as of `make_parser`.
+        formatter: as of `make_parser`.
+    """
+
+    def build_parser(prog: str | None) -> argparse.ArgumentParser:
+        parser = make_parser(options, prog, about, codes, made_by=made_by, formatter=formatter)
+        # For options that have a field of this name.
+        parser.set_defaults(prog=parser.prog)
+        return parser
+
+    def decorate(work: Callable[[T], int | None]) -> Main:
+        def run(arguments: argparse.Namespace) -> int | None:
+            return work(options(**given(arguments, options)))
+
+        def main(argv: Sequence[str] | None = None, prog: str = name) -> int:
+            return run_command(run, build_parser, argv, prog, stopped)
+
+        return main
+
+    return decorate
 
 
 def run_command(
@@ -109,5 +147,5 @@ def run_group(arguments: Sequence[str], prog: str, commands: Commands, usage: st
     command = command if command in commands else command.replace('-', '_')
     if command not in commands:
         print(f'{prog}: error: no command {command!r}. {did_you_mean(command, commands)}', file=sys.stderr)
-        return 2
+        return BAD_COMMAND_LINE
     return int(module_of(commands, command).main(arguments, prog=f'{prog} {command}'))

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from smilfit.apis.output_paths import check_output_folder
 from smilfit.apis.shipped_configs import configs_folder
+from smilfit.cli.command import INCOMPLETE
 from smilfit.cli.errors import run_reporting_errors
 from smilfit.cli.parser import given, make_parser
 from smilfit.options.fields import option
@@ -90,7 +91,7 @@ def run_demo(out: Path, size: DemoSize, console: Console, first_look: bool = Fal
             return code
         console.print(f'{step.what}: {time.monotonic() - start:.0f} s', style='dim')
         for path, what in step.to_open:
-            console.print(f'open {path}  ({what})', highlight=False, soft_wrap=True, markup=False)
+            print(f'open {path}  ({what})')
     console.rule(f'done in {time.monotonic() - begin:.0f} s')
     if first_look:
         console.print('The same command without --first-look goes on to train a network.')
@@ -98,7 +99,7 @@ def run_demo(out: Path, size: DemoSize, console: Console, first_look: bool = Fal
     from smilfit.apis.demo_report import write_demo_report
 
     report = write_demo_report(out, size)
-    console.print(f'report: {report}', highlight=False, soft_wrap=True)
+    print(f'report: {report}')
     return 0
 
 
@@ -183,13 +184,12 @@ def _preprocess(out: Path, body: Path, data: Path, size: DemoSize) -> int:
 
 
 def _fit(data: Path, out: Path) -> int:
-    from smilfit.cli.fitting.fit import EXIT_INCOMPLETE
     from smilfit.cli.fitting.fit import main as fit
 
     config = configs_folder() / 'fit' / 'multiview_keypoints_lm.py'
     code = fit([str(config), '--data', str(data), '--out', str(out)])
     # A fit that is not believable is written all the same, and the report shows what was judged.
-    return 0 if code == EXIT_INCOMPLETE else code
+    return 0 if code == INCOMPLETE else code
 
 
 def _options(data: Path, size: DemoSize | None = None) -> list[str]:
@@ -221,20 +221,19 @@ def _test(data: Path, work: Path) -> int:
 
 
 def _infer(out: Path, data: Path, work: Path) -> int:
-    from smilfit.cli.fitting.fit import EXIT_INCOMPLETE
     from smilfit.cli.networks.infer import main as infer
 
     checkpoint = (work / 'last_checkpoint').read_text(encoding='utf-8').strip()
     session = out / 'sessions' / held_out_session(data)
     options = ['--out', str(out / 'predicted'), '--refine', '--video', 'overlay', '--unit', 'mm']
     code = infer([checkpoint, str(session), *options])
-    return 0 if code == EXIT_INCOMPLETE else code
+    return 0 if code == INCOMPLETE else code
 
 
 def held_out_session(data: Path) -> str:
     """Name the session that the demo's training does not see."""
     from smilfit.datasets import MultiViewDataset
-    from smilfit.networks.engine import load_experiment
+    from smilfit.networks.engine.configs import load_experiment
 
     cfg = load_experiment(configs_folder() / 'train' / 'keypoint_demo.py').train_dataloader.dataset
     chosen = MultiViewDataset(data, split='test', split_by=cfg.split_by, ratios=cfg.ratios, test_mode=True)

@@ -1,4 +1,4 @@
-"""A command's parser, made of its class of options (`smilfit.apis.options`)."""
+"""A command's parser, made of its class of options (`smilfit.options`), and the options back from what it read."""
 
 import argparse
 import types
@@ -7,15 +7,47 @@ from dataclasses import MISSING, Field, fields
 from functools import partial
 from inspect import get_annotations
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from smilfit.cli import argument_types
 from smilfit.cli.argument_types import KeyValues, float_from, int_from
-from smilfit.cli.command import add_import, add_traceback
+
+IMPORT = '--import'
+
+T = TypeVar('T')
+# Arguments of a call that is checked where it is made, such as `add_argument`.
+Keywords = dict[str, Any]
+# What a field of options states of itself (`options/fields.py`).
+Facts = Mapping[str, Any]
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add `--import` to a parser, for its help; it was read before there was a parser."""
+    parser.add_argument(
+        IMPORT,
+        action='append',
+        dest='imports',
+        metavar='FILE_OR_MODULE',
+        help='run a python file of yours (a path that ends in .py, or the dotted name of a module in the working '
+        'directory or installed) before all else, so that the classes that it registers are known; may be given '
+        'several times',
+    )
+
+
+def add_traceback(parser: argparse._ActionsContainer) -> None:
+    """Add `--traceback` to a parser or group, where a command that extends this one has not added it."""
+    if '--traceback' not in parser._option_string_actions:
+        parser.add_argument('--traceback', action='store_true', help='show where in the code an error arose')
 
 
 def make_parser(
-    kind: type, prog: str | None, about: str, epilog: str | None = None, imports: bool = True, **further: Any
+    kind: type,
+    prog: str | None,
+    about: str,
+    epilog: str | None = None,
+    imports: bool = True,
+    made_by: type[argparse.ArgumentParser] = argparse.ArgumentParser,
+    formatter: type[argparse.HelpFormatter] = argparse.HelpFormatter,
 ) -> argparse.ArgumentParser:
     """Make the parser of a command: its options, `--traceback` and `--import`.
 
@@ -25,10 +57,10 @@ def make_parser(
         about: what it does.
         epilog: such as its exit codes.
         imports: whether it takes `--import`.
-        further: as of `argparse.ArgumentParser`; `made_by` makes another kind of parser.
+        made_by: another kind of parser.
+        formatter: of its help.
     """
-    made = further.pop('made_by', argparse.ArgumentParser)
-    parser = made(prog=prog, description=about, epilog=epilog, **further)
+    parser = made_by(prog=prog, description=about, epilog=epilog, formatter_class=formatter)
     add_options(parser, kind, imports=imports)
     return parser
 
@@ -41,7 +73,7 @@ def add_options(
     imports: bool | None = None,
     required: bool = True,
     heading: str | None = None,
-    **defaults: Any,
+    **defaults: object,
 ) -> None:
     """Add the options of a class to a parser.
 
@@ -56,16 +88,16 @@ def add_options(
         defaults: by name, instead of the fields' own.
     """
     hints = get_type_hints(kind)
-    groups: dict[str, Any] = {}
+    groups: dict[str, argparse._ArgumentGroup] = {}
     # What must be given comes first.
     for one in sorted(fields(kind), key=lambda f: f.default is not MISSING):
-        said = one.metadata
-        if 'help' not in said or one.name in without:
+        facts = one.metadata
+        if 'help' not in facts or one.name in without:
             continue
-        where: Any = parser
+        where: argparse._ActionsContainer = parser
         if (title := heading or _heading(kind, one.name)) is not None:
             where = groups[title] = groups.get(title) or parser.add_argument_group(title)
-        if (either := said.get('either')) is not None:
+        if (either := facts.get('either')) is not None:
             where = groups[either] = groups.get(either) or where.add_mutually_exclusive_group()
         flags, arguments = _described(one, hints[one.name], defaults)
         if not required:
@@ -84,10 +116,40 @@ def both_spellings(parser: argparse.ArgumentParser, action: argparse.Action, fla
     parser._option_string_actions.update({f'--{flag[2:].replace("-", "_")}': action for flag in flags})
 
 
-def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """Gather what a command line says of the fields of a class; several values are a tuple."""
-    result = {f.name: getattr(arguments, f.name) for f in fields(kind) if hasattr(arguments, f.name)}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in result.items()}
+def given(arguments: argparse.Namespace, kind: type) -> Keywords:
+    """Gather what a command line says of the fields of a class; several values are a tuple, pairs a dict.
+
+    Raises:
+        ValueError: NAME=VALUE that is none, or a name twice.
+    """
+    result = {}
+    for one in fields(kind):
+        if hasattr(arguments, one.name):
+            value = getattr(arguments, one.name)
+            if one.metadata.get('many') == 'pairs' and value is not None:
+                value = _pairs(f'--{one.name}', value)
+            result[one.name] = tuple(value) if isinstance(value, list) else value
+    return result
+
+
+def keywords_of(options: object, kind: type | None = None, **others: object) -> Keywords:
+    """Return the fields of an instance by name, those of a class that it derives from; `others` beside or instead."""
+    return {f.name: getattr(options, f.name) for f in fields(kind or type(options))} | others
+
+
+def part_of(options: object, kind: type[T], **others: object) -> T:
+    """Make an instance of a class that the options derive from; as of `keywords_of`."""
+    return kind(**keywords_of(options, kind, **others))
+
+
+def _pairs(flag: str, values: Sequence[str]) -> dict[str, str]:
+    result: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition('=')
+        if not equals or not name or not text or name in result:
+            raise ValueError(f'{flag}: must be pairs NAME=VALUE, each name once; got {value!r}.')
+        result[name] = text
+    return result
 
 
 def _heading(kind: type, name: str) -> str | None:
@@ -96,21 +158,21 @@ def _heading(kind: type, name: str) -> str | None:
     return owner.__dict__.get('heading')
 
 
-def _described(one: Field, hint: Any, defaults: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+def _described(one: Field, hint: object, defaults: Mapping[str, object]) -> tuple[list[str], Keywords]:
     """Return how argparse reads an option: its strings, and arguments of `add_argument`."""
-    said, kinds = one.metadata, _members(hint)
+    facts, kinds = one.metadata, _members(hint)
     required = one.default is MISSING
-    default = defaults.get(one.name, said.get('typed', None if required else one.default))
-    result: dict[str, Any] = {} if said.get('positional') else {'dest': one.name}
-    help = said['help']
-    if kinds[0] is bool and 'kind' not in said:
+    default = defaults.get(one.name, facts.get('typed', None if required else one.default))
+    result: Keywords = {} if facts.get('positional') else {'dest': one.name}
+    help = facts['help']
+    if kinds[0] is bool and 'kind' not in facts:
         result['action'] = 'store_false' if one.default is True else 'store_true'
-        help = said.get('off', f'do not {help}') if one.default is True else help
+        help = facts.get('off', f'do not {help}') if one.default is True else help
     else:
-        help += _remark(said, default)
-        result |= {'default': default} | _values(said, kinds[0], required)
-    result['help'] = argparse.SUPPRESS if said.get('hidden') else help.replace('%', '%%')
-    if said.get('positional'):
+        help += _remark(facts, default)
+        result |= {'default': default} | _values(facts, kinds[0], required)
+    result['help'] = argparse.SUPPRESS if facts.get('hidden') else help.replace('%', '%%')
+    if facts.get('positional'):
         if required:
             result.pop('default', None)
         else:
@@ -119,51 +181,51 @@ def _described(one: Field, hint: Any, defaults: Mapping[str, Any]) -> tuple[list
     if required:
         result['required'] = True
     usual = f'--{"no-" if one.default is True else ""}{one.name}'.replace('_', '-')
-    flags = said.get('flag', usual)
+    flags = facts.get('flag', usual)
     return [flags] if isinstance(flags, str) else list(flags), result
 
 
-def _values(said: Mapping[str, Any], kind: Any, required: bool) -> dict[str, Any]:
+def _values(facts: Facts, kind: object, required: bool) -> Keywords:
     """Return how the values of an option are read, and what stands for them in help."""
-    result: dict[str, Any] = {}
+    result: Keywords = {}
     if get_origin(kind) in (tuple, Sequence):
         of = get_args(kind)
         kind = _members(of[0])[0]
         several = len(of) == 1 or of[1] is Ellipsis
-        if 'many' in said:
+        if 'many' in facts:
             # Of a list, argparse makes a copy before it appends.
-            result |= {'action': said['many'], 'default': []}
-        elif several or 'kind' not in said:
-            several_of = '*' if said.get('positional') and not required else '+'
+            result |= {'action': facts['many'], 'default': []}
+        elif several or 'kind' not in facts:
+            several_of = '*' if facts.get('positional') and not required else '+'
             result['nargs'] = several_of if several else len(of)
-    if 'const' in said:
-        result |= {'nargs': '?', 'const': said['const']}
-    if 'choices' in said:
-        result['choices'] = tuple(said['choices'])
-    if 'kind' in said:
-        result['type'] = getattr(argument_types, said['kind'])
+    if 'const' in facts:
+        result |= {'nargs': '?', 'const': facts['const']}
+    if 'choices' in facts:
+        result['choices'] = tuple(facts['choices'])
+    if 'kind' in facts:
+        result['type'] = getattr(argument_types, facts['kind'])
     elif get_origin(kind) is Mapping:
-        result |= {'nargs': '+'} | ({} if said.get('many') == 'pairs' else {'action': KeyValues})
-    elif kind in (int, float) and 'low' in said:
-        read = int_from if kind is int else partial(float_from, above=said.get('above', False))
-        result['type'] = read(said['low'], said.get('high'))
+        result |= {'nargs': '+'} | ({} if facts.get('many') == 'pairs' else {'action': KeyValues})
+    elif kind in (int, float) and 'low' in facts:
+        read = int_from if kind is int else partial(float_from, above=facts.get('above', False))
+        result['type'] = read(facts['low'], facts.get('high'))
     elif kind in (int, float, Path):
         result['type'] = kind
-    if 'metavar' in said or 'unit' in said:
-        result['metavar'] = said['metavar'] if 'metavar' in said else said['unit'].upper()
+    if 'metavar' in facts or 'unit' in facts:
+        result['metavar'] = facts['metavar'] if 'metavar' in facts else facts['unit'].upper()
     return result
 
 
-def _remark(said: Mapping[str, Any], default: Any) -> str:
+def _remark(facts: Facts, default: object) -> str:
     """Report the limits and the default of an option, where it has any."""
-    parts = [f'{said["low"]:g} to {said["high"]:g}'] if 'high' in said and not said.get('above') else []
-    if default is not None and default not in ((), '', {}) and 'default: ' not in said['help']:
+    parts = [f'{facts["low"]:g} to {facts["high"]:g}'] if 'high' in facts and not facts.get('above') else []
+    if default is not None and default not in ((), '', {}) and 'default: ' not in facts['help']:
         shown = ' '.join(map(str, default)) if isinstance(default, tuple) else default
         parts.append(f'default: {shown}')
     return f' ({"; ".join(parts)})' if parts else ''
 
 
-def _members(hint: Any) -> list[Any]:
+def _members(hint: object) -> list[object]:
     """List the types of a union, None aside."""
     members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     return [member for member in members if member is not type(None)]

@@ -1,4 +1,4 @@
-"""An option is said once: a field of a dataclass, from which signature, docstring and command line follow."""
+"""An option is facts once: a field of a dataclass, from which signature, docstring and command line follow."""
 
 import functools
 import inspect
@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from smilfit.registry.spelling import did_you_mean
 
@@ -27,36 +27,52 @@ _KEYS = {
 }  # fmt: skip
 
 
-def option(default: Any = MISSING, help: str = '', **said: Any) -> Any:
+@overload
+def option(*, help: str, **facts: object) -> Any: ...
+
+
+@overload
+def option(default: T, help: str = '', **facts: object) -> T: ...
+
+
+def option(default: object = MISSING, help: str = '', **facts: object) -> object:
     """Make a field of a class of options; `heading` of the class, if it has one, stands above them in help.
 
     Args:
         default: of the notebook and of the command line.
         help: what it is, from the notebook's side; a flag of something that is on by default is `do not <help>`.
-        said: further facts. `choices`; `low`, `high` and `above` (the lowest is left out) of a number; `unit`;
-            `metavar` of the value; `flag`, the option's string where it is not the name's (several are aliases);
-            `off`, the help of a flag that switches off; `kind` of a value, a reader of `cli/argument_types.py` by
-            name; `many`, 'append' for an option that may be given several times, 'pairs' for NAME=VALUE; `const`,
-            the value of an option that is given without one; `either`, a word that options which exclude each other
-            share; `positional`; `typed`, the default of the command line where it is another; `hidden`; `notebook`,
-            a sentence that docstrings alone have.
+        facts: `choices`; `low`, `high` and `above` (the lowest is left out) of a number; `unit`; `metavar` of the
+            value; `flag`, the option's string where it is not the name's (several are aliases); `off`, the help of a
+            flag that switches off; `kind` of a value, a reader of `cli/argument_types.py` by name; `many`, 'append'
+            for an option that may be given several times, 'pairs' for NAME=VALUE; `const`, the value of an option
+            that is given without one; `either`, a word that options which exclude each other share; `positional`;
+            `typed`, the default of the command line where it is another; `hidden`; `notebook`, a sentence that
+            docstrings alone have.
     """
-    assert not said.keys() - _KEYS, said
-    return field(default=default, metadata={'help': help, **said})
+    assert not facts.keys() - _KEYS, facts
+    return field(default=default, metadata={'help': help, **facts})
 
 
-def reported(help: str, default: Any = None) -> Any:
+@overload
+def reported(help: str, default: T) -> T: ...
+
+
+@overload
+def reported(help: str) -> None: ...
+
+
+def reported(help: str, default: object = None) -> object:
     """Make a field that only a notebook gives, such as who hears of progress."""
     return field(default=default, metadata={'notebook': help})
 
 
-def other_body_model(named_by: str) -> Any:
+def other_body_model(named_by: str) -> str | None:
     """Make the option of a body model in place of the one that a dataset or a training names."""
     help = f'body model file, or quadruped or insect, instead of the one that the {named_by} names'
     return option(None, help, metavar='FILE|NAME')
 
 
-def launched_by(shared: str) -> Any:
+def launched_by(shared: str) -> str:
     """Make the option of the program that started the processes."""
     help = f'what started the processes {shared}: python -m torch.distributed.run (pytorch) or srun (slurm)'
     return option('none', help, choices=LAUNCHERS)
@@ -71,10 +87,10 @@ def documented(kind: type[T]) -> type[T]:
 
 def sentence_of(of: Field) -> str:
     """Describe a field as a docstring does."""
-    said = of.metadata
-    choices = f' ({words(said["choices"])})' if 'choices' in said else ''
-    sentences = [f'{said["help"]}{choices}'] if 'help' in said else []
-    return '. '.join([*sentences, *([said['notebook']] if 'notebook' in said else [])]) + '.'
+    facts = of.metadata
+    choices = f' ({words(facts["choices"])})' if 'choices' in facts else ''
+    sentences = [f'{facts["help"]}{choices}'] if 'help' in facts else []
+    return '. '.join([*sentences, *([facts['notebook']] if 'notebook' in facts else [])]) + '.'
 
 
 def words(choices: Sequence[Any]) -> str:
@@ -104,24 +120,24 @@ def check_values(options: object) -> None:
         ValueError: a value that cannot work.
     """
     for one in fields(options):  # type: ignore[arg-type]
-        said, value = one.metadata, getattr(options, one.name)
+        facts, value = one.metadata, getattr(options, one.name)
         where = f'{type(options).__name__}: {one.name} must be'
-        if 'low' in said and value is not None:
+        if 'low' in facts and value is not None:
             values = value if isinstance(value, tuple) else (value,)
-            if not all(_is_within(number, said) for number in values):
-                raise ValueError(f'{where} {range_of(said)}; got {value}.')
-        elif isinstance(value, str) and value not in said.get('choices', (value,)):
-            near = did_you_mean(value, said['choices'])
-            raise ValueError(f'{where} one of {said["choices"]}; got {value!r}. {near}')
+            if not all(_is_within(number, facts) for number in values):
+                raise ValueError(f'{where} {range_of(facts)}; got {value}.')
+        elif isinstance(value, str) and value not in facts.get('choices', (value,)):
+            near = did_you_mean(value, facts['choices'])
+            raise ValueError(f'{where} one of {facts["choices"]}; got {value!r}. {near}')
 
 
-def _is_within(number: float, said: Mapping[str, Any]) -> bool:
-    low, high = said['low'], said.get('high', math.inf)
-    return low <= number <= high and math.isfinite(number) and not (said.get('above') and number == low)
+def _is_within(number: float, facts: Mapping[str, Any]) -> bool:
+    low, high = facts['low'], facts.get('high', math.inf)
+    return low <= number <= high and math.isfinite(number) and not (facts.get('above') and number == low)
 
 
-def range_of(said: Mapping[str, Any]) -> str:
+def range_of(facts: Mapping[str, Any]) -> str:
     """Describe the numbers that an option may be."""
-    if said.get('above'):
-        return f'above {said["low"]:g}'
-    return f'from {said["low"]:g} to {said["high"]:g}' if 'high' in said else f'at least {said["low"]:g}'
+    if facts.get('above'):
+        return f'above {facts["low"]:g}'
+    return f'from {facts["low"]:g} to {facts["high"]:g}' if 'high' in facts else f'at least {facts["low"]:g}'

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smilfit.cli.data.landmarks import build_parser as landmarks_parser
+from smilfit.cli.data.landmarks import Arguments
 from smilfit.cli.data.preprocess import build_parser as preprocess_parser
 from smilfit.cli.main import main
 from smilfit.cli.next_step import (
@@ -18,6 +18,7 @@ from smilfit.cli.next_step import (
     likely_format,
     synthesis_step,
 )
+from smilfit.cli.parser import make_parser
 from tests.cli.test_rig_to_animation import write_insect
 
 
@@ -32,7 +33,7 @@ def test_what_is_told_can_be_copied_as_it_is():
     command, words = words_of(
         landmarks_step(Path('my rat.smil.json'), Path('day 1.npz'), {'fps': 29.97002997})
     )
-    result = landmarks_parser().parse_args(words)
+    result = make_parser(Arguments, 'landmarks', '').parse_args(words)
     assert (command, result.data, result.format) == ('landmarks', Path('day 1.npz'), POINTS3D)
     assert result.fps == pytest.approx(29.97002997, abs=1e-9)
     _, words = words_of(synthesis_step(Path('made up'), Path('rat.smil.json'), None))

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from smilfit.apis.progress import counted, steps
-from smilfit.cli.progress_bar import progress_bar
+from smilfit.cli.terminal import progress_bar
 
 
 def test_tasks_follow_one_another():

@@ -1,14 +1,13 @@
 """`calibrate`: find cameras by boards, or one camera against the others."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilfit.apis.calibrate_options import LabelRepairOptions, RigOptions
-from smilfit.cli.command import run_command
+from smilfit.cli.command import INCOMPLETE, exit_codes, run_command
 from smilfit.cli.parser import add_options, given
 from smilfit.options.fields import option
 
@@ -16,9 +15,10 @@ if TYPE_CHECKING:
     from smilfit.cameras.boards import Board
     from smilfit.cameras.calibrate import CalibrationRun
 
-_EXIT_CODES = (
-    'Exit codes: 0 calibrated; 1 a bad input, and nothing is written; 2 a bad command line; 3 calibrated and '
-    'written, but not to be trusted, for the reasons that are printed.'
+_EXIT_CODES = exit_codes(
+    'calibrated',
+    'calibrated and written, but not to be trusted, for the reasons that are printed',
+    failed='a bad input, and nothing is written',
 )
 
 
@@ -140,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f'not to be trusted: {doubt}')
     print(f'calibration: {done.calibration}')
     print(f'report: {done.report}')
-    return 3 if done.doubts else 0
+    return INCOMPLETE if done.doubts else 0
 
 
 def _boards(arguments: argparse.Namespace) -> 'CalibrationRun':
@@ -151,7 +151,7 @@ def _boards(arguments: argparse.Namespace) -> 'CalibrationRun':
         _board_of(arguments),
         arguments.out,
         **given(arguments, RigOptions),
-        on_camera=_tell_camera,
+        on_camera=_print_camera,
     )
 
 
@@ -172,7 +172,7 @@ def _camera(arguments: argparse.Namespace) -> 'CalibrationRun':
             free=arguments.free or 'all',
             most_frames=arguments.most_frames,
             unit=arguments.unit,
-            on_camera=_tell_camera,
+            on_camera=_print_camera,
         )
     options = given(arguments, LabelRepairOptions) | {'free': arguments.free or 'focal'}
     return calibrate_camera(arguments.session, arguments.camera, arguments.out, **options)
@@ -181,9 +181,11 @@ def _camera(arguments: argparse.Namespace) -> 'CalibrationRun':
 def _board_of(arguments: argparse.Namespace) -> 'Board':
     from smilfit.cameras.boards import Board
 
+    columns, rows = arguments.squares
     return Board(
         arguments.board,
-        *arguments.squares,
+        columns,
+        rows,
         arguments.square_mm,
         marker_mm=arguments.marker_mm,
         dictionary=arguments.dictionary,
@@ -191,9 +193,5 @@ def _board_of(arguments: argparse.Namespace) -> 'Board':
     )
 
 
-def _tell_camera(name: str, found: int, searched: int) -> None:
-    print(f'{name}: the board in {found} of {searched} images', flush=True)
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+def _print_camera(name: str, n_shown: int, searched: int) -> None:
+    print(f'{name}: the board in {n_shown} of {searched} images', flush=True)

@@ -1,22 +1,16 @@
 """`check`: measure and draw a dataset's ground truth before training."""
 
-import argparse
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilfit.cli.command import run_command
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.command import INCOMPLETE, command, exit_codes
+from smilfit.cli.parser import keywords_of
 from smilfit.options.fields import option, other_body_model
-
-# Done, but something speaks against the ground truth.
-EXIT_WARNINGS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
-    """What a command line says."""
+class Arguments:
+    """A command line of `check`."""
 
     data: Path = option(help='the dataset file', positional=True, metavar='DATA.h5')
     out: Path | None = option(
@@ -26,28 +20,20 @@ class Command:
     n_samples: int = option(3, 'samples of a session to draw', flag='--samples', low=1, high=100, metavar='N')
 
 
-def build_parser(prog: str | None = 'check') -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    about = (
+@command(
+    Arguments,
+    'check',
+    (
         'Check the ground truth of a dataset file before training: labels against 3D points and parameters, cameras '
         'against each other, left against right, crops, counts; and draw some samples with what is stored of them.'
-    )
-    codes = (
-        'Exit codes: 0 nothing speaks against it; 1 it could not be looked at; 2 a bad command line; 3 there are '
-        'warnings.'
-    )
-    return make_parser(Command, prog, about, codes)
-
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command; the exit codes are those that the parser's help names."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> int:
+    ),
+    exit_codes('nothing speaks against it', 'there are warnings', failed='it could not be looked at'),
+)
+def main(options: Arguments) -> int:
+    """Run the command."""
     from smilfit.apis.checking import check_data
 
-    done = check_data(**given(arguments, Command))
+    done = check_data(**keywords_of(options))
     for name, session in done.figures.items():
         print(f'{name}: {session.samples} samples. {session.calibration}')
         for camera, figures in session.cameras.items():
@@ -61,8 +47,4 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f'warning: {warning}')
     if done.folder is not None:
         print(f'report: {done.folder / "report.html"}')
-    return EXIT_WARNINGS if done.warnings else 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    return INCOMPLETE if done.warnings else 0

@@ -12,33 +12,57 @@ import typing
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from smilfit.cli.parser import Keywords
 from smilfit.registry import ANNOTATIONS
 
 FILE = Path(__file__).with_name('format_facts.json')
 _OF_ALL_READERS = ('images', 'allow_outside_images')
-_KINDS = {'float': float, 'int': int, 'Path': Path, 'str': str}
+_KINDS: dict[str, type] = {'float': float, 'int': int, 'Path': Path, 'str': str}
 
-# An argument of a reader's constructor: what argparse needs to know, with kinds by name.
-ReaderArgument = dict[str, Any]
+
+class ValueKind(TypedDict):
+    """The type of a value by name, its choices, and whether there are several."""
+
+    kind: str
+    choices: list[str]
+    many: bool
+
+
+class ReaderArgument(ValueKind):
+    """An argument of a reader's constructor: what argparse needs to know."""
+
+    required: bool
+    default: object
+    help: str
+
+
+class FormatFacts(TypedDict):
+    """Shipped maps, formats of sessions, and of each format's reader a line and its arguments."""
+
+    keypoint_maps: list[str]
+    session_formats: list[str]
+    summaries: dict[str, str]
+    readers: dict[str, dict[str, ReaderArgument]]
 
 
 @lru_cache
-def format_facts() -> dict[str, Any]:
-    """Read shipped maps, formats of sessions, and the readers' arguments."""
+def format_facts() -> FormatFacts:
+    """Read what was written down."""
     return json.loads(FILE.read_text(encoding='utf-8'))
 
 
-def gather_facts() -> dict[str, Any]:
+def gather_facts() -> FormatFacts:
     """Ask those who know: this imports them all."""
     from smilfit.apis.preprocessing.data_source import annotation_readers, session_formats
     from smilfit.io import available_keypoint_maps
 
     shipped = {n: reader for n, reader in annotation_readers().items() if _is_shipped(reader)}
-    facts = {
-        'keypoint_maps': available_keypoint_maps(),
+    facts: FormatFacts = {
+        'keypoint_maps': list(available_keypoint_maps()),
         'session_formats': [n for n in session_formats() if n in shipped or n == 'sleap'],
+        'summaries': {n: (reader.__doc__ or '').strip().partition('\n')[0] for n, reader in shipped.items()},
         'readers': {name: describe_reader(reader) for name, reader in shipped.items()},
     }
     return json.loads(json.dumps(facts))
@@ -57,12 +81,12 @@ def describe_reader(reader: type) -> dict[str, ReaderArgument]:
     # A reader that has another's constructor need not describe it again.
     docstrings = [describe_arguments(cls.__doc__ or '') for cls in reversed(reader.__mro__)]
     described = {name: text for docstring in docstrings for name, text in docstring.items()}
-    hints = typing.get_type_hints(reader.__init__)
-    result = {}
+    result: dict[str, ReaderArgument] = {}
     for name, parameter in reader_arguments(reader).items():
         required = parameter.default is inspect.Parameter.empty
+        hint = str if parameter.annotation is inspect.Parameter.empty else parameter.annotation
         result[name] = {
-            **_kind_of(hints.get(name, str)),
+            **_kind_of(hint),
             'required': required,
             'default': None if required else parameter.default,
             'help': described.get(name, 'see the reader'),
@@ -70,10 +94,10 @@ def describe_reader(reader: type) -> dict[str, ReaderArgument]:
     return result
 
 
-def parser_arguments(argument: ReaderArgument) -> dict[str, Any]:
+def parser_arguments(argument: ReaderArgument) -> Keywords:
     """Return how argparse reads an argument of a reader."""
     required, default = argument['required'], argument['default']
-    result: dict[str, Any] = {'required': True} if required else {'default': default}
+    result: Keywords = {'required': True} if required else {'default': default}
     if argument['kind'] == 'bool':
         result['action'] = argparse.BooleanOptionalAction
     elif argument['choices']:
@@ -88,17 +112,16 @@ def parser_arguments(argument: ReaderArgument) -> dict[str, Any]:
 
 def reader_arguments(reader: type) -> dict[str, inspect.Parameter]:
     """Return the arguments of a reader's constructor by name, those aside that all readers have."""
-    result = inspect.signature(reader.__init__).parameters
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {n: p for n, p in result.items() if n not in ('self', *_OF_ALL_READERS) and p.kind not in kinds}
+    result = inspect.signature(reader, eval_str=True).parameters
+    return {n: p for n, p in result.items() if n not in _OF_ALL_READERS and p.kind not in kinds}
 
 
 def _is_shipped(reader: type) -> bool:
     return reader.__module__.startswith('smilfit.')
 
 
-def _kind_of(hint: Any) -> dict[str, Any]:
-    """Name the type of a value, its choices, and whether there are several."""
+def _kind_of(hint: object) -> ValueKind:
     members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     kinds = [member for member in members if member is not type(None)]
     for kind in kinds:
@@ -109,8 +132,7 @@ def _kind_of(hint: Any) -> dict[str, Any]:
             return {'kind': of.__name__, 'choices': [], 'many': True}
     if bool in kinds:
         return {'kind': 'bool', 'choices': [], 'many': False}
-    kind = next((k for k in (float, int, Path, str) if k in kinds), str)
-    return {'kind': kind.__name__, 'choices': [], 'many': False}
+    return {'kind': next((k for k in _KINDS if _KINDS[k] in kinds), 'str'), 'choices': [], 'many': False}
 
 
 def describe_arguments(docstring: str) -> dict[str, str]:

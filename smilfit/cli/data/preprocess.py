@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
-from smilfit.cli.command import add_import, add_traceback, run_command
+from smilfit.cli.command import INCOMPLETE, exit_codes, run_command
+from smilfit.cli.data.format_facts import format_facts
 from smilfit.cli.next_step import fit_step
-from smilfit.cli.parser import LaterParser
-from smilfit.cli.progress_bar import progress_bar
+from smilfit.cli.parser import LaterParser, add_import, add_traceback
+from smilfit.cli.terminal import print_table, progress_bar
 from smilfit.registry import ANNOTATIONS
 
 if TYPE_CHECKING:
@@ -21,36 +21,19 @@ if TYPE_CHECKING:
     from smilfit.body_models import BodyModelData
     from smilfit.datasets import SessionPlan
 
-# The formats in a line each; their readers, which say the same, would bring torch with them.
-FORMATS = {
-    'animal3d': 'Reads `{"data": [...]}`, one animal an image.',
-    'animalkey': 'Reads a folder of frames, or a folder of such folders, each a sequence in time.',
-    'animalpose': 'Read `animal_pose_data.json`; images are those of PASCAL VOC.',
-    'anipose': "Reads a session's folder: `pose-2d*/<video>.h5|csv`, `pose-3d*/<trial>.csv`, a calibration, "
-    '`videos-raw/`.',
-    'badja': "Read one of BADJA's JSON files, which is one video, or a folder of them.",
-    'coco': "Read COCO's JSON: `images`, `annotations`, `categories`. Every annotation is an entry of its own.",
-    'dlc': 'Reads tables of DeepLabCut, csv or h5, of one animal or several.',
-    'grevyzebra': 'Reads a folder of `<image>_ferrari-tail-face.mat` files: a struct `annotation` of `kp` and '
-    '`invisible`.',
-    'lightningpose': 'Reads csv files of LightningPose.',
+# The formats in a line each.
+FORMATS = format_facts()['summaries'] | {
     'points3d': 'points in space without images',
-    'replicant': 'Read one JSON file, `_BatchData_<name>.json` for its whole batch, or a folder of batches.',
     'sleap': 'multi-camera sessions calibrated with anipose or single views, labelled with SLEAP',
     'smilify': "dataset files (HDF5) of SMILify's preprocessors",
-    'stanfordextra': "Read StanfordExtra's JSON: a list of dogs, with images relative to Stanford Dogs' folder "
-    '`Images`.',
-    'tigdog': 'Reads a folder `behaviorDiscovery2.0`: `ranges/<animal>/ranges.mat` and '
-    '`landmarks/<animal>/<shot>.mat`.',
 }
-# Done, but entries were left out.
-LEFT_OUT = 3
 # So many left-out entries are shown; the report beside the file has all.
 MOST_SHOWN = 20
+_MOST_COLUMNS = 8
 
 
 def build_parser(
-    prog: str = 'preprocess',
+    prog: str | None = 'preprocess',
     about: str | None = __doc__,
     out: tuple[str, str] = ('OUT.h5', 'the dataset file to make'),
     extend: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
@@ -66,8 +49,10 @@ def build_parser(
     parser = argparse.ArgumentParser(
         prog=prog,
         description=about,
-        epilog='Exit codes: 0 all went well; 1 nothing could be done; 2 a bad command line; 3 done, but entries were '
-        'left out, each reported with file and entry in OUT.h5.report.json.',
+        epilog=exit_codes(
+            'all went well',
+            'done, but entries were left out, each reported with file and entry in OUT.h5.report.json',
+        ),
     )
     add_import(parser)
     formats = parser.add_subparsers(dest='format', required=True, metavar='FORMAT', parser_class=LaterParser)
@@ -130,43 +115,41 @@ def show_plan(source: 'DataSource', out: Path, arguments: argparse.Namespace) ->
     from smilfit.apis.preprocessing.make_dataset import plan_preprocess
     from smilfit.cli.data.preprocess_options import options_of
 
-    console = Console()
-    plan = plan_preprocess(source, out, arguments.body_model, options_of(arguments))
-    print_findings(console, plan.plans, plan.body)
-    print_left_out(console, plan.left_out, None)
-    return LEFT_OUT if plan.left_out else 0
+    made = plan_preprocess(source, out, arguments.body_model, options_of(arguments))
+    for plan in made.plans:
+        _print_plan(plan, made.body)
+    _print_left_out(made.left_out, None)
+    return INCOMPLETE if made.left_out else 0
 
 
 def show_run(done: 'PreprocessRun', arguments: argparse.Namespace) -> int:
     """Print what came out; gives the exit code."""
     if not arguments.quiet:
-        console = Console()
-        print_report(console, done.report)
-        print_left_out(console, done.left_out, done.path)
-        console.print(f'{done.path}', highlight=False, soft_wrap=True)
+        _print_report(done.report)
+        _print_left_out(done.left_out, done.path)
+        print(done.path)
         if (step := fit_step(arguments.format, done.path)) is not None:
             print(f'next: {step}')
-    return LEFT_OUT if done.left_out else 0
+    return INCOMPLETE if done.left_out else 0
 
 
-def print_findings(console: Console, plans: Sequence['SessionPlan'], body: 'BodyModelData') -> None:
-    """Show what a dry run found, session by session."""
-    columns = ('camera', 'image, px', 'views', 'keypoints', 'below threshold', 'median from 3D points, px')
-    for plan in plans:
-        table = Table(title=f'{plan.session.name}: {plan.counts["frames_stored"]} frames would be stored')
-        for column in columns:
-            table.add_column(column, justify='left' if column == 'camera' else 'right')
-        for c, name in enumerate(plan.cameras.names):
-            px = plan.counts.get('camera_median_px', {}).get(name)
-            dropped = _dropped(plan.counts['cameras'][name])
-            row = (plan.view_mask[:, c].sum(), (plan.confidence2d[:, c] > 0).sum(), dropped)
-            table.add_row(name, _sizes(plan, c), *map(str, row), 'unknown' if px is None else f'{px:.1f}')
-        console.print(table)
-        missing = [name for name in body.joint_names if name not in plan.names]
-        console.print(f'{len(plan.names)} keypoints matched: {", ".join(plan.names)}', soft_wrap=True)
-        console.print(
-            f'{len(missing)} joints without a label: {", ".join(missing) or "none"}', soft_wrap=True
-        )
+def _print_plan(plan: 'SessionPlan', body: 'BodyModelData') -> None:
+    """Print what a dry run knows of a session."""
+    rows = []
+    for c, name in enumerate(plan.cameras.names):
+        px = plan.counts.get('camera_median_px', {}).get(name)
+        counts = (plan.view_mask[:, c].sum(), (plan.confidence2d[:, c] > 0).sum())
+        dropped = _dropped(plan.counts['cameras'][name])
+        rows.append((name, _sizes(plan, c), *counts, dropped, 'unknown' if px is None else f'{px:.1f}'))
+    print_table(
+        f'{plan.session.name}: {plan.counts["frames_stored"]} frames would be stored',
+        ('camera', 'image, px', 'views', 'keypoints', 'below threshold', 'median from 3D points, px'),
+        rows,
+        text=('camera',),
+    )
+    missing = [name for name in body.joint_names if name not in plan.names]
+    print(f'{len(plan.names)} keypoints matched: {", ".join(plan.names)}')
+    print(f'{len(missing)} joints without a label: {", ".join(missing) or "none"}')
 
 
 def _dropped(counts: Mapping[str, Any]) -> str:
@@ -183,44 +166,31 @@ def _sizes(plan: 'SessionPlan', c: int) -> str:
     return low if low == high else f'{low} to {high}'
 
 
-def print_report(console: Console, report: dict[str, Any]) -> None:
-    """Show the counts of what was kept and left out."""
-    table = Table(title='kept and left out')
-    table.add_column('')
-    names = list(report['sessions'])
+def _print_report(report: Mapping[str, Any]) -> None:
+    """Print the counts of what was kept and left out, and each camera's labels."""
+    sessions = report['sessions']
     # A set of many sequences would be wider than any screen.
-    shown = names if len(names) <= 8 else []
-    for name in shown:
-        table.add_column(name, justify='right')
-    if len(shown) != 1:
-        table.add_column('all', justify='right')
-    for key, total in report['totals'].items():
-        cells = [str(report['sessions'][name].get(key, '')) for name in shown]
-        table.add_row(key.replace('_', ' '), *cells, *([str(total)] if len(shown) != 1 else []))
-    console.print(table)
-    if any(report['sessions'][name]['cameras'] for name in shown):
-        _print_cameras(console, report['sessions'])
+    shown = {name: sessions[name] for name in sessions if len(sessions) <= _MOST_COLUMNS}
+    counted = shown if len(shown) == 1 else shown | {'all': report['totals']}
+    rows = [(key.replace('_', ' '), *(c.get(key, '') for c in counted.values())) for key in report['totals']]
+    print_table('kept and left out', ('', *counted), rows, text=('',))
+    if any(counts['cameras'] for counts in shown.values()):
+        rows = [
+            (session, camera, row['labels'], _dropped(row))
+            for session, counts in sessions.items()
+            for camera, row in counts['cameras'].items()
+        ]
+        columns = ('session', 'camera', 'labels', 'below threshold')
+        print_table('labels by camera', columns, rows, text=('session', 'camera'))
 
 
-def _print_cameras(console: Console, sessions: Mapping[str, Mapping[str, Any]]) -> None:
-    """Show each camera's labels, and how many the threshold leaves out."""
-    table = Table(title='labels by camera')
-    for column in ('session', 'camera', 'labels', 'below threshold'):
-        table.add_column(column, justify='left' if column in ('session', 'camera') else 'right')
-    for session, counts in sessions.items():
-        for camera, row in counts['cameras'].items():
-            table.add_row(session, camera, str(row['labels']), _dropped(row))
-    console.print(table)
-
-
-def print_left_out(console: Console, left_out: Sequence[dict[str, str]], out: Path | None) -> None:
-    """Name entries that were left out, the first ones here and where the rest is."""
+def _print_left_out(left_out: Sequence[Mapping[str, str]], out: Path | None) -> None:
+    """Print which entries were left out, the first ones here and where the rest is."""
     if not left_out:
         return
-    console.print(f'{len(left_out)} entries left out:')
+    print(f'{len(left_out)} entries left out:')
     for entry in left_out[:MOST_SHOWN]:
-        console.print(f'  {entry["where"]}: {entry["reason"]}', highlight=False, soft_wrap=True, markup=False)
+        print(f'  {entry["where"]}: {entry["reason"]}')
     more = len(left_out) - MOST_SHOWN
     if more > 0:
-        where = '' if out is None else f' in {out}.report.json'
-        console.print(f'  and {more} more{where}', highlight=False, soft_wrap=True, markup=False)
+        print(f'  and {more} more{"" if out is None else f" in {out}.report.json"}')

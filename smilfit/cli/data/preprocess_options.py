@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from smilfit.cli.data.format_facts import (
     ReaderArgument,
@@ -13,7 +13,7 @@ from smilfit.cli.data.format_facts import (
     parser_arguments,
     reader_arguments,
 )
-from smilfit.cli.parser import add_options, both_spellings, given
+from smilfit.cli.parser import Keywords, add_options, both_spellings, given
 from smilfit.options.fields import option
 from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.registry import SESSIONS
@@ -198,7 +198,7 @@ class OfSmilify:
     shape_betas: Path | None = option(None, 'known shapes (columns label,PC1,PC2,...)', metavar='CSV')
 
 
-def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
+def options_of(arguments: argparse.Namespace) -> Keywords:
     """Gather the options of preprocessing that a command line offers; a format's default stands where it is None."""
     return {name: value for name, value in given(arguments, PreprocessOptions).items() if value is not None}
 
@@ -230,7 +230,7 @@ def add_reader_options(parser: argparse.ArgumentParser, reader: Mapping[str, Rea
         both_spellings(parser, action, [flag])
 
 
-def read_reader_options(arguments: argparse.Namespace, reader: type) -> dict[str, Any]:
+def read_reader_options(arguments: argparse.Namespace, reader: type) -> Keywords:
     """Gather a reader's constructor arguments from a command line."""
     values = {
         n: getattr(arguments, _dest(n)) for n in reader_arguments(reader) if hasattr(arguments, _dest(n))
@@ -285,7 +285,7 @@ def add_format(made: argparse.ArgumentParser, name: str, summary: str, out: tupl
         _add_reader(made, name, summary, out)
 
 
-def _add_files(made: argparse.ArgumentParser, files: dict[str, Any], out: tuple[str, str]) -> None:
+def _add_files(made: argparse.ArgumentParser, files: Keywords, out: tuple[str, str]) -> None:
     made.add_argument('annotations', type=Path, **files)
     made.add_argument('out', type=Path, metavar=out[0], help=out[1])
     add_options(made, OfAll, underscored=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.command import run_command
+from smilfit.cli.command import INCOMPLETE, command, exit_codes
 from smilfit.cli.networks import export_network
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.parser import part_of
 from smilfit.options.export_options import ExportOptions
 from smilfit.options.fields import option, other_body_model
 
@@ -32,20 +32,20 @@ FORMATS = {
     'bvh': "skeleton.bvh: the skeleton's motion",
     'meshes': 'meshes/FRAME.obj (ply, glb): a mesh a frame',
 }
-EXIT_CODES = (
-    'Exit codes: 0 all is written; 1 nothing could be done; 2 a bad command line; 3 formats of "all" were left '
-    'out, each named with its reason. '
-    'smilfit export CHECKPOINT.pth --help tells of the other use, a network as ONNX.'
+EXIT_CODES = exit_codes(
+    'all is written',
+    'formats of "all" were left out, each named with its reason. '
+    'smilfit export CHECKPOINT.pth --help tells of the other use, a network as ONNX',
 )
-# Exit code where "all" is not all.
-LEFT_OUT = 3
+_WIDTH = max(map(len, FORMATS))
+_LISTED = '\n'.join(f'  {name:<{_WIDTH}}  {what}' for name, what in FORMATS.items())
 # More files than this of one format are counted, not named.
 _NAMED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(ExportOptions):
-    """What a command line says."""
+class Arguments(ExportOptions):
+    """A command line of `export`."""
 
     fit: Path = option(
         help='a folder of smilfit fit or infer, of one session or of several, or the .npz file in it',
@@ -64,24 +64,39 @@ class Command(ExportOptions):
     )
 
 
-def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """Make the argument parser of fits."""
-    width = max(map(len, FORMATS))
-    listed = '\n'.join(f'  {name:<{width}}  {what}' for name, what in FORMATS.items())
-    about = (
+@command(
+    Arguments,
+    'export',
+    (
         'Write a fit in formats of other programs:\n\n'
-        f'{listed}\n  {"all":<{width}}  those of them that can be written of the fit\n\n'
+        f'{_LISTED}\n  {"all":<{_WIDTH}}  those of them that can be written of the fit\n\n'
         'Lengths are in the unit of the calibration and in its axes. What is there already is not made again.'
+    ),
+    EXIT_CODES,
+    formatter=argparse.RawDescriptionHelpFormatter,
+)
+def _main_of_fits(options: Arguments) -> int:
+    from smilfit.apis.fitting.fit_exporting import export_fit
+
+    done = export_fit(
+        options.fit,
+        options.to,
+        options.out,
+        body_model=options.body_model,
+        fps=options.fps,
+        options=part_of(options, ExportOptions),
+        told=show_export,
     )
-    return make_parser(Command, prog, about, EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    left_out = list(dict.fromkeys(name for fit in done for name in fit.left_out))
+    if left_out:
+        print(f'left out: {", ".join(left_out)}', file=sys.stderr)
+    return INCOMPLETE if left_out else 0
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command; the exit codes are those that the parser's help names."""
+def main(argv: Sequence[str] | None = None, prog: str = 'export') -> int:
+    """Run the command, of a fit or of a network."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if _of_network(argv):
-        return export_network.main(argv, prog)
-    return run_command(_run, build_parser, argv, prog)
+    return export_network.main(argv, prog) if _of_network(argv) else _main_of_fits(argv, prog)
 
 
 def _of_network(argv: Sequence[str]) -> bool:
@@ -90,24 +105,6 @@ def _of_network(argv: Sequence[str]) -> bool:
         return False
     first = next((word for word in argv if not word.startswith('-')), None)
     return first is not None and not first.endswith('.npz') and not Path(first).is_dir()
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from smilfit.apis import export_fit
-
-    done = export_fit(
-        arguments.fit,
-        arguments.to,
-        arguments.out,
-        body_model=arguments.body_model,
-        fps=arguments.fps,
-        options=ExportOptions(**given(arguments, ExportOptions)),
-        told=show_export,
-    )
-    left_out = list(dict.fromkeys(name for fit in done for name in fit.left_out))
-    if left_out:
-        print(f'left out: {", ".join(left_out)}', file=sys.stderr)
-    return LEFT_OUT if left_out else 0
 
 
 def show_export(done: 'FitExport') -> None:

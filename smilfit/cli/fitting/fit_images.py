@@ -16,18 +16,18 @@ from smilfit.cli.command import run_command
 from smilfit.cli.data import preprocess
 from smilfit.cli.fitting import fit
 from smilfit.cli.parser import add_options, given
-from smilfit.cli.progress_bar import progress_bar
+from smilfit.cli.terminal import progress_bar
 from smilfit.options.fields import option
 
 
 @dataclass(frozen=True)
-class Command(FitImagesOptions):
-    """What a command line says beside what is preprocessed."""
+class Arguments(FitImagesOptions):
+    """A command line of `fit_images` beside what is preprocessed."""
 
     config: Path = option(Path(FIT_IMAGES_CONFIG), 'a registrant config', metavar='FILE')
 
 
-def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
+def build_parser(prog: str | None = 'fit_images') -> argparse.ArgumentParser:
     """Describe the command line: a subcommand an annotation format."""
     parser = preprocess.build_parser(prog, __doc__, ('OUT', 'folder for the results'), _extend)
     parser.epilog = f'{parser.epilog} 3 also where an image was not fitted or a fit is judged not believable.'
@@ -36,7 +36,7 @@ def build_parser(prog: str = 'fit_images') -> argparse.ArgumentParser:
 
 def _extend(parser: argparse.ArgumentParser) -> None:
     # OUT and --overwrite are preprocessing's.
-    add_options(parser, Command, without=('overwrite',))
+    add_options(parser, Arguments, without=('overwrite',))
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
@@ -62,10 +62,6 @@ def _run(arguments: argparse.Namespace) -> int:
             options=options_of(arguments),
             restart=arguments.restart,
             preprocessed=lambda made: codes.append(preprocess.show_run(made, arguments)),
-            **given(arguments, Command) | {'progress': progress},
+            **given(arguments, Arguments) | {'progress': progress},
         )
     return fit.show_fit(done.fit) or codes[0]
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,14 +1,11 @@
 """Look at a fit, a body model or a recording in the browser."""
 
-import argparse
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smilfit.cli.command import run_command
-from smilfit.cli.parser import make_parser
+from smilfit.cli.command import command
 from smilfit.options.fields import option
 
 if TYPE_CHECKING:
@@ -54,8 +51,8 @@ def serve(scene: 'Scene | ModelScene', host: str, port: int, description: str) -
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Address):
-    """What a command line says."""
+class Arguments(Address):
+    """A command line of `view`."""
 
     path: str = option(
         help="a fit's folder or fit.npz, or the folder of several; a body model (.smil.json, .pkl, or quadruped or "
@@ -74,22 +71,19 @@ class Command(Address):
     )
 
 
-def build_parser(prog: str | None = 'view') -> argparse.ArgumentParser:
-    """Describe the command line."""
-    about = (
+@command(
+    Arguments,
+    'view',
+    (
         f"{__doc__} A fit: its mesh, cameras with their images, keypoints, and each frame's verdict on a time line. "
         'A body model: sliders for shape and joint angles, skinning weights as colours. A dataset file or a '
         'session: cameras, images, labels, and what these give in space. Points in space are shown as they are.'
-    )
-    return make_parser(Command, prog, about, ON_A_SERVER)
-
-
-def main(argv: Sequence[str] | None = None, prog: str = 'view') -> int:
-    """Run the command until it is stopped."""
-    return run_command(_view, build_parser, argv, prog, STOPPED)
-
-
-def _view(arguments: argparse.Namespace) -> int:
+    ),
+    ON_A_SERVER,
+    stopped=STOPPED,
+)
+def main(options: Arguments) -> int:
+    """Run the command."""
     # Imported late: --help should not wait for torch.
     from smilfit.apis.viewer.server import import_viser
 
@@ -97,10 +91,8 @@ def _view(arguments: argparse.Namespace) -> int:
     import_viser()
     from smilfit.apis.viewer import open_scene
 
-    scene = open_scene(
-        arguments.path, arguments.session, arguments.data, arguments.body_model, arguments.skeleton
-    )
-    serve(scene, arguments.host, arguments.port, description(scene))
+    scene = open_scene(options.path, options.session, options.data, options.body_model, options.skeleton)
+    serve(scene, options.host, options.port, description(scene))
     return 0
 
 

@@ -1,18 +1,13 @@
 """`smilfit model convert`: a body model from one file format to another."""
 
-import argparse
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from smilfit.cli.command import run_command
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.command import INCOMPLETE, command, exit_codes
+from smilfit.cli.parser import keywords_of
 from smilfit.options.fields import option
 
-# Written, but what was read back is not the same body.
-EXIT_DOUBTS = 3
 # Of the body's size; glTF holds single precision.
 SAME_BODY = 1e-6
 
@@ -55,8 +50,8 @@ class FilesOfSmal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(FilesOfSmal):
-    """What a command line says."""
+class Arguments(FilesOfSmal):
+    """A command line of `model convert`."""
 
     source: str = option(
         help='a body model (.smil.json, .pkl, .npz, a .glb that this command wrote), or quadruped or insect; rigs of '
@@ -67,46 +62,34 @@ class Command(FilesOfSmal):
     target: Path = option(help='the new file, which must not be there yet', positional=True, metavar='OUT')
 
 
-def build_parser(prog: str | None = 'model convert') -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    about = (
+@command(
+    Arguments,
+    'model convert',
+    (
         'Write a body model in another format, as the new name ends: .smil.json (everything), .pkl and '
         '.npz (as SMILify, SMAL, SMPL and smplx read them), .glb (glTF 2.0: skin, skeleton and shape directions as '
         'morph targets; metres and y up where unit and axes are known). What a format cannot hold is told. The new '
         'file is read back, and random poses and shapes of both are compared.'
-    )
-    epilog = (
-        'Exit codes: 0 done; 1 not done; 2 a bad command line; 3 done, but what was read back is another '
-        'body.'
-    )
-    return make_parser(Command, prog, about, epilog)
-
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command; the exit codes are those that the parser's help names."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> int:
+    ),
+    exit_codes('done', 'done, but what was read back is another body', failed='not done'),
+)
+def main(options: Arguments) -> int:
+    """Run the command."""
     from smilfit.rigs.converting import convert_model
 
-    parts = given(arguments, FilesOfSmal)
+    parts = keywords_of(options, FilesOfSmal)
     named = {name: value for name, value in parts.items() if value is not None}
-    done = convert_model(arguments.source, arguments.target, named)
+    done = convert_model(options.source, options.target, named)
     data = done.data
     print(
-        f'{data.name}: {data.n_vertices} vertices, {data.n_joints} joints, {data.n_betas} betas -> {arguments.target}'
+        f'{data.name}: {data.n_vertices} vertices, {data.n_joints} joints, {data.n_betas} betas -> {options.target}'
     )
     for words in done.lost:
-        print(f'not held by {arguments.target.suffix}: {words}')
+        print(f'not held by {options.target.suffix}: {words}')
     print(
         f"read back: bodies of random poses and shapes differ by at most {done.difference:.1e} of the body's size"
     )
     if done.difference > SAME_BODY:
         print('warning: that is not the same body; what is not held says why.')
-        return EXIT_DOUBTS
+        return INCOMPLETE
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,14 +1,10 @@
 """`smilfit model edit`: changes of a model that somebody must have decided on."""
 
-import argparse
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from smilfit.cli.command import run_command
-from smilfit.cli.parser import make_parser
+from smilfit.cli.command import command
+from smilfit.cli.models import ModelChange
 from smilfit.options.fields import AXES, option
 
 # As rigs/symmetry.py, which would bring scipy with it; a test holds the two together.
@@ -16,7 +12,7 @@ SIDES = ('mean', 'left', 'right')
 JOINTS = ('fit', 'ring')
 
 
-def _axis(way: str, what: str) -> Any:
+def _axis(way: str, what: str) -> str | None:
     help = (
         f"state the axis along which {what} at rest, as in --{way}=-x: one of {', '.join(AXES)}, of the model's own; "
         'nothing is turned'
@@ -25,17 +21,9 @@ def _axis(way: str, what: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
-    """What a command line says."""
+class Arguments(ModelChange):
+    """A command line of `model edit`."""
 
-    source: str = option(
-        help='a body model (.smil.json, .pkl, .npz, .glb), or quadruped or insect',
-        positional=True,
-        metavar='IN',
-    )
-    target: Path = option(
-        help='the new file, which must not be there yet', positional=True, metavar='OUT.smil.json'
-    )
     most_weights: int | None = option(
         None, 'skinning weights a vertex at most; the heaviest stay', low=1, metavar='N'
     )
@@ -66,60 +54,39 @@ class Command:
     forward: str | None = _axis('forward', 'it looks')
 
 
-def build_parser(prog: str | None = 'model edit') -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    about = (
+@command(
+    Arguments,
+    'model edit',
+    (
         'Change a model: weights of few joints a vertex, both sides alike, joints anew from the skin, '
         'limits of your own, which way is up and forward. In this order; each change is counted and told, and '
         'vertices keep their numbers. What is merely wrong, smilfit model clean puts right.'
-    )
-    return make_parser(Command, prog, about)
-
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    ),
+)
+def main(options: Arguments) -> None:
     """Run the command."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from smilfit.body_models import save_body_model
     from smilfit.rigs.checking.mending import user_limits
     from smilfit.rigs.cleaning import thin_weights
-    from smilfit.rigs.converting import open_model
     from smilfit.rigs.joint_regressing import fit_joint_regressor, joints_of_rings
     from smilfit.rigs.suspicions import with_axes
     from smilfit.rigs.symmetry import symmetrise
 
-    if arguments.target.exists():
-        raise FileExistsError(
-            f'{arguments.target}: the new file must not be there yet; it is. Give another name.'
-        )
-    model, _ = open_model(arguments.source)
-    data, notes = thin_weights(model.data, arguments.most_weights, arguments.least_weight)
-    if arguments.symmetrise is not None:
-        data, more = symmetrise(data, arguments.symmetrise)
+    model = options.read()
+    data, notes = thin_weights(model.data, options.most_weights, options.least_weight)
+    if options.symmetrise is not None:
+        data, more = symmetrise(data, options.symmetrise)
         notes += more
         # What the file states of joints is not symmetric.
         model = replace(model, joints=None)
-    if arguments.joints == 'fit':
+    if options.joints == 'fit':
         data, more = fit_joint_regressor(replace(model, data=data))
         notes += more
-    elif arguments.joints == 'ring':
+    elif options.joints == 'ring':
         data, more = joints_of_rings(data)
         notes += more
-    if arguments.limits is not None:
-        data, more = user_limits(data, arguments.limits)
+    if options.limits is not None:
+        data, more = user_limits(data, options.limits)
         notes += more
-    data, more = with_axes(data, arguments.up, arguments.forward)
+    data, more = with_axes(data, options.up, options.forward)
     notes += more
-    save_body_model(data, arguments.target)
-    for words in notes or ['nothing needed to be changed']:
-        print(words)
-    print(f'{data.name}: {data.n_vertices} vertices, {len(data.faces)} faces -> {arguments.target}')
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())
+    options.write(data, notes)

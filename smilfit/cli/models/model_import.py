@@ -1,22 +1,19 @@
 """Make a body model (.smil.json) of a rigged animal from another program, without edits by hand."""
 
-import argparse
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 from smilfit.apis.model_options import ImportOptions
-from smilfit.cli.command import run_command
+from smilfit.cli.command import command
 from smilfit.cli.next_step import POINTS3D, landmarks_step, likely_format, try_step
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.parser import keywords_of
 from smilfit.options.fields import option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(ImportOptions):
-    """What a command line says."""
+class Arguments(ImportOptions):
+    """A command line of `model import`."""
 
     rig: Path = option(
         help='.glb, .gltf, .xml, .pkl, .npz, .fbx, .blend or .dae',
@@ -45,51 +42,42 @@ class Command(ImportOptions):
     )
 
 
-def build_parser(prog: str | None = 'model import') -> argparse.ArgumentParser:
-    """Describe the command line."""
-    about = (
+@command(
+    Arguments,
+    'model import',
+    (
         f'{__doc__} Reads glTF 2.0 (.glb, .gltf, .vrm), MuJoCo models (.xml, with a skin or of stiff parts), arrays '
         'of vertices, faces, parents, weights and joints under many names (.pkl, .npz), and, where Blender is '
         'installed, .fbx, .blend and .dae. Prints what was found, what was cleaned, and what to do next. Beside the '
         'model it writes NAME.clips.npz (the motions of the file as poses), NAME.texture.npz (its skin as an image) '
         'and NAME.import.txt (what was printed).'
-    )
-    return make_parser(
-        Command, prog, about, 'Example: smilfit model import fox.glb fox.smil.json --limits clips'
-    )
-
-
-def main(argv: Sequence[str] | None = None, prog: str = 'model import') -> int:
+    ),
+    'Example: smilfit model import fox.glb fox.smil.json --limits clips',
+)
+def main(options: Arguments) -> None:
     """Run the command."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    _check_recording(arguments)
+    _check_recording(options)
     # Imported late: --help should not wait for torch.
     from smilfit.rigs.rig_import import import_rig
 
-    done = import_rig(arguments.rig, arguments.out, **given(arguments, ImportOptions))
+    done = import_rig(options.rig, options.out, **keywords_of(options, ImportOptions))
     for line in done.lines:
         print(line)
-    print(f'wrote {done.model}')
-    if done.clips is not None:
-        print(f'wrote {done.clips}')
-    if done.texture is not None:
-        print(f'wrote {done.texture}')
+    for path in (done.model, done.clips, done.texture):
+        if path is not None:
+            print(f'wrote {path}')
     print(f'is it right? smilfit model check {quote(str(done.model))}')
     print(f'look at it:  smilfit model view {quote(str(done.model))}')
-    if arguments.recording is None:
+    if options.recording is None:
         print(f'no recording yet? {try_step(done.model, done.clips is not None)}')
-    options = {name: getattr(arguments, name) for name in ('skeleton', 'fps')}
-    print(f'next: {landmarks_step(done.model, arguments.recording, options)}')
-    return 0
+    further = {'skeleton': options.skeleton, 'fps': options.fps}
+    print(f'next: {landmarks_step(done.model, options.recording, further)}')
 
 
-def _check_recording(arguments: argparse.Namespace) -> None:
+def _check_recording(options: Arguments) -> None:
     """Check what the next command is made of: it should not fail by what this one could have told."""
-    recording: Path | None = arguments.recording
-    of_it = [f'--{n}' for n in ('skeleton', 'fps') if getattr(arguments, n) is not None]
+    recording = options.recording
+    of_it = [f'--{n}' for n in ('skeleton', 'fps') if getattr(options, n) is not None]
     if recording is None:
         if of_it:
             raise ValueError(f'{of_it[0]}: must go with --recording; got it alone. Name the recording, too.')
@@ -101,7 +89,3 @@ def _check_recording(arguments: argparse.Namespace) -> None:
             f'{of_it[0]}: must go with a file of points in space; got {recording.name}, which is read as SLEAP has '
             'it. Leave it out.'
         )
-
-
-if __name__ == '__main__':
-    sys.exit(main())

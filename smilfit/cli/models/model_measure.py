@@ -1,15 +1,13 @@
 """`model measure`: named measurements of models, registrations and fits as a table, and their allometry."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilfit.apis.model_options import MeasuringOptions
-from smilfit.cli.command import run_command
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.command import command, exit_codes
+from smilfit.cli.parser import part_of
 from smilfit.options.fields import option
 
 if TYPE_CHECKING:
@@ -23,8 +21,8 @@ _LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(MeasuringOptions):
-    """What a command line says."""
+class Arguments(MeasuringOptions):
+    """A command line of `model measure`."""
 
     paths: Sequence[str] = option(
         help='a body model (.smil.json, .pkl, or quadruped or insect); registration.npz, its folder or a folder of '
@@ -42,53 +40,45 @@ class Command(MeasuringOptions):
         'least 3): OUT_allometry.csv and .png',
         metavar='SIZE',
     )
-    betas: Sequence[tuple[float, ...]] = option(
+    shapes: Sequence[tuple[float, ...]] = option(
         (),
         'of models: also this shape; may be given several times (write --betas=-1,0 for a first minus)',
+        flag='--betas',
         many='append',
         kind='betas',
         metavar='B,B,...',
     )
 
 
-def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    about = (
+@command(
+    Arguments,
+    'model measure',
+    (
         'Measure models, registered scans and fits: distances, limbs, geodesics, girths, angles '
         '(degrees), surface and volume, in mm where the unit is known, else in model units. The table has the '
         'columns specimen, measurement, value, unit, sd, low, high, pose_spread_percent, doubt. The standard '
         "deviation sd and the 95 % interval low to high come from a fit's covariance; the spread over poses is the "
         "standard deviation over a fit's frames in % of the mean."
-    )
-    epilog = (
-        'Without --measurements: body length, limbs, bones, the girth of the trunk, surface and volume. '
-        'docs/measurements.md tells how to write your own. Exit codes: 0 measured; 1 nothing could be done; 2 a bad '
-        'command line.'
-    )
-    return make_parser(Command, prog, about, epilog)
-
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command; the exit codes are those that the parser's help names."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> None:
+    ),
+    'Without --measurements: body length, limbs, bones, the girth of the trunk, surface and volume. '
+    f'docs/measurements.md tells how to write your own. {exit_codes("measured")}',
+)
+def main(options: Arguments) -> None:
+    """Run the command."""
     # Imported late: --help should not wait for torch.
     from smilfit.scans.measure import measure
 
-    betas = {f'betas {",".join(f"{b:g}" for b in one)}': one for one in arguments.betas}
-    options = MeasuringOptions(**given(arguments, MeasuringOptions) | {'betas': betas})
+    shapes = {f'betas {",".join(f"{b:g}" for b in one)}': one for one in options.shapes}
     done = measure(
-        arguments.paths,
-        arguments.out,
-        measurements=arguments.measurements,
-        allometry=arguments.allometry,
-        options=options,
+        options.paths,
+        options.out,
+        measurements=options.measurements,
+        allometry=options.allometry,
+        options=part_of(options, MeasuringOptions, betas=shapes),
         told=show_specimen,
     )
-    if arguments.allometry and not arguments.keep_doubted:
-        _tell_doubted(done.specimens)
+    if options.allometry and not options.keep_doubted:
+        _print_doubted(done.specimens)
     shown = [one for one in done.allometry if not one.measurement.startswith('bone_')]
     shown = shown if len(done.allometry) > _SHOWN else done.allometry
     for one in shown:
@@ -102,8 +92,8 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f'written: {file}')
 
 
-def _tell_doubted(specimens: Sequence['Specimen']) -> None:
-    """Return which specimens do not go into slopes, or not with all numbers."""
+def _print_doubted(specimens: Sequence['Specimen']) -> None:
+    """Print which specimens do not go into slopes, or not with all numbers."""
     wholly = [s.name for s in specimens if s.doubts]
     partly = [s.name for s in specimens if not s.doubts and s.guessed is not None and s.guessed.any()]
     for names, what in ((wholly, 'are in doubt'), (partly, 'lack parts: what rests on them is in doubt')):
@@ -152,7 +142,3 @@ def _slope_line(one: 'Allometry') -> str:
         f'  {one.measurement} on {one.size}: slope {sma.value:.3f} ({sma.low:.3f} to {sma.high:.3f}) SMA, '
         f'{ols.value:.3f} ({ols.low:.3f} to {ols.high:.3f}) OLS, isometry {one.isometry:g}: {one.word}; n = {one.n}'
     )
-
-
-if __name__ == '__main__':
-    sys.exit(main())

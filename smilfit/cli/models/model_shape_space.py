@@ -1,20 +1,18 @@
 """`model shape-space`: a model's shape space from registered specimens."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smilfit.apis.model_options import ShapeSpaceOptions
-from smilfit.cli.command import run_command
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.command import command, exit_codes
+from smilfit.cli.parser import keywords_of
 from smilfit.options.fields import option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(ShapeSpaceOptions):
-    """What a command line says."""
+class Arguments(ShapeSpaceOptions):
+    """A command line of `model shape-space`."""
 
     paths: Sequence[str] = option(
         help='registration.npz, its folder, or a folder of such folders; at least three specimens of one model',
@@ -30,31 +28,23 @@ class Command(ShapeSpaceOptions):
     )
 
 
-def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    about = (
+@command(
+    Arguments,
+    'model shape-space',
+    (
         'Make the shape space of registered specimens (principal components), and write it as a body '
         'model whose betas are in standard deviations, with a page of its curves (compactness, generalisation, '
         'specificity, each with a 95 % interval) and pictures, and a table of sizes (mm where known) and betas.'
-    )
-    epilog = (
-        'Written: OUT.smil.json, OUT_shape_space.html and .png, OUT_scores.csv. Exit codes: 0 made; 1 '
-        'nothing could be done; 2 a bad command line.'
-    )
-    return make_parser(Command, prog, about, epilog)
-
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command; the exit codes are those that the parser's help names."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> None:
+    ),
+    f'Written: OUT.smil.json, OUT_shape_space.html and .png, OUT_scores.csv. {exit_codes("made")}',
+)
+def main(options: Arguments) -> None:
+    """Run the command."""
     # Imported late: --help should not wait for torch.
     from smilfit.scans.make_shape_space import make_shape_space
 
-    options = given(arguments, ShapeSpaceOptions) | {'keep_size': arguments.size == 'keep'}
-    done = make_shape_space(arguments.paths, arguments.out, **options)
+    keywords = keywords_of(options, ShapeSpaceOptions, keep_size=options.size == 'keep')
+    done = make_shape_space(options.paths, options.out, **keywords)
     space = done.space
     print(f'{space.data.name}: {len(space.scores)} specimens, {space.form}, {space.data.n_betas} betas')
     for block in space.blocks:
@@ -71,7 +61,3 @@ def _run(arguments: argparse.Namespace) -> None:
         print(f'  note: {remark}')
     for file in done.files:
         print(f'written: {file}')
-
-
-if __name__ == '__main__':
-    sys.exit(main())

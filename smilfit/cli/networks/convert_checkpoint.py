@@ -1,18 +1,16 @@
 """`convert-checkpoint`: a trained regressor of SMILify becomes a checkpoint of smilfit."""
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smilfit.apis.network_options import CheckpointOptions
-from smilfit.cli.command import run_command
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.command import command
+from smilfit.cli.parser import keywords_of
 from smilfit.options.fields import option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(CheckpointOptions):
-    """What a command line says."""
+class Arguments(CheckpointOptions):
+    """A command line of `convert_checkpoint`."""
 
     checkpoint: str = option(
         help='best_model.pth of a training by SMILify', positional=True, metavar='IN.pth'
@@ -21,24 +19,19 @@ class Command(CheckpointOptions):
     body_model: str = option(help='the body model of its training', metavar='FILE')
 
 
-def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    about = (
+@command(
+    Arguments,
+    'convert_checkpoint',
+    (
         'Convert a checkpoint of SMILify, single-view or multi-view. Writes OUT.pth, and OUT.py, the config to test '
         'it with. Nothing in the file is run.'
-    )
-    return make_parser(Command, prog, about)
+    ),
+)
+def main(options: Arguments) -> None:
+    """Run the command."""
+    from smilfit.smilify.checkpoint import convert_smilify_checkpoint
 
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command; 0 if all went well, 1 with a message on bad input."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    from smilfit import apis
-
-    done = apis.convert_smilify_checkpoint(**given(arguments, Command))
+    done = convert_smilify_checkpoint(**keywords_of(options))
     print(f'checkpoint: {done.checkpoint}')
     print(f'config: {done.config}')
     if done.camera_names:

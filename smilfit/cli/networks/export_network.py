@@ -1,54 +1,47 @@
 """`export`: a trained regressor's network as an ONNX file, for other runtimes."""
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilfit.apis.network_options import NetworkOptions
-from smilfit.cli.command import run_command
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.command import command, exit_codes
+from smilfit.cli.errors import BAD_INPUT
+from smilfit.cli.parser import keywords_of
 from smilfit.options.fields import option
 
 if TYPE_CHECKING:
     from smilfit.networks.tasks.onnx_export import ExportRun
 
-EXIT_CODES = (
-    'Exit codes: 0 the file is written; 1 nothing is written: a bad input, or a file whose numbers are further than '
-    '--tolerance from those of torch; 2 a bad command line.'
-)
-EXIT_TOO_FAR = 1
-
 
 @dataclass(frozen=True, kw_only=True)
-class Command(NetworkOptions):
-    """What a command line says."""
+class Arguments(NetworkOptions):
+    """A command line of `export`."""
 
     checkpoint: Path = option(help='a checkpoint of a training', positional=True)
     out: Path = option(help='the file to write', positional=True, metavar='OUT.onnx')
 
 
-def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    about = (
+@command(
+    Arguments,
+    'export',
+    (
         'Write the network of a trained regressor as ONNX, in float32: of a KeypointRegressor images to heat maps, '
         'which `infer --network` takes in place of its own, of a MultiViewRegressor images and rays to a body in the '
         "scene's frame, for programs of your own. What it takes and gives stands in OUT.json. onnxruntime then runs "
         'the file, and its numbers are compared with those of torch.'
-    )
-    return make_parser(Command, prog, about, EXIT_CODES)
+    ),
+    exit_codes(
+        'the file is written',
+        failed='nothing is written: a bad input, or a file whose numbers are further than --tolerance from those of '
+        'torch',
+    ),
+)
+def main(options: Arguments) -> int:
+    """Run the command."""
+    from smilfit.networks.tasks.onnx_export import export
 
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command; the exit codes are those that the parser's help names."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from smilfit import apis
-
-    done = apis.export(**given(arguments, Command))
+    done = export(**keywords_of(options))
     for kind, ports in (('input', done.network.inputs), ('output', done.network.outputs)):
         for port in ports:
             print(f'{kind:<6}  {port.name:<16}  {" x ".join(map(str, port.axes))}')
@@ -57,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(
             f'too far from torch: nothing is written. The tolerance is {done.tolerance:g}; see --tolerance.'
         )
-        return EXIT_TOO_FAR
+        return BAD_INPUT
     print(f'network: {done.file}\ndescription: {done.description}')
     return 0
 

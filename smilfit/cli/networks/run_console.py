@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from smilfit.apis.progress import Progress
-from smilfit.cli.progress_bar import ProgressBar
+from smilfit.cli.terminal import ProgressBar
 
 if TYPE_CHECKING:
     from smilfit.apis.progress import RunFacts
@@ -58,7 +58,7 @@ class RunConsole:
             self._told, self._told_at = step.done, self.now()
             self._say(f'{step.done:>{len(str(step.total))}}/{step.total}  {step.note}  {self._left(step)}')
 
-    def validated(self, when: str, metrics: Mapping[str, Any]) -> None:
+    def validated(self, when: str, metrics: Mapping[str, float]) -> None:
         """Write what a validation found."""
         from smilfit.evaluation import metric_text
 

@@ -3,19 +3,18 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from smilfit.apis.run_options import CompareOptions, TestOptions
-from smilfit.cli.command import run_command
+from smilfit.cli.command import command
 from smilfit.cli.networks.run_console import run_console
 from smilfit.cli.networks.train import rank_of_process
-from smilfit.cli.parser import given, make_parser
+from smilfit.cli.parser import keywords_of
 from smilfit.options.fields import option
 
 
 @dataclass(frozen=True)
-class Command(TestOptions):
-    """What a command line says."""
+class Arguments(TestOptions):
+    """A command line of `test`."""
 
     files: tuple[str, ...] = option(
         (),
@@ -33,36 +32,30 @@ class Command(TestOptions):
 
 
 class _Parser(argparse.ArgumentParser):
-    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+    def parse_args(  # type: ignore[override]  # argparse has overloads
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         """Let options stand between the two files, and count these."""
-        result = self.parse_intermixed_args(*args, **kwargs)
+        result = self.parse_intermixed_args(args, namespace)
         if not result.compare and not 1 <= len(result.files) <= 2:
             self.error(f'give CHECKPOINT, or CONFIG CHECKPOINT; got {len(result.files)} files')
         return result
 
 
-def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
-    """Make the argument parser."""
-    return make_parser(Command, prog, 'Test a trained regressor.', made_by=_Parser)
-
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run the command; 0 if all went well, 1 with a message on bad input."""
-    return run_command(_run, build_parser, argv, prog)
-
-
-def _run(arguments: argparse.Namespace) -> None:
-    files = arguments.files
-    if arguments.compare:
-        _compare(arguments)
+@command(Arguments, 'test', 'Test a trained regressor.', made_by=_Parser)
+def main(options: Arguments) -> None:
+    """Run the command."""
+    if options.compare:
+        _compare(*options.compare, options)
         return
 
-    from smilfit import apis
     from smilfit.evaluation import metric_text
+    from smilfit.networks.tasks.comparing import test
 
-    config, checkpoint = (None, *files) if len(files) == 1 else files
+    *config, checkpoint = options.files
     with run_console() as console:
-        done = apis.test(config, checkpoint, **given(arguments, TestOptions), listener=console)
+        keywords = keywords_of(options, TestOptions, listener=console)
+        done = test(config[0] if config else None, checkpoint, **keywords)
     if done is None:
         return
     for line in metric_text(done.metrics, done.intervals):
@@ -74,17 +67,16 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f'all {len(done.metrics)} numbers: {done.metrics_file}')
 
 
-def _compare(arguments: argparse.Namespace) -> None:
-    if len(arguments.files) > 1:
+def _compare(first: str, second: str, options: Arguments) -> None:
+    if len(options.files) > 1:
         raise ValueError(
-            f'test --compare: give at most one CONFIG beside the two; got {len(arguments.files)} files. See --help.'
+            f'test --compare: give at most one CONFIG beside the two; got {len(options.files)} files. See --help.'
         )
-    from smilfit import apis
+    from smilfit.networks.tasks.comparing import compare
 
-    config = arguments.files[0] if arguments.files else None
+    config = options.files[0] if options.files else None
     with run_console() as console:
-        options = given(arguments, CompareOptions)
-        result = apis.compare(*arguments.compare, config, **options, listener=console)
+        result = compare(first, second, config, **keywords_of(options, CompareOptions, listener=console))
     if result is None:
         return
     width = max(len(d.name) for d in result.differences)
@@ -93,4 +85,4 @@ def _compare(arguments: argparse.Namespace) -> None:
         verdict = f'{d.better} is better' if d.better else 'no difference shown'
         ends = f'[{d.low:.4g}, {d.high:.4g}]'
         print(f'{d.name:<{width}}  {d.a:>9.4g}  {d.b:>9.4g}  {d.difference:>9.3g}  {ends}  {verdict}')
-    print(f'A: {arguments.compare[0]}\nB: {arguments.compare[1]}\n{result.n_frames} frames; {result.by}')
+    print(f'A: {first}\nB: {second}\n{result.n_frames} frames; {result.by}')

@@ -1,13 +1,46 @@
-"""A bar in the terminal of how far a call is."""
+"""What commands draw in a terminal: tables, and a bar of how far a call is. Lines go through `print`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 
 from smilfit.apis.progress import Progress
+
+
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    text: Sequence[str] = (),
+    caption: str | None = None,
+    least_width: int = 0,
+) -> None:
+    """Print a table; None is a dash.
+
+    Args:
+        title: above it.
+        columns: their heads.
+        rows: what stands in them.
+        text: columns of words, to the left and never cut; numbers are to the right.
+        caption: below it.
+        least_width: characters, where the window is narrower.
+    """
+    table = Table(title=escape(title), caption=caption)
+    for column in columns:
+        is_text = column in text
+        table.add_column(
+            column, justify='left' if is_text else 'right', overflow='fold' if is_text else 'ellipsis'
+        )
+    for row in rows:
+        table.add_row(*('-' if cell is None else escape(str(cell)) for cell in row))
+    console = Console()
+    console.width = max(console.width, least_width)
+    console.print(table)
 
 
 @contextmanager
