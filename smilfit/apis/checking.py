@@ -22,8 +22,7 @@ from smilfit.body_models import (
 from smilfit.datasets import open_dataset
 from smilfit.drawing import write_image
 from smilfit.drawing.ground_truth_page import ground_truth_page, sample_image, stack_samples
-from smilfit.evaluation.ground_truth import SessionFigures, session_figures
-from smilfit.evaluation.ground_truth_words import warnings_of
+from smilfit.evaluation.ground_truth import SessionFigures, session_figures, warnings_of
 from smilfit.files import MadeOf, OutputFolder, folder_name
 
 logger = logging.getLogger('smilfit')

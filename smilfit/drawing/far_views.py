@@ -99,7 +99,7 @@ def free_views(
     axes = own_axes(body.data)
     low, high = vertices.amin(0), vertices.amax(0)
     centre, distance = (low + high) / 2, FAR * float((high - low).norm())
-    painter, tiles = OverlayPainter(body.faces), []
+    painter, tiles = OverlayPainter(body.faces), list[np.ndarray]()
     for name, turn, tilt in (SIDE, ABOVE, FRONT):
         rotation = looking_at(axes, turn, tilt)
         reach = float(((vertices - centre) @ rotation.T)[:, :2].abs().max().clamp_min(1e-9))
@@ -146,7 +146,7 @@ class PointPainter:
         axes = self._axes[row] if bool(self._axes[row].isfinite().all()) else torch.eye(3).double()
         if not bool(vertices.isfinite().all()):
             centre = given[valid].mean(0) if bool(valid.any()) else torch.zeros(3).double()
-        tiles = []
+        tiles: list[np.ndarray] = []
         for name, turn, tilt in views:
             size_px = (self.side_px, self.side_px)
             camera = far_camera(looking_at(axes, turn, tilt), centre, self._size, size_px, 12 * self._size)

@@ -39,9 +39,11 @@ def sample_image(dataset: Any, sample: int, body: SMIL | None) -> UInt8[np.ndarr
         vertices, points = output.vertices[0].cpu(), output.select(names)[0].double().cpu().numpy()
     panels = []
     for c in np.flatnonzero(record.view_mask):
-        fields = ('K', 'R', 't', 'size', 'dist')
-        arrays = {n: torch.from_numpy(np.asarray(getattr(record, n)[c : c + 1])) for n in fields}
-        camera = Cameras((dataset.camera_names[c],), **arrays)
+        K, R, t, size, dist = (
+            torch.from_numpy(np.asarray(array[c : c + 1]))
+            for array in (record.K, record.R, record.t, record.size, record.dist)
+        )
+        camera = Cameras((dataset.camera_names[c],), K, R, t, size, dist)
         pixels, _, valid = camera.project(torch.from_numpy(np.nan_to_num(points)))
         present = valid[0].numpy() & np.isfinite(points).all(-1)
         shown = ShownBody(vertices, np.where(present[:, None], pixels[0].numpy(), np.nan))

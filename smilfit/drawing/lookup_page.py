@@ -9,7 +9,7 @@ from smilfit.body_models.data import BodyModelData, Landmark
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.drawing.marks import ANNOTATED, FITTED, Dot
 from smilfit.drawing.named_points import NamedPoint, Side, model_views
-from smilfit.drawing.report import Report
+from smilfit.drawing.report import Picture, Report
 from smilfit.io.landmark_rows import landmark_of
 from smilfit.io.lookup import LookupRow
 from smilfit.io.lookup_proposals import BodyAxes, ProposedRow
@@ -22,7 +22,7 @@ def lookup_page(
     body: BodyModelData,
     axes: BodyAxes,
     rows: Sequence[ProposedRow],
-    frames: Mapping[str, object],
+    frames: Mapping[str, Picture],
     folder: Path | None = None,
 ) -> Report:
     """Make the page.
@@ -89,8 +89,8 @@ def _points_of(rows: Sequence[ProposedRow], body: BodyModelData) -> list[NamedPo
     points = []
     for row in rows:
         if row.cells:
-            mark = landmark_of(LookupRow(row.data, row.model, row.data, row.cells), body)
-            points.append(NamedPoint(row.data, _place(mark, body), True))
+            stated = landmark_of(LookupRow(row.data, row.model, row.data, row.cells), body)
+            points.append(NamedPoint(row.data, _place(stated, body), True))
         elif row.model:
             mark = body.landmarks.get(row.model)
             xyz = _place(mark, body) if mark else place_of(table[row.model], body)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, Protocol, runtime_checkable
 from urllib.parse import quote
 
 import numpy as np
@@ -17,6 +17,18 @@ from smilfit.files import write_text
 
 MAX_EMBEDDED_VIDEO_BYTES = 20_000_000
 FIGURE_DPI = 130
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """What draws itself into a file: a figure of matplotlib, which is not imported here."""
+
+    def savefig(self, fname: BinaryIO, *, format: str, dpi: int) -> object:
+        """Write the figure."""
+
+
+# A figure, an RGB uint8 image (H, W, 3), or the path or bytes of a PNG or JPEG.
+Picture = Drawable | np.ndarray | str | Path | bytes
 
 
 class Report:
@@ -38,9 +50,9 @@ class Report:
         self.folder = None if folder is None else Path(folder)
         self.summary = (summary,) if isinstance(summary, str) else tuple(summary)
         self.sections: list[str] = []
-        self._parts: list[tuple[str, dict[str, Any]]] = []
+        self._parts: list[tuple[str, dict[str, object]]] = []
 
-    def _add(self, kind: str, **facts: Any) -> 'Report':
+    def _add(self, kind: str, **facts: object) -> 'Report':
         """Add what the macro `kind` of `templates/parts.html` shows."""
         self._parts.append((kind, facts))
         return self
@@ -61,7 +73,7 @@ class Report:
         """Add large numbers, each as (value with unit, what it is, what to compare it with)."""
         return self._add('numbers', numbers=list(numbers))
 
-    def add_table(self, rows: Sequence[Mapping[str, Any]], caption: str = '') -> 'Report':
+    def add_table(self, rows: Sequence[Mapping[str, object]], caption: str = '') -> 'Report':
         """Add a table; the keys of the first row are the columns.
 
         Raises:
@@ -78,11 +90,11 @@ class Report:
         cells = [[_cell(row[column]) for column in columns] for row in rows]
         return self._add('table', columns=columns, rows=cells, caption=caption)
 
-    def add_figure(self, figure: Any, caption: str = '') -> 'Report':
+    def add_figure(self, figure: Picture, caption: str = '') -> 'Report':
         """Add a matplotlib figure, the path or bytes of a PNG or JPEG, or an RGB uint8 image."""
         return self._add('image', source=_data_uri(figure), caption=caption)
 
-    def add_images(self, images: Sequence[Any], captions: Sequence[str] = ()) -> 'Report':
+    def add_images(self, images: Sequence[Picture], captions: Sequence[str] = ()) -> 'Report':
         """Add a grid of images, each as for `add_figure`."""
         captions = list(captions) or [''] * len(images)
         shown = [{'source': _data_uri(p), 'caption': c} for p, c in zip(images, captions, strict=True)]
@@ -132,7 +144,7 @@ def _templates() -> Environment:
     )
 
 
-def figure_png(figure: Any, dpi: int = FIGURE_DPI) -> bytes:
+def figure_png(figure: Drawable, dpi: int = FIGURE_DPI) -> bytes:
     """Draw a matplotlib figure as PNG bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=dpi)
@@ -144,7 +156,7 @@ def _plays_in_browsers(path: Path) -> bool:
     return any(entry in data for entry in (b'avc1', b'vp09', b'av01'))
 
 
-def _cell(value: Any) -> tuple[str, bool]:
+def _cell(value: object) -> tuple[str, bool]:
     """Return a cell's text, and whether it is a number."""
     if value is None:
         return '–', True
@@ -153,8 +165,8 @@ def _cell(value: Any) -> tuple[str, bool]:
     return str(value), isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _data_uri(image: Any) -> str:
-    if hasattr(image, 'savefig'):
+def _data_uri(image: Picture) -> str:
+    if isinstance(image, Drawable):
         data = figure_png(image)
     elif isinstance(image, (str, Path)):
         data = Path(image).read_bytes()

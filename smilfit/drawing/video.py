@@ -89,7 +89,7 @@ def _write(
             if writer is None:
                 shape = frame.shape
                 size = (shape[1] + shape[1] % 2, shape[0] + shape[0] % 2)
-                writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, size)
+                writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size)
                 if not writer.isOpened():
                     raise OSError(
                         f'write_video: {path} of {size[0]} x {size[1]} px could not be opened for writing. '

@@ -1,7 +1,7 @@
 """Metrics with the unit in the name."""
 
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction, place_at_truth, trivial_baseline
-from smilfit.evaluation.benchmark_result import BenchmarkResult, Errors
+from smilfit.evaluation.benchmark_result import BenchmarkResult, Errors, benchmark_metrics
 from smilfit.evaluation.ellipses import ShareInside, radii, scaled_by_other_cameras, share_inside
 from smilfit.evaluation.errors import (
     PCK_THRESHOLDS_PX,
@@ -17,12 +17,26 @@ from smilfit.evaluation.errors import (
     pck_curve,
     percentiles,
 )
-from smilfit.evaluation.fit_quality import CameraFit, FitBenchmark, fit_benchmark, reprojection_errors
-from smilfit.evaluation.image_figures import ImageFigures, read_figures, summary, write_figures
-from smilfit.evaluation.image_fit import ImageFit, image_fit, mask_iou, mean_of
+from smilfit.evaluation.fit_quality import (
+    CameraFit,
+    FitBenchmark,
+    fit_benchmark,
+    mask_rows,
+    mask_sentences,
+    reprojection_errors,
+)
+from smilfit.evaluation.image_fit import (
+    ImageFigures,
+    ImageFit,
+    image_fit,
+    mask_iou,
+    mean_of,
+    read_figures,
+    summary,
+    write_figures,
+)
 from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held, in_cameras
 from smilfit.evaluation.left_out import MultiViewPoseMetric, left_out_metrics
-from smilfit.evaluation.mask_overlap import mask_rows, mask_sentences
 from smilfit.evaluation.metric_words import (
     Intervals,
     MetricLine,
@@ -34,7 +48,6 @@ from smilfit.evaluation.metric_words import (
     strongest_baselines,
 )
 from smilfit.evaluation.point_fit import PointBenchmark, point_benchmark
-from smilfit.evaluation.scalars import benchmark_metrics
 from smilfit.evaluation.units import length_text, to_mm, unit_suffix
 
 __all__ = [

@@ -12,8 +12,13 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from smilfit.evaluation.baseline import compared_keypoints, place_at_prediction
-from smilfit.evaluation.benchmark_result import BenchmarkResult
-from smilfit.evaluation.scalars import INFIX, PCK_THRESHOLD_PX, benchmark_metrics, figures_of
+from smilfit.evaluation.benchmark_result import (
+    INFIX,
+    PCK_THRESHOLD_PX,
+    BenchmarkResult,
+    benchmark_metrics,
+    figures_of,
+)
 from smilfit.evaluation.units import unit_suffix
 from smilfit.geometry.projection import project_points
 from smilfit.registry import METRICS

@@ -12,14 +12,17 @@ from jaxtyping import Float, Int
 from smilfit.evaluation.benchmark_result import (
     BASELINE,
     BASELINE_PLACED,
+    INFIX,
     MEAN_PLACE,
     MEAN_POSE,
     MEAN_POSE_PLACED,
     MODEL,
+    PCK_THRESHOLD_PX,
     BenchmarkResult,
+    Figure,
+    figures_of,
 )
 from smilfit.evaluation.errors import PERCENTILES
-from smilfit.evaluation.scalars import INFIX, PCK_THRESHOLD_PX, Figure, figures_of
 from smilfit.evaluation.units import UNKNOWN_UNIT, length_text, unit_suffix
 from smilfit.structures.body import MILLIMETRES
 

@@ -11,8 +11,8 @@ from smilfit.body_models import SMIL
 from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.body_models.sides import mirrored_order
 from smilfit.datasets import AddPseudoLabels, PseudoLabels
-from smilfit.evaluation.pseudo_labels import judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, load_thresholds
+from smilfit.evaluation.verdict.frames import judge_frames
 from smilfit.files import BadFileError
 from smilfit.structures import Keypoints2d
 from smilfit.synthetic import make_quadruped

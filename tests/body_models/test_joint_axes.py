@@ -10,7 +10,7 @@ from smilfit.apis.viewer.model_scene import ModelScene
 from smilfit.body_models import SMIL, load_body_model_data
 from smilfit.body_models.files.smil_json import write_smil_json
 from smilfit.body_models.pose_sampling import LimitPoses
-from smilfit.evaluation.verdict.priors import limits_share
+from smilfit.evaluation.verdict.body_measures import limits_share
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.io.exports.joint_angles import joint_angles
 from smilfit.losses import JointLimitLoss

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from smilfit.evaluation import BenchmarkResult, Intervals, benchmark_metrics, paired_differences
+from smilfit.evaluation.benchmark_result import Figure, figures_of
 from smilfit.evaluation.metric_words import resampled, resampling_of
-from smilfit.evaluation.scalars import Figure, figures_of
 
 
 def _result(offset: np.ndarray, noise: float = 0.1, seed: int = 0) -> BenchmarkResult:

@@ -11,8 +11,7 @@ import torch
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.cli.data.check import main
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
-from smilfit.evaluation.ground_truth import session_figures
-from smilfit.evaluation.ground_truth_words import warnings_of
+from smilfit.evaluation.ground_truth import session_figures, warnings_of
 from smilfit.structures import BodyParams
 from tests.datasets.blob_session import NAMES, BlobSession, make_body, make_cameras
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL
+from smilfit.drawing.fit_page import add_verdict
 from smilfit.drawing.report import Report
-from smilfit.drawing.verdict_report import add_verdict
 from smilfit.evaluation.verdict import (
     DOUBTFUL,
     GOOD,
-    Found,
+    Measured,
     Verdict,
     frame_keypoints,
     judge,
@@ -66,7 +66,9 @@ def test_a_right_fit_accuses_no_keypoint_even_where_labels_are_wrong(made):
 def test_a_paw_bent_the_wrong_way_is_found_in_its_frames_alone_and_named(made, tmp_path):
     labels, _, bent = made
     result = frame_keypoints(labels, bent)
-    verdict = judge({'torn': Found(0.0)}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=result)
+    verdict = judge(
+        {'torn': Measured(0.0)}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=result
+    )
     hit = [i for i, word in enumerate(verdict.frame_words) if word == DOUBTFUL]
     assert set(hit) <= set(BENT)
     # Where fewer than two cameras have the label nothing is known.
@@ -75,7 +77,7 @@ def test_a_paw_bent_the_wrong_way_is_found_in_its_frames_alone_and_named(made, t
     assert all(verdict.frame_keypoints[i][0] == 'fore_paw_L' for i in hit)
     assert 'fore_paw_L' in verdict.frame_reasons[hit[0]]
     # A word of the whole does not hide what a frame has of its own.
-    whole = judge({'torn': Found(0.03)}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=result)
+    whole = judge({'torn': Measured(0.03)}, load_thresholds(), {'frame_error': np.zeros(N)}, keypoints=result)
     assert 'fore_paw_L' in whole.frame_reasons[hit[0]]
     assert Verdict.from_dict(json.loads(json.dumps(verdict.as_dict()))) == verdict
     (tmp_path / 'verdict.json').write_text(json.dumps(verdict.as_dict()))

@@ -15,40 +15,40 @@ from smilfit.evaluation.verdict import (
     GOOD,
     NOT_BELIEVABLE,
     NOT_FITTED,
-    Found,
     Measure,
+    Measured,
     Verdict,
     judge,
     load_thresholds,
 )
 from smilfit.evaluation.verdict.body_measures import (
+    betas_sd,
     bone_asymmetry,
     bone_ratios,
+    camera_distance,
     crossing_triangles,
     inverted_share,
     joint_moves,
-    lengths,
-    new_crossings,
-    posed,
-    torn_share,
-)
-from smilfit.evaluation.verdict.evidence import extents_px, kept_share, names_seen, places_seen
-from smilfit.evaluation.verdict.failed import mask_margins, outline_convexity, plain_overlap
-from smilfit.evaluation.verdict.priors import (
-    betas_sd,
-    camera_distance,
     landmark_excess,
     landmark_offsets_sd,
+    lengths,
     limits_share,
+    new_crossings,
+    posed,
     size_ratio,
+    torn_share,
 )
-from smilfit.evaluation.verdict.refits import dealt_out, with_sides_exchanged
-from smilfit.evaluation.verdict.sides import side_pairs
-from smilfit.evaluation.verdict.yardstick import (
+from smilfit.evaluation.verdict.failed import mask_margins, outline_convexity, plain_overlap
+from smilfit.evaluation.verdict.labels import (
     camera_medians,
+    extents_px,
+    kept_share,
     left_out_triangulation_px,
+    names_seen,
+    places_seen,
     triangulation_px,
 )
+from smilfit.evaluation.verdict.refits import dealt_out, side_pairs, with_sides_exchanged
 from smilfit.files import BadFileError
 from smilfit.handlers import MultiviewKeypoint2dMSEInput
 from smilfit.registry import UnknownNameError
@@ -339,7 +339,7 @@ def test_the_weightiest_reasons_come_first_and_frames_follow_their_session():
     thresholds = load_thresholds()
     # Of the last frame nothing is known: it counts neither way.
     frames = {'frame_error': [0.0, 0.06, math.nan, math.nan], 'keypoints': [9.0, 9.0, 2.0, math.nan]}
-    verdict = judge({'bone_longest': Found(1.0, 'hip_L')}, thresholds, frames)
+    verdict = judge({'bone_longest': Measured(1.0, 'hip_L')}, thresholds, frames)
     assert verdict.frame_words == (GOOD, DOUBTFUL, NOT_BELIEVABLE, NOT_FITTED)
     shares = {m.name: m.value for m in verdict.measures}
     assert shares['frames_not_believable'] == pytest.approx(1 / 3)
@@ -348,7 +348,7 @@ def test_the_weightiest_reasons_come_first_and_frames_follow_their_session():
     # Two of three frames are not good: that is said once.
     assert len(verdict.reasons) == 1
     assert verdict.reasons[0].startswith('33.3 % of the frames are not believable, such as: 2 different')
-    values = {'bone_longest': Found(9.0, 'hip_L'), 'betas_sd': Found(6.0, '0'), 'torn': Found(0.025)}
+    values = {'bone_longest': Measured(9.0, 'hip_L'), 'betas_sd': Measured(6.0, '0'), 'torn': Measured(0.025)}
     verdict = judge(values, thresholds, {'frame_error': [0.0]})
     assert [m.word for m in verdict.measures][:3] == [NOT_BELIEVABLE, NOT_BELIEVABLE, DOUBTFUL]
     assert len(verdict.reasons) == 3
@@ -357,7 +357,7 @@ def test_the_weightiest_reasons_come_first_and_frames_follow_their_session():
     assert verdict.frame_words == (NOT_BELIEVABLE,)
     assert Verdict.from_dict(json.loads(json.dumps(verdict.as_dict()))) == verdict
     with pytest.raises(UnknownNameError, match="Did you mean 'torn'"):
-        judge({'tron': Found(1.0)}, thresholds)
+        judge({'tron': Measured(1.0)}, thresholds)
 
 
 def test_thresholds_of_a_user_replace_what_they_name(tmp_path):

@@ -15,7 +15,7 @@ from smilfit.apis.fitting.verdict_file import CameraRow
 from smilfit.apis.progress import steps
 from smilfit.body_models import SMIL
 from smilfit.datasets import DatasetFile
-from smilfit.drawing.image_report import add_image_sections
+from smilfit.drawing.fit_page import add_image_sections
 from smilfit.drawing.marks import BODY, START_BODY, Surface
 from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody
 from smilfit.drawing.report import Report

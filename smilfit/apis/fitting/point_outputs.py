@@ -11,8 +11,7 @@ from smilfit.apis.fitting.fit_overlays import REPORT_IMAGES, keypoints_of
 from smilfit.apis.fitting.session_outputs import RecordingOutputs
 from smilfit.apis.progress import counted, steps
 from smilfit.drawing.far_views import PointPainter
-from smilfit.drawing.fit_report import add_fit_sections
-from smilfit.drawing.point_report import add_point_sections
+from smilfit.drawing.fit_page import add_fit_sections, add_point_sections
 from smilfit.drawing.report import Report
 from smilfit.drawing.video import write_video
 from smilfit.evaluation import PointBenchmark, point_benchmark

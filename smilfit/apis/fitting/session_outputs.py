@@ -25,9 +25,8 @@ from smilfit.apis.fitting.fit_overlays import (
 from smilfit.apis.fitting.overlay_scene import OverlayScene
 from smilfit.apis.fitting.verdict_file import VERDICT, CameraRow, read_verdict, write_verdict
 from smilfit.apis.progress import steps
-from smilfit.drawing.fit_report import add_fit_sections
+from smilfit.drawing.fit_page import add_fit_sections, add_verdict
 from smilfit.drawing.report import Report
-from smilfit.drawing.verdict_report import add_verdict
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark, fit_benchmark
 from smilfit.evaluation.verdict import (
     Verdict,
@@ -40,7 +39,7 @@ from smilfit.evaluation.verdict import (
     with_covariance,
     with_failed_frames,
 )
-from smilfit.evaluation.verdict.evidence import extents_px
+from smilfit.evaluation.verdict.labels import extents_px
 from smilfit.evaluation.verdict.points import N_STEPS as N_POINT_STEPS
 from smilfit.files import MadeOf, write_text
 from smilfit.handlers import BaseInput

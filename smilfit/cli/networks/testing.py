@@ -50,7 +50,7 @@ def main(options: Arguments) -> None:
         return
 
     from smilfit.evaluation import metric_text
-    from smilfit.networks.tasks.comparing import test
+    from smilfit.networks.tasks.evaluating import test
 
     *config, checkpoint = options.files
     with run_console() as console:
@@ -72,7 +72,7 @@ def _compare(first: str, second: str, options: Arguments) -> None:
         raise ValueError(
             f'test --compare: give at most one CONFIG beside the two; got {len(options.files)} files. See --help.'
         )
-    from smilfit.networks.tasks.comparing import compare
+    from smilfit.networks.tasks.evaluating import compare
 
     config = options.files[0] if options.files else None
     with run_console() as console:

@@ -7,13 +7,22 @@ from smilfit.evaluation.verdict.failed import (
     picture_numbers,
     with_failed_frames,
 )
-from smilfit.evaluation.verdict.judge import Found, Verdict, judge
-from smilfit.evaluation.verdict.keypoints import FrameKeypoints, frame_keypoints, keypoint_excess
-from smilfit.evaluation.verdict.measure import DOUBTFUL, GOOD, NOT_BELIEVABLE, NOT_FITTED, Measure
+from smilfit.evaluation.verdict.judge import (
+    DOUBTFUL,
+    GOOD,
+    NOT_BELIEVABLE,
+    NOT_FITTED,
+    Measure,
+    Measured,
+    Threshold,
+    Verdict,
+    judge,
+    load_thresholds,
+)
+from smilfit.evaluation.verdict.labels import FrameKeypoints, frame_keypoints, keypoint_excess
 from smilfit.evaluation.verdict.points import point_numbers
 from smilfit.evaluation.verdict.refits import stiffened, with_covariance
 from smilfit.evaluation.verdict.session import CameraNumbers, SessionNumbers, n_steps, session_numbers
-from smilfit.evaluation.verdict.thresholds import Threshold, load_thresholds
 
 __all__ = [
     'DOUBTFUL',
@@ -21,9 +30,9 @@ __all__ = [
     'NOT_BELIEVABLE',
     'NOT_FITTED',
     'CameraNumbers',
-    'Found',
     'FrameKeypoints',
     'Measure',
+    'Measured',
     'PictureNumbers',
     'SessionNumbers',
     'Threshold',

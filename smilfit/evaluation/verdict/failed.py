@@ -11,15 +11,11 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.evaluation.image_fit import mask_iou
-from smilfit.evaluation.verdict.body_measures import body_frames, frame_meshes
-from smilfit.evaluation.verdict.evidence import extents_px, places_seen
-from smilfit.evaluation.verdict.judge import FRAME_FAILED, FRAMES_FAILED, Found, Verdict, judge
-from smilfit.evaluation.verdict.one_view import view_frames
-from smilfit.evaluation.verdict.priors import betas_sd
+from smilfit.evaluation.verdict.body_measures import betas_sd, body_frames, frame_meshes
+from smilfit.evaluation.verdict.judge import FRAME_FAILED, FRAMES_FAILED, Measured, Threshold, Verdict, judge
+from smilfit.evaluation.verdict.labels import errors_px, extents_px, places_seen
 from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
-from smilfit.evaluation.verdict.session import SessionNumbers
-from smilfit.evaluation.verdict.thresholds import Threshold
-from smilfit.evaluation.verdict.yardstick import errors_px
+from smilfit.evaluation.verdict.session import SessionNumbers, view_frames
 from smilfit.registrants import OneViewDoubt
 from smilfit.registrants.recovery import failure_sentence
 from smilfit.structures import FitResult, Keypoints2d
@@ -122,7 +118,7 @@ MASK_ALONE = 'a mask alone shows front and back alike'
 class PictureNumbers:
     """Numbers by measure, of all images together and of each, and notes on the numbers of images."""
 
-    values: Mapping[str, Found]
+    values: Mapping[str, Measured]
     frames: Mapping[str, Float[np.ndarray, ' B']]
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -178,14 +174,14 @@ def picture_numbers(
         plain = np.full(len(rows), np.nan)
         plain[alone] = [outline_convexity(silhouettes[row][1]) for row in alone]
         whole['mask_outline'] = plain
-    values: dict[str, Found] = {}
+    values: dict[str, Measured] = {}
     few = spread_rows(rows & seen.visible.flatten(1).any(1), N_REFITTED)
     if fit is not None and len(few):
         step('fitting with shuffled keypoints')
         chosen = [i[few] for i in inputs]
         matches = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
         if matches is not None:
-            values['shuffled_maps'] = Found(min(matches.shuffled))
+            values['shuffled_maps'] = Measured(min(matches.shuffled))
     return PictureNumbers(values, whole, notes)
 
 
@@ -218,7 +214,7 @@ def with_failed_frames(numbers: Numbers, result: FitResult) -> Numbers:
     rows, causes = np.full(count, np.nan), [''] * count
     for row, cause in zip(failed['rows'], failed['causes']):
         rows[row], causes[row] = 1.0, cause
-    notes = Found(float(failed['count']), failure_sentence(failed))
+    notes = Measured(float(failed['count']), failure_sentence(failed))
     return replace(
         numbers,
         values={**numbers.values, FRAMES_FAILED: notes},

@@ -1,23 +1,126 @@
-"""From numbers to a word with its reasons."""
+"""The verdict on a fit: numbers, the thresholds that they are held against, and the word with its reasons."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from smilfit.evaluation.verdict.keypoints import KEYPOINT_EXCESS, KEYPOINTS_OFF, FrameKeypoints
-from smilfit.evaluation.verdict.measure import (
-    DOUBTFUL,
-    GOOD,
-    NOT_BELIEVABLE,
-    NOT_FITTED,
-    WORDS,
-    Measure,
-    worst,
-)
-from smilfit.evaluation.verdict.thresholds import Threshold
+from smilfit.evaluation.verdict.labels import KEYPOINT_EXCESS, KEYPOINTS_OFF, FrameKeypoints
+from smilfit.files import read_json, reading
 from smilfit.registry import reject_unknown
+
+GOOD, DOUBTFUL, NOT_BELIEVABLE = 'good', 'doubtful', 'not believable'
+# Of a frame that has no fit, and so no number.
+NOT_FITTED = 'not fitted'
+# From best to worst.
+WORDS = (GOOD, DOUBTFUL, NOT_BELIEVABLE)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number with the two values at which it makes a fit doubtful, and not believable.
+
+    Where the second threshold is the larger one, large numbers are bad, else small ones. `where` names the bone,
+    camera or parameter that the number is of, and `reason` says in words why it is not good; empty where it is.
+    """
+
+    name: str
+    value: float
+    threshold_doubtful: float
+    threshold_not_believable: float
+    unit: str
+    where: str = ''
+    reason: str = ''
+
+    @property
+    def severity(self) -> float:
+        """How bad the value is: 0 at the first threshold, 1 at the second, and on along the same line."""
+        span = self.threshold_not_believable - self.threshold_doubtful
+        share = (self.value - self.threshold_doubtful) / span
+        return math.inf if math.isnan(share) else share
+
+    @property
+    def word(self) -> str:
+        """Return what the number makes of the fit; one that is not a number is not believable."""
+        severity = self.severity
+        return NOT_BELIEVABLE if severity >= 1 else DOUBTFUL if severity >= 0 else GOOD
+
+
+def worst(words: list[str] | tuple[str, ...]) -> str:
+    """Return the worst of some words; good if there are none."""
+    return max(words, key=WORDS.index, default=GOOD)
+
+
+SHIPPED = Path(__file__).with_name('thresholds.json')
+FORMAT = 'smilfit-verdict-thresholds'
+_WHAT = 'thresholds of a verdict'
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What a number is held against. `reason` may hold `{value}` and `{where}`; `source` says why these values."""
+
+    doubtful: float
+    not_believable: float
+    unit: str
+    reason: str
+    source: str
+
+    def __post_init__(self) -> None:
+        """Check that one of the two values is worse."""
+        if self.doubtful == self.not_believable:
+            raise ValueError(f'doubtful and not_believable must differ; got {self.doubtful:g} twice')
+
+    def measure(self, name: str, value: float, where: str = '') -> Measure:
+        """Hold a number against the two values; `where` says which bone, camera or parameter it is of."""
+        measure = Measure(name, float(value), self.doubtful, self.not_believable, self.unit, where)
+        if measure.word == GOOD:
+            return measure
+        return replace(measure, reason=self.reason.format(value=self._text(value), where=where))
+
+    def _text(self, value: float) -> str:
+        """Write shares in percent."""
+        return f'{100 * value:.3g} %' if self.unit.startswith('share') else f'{value:.3g}'
+
+
+def load_thresholds(path: str | Path | None = None) -> dict[str, Threshold]:
+    """Read thresholds by the name of their measure.
+
+    Args:
+        path: a file that replaces some or all of the shipped ones; of a measure, what it leaves out stays.
+
+    Raises:
+        BadFileError: no such file.
+        KeyError: a measure that there is not, with the near names.
+    """
+    shipped = _read(SHIPPED)
+    given = {} if path is None else _read(Path(path))
+    reject_unknown(str(path), 'measure', given, list(shipped))
+    result = {}
+    for name, fields in shipped.items():
+        with reading(path or SHIPPED, _WHAT):
+            whole = {**fields, **given.get(name, {})}
+            doubtful, not_believable = (float(whole.pop(key)) for key in ('doubtful', 'not_believable'))
+            unit, reason, source = (str(whole.pop(key)) for key in ('unit', 'reason', 'source'))
+            if whole:
+                raise ValueError(f'{name} must have no other fields; got {sorted(whole)}')
+            result[name] = Threshold(doubtful, not_believable, unit, reason, source)
+    return result
+
+
+def _read(path: Path) -> Mapping[str, dict]:
+    document = read_json(path, _WHAT, dict)
+    with reading(path, _WHAT):
+        if document.get('format') != FORMAT:
+            raise ValueError(f'format must be {FORMAT!r}; got {document.get("format")!r}')
+        measures = document['measures']
+        if not all(isinstance(fields, dict) for fields in measures.values()):
+            raise TypeError('every measure must be an object')
+        return measures
+
 
 N_REASONS = 3
 # The measures of a session that are made of its frames' words.
@@ -26,7 +129,7 @@ SHARE_DOUBTFUL, SHARE_NOT_BELIEVABLE = 'frames_not_good', 'frames_not_believable
 FRAMES_FAILED, FRAME_FAILED = 'frames_failed', 'frame_failed'
 
 
-class Found(NamedTuple):
+class Measured(NamedTuple):
     """A number, and what it is of: a bone, a camera, a parameter."""
 
     value: float
@@ -75,7 +178,7 @@ class Verdict:
 
 
 def judge(
-    values: Mapping[str, Found],
+    values: Mapping[str, Measured],
     thresholds: Mapping[str, Threshold],
     frames: Mapping[str, Sequence[float] | np.ndarray] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
@@ -136,11 +239,11 @@ def judge(
     )
 
 
-def _share_off(given: FrameKeypoints, threshold: Threshold) -> Found:
+def _share_off(given: FrameKeypoints, threshold: Threshold) -> Measured:
     """Return the share of keypoints that are not good, and the one that is so most often."""
     off = np.nan_to_num(given.values, nan=-np.inf) >= threshold.doubtful
     share = off.sum() / max(int((~np.isnan(given.values)).sum()), 1)
-    return Found(float(share), given.names[int(off.sum(0).argmax())] if off.any() else '')
+    return Measured(float(share), given.names[int(off.sum(0).argmax())] if off.any() else '')
 
 
 def _worst_keypoints(

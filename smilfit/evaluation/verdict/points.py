@@ -12,7 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction
 from smilfit.evaluation.point_fit import point_benchmark
 from smilfit.evaluation.verdict.body_measures import body_values, limits_share
-from smilfit.evaluation.verdict.judge import Found
+from smilfit.evaluation.verdict.judge import Measured
 from smilfit.evaluation.verdict.refits import (
     Inputs,
     changed_keypoints,
@@ -59,7 +59,7 @@ def point_numbers(
     values = body_values(body, params, given.unit)
     if np.isfinite(worst).any():
         at = int(np.nanargmax(worst))
-        values['point_error'] = Found(
+        values['point_error'] = Measured(
             measured.median() / measured.size, f'most {given.names[at]}: {worst[at]:.1%}'
         )
     frames = {
@@ -73,9 +73,9 @@ def point_numbers(
     step('fitting with shuffled keypoints')
     matches = null_maps(lambda changed: stiff(changed, few), chosen, body.data, N_SHUFFLED)
     if matches is not None:
-        values['shuffled_maps'] = Found(min(matches.shuffled))
+        values['shuffled_maps'] = Measured(min(matches.shuffled))
         if matches.swapped is not None:
-            values['swapped_sides'] = Found(matches.swapped)
+            values['swapped_sides'] = Measured(matches.swapped)
     return SessionNumbers(values, {n: at_places(v, rows) for n, v in frames.items()}, ())
 
 
@@ -85,7 +85,7 @@ def left_out_points(
     given: Keypoints3d,
     size: float,
     step: Callable[[str], None],
-) -> dict[str, Found]:
+) -> dict[str, Measured]:
     """Hide every keypoint in every fourth frame, and measure it there.
 
     The other frames tell where it is on the body and how long bones are; in its frame the pose has to tell. Beside it
@@ -121,9 +121,9 @@ def left_out_points(
     worst = int(medians.nan_to_num(-1.0).argmax())
     most = f'most {names[worst]}: {float(medians[worst]) / size:.1%}'
     error, mean = float(errors[both].median()), float(trivial[both].median())
-    matches = {'left_out_points': Found(error / size, most)}
+    matches = {'left_out_points': Measured(error / size, most)}
     if mean > 0:
-        matches['left_out_points_ratio'] = Found(
+        matches['left_out_points_ratio'] = Measured(
             error / mean, f'{error / size:.1%} against {mean / size:.1%}'
         )
     return matches

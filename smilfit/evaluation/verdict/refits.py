@@ -3,6 +3,7 @@
 What these fits come to says what the numbers of the first one are worth.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -15,13 +16,45 @@ from torch import Tensor
 
 from smilfit.body_models import BodyModelData
 from smilfit.evaluation.point_fit import extent
-from smilfit.evaluation.verdict.evidence import extents_px
-from smilfit.evaluation.verdict.sides import side_pairs
-from smilfit.evaluation.verdict.yardstick import errors_px
+from smilfit.evaluation.verdict.labels import errors_px, extents_px
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.registrants.clip_fit import evenly_spaced_rows
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
+
+# A side's letter or word between separators, or at the end or the beginning; a number may follow the letter.
+_SIDE = re.compile(r'(?<![A-Za-z])(left|right|l|r)(?=[^A-Za-z]|$)', re.IGNORECASE)
+_OTHER = {'left': 'right', 'right': 'left', 'l': 'r', 'r': 'l'}
+
+
+def side_pairs(data: BodyModelData, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Find pairs of joints or keypoints, as places among `names`.
+
+    The model's `joint_symmetry` has the first word; other names make a pair where one becomes the other by
+    exchanging one side's letter or word, such as `paw_L` and `paw_R`.
+    """
+    place = {name: k for k, name in enumerate(names)}
+    stated = dict(data.joint_symmetry)
+    pairs = {}
+    for name in names:
+        for other in (stated.get(name), *_mirrored(name)):
+            if other in place and other != name:
+                first, second = sorted((place[name], place[other]))
+                pairs[first] = second
+                break
+    return sorted(pairs.items())
+
+
+def _mirrored(name: str) -> list[str]:
+    """Return the name with each of its sides' words exchanged, one at a time, the last one first."""
+    result = []
+    for match in reversed(list(_SIDE.finditer(name))):
+        word = match.group()
+        other = _OTHER[word.lower()]
+        other = other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
+        result.append(name[: match.start()] + other + name[match.end() :])
+    return result
+
 
 Inputs = Sequence[BaseInput]
 Fit = Callable[[Inputs], FitResult]

@@ -1,5 +1,6 @@
-"""The numbers that a recording's fit is judged by: one set of cameras, many frames."""
+"""The numbers that a recording's fit is judged by: cameras, each left out in turn, and what one view leaves open."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,10 +14,19 @@ from smilfit.evaluation.baseline import mean_pose, place_at_prediction
 from smilfit.evaluation.ellipses import radii, scaled_by_other_cameras
 from smilfit.evaluation.intervals import expected_keypoints, in_cameras
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
-from smilfit.evaluation.verdict.evidence import extents_px, kept_share
-from smilfit.evaluation.verdict.judge import Found
-from smilfit.evaluation.verdict.keypoints import FrameKeypoints, keypoint_excess
-from smilfit.evaluation.verdict.one_view import view_frames
+from smilfit.evaluation.verdict.judge import Measured
+from smilfit.evaluation.verdict.labels import (
+    FrameKeypoints,
+    camera_medians,
+    errors_px,
+    extents_px,
+    kept_share,
+    keypoint_excess,
+    left_out_triangulation_px,
+    triangulation_px,
+    without_camera,
+    worst_camera,
+)
 from smilfit.evaluation.verdict.refits import (
     Fit,
     Inputs,
@@ -25,18 +35,58 @@ from smilfit.evaluation.verdict.refits import (
     null_maps,
     spread_rows,
 )
-from smilfit.evaluation.verdict.yardstick import (
-    camera_medians,
-    errors_px,
-    left_out_triangulation_px,
-    triangulation_px,
-    without_camera,
-    worst_camera,
-)
 from smilfit.io import triangulate_keypoints
 from smilfit.registrants import OneViewDoubt
-from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
+from smilfit.structures import FitCovariance, FitResult, Keypoints2d, Keypoints3d
 from smilfit.structures.body import by_blocks
+
+
+def view_frames(
+    body: SMIL, result: FitResult, doubt: OneViewDoubt | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """Measure the doubt of one view, frame by frame, of all frames of a fit.
+
+    Args:
+        body: the body.
+        result: its fit; its covariance is used where there is one.
+        doubt: what the other starts of each frame came to.
+
+    Returns:
+        Numbers by measure, and of the doubt its reasons.
+    """
+    matches: dict[str, np.ndarray] = {}
+    notes: dict[str, tuple[str, ...]] = {}
+    if doubt is not None:
+        doubted = torch.where(result.fitted.cpu(), doubt.doubted.cpu().double(), torch.nan)
+        matches['view_doubt'], notes['view_doubt'] = doubted.numpy(), doubt.reasons
+    if result.covariance is not None:
+        matches['yaw_sd'] = turn_sd_deg(body, result.covariance).cpu().numpy()
+        matches['depth_sd'] = depth_sd(body, result, result.covariance).cpu().numpy()
+    return matches, notes
+
+
+def turn_sd_deg(body: SMIL, covariance: FitCovariance) -> Float[Tensor, ' B']:
+    """Return the standard deviation of the body's turn about the worst of the world's axes, degrees."""
+    columns = [f'{body.joint_names[0]}.turn_{axis}' for axis in 'xyz']
+    return _of(covariance, columns).amax(1) * (180 / math.pi)
+
+
+def depth_sd(body: SMIL, result: FitResult, covariance: FitCovariance) -> Float[Tensor, ' B']:
+    """Return the standard deviation of the body's place along the worst of the world's axes, in its lengths.
+
+    Under one camera that is depth, but for the turn of its axes.
+    """
+    size = body.rest_size * result.params.scale.cpu().double()
+    return _of(covariance, [f'transl_{axis}' for axis in 'xyz']).amax(1) / size
+
+
+def _of(covariance: FitCovariance, columns: list[str]) -> Tensor:
+    """Return the standard deviations of some unknowns; NaN where they were not fitted."""
+    sd, known = covariance.parameter_sd().cpu().double(), list(covariance.columns)
+    if any(name not in known for name in columns):
+        return torch.full((len(sd), len(columns)), torch.nan).double()
+    return sd[:, [known.index(name) for name in columns]]
+
 
 # A frame with fewer keypoints places no pose.
 LEAST_KEYPOINTS = 3
@@ -180,7 +230,7 @@ class SessionNumbers:
     `keypoints` has a number of every keypoint of every frame.
     """
 
-    values: Mapping[str, Found]
+    values: Mapping[str, Measured]
     frames: Mapping[str, Float[np.ndarray, ' B']]
     cameras: tuple[CameraNumbers, ...]
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -247,20 +297,20 @@ def _keypoints(body: SMIL, result: FitResult, names: tuple[str, ...]) -> Tensor:
 
 
 def _cameras(
-    seen: Keypoints2d, errors: Tensor, own: Tensor, extent: Tensor, values: dict[str, Found]
+    seen: Keypoints2d, errors: Tensor, own: Tensor, extent: Tensor, values: dict[str, Measured]
 ) -> list[CameraNumbers]:
     """Compare the fit with the labels' own triangulation; fills in `values`."""
     names, size = seen.rig.names, extent[0]
     several = len(names) > 1
     fitted, given = camera_medians(errors), camera_medians(own)
-    values['fit_error'] = Found(*worst_camera(fitted / size, names))
+    values['fit_error'] = Measured(*worst_camera(fitted / size, names))
     kept = kept_share(seen)
     at = int(kept.argmin())
-    values['labels_kept'] = Found(float(kept[at]), names[at])
+    values['labels_kept'] = Measured(float(kept[at]), names[at])
     if several and bool((~own.isnan()).any()):
         valid = ~own.isnan()
-        values['fit_excess'] = Found(*worst_camera((camera_medians(errors, valid) - given) / size, names))
-        values['triangulation'] = Found(*worst_camera(given / size, names))
+        values['fit_excess'] = Measured(*worst_camera((camera_medians(errors, valid) - given) / size, names))
+        values['triangulation'] = Measured(*worst_camera(given / size, names))
     nothing = float('nan')
     rows = zip(names, kept.tolist(), fitted.tolist(), given.tolist())
     return [CameraNumbers(n, k, f, g, nothing, nothing) for n, k, f, g in rows]
@@ -272,7 +322,7 @@ def _left_out(
     seen: Keypoints2d,
     extent: Tensor,
     table: list[CameraNumbers],
-    values: dict[str, Found],
+    values: dict[str, Measured],
     step: Callable[[str], None],
 ) -> list[CameraNumbers]:
     """Fit without each camera in turn; fills in `values`."""
@@ -300,8 +350,8 @@ def _left_out(
     fitted, given, _ = (torch.tensor(m).double() for m in zip(*medians))
     names, size = seen.rig.names, extent[0]
     if bool((~given.isnan()).any()):
-        values['left_out_labels'] = Found(*worst_camera(given / size, names))
-        values['left_out_excess'] = Found(*worst_camera((fitted - given) / size, names))
+        values['left_out_labels'] = Measured(*worst_camera(given / size, names))
+        values['left_out_excess'] = Measured(*worst_camera((fitted - given) / size, names))
     return rows
 
 
@@ -310,15 +360,15 @@ def _median(errors: Tensor, there: Tensor) -> float:
 
 
 def _against_null_maps(
-    body: SMIL, fit: Fit, inputs: Inputs, values: dict[str, Found], step: Callable[[str], None]
+    body: SMIL, fit: Fit, inputs: Inputs, values: dict[str, Measured], step: Callable[[str], None]
 ) -> None:
     """Compare with wrong maps; fills in `values`."""
     step('fitting with shuffled keypoints')
     result = null_maps(fit, inputs, body.data, N_SHUFFLED)
     if result is not None:
-        values['shuffled_maps'] = Found(min(result.shuffled))
+        values['shuffled_maps'] = Measured(min(result.shuffled))
     if result is not None and result.swapped is not None:
-        values['swapped_sides'] = Found(result.swapped)
+        values['swapped_sides'] = Measured(result.swapped)
 
 
 def at_places(values: np.ndarray, rows: Tensor) -> np.ndarray:

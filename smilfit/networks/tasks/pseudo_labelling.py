@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from smilfit.apis.progress import ProgressCallback, counted, ignore, steps
 from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store.store_layout import PARAM_NAMES
-from smilfit.evaluation.pseudo_labels import Refit, judge_frames
 from smilfit.evaluation.verdict import GOOD, NOT_FITTED, Threshold, load_thresholds
+from smilfit.evaluation.verdict.frames import Refit, judge_frames
 from smilfit.networks.regressors.modal_regressor import ModalRegressor, chosen_rows
 from smilfit.networks.scene_frame import cameras_of
 from smilfit.networks.tasks.labels_of_fits import plain_reason

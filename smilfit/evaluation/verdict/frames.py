@@ -9,9 +9,8 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.evaluation.verdict import Threshold, Verdict, body_frames, judge
-from smilfit.evaluation.verdict.evidence import extents_px
-from smilfit.evaluation.verdict.sides import side_pairs
-from smilfit.evaluation.verdict.yardstick import errors_px, without_camera
+from smilfit.evaluation.verdict.labels import errors_px, extents_px, without_camera
+from smilfit.evaluation.verdict.refits import side_pairs
 from smilfit.geometry.alignment import procrustes
 from smilfit.structures import BodyParams, Keypoints2d
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from smilfit.drawing.marks import FIT_MARKS
 from smilfit.drawing.plots import plot_bars, plot_histogram, plot_pck_curves, plot_skeletons
-from smilfit.drawing.report import Report, figure_png
+from smilfit.drawing.report import Picture, Report, figure_png
 from smilfit.evaluation import (
     PCK_THRESHOLDS_PX,
     PERCENTILES,
@@ -24,7 +24,7 @@ from smilfit.evaluation import (
     pck_curve,
     strongest_baselines,
 )
-from smilfit.evaluation.scalars import INFIX, PCK_THRESHOLD_PX
+from smilfit.evaluation.benchmark_result import INFIX, PCK_THRESHOLD_PX
 from smilfit.evaluation.units import UNKNOWN_UNIT, unit_suffix
 from smilfit.files import replacing, write_bytes, write_text
 from smilfit.registry import UnknownNameError, did_you_mean
@@ -183,17 +183,17 @@ def benchmark_text(
         lines.append(' ' * width + ''.join(f'  {c:>14}' for c in columns[1:]))
         for row in rows:
             cells = map(_cell, (row[c] for c in columns[1:]))
-            ends = (f'  {cell:>{max(len(c), 14)}}' for c, cell in zip(columns[1:], cells))
-            lines.append(f'{row[""]:<{width}}' + ''.join(ends))
+            padded = (f'  {cell:>{max(len(c), 14)}}' for c, cell in zip(columns[1:], cells))
+            lines.append(f'{row[""]:<{width}}' + ''.join(padded))
     errors = result.errors()
-    for heading, names, values, seen, axis, unit in (
-        ('By camera, original image', result.camera_names, errors.px_original, result.seen2d, 1, 'px'),
-        ('By keypoint, original image', result.keypoint_names, errors.px_original, result.seen2d, 2, 'px'),
-        ('By keypoint, in space', result.keypoint_names, errors.world, result.seen3d, 1, result.unit),
+    for heading, names, kind, seen, axis, unit in (
+        ('By camera, original image', result.camera_names, 'px_original', result.seen2d, 1, 'px'),
+        ('By keypoint, original image', result.keypoint_names, 'px_original', result.seen2d, 2, 'px'),
+        ('By keypoint, in space', result.keypoint_names, 'world', result.seen3d, 1, result.unit),
     ):
         lines += ['', heading]
         width = max(len(name) for name in names)
-        for name, mean, median, count in zip(names, *by_group(values, seen, axis)):
+        for name, mean, median, count in zip(names, *by_group(errors.of(kind), seen, axis)):
             numbers = (
                 f'mean {length_text(mean, unit)}, median {length_text(median, unit)}' if count else 'no truth'
             )
@@ -218,7 +218,7 @@ def write_benchmark_folder(
     folder: str | Path,
     title: str = 'Benchmark',
     edges: Sequence[tuple[str, str]] = (),
-    images: Mapping[str, Any] | None = None,
+    images: Mapping[str, Picture] | None = None,
     intervals: Intervals | None = None,
 ) -> Path:
     """Write metrics.json, intervals.json, benchmark_report.txt, report.html, figures and raw errors into a folder.
@@ -256,9 +256,9 @@ def write_raw_errors(result: BenchmarkResult, folder: Path) -> list[Path]:
     """Write the model's errors as .npy: (N, C, K) px and (N, K) lengths; NaN without truth, inf if not finite."""
     errors = result.errors()
     arrays = {
-        'errors_2d_px_original': errors.px_original,
-        'errors_2d_px_network': errors.px_network,
-        f'errors_3d_{unit_suffix(result.unit)}': errors.world,
+        'errors_2d_px_original': errors.of('px_original'),
+        'errors_2d_px_network': errors.of('px_network'),
+        f'errors_3d_{unit_suffix(result.unit)}': errors.of('world'),
     }
     for name, values in arrays.items():
         with replacing(folder / f'{name}.npy', values.nbytes) as temporary:
@@ -272,7 +272,7 @@ def benchmark_figures(
     """Draw all figures: file name -> (figure, caption). What has no truth has no figure."""
     model = result.errors()
     strongest = strongest_baselines(benchmark_metrics(result))
-    figures = {}
+    figures: dict[str, tuple[Figure, str]] = {}
     if result.seen2d.any():
         figures |= _figures2d(result, model, strongest.get('pck_auc_original'))
     if result.seen3d.any():
@@ -285,23 +285,24 @@ def _figures2d(
     result: BenchmarkResult, model: Errors, best: StrongestBaseline | None
 ) -> dict[str, tuple[Figure, str]]:
     valid = result.seen2d
-    curves = {'model, original image': pck_curve(model.px_original, valid)}
-    curves['model, network crop'] = pck_curve(model.px_network, valid)
-    errors = {'model': model.px_original[valid]}
+    answers = {'model': model}
     if best is not None:
-        baseline, word = result.errors(best.source), f'baseline ({best.words})'
-        curves[f'{word}, original image'] = pck_curve(baseline.px_original, valid)
-        curves[f'{word}, network crop'] = pck_curve(baseline.px_network, valid)
-        errors[word] = baseline.px_original[valid]
+        answers[f'baseline ({best.words})'] = result.errors(best.source)
+    curves = {
+        f'{word}, {where}': pck_curve(errors.of(kind), valid)
+        for word, errors in answers.items()
+        for where, kind in (('original image', 'px_original'), ('network crop', 'px_network'))
+    }
+    original = {word: errors.of('px_original')[valid] for word, errors in answers.items()}
     x = 'error (px of the original image)'
-    _, by_camera, of_camera = by_group(model.px_original, valid, 1)
-    _, by_keypoint, of_keypoint = by_group(model.px_original, valid, 2)
+    _, by_camera, of_camera = by_group(model.of('px_original'), valid, 1)
+    _, by_keypoint, of_keypoint = by_group(model.of('px_original'), valid, 2)
     return {
         'pck_curve': (
             plot_pck_curves(PCK_THRESHOLDS_PX, curves, 'Share of keypoints within a distance (PCK)'),
             'Higher and further left is better. Dashed: the strongest trivial answer.',
         ),
-        'error_histogram': (plot_histogram(errors, x, 'Keypoint errors in the images'), 'Left is better.'),
+        'error_histogram': (plot_histogram(original, x, 'Keypoint errors in the images'), 'Left is better.'),
         'camera_errors': (
             plot_bars(
                 result.camera_names, {'median': by_camera}, f'median {x}', 'By camera', of_camera.tolist()
@@ -325,10 +326,10 @@ def _figures3d(
     result: BenchmarkResult, model: Errors, best: StrongestBaseline | None
 ) -> dict[str, tuple[Figure, str]]:
     unit = result.unit or UNKNOWN_UNIT
-    errors = {'model': model.world[result.seen3d]}
+    errors = {'model': model.of('world')[result.seen3d]}
     if best is not None:
-        errors[f'baseline ({best.words})'] = result.errors(best.source).world[result.seen3d]
-    _, median, count = by_group(model.world, result.seen3d, 1)
+        errors[f'baseline ({best.words})'] = result.errors(best.source).of('world')[result.seen3d]
+    _, median, count = by_group(model.of('world'), result.seen3d, 1)
     return {
         'mpjpe_histogram': (
             plot_histogram(errors, f'error ({unit})', 'Keypoint errors in 3D'),
@@ -351,12 +352,12 @@ def _samples3d(
     result: BenchmarkResult, model: Errors, edges: Sequence[tuple[int, int]]
 ) -> dict[str, tuple[Figure, str]]:
     """Draw the best, the median, a bad and the worst sample; colours rank each error among all errors."""
-    seen = result.seen3d
-    total = np.where(seen, np.nan_to_num(model.world, posinf=1e300), 0.0).sum(1)
+    seen, world = result.seen3d, model.of('world')
+    total = np.where(seen, np.nan_to_num(world, posinf=1e300), 0.0).sum(1)
     mean = np.where(seen.any(1), total / np.maximum(seen.sum(1), 1), np.inf)
     order = np.argsort(mean, kind='stable')[: int(seen.any(1).sum())]
-    ordered = np.sort(model.world[seen])
-    ranks = 100.0 * np.searchsorted(ordered, model.world, side='right') / len(ordered)
+    ordered = np.sort(world[seen])
+    ranks = 100.0 * np.searchsorted(ordered, world, side='right') / len(ordered)
     unit = result.unit or UNKNOWN_UNIT
     figures = {}
     chosen = dict.fromkeys(int(order[round(q / 100 * (len(order) - 1))]) for q in SAMPLE_PERCENTILES)
@@ -382,7 +383,7 @@ def benchmark_page(
     metrics: Mapping[str, int | float],
     figures: Mapping[str, tuple[Figure, str]],
     title: str,
-    images: Mapping[str, Any],
+    images: Mapping[str, Picture],
     intervals: Intervals,
 ) -> Report:
     """Lay out the HTML page."""
