@@ -15,7 +15,7 @@ from smilfit.structures import RecordedData
 
 @TRANSFORMS.register_module()
 class AddPseudoLabels:
-    """Give samples what nobody labelled: parameters, and keypoints in space, that a fit found.
+    """Add to samples what nobody labelled: parameters, and keypoints in space, that a fit found.
 
     What a person or the recording's maker stated stays. Found parameters come with `has_params`, and with a
     `params_weight` of the label's weight times `weight`, which losses on parameters count them by; it is 1 for all

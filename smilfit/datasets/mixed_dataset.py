@@ -25,7 +25,7 @@ _OF_VIEWS = ('view_mask', 'K', 'R', 't', 'dist', 'size', 'to_original', 'keypoin
 
 @DATASETS.register_module()
 class PictureDataset(MultiViewDataset):
-    """Give every image of a split by itself: a sample in the documented form with one view (C = 1).
+    """Return every image of a split by itself: a sample in the documented form with one view (C = 1).
 
     What trains on single images (heat maps of keypoints) sees more of a recording in a batch this way, and sets of
     single images and of sessions may be mixed (`MixedDataset`).
@@ -64,10 +64,10 @@ class PictureDataset(MultiViewDataset):
         if sessions is not None:
             chosen = [self.file.session_index(name) for name in sessions]
             self.indices = self.indices[np.isin(self.file.session_of[self.indices], chosen)]
-        seen = self.file.view_mask_of[self.indices]
+        observed = self.file.view_mask_of[self.indices]
         if views is not None:
-            seen = seen & np.isin(self.file.camera_names, list(views))
-        rows, cameras = np.nonzero(seen)
+            observed = observed & np.isin(self.file.camera_names, list(views))
+        rows, cameras = np.nonzero(observed)
         self.images = np.stack((self.indices[rows], cameras), 1)
         if len(self.images) == 0:
             raise ValueError(
@@ -173,13 +173,13 @@ def _resized(image: np.ndarray, record: SampleRecord, side: int) -> tuple[np.nda
     map_ = np.array([[scale, 0, offset], [0, scale, offset], [0, 0, 1]])
     back = np.array([[1, 0, -offset], [0, 1, -offset], [0, 0, scale]]) / scale
     original = np.concatenate((record.to_original, [[[0.0, 0.0, 1.0]]]), 1) @ back
-    seen = record.confidence2d[..., None] > 0
+    observed = record.confidence2d[..., None] > 0
     changed = replace(
         record,
         K=map_ @ record.K,
         size=np.full_like(record.size, float(side)),
         to_original=original[:, :2],
-        keypoints2d=np.where(seen, record.keypoints2d * scale + offset, 0.0),
+        keypoints2d=np.where(observed, record.keypoints2d * scale + offset, 0.0),
         centres=None if record.centres is None else _scaled(record.centres, scale, offset),
     )
     return cv2.resize(image, (side, side), interpolation=shrinks), changed

@@ -65,14 +65,16 @@ class MixedSampler(Sampler[int]):
         if not self.shuffle:
             return torch.arange(count) % size
         start, chosen = self.epoch * count, []
-        for rotation in range(start // size, (start + count - 1) // size + 1 if count else start // size):
-            order = torch.randperm(size, generator=self._generator(which, rotation))
-            chosen.append(order[max(0, start - rotation * size) : max(0, start + count - rotation * size)])
+        for cycle in range(start // size, (start + count - 1) // size + 1 if count else start // size):
+            order = torch.randperm(size, generator=self._generator(which, cycle))
+            chosen.append(order[max(0, start - cycle * size) : max(0, start + count - cycle * size)])
         return torch.cat(chosen) if chosen else torch.zeros(0, dtype=torch.long)
 
-    def _generator(self, which: int, turn: int) -> torch.Generator:
-        # Large odd factors keep the streams of parts and turns apart.
-        return torch.Generator().manual_seed((self.seed * 1_000_003 + which * 7_919 + turn * 104_729) % 2**63)
+    def _generator(self, which: int, cycle: int) -> torch.Generator:
+        # Large odd factors keep the streams of parts and cycles separate.
+        return torch.Generator().manual_seed(
+            (self.seed * 1_000_003 + which * 7_919 + cycle * 104_729) % 2**63
+        )
 
 
 def shared_out(total: int, shares: torch.Tensor) -> list[int]:

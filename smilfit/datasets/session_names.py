@@ -35,11 +35,11 @@ def check_session_names(names: tuple[str, ...], where: str) -> None:
     Raises:
         BadFileError: a name that does not, or two that are the same.
     """
-    seen = set()
+    known = set()
     for name in names:
-        if check_session_name(name, where) in seen:
+        if check_session_name(name, where) in known:
             raise BadFileError(
                 f'{where}: the names of sessions must differ; got {shorten(name)!r} twice. Rename one of them and '
                 'make the file anew.'
             )
-        seen.add(name)
+        known.add(name)

@@ -77,7 +77,7 @@ def fit_images(
     *,
     fitting: FitImagesOptions,
     restart: bool = False,
-    preprocessed: Callable[[PreprocessRun], Any] | None = None,
+    preprocessed: Callable[[PreprocessRun], object] | None = None,
 ) -> FitImagesRun:
     """Make `out`/pictures.h5 as `preprocess` does and fit it as `fit` does; what was stopped goes on.
 

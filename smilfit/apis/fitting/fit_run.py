@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from smilfit.apis.fit_options import FitOptions
-from smilfit.apis.fitting.fit_config import load_fit_config, with_body_lengths, with_masks
+from smilfit.apis.fitting.fit_config import ConfigSource, load_fit_config, with_body_lengths, with_masks
 from smilfit.apis.fitting.fit_session import SessionFits
 from smilfit.apis.fitting.session_landmarks import body_with_landmarks
 from smilfit.apis.fitting.session_outputs import SessionOutputs
@@ -74,7 +74,7 @@ class FitRun:
 
 
 def fit_dataset(
-    config: str | Path | Mapping[str, Any],
+    config: ConfigSource,
     data: str | Path,
     out: str | Path,
     options: FitOptions,
@@ -126,7 +126,7 @@ def fit_dataset(
 
 
 def check_images_fit(
-    config: str | Path | Mapping[str, Any],
+    config: ConfigSource,
     body_model: str | Path,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> None:
@@ -169,7 +169,7 @@ def check_faces(registrant: SMPLify, drawn: bool) -> None:
 
 
 @contextmanager
-def _naming(config: str | Path | Mapping[str, Any]) -> Iterator[None]:
+def _naming(config: ConfigSource) -> Iterator[None]:
     """Name the config's file in what cannot be built of it."""
     try:
         yield

@@ -105,7 +105,7 @@ class DatasetFile:
         """Return where a session came from, such as its folder: as it was, or moved with this file; it may be
         gone."""
         places = self.source_places(session)
-        return next((place for place in places if _is_there(place)), places[0] if places else '')
+        return next((place for place in places if _exists(place)), places[0] if places else '')
 
     def source_places(self, session: SessionKey) -> tuple[str, ...]:
         """Return where a session is looked for: where it was, from this file's folder as it was, or beside the
@@ -114,10 +114,10 @@ class DatasetFile:
         if not header.source:
             return ()
         relative = header.recording.get('relative')
-        seen_from_here = (
+        from_here = (
             [os.path.normpath(self.path.parent.absolute() / relative)] if isinstance(relative, str) else []
         )
-        return tuple(dict.fromkeys([header.source, *seen_from_here, *_below(self.path, header.source)]))
+        return tuple(dict.fromkeys([header.source, *from_here, *_below(self.path, header.source)]))
 
     def recording(self, session: SessionKey) -> dict[str, Any]:
         """Return how a session is opened again: `kind` in `SESSIONS` and `arguments`; {} in files that do not say."""
@@ -226,24 +226,24 @@ class DatasetFile:
         if not stored:
             xy = apply_affine(invert_affine(self._affine(session, cameras.names)), xy)
         mask = self.view_mask_of[rows][:, views]
-        seen = Keypoints2d(
+        observed = Keypoints2d(
             xy=torch.from_numpy(xy),
             confidence=torch.from_numpy(confidence.astype(np.float64) * mask[..., None]),
             names=self.keypoint_names,
             cameras=cameras,
         )
         if self.session(session).rig is not None and not stored:
-            seen = seen.judged(self._camera_report(session, seen))
-        return seen if names is None else seen.select(names)
+            observed = observed.judged(self._camera_report(session, observed))
+        return observed if names is None else observed.select(names)
 
-    def _camera_report(self, session: SessionKey, seen: Keypoints2d) -> CameraReport | None:
+    def _camera_report(self, session: SessionKey, observed: Keypoints2d) -> CameraReport | None:
         """Return what a session's cameras were judged to be: by preprocessing, else now, once for this open file."""
         known = self.session(session).header.camera_report
         if known is not None:
             return known
         number = self.session_index(session)
         if number not in self._camera_reports:
-            self._camera_reports[number] = judge_cameras(seen)
+            self._camera_reports[number] = judge_cameras(observed)
         return self._camera_reports[number]
 
     def annotated_cameras(self, session: SessionKey) -> Cameras:
@@ -262,12 +262,12 @@ class DatasetFile:
 
     def annotated2d(self, session: SessionKey) -> Keypoints2d:
         """Return a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
-        seen, lenses = self.keypoints2d(session), self.annotated_cameras(session)
+        observed, lenses = self.keypoints2d(session), self.annotated_cameras(session)
         if not self.undistorted or lenses.dist is None:
-            return seen
-        bent = replace(seen, cameras=lenses)
-        xy = by_blocks(seen.batch_size, lambda rows: bent[rows].rig.distort(seen.xy[rows]))
-        return replace(bent, xy=xy).judged(seen.camera_report)
+            return observed
+        bent = replace(observed, cameras=lenses)
+        xy = by_blocks(observed.batch_size, lambda rows: bent[rows].rig.distort(observed.xy[rows]))
+        return replace(bent, xy=xy).judged(observed.camera_report)
 
     def masks(self, session: SessionKey) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
         """Return a session's stored silhouettes (0 or 255), and 1 where there is one, else 0 and an empty one."""
@@ -287,13 +287,13 @@ class DatasetFile:
         xyz, confidence = self._samples.points(3, self._rows(session))
         if not confidence.any():
             return None
-        seen = Keypoints3d(
+        observed = Keypoints3d(
             xyz=torch.from_numpy(xyz),
             confidence=torch.from_numpy(confidence.astype(np.float64)),
             names=self.keypoint_names,
             unit=self.session(session).header.unit,
         )
-        return seen if names is None else seen.select(names)
+        return observed if names is None else observed.select(names)
 
     def true_params(self, session: SessionKey) -> BodyParams | None:
         """Return the true parameters of a session's samples; None where one of them is unknown."""
@@ -473,7 +473,7 @@ def _below(path: Path, name: str) -> list[str]:
     return [str(path.parent.joinpath(*parts[i:])) for i in range(len(parts)) if parts[i] != anchor]
 
 
-def _is_there(place: str) -> bool:
+def _exists(place: str) -> bool:
     try:
         return Path(place).exists()
     except (OSError, ValueError):

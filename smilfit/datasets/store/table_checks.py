@@ -128,7 +128,7 @@ class Attributes:
         return name in self._owner.attrs
 
     def text(self, name: str) -> str:
-        """Return a text."""
+        """Read a text; bytes must be UTF-8."""
         value = self._value(name)
         if isinstance(value, (bytes, np.bytes_)):
             with reading(self._path, self._place(name)):
