@@ -6,8 +6,7 @@ from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_c
 from smilfit.datasets.frame_plan import plan_session
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession, image_sessions
-from smilfit.datasets.mixed_dataset import MixedDataset, PictureDataset
-from smilfit.datasets.mixed_sampler import MixedSampler
+from smilfit.datasets.mixed_dataset import MixedDataset, MixedSampler, PictureDataset
 from smilfit.datasets.multi_view_dataset import MultiViewDataset, split_samples
 from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names

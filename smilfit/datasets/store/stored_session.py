@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.store.store_layout import CAMERA_ARRAYS, ImageTable, SessionHeader
 from smilfit.datasets.store.store_schema import FileFacts, check_session_tables
-from smilfit.datasets.store.stored_values import LARGEST, check_cameras, check_finite
+from smilfit.datasets.store.stored_values import LARGEST, check_cameras, check_finite, check_session_name
 from smilfit.datasets.store.table_checks import Attributes, Table, check_table, refuse
 from smilfit.files import reading
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
