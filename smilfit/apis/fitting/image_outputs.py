@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from smilfit.apis.fitting.session_outputs import NO_MESHES, OVERLAY, SessionOutputs
-from smilfit.apis.fitting.verdict_file import CameraRow
 from smilfit.apis.progress import steps
 from smilfit.body_models import SMIL
 from smilfit.datasets import DatasetFile
@@ -22,7 +21,7 @@ from smilfit.drawing.report import Report
 from smilfit.drawing.video import write_image, write_video
 from smilfit.drawing.windows import enlarge
 from smilfit.evaluation import ImageFigures, ImageFit, image_fit, read_figures, write_figures
-from smilfit.evaluation.verdict import Verdict, judge, picture_numbers, with_failed_frames
+from smilfit.evaluation.verdict import SessionNumbers, picture_numbers
 from smilfit.files import file_stem
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
@@ -223,7 +222,7 @@ class ImageOutputs(SessionOutputs):
             fits.body, fits.dataset, self.session, self.result, fits.options.window_px, *self.frame_words()
         )
 
-    def _judge(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
+    def _numbers(self, inputs: list[BaseInput]) -> SessionNumbers:
         fits, optional = self.fits, self.fits.registrant.optional_handlers
         # Rendering masks takes most of the time, and whether a map of keypoints is right shows in keypoints.
         needed = [i for i in inputs if isinstance(i, KeypointInput) or i.handler_key not in optional]
@@ -234,8 +233,7 @@ class ImageOutputs(SessionOutputs):
             observed = replace(drawing.observed, cameras=drawing.fitted_cameras)
             ambiguity = self._ambiguity(observed)
             numbers = picture_numbers(fits.body, self.result, observed, needed, fit, covered, ambiguity, step)
-        numbers = with_failed_frames(numbers, self.result)
-        return judge(numbers.values, fits.thresholds, numbers.frames, numbers.notes), []
+        return SessionNumbers(numbers.values, numbers.frames, (), numbers.notes)
 
     def _write_parts(self) -> None:
         options, drawing = self.fits.options, self._drawing()

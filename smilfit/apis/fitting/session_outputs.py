@@ -30,6 +30,7 @@ from smilfit.drawing.report import Report
 from smilfit.drawing.verdict_report import add_verdict
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark, fit_benchmark
 from smilfit.evaluation.verdict import (
+    SessionNumbers,
     Verdict,
     judge,
     judged_by_failures,
@@ -141,11 +142,15 @@ class SessionOutputs(ABC):
             return lost, []
         body = self.fits.body
         given = (i.resolve(body.data).to(body.v_template.dtype) for i in self.fits.inputs(self.session))
-        return self._judge([input_as_fitted(i, self.result.report, self.frames) for i in given])
+        numbers = self._numbers([input_as_fitted(i, self.result.report, self.frames) for i in given])
+        numbers = with_failed_frames(numbers, self.result)
+        thresholds, keypoints = self.fits.thresholds, numbers.keypoints
+        verdict = judge(numbers.values, thresholds, numbers.frames, numbers.notes, keypoints)
+        return verdict, [asdict(row) for row in numbers.cameras]
 
     @abstractmethod
-    def _judge(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
-        """Judge a fit of which there are frames, by the inputs as it took them."""
+    def _numbers(self, inputs: list[BaseInput]) -> SessionNumbers:
+        """Measure all that the fit is judged by, with the inputs as it took them."""
 
     @contextmanager
     def _judging(self, count: int) -> Iterator[Step]:
@@ -238,29 +243,24 @@ class RecordingOutputs(SessionOutputs):
             body, self.result, dataset, self.session, observed, fits.options.window_px, words
         )
 
-    def _judge(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
+    def _numbers(self, inputs: list[BaseInput]) -> SessionNumbers:
         fits, observed = self.fits, self.annotated()
         if observed is None:
-            return self._judge_by_points(inputs)
+            return self._numbers_of_points(inputs)
         extent_px = float(extents_px(fits.dataset.keypoints2d(self.session))[0].nanmedian())
         # How sure a fit is tells something of cameras that are left out.
         fit = self._fit_by(with_covariance(fits.cfg))
         stiff = self._fit_by(stiffened(fits.cfg, fits.registrant.handlers, extent_px))
         with self._judging(n_steps(len(observed.rig))) as step:
             ambiguity = self._ambiguity(observed)
-            numbers = session_numbers(fits.body, self.result, observed, inputs, fit, stiff, ambiguity, step)
-        numbers = with_failed_frames(numbers, self.result)
-        verdict = judge(numbers.values, fits.thresholds, numbers.frames, numbers.notes, numbers.keypoints)
-        return verdict, [asdict(row) for row in numbers.cameras]
+            return session_numbers(fits.body, self.result, observed, inputs, fit, stiff, ambiguity, step)
 
-    def _judge_by_points(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
+    def _numbers_of_points(self, inputs: list[BaseInput]) -> SessionNumbers:
         fits, given = self.fits, self.fits.dataset.keypoints3d(self.session)
         assert given is not None
         fit, stiff = self._fit_by(fits.cfg), self._fit_by(stiffened(fits.cfg, fits.registrant.handlers, None))
         with self._judging(N_POINT_STEPS) as step:
-            numbers = point_numbers(fits.body, self.result, given, inputs, fit, stiff, step)
-        numbers = with_failed_frames(numbers, self.result)
-        return judge(numbers.values, fits.thresholds, numbers.frames, numbers.notes), []
+            return point_numbers(fits.body, self.result, given, inputs, fit, stiff, step)
 
     def _write_parts(self) -> None:
         options = self.fits.options
