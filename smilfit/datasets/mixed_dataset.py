@@ -289,7 +289,7 @@ class MixedDataset(Dataset):
         data = data | _centres(data, self._n_centres)
         return {**sample, 'data_samples': data | {'dataset': torch.tensor(which)}}
 
-    def _no_params(self) -> dict[str, Any]:
+    def _no_params(self) -> dict[str, torch.Tensor | dict[str, torch.Tensor]]:
         file = self.datasets[0].file
         shapes = {
             'global_orient': (3,), 'body_pose': (len(file.joint_names) - 1, 3), 'betas': (file.n_betas,),
@@ -300,7 +300,7 @@ class MixedDataset(Dataset):
         return {'params': params, 'has_params': torch.tensor(False), 'has_betas': torch.tensor(False)}
 
 
-def _centres(data: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
+def _centres(data: Mapping[str, torch.Tensor], n: int) -> dict[str, torch.Tensor]:
     """Bring all animals' centres to those of n; a set that knows of none says nothing but its own keypoints."""
     if n == 0:
         return {}

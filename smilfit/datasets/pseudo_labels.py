@@ -172,17 +172,14 @@ class PseudoLabels:
         if len(lengths) != 1 or not all(np.isfinite(v).all() for v in numbers):
             raise BadFileError(f'{path}: all rows must be there and finite; some are not. Make it again.')
         sessions = tuple(str(name) for name in arrays['sessions'])
-        further: dict[str, Any] = {}
-        if points is not None:
-            names = tuple(str(name) for name in arrays['keypoint_names'])
-            further = {
-                'keypoints3d': points, 'keypoint_names': names, 'unit': str(arrays['unit']) or None
-            }  # fmt: skip
-        return cls(
+        labels = cls(
             *(params, arrays['session'], arrays['frame'], arrays['weight'], sessions),
             str(arrays['body_model_hash']),
-            **further,
         )
+        if points is None:
+            return labels
+        names = tuple(str(name) for name in arrays['keypoint_names'])
+        return replace(labels, keypoints3d=points, keypoint_names=names, unit=str(arrays['unit']) or None)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -137,7 +137,7 @@ def fit_dataset(
 def check_images_fit(
     config: ConfigSource,
     body_model: str | Path,
-    cfg_options: Mapping[str, Any] | None = None,
+    cfg_options: Mapping[str, object] | None = None,
 ) -> None:
     """Build what a fit of images is made of, so that a fault of config or model shows before other work.
 
@@ -300,7 +300,7 @@ def fit_images(
     out: str | Path,
     body_model: str | Path,
     config: ConfigSource = FIT_IMAGES_CONFIG,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     *,
     fitting: FitImagesOptions,
     restart: bool = False,

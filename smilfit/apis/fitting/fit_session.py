@@ -136,7 +136,7 @@ class SessionFits:
                 result.append(given)
         return result
 
-    def probe(self, cfg: Mapping[str, Any] | None = None) -> SMPLify:
+    def probe(self, cfg: Mapping[str, object] | None = None) -> SMPLify:
         """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of.
 
         Args:

@@ -22,7 +22,7 @@ class Hdf5Handle:
         self._tables: dict[str, h5py.Dataset] = {}
         self._pid = -1
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {'path': self.path, '_file': None, '_tables': {}, '_pid': -1}
 
     def __call__(self) -> h5py.File:
@@ -37,7 +37,7 @@ class Hdf5Handle:
             self._file.close()
         self._file, self._tables = None, {}
 
-    def read(self, name: str, selection: Any = ()) -> Any:
+    def read(self, name: str, selection: object = ()) -> Any:
         """Read part of a dataset: an array, or one number.
 
         Raises:

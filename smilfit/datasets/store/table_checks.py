@@ -189,7 +189,7 @@ class Attributes:
         with reading(self._path, self._place(name)):
             return json.loads(text)
 
-    def _value(self, name: str) -> Any:
+    def _value(self, name: str) -> object:
         with reading(self._path, self._place(name)):
             if name not in self._owner.attrs:
                 self._refuse(name, 'be there', 'nothing')
