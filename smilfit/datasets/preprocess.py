@@ -177,7 +177,7 @@ def _write(
     restart: bool,
     report_of: Callable[[Mapping[int, str]], Counts],
 ) -> Counts:
-    """Write the samples, and the report that `tell` makes of those without an image."""
+    """Write the samples, and the report that `report_of` makes of those without an image."""
     total = sum(len(plan.frames) for plan in plans)
     with StoreWriter(out, header, restart=restart, n_expected=total) as writer:
         behind = written = writer.n_complete
