@@ -14,8 +14,8 @@ from jaxtyping import Int
 from torch.utils.data import Dataset
 
 from smilfit.body_models.files.smil_json import landmarks_out
-from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.store.store_layout import PARAM_NAMES, CentreRecord, SampleRecord
+from smilfit.datasets.store.store_reader import open_dataset
 from smilfit.datasets.transforms import Sample
 from smilfit.registry import DATASETS, build_transform, did_you_mean
 from smilfit.structures import ModelReference

@@ -26,10 +26,12 @@ from smilfit.datasets.store.stored_images import decode_stored
 from smilfit.datasets.store.stored_samples import StoredSamples
 from smilfit.datasets.store.stored_session import RecordingData, read_session, session_data
 from smilfit.datasets.store.table_checks import refuse
-from smilfit.files import reading
+from smilfit.files import BadFileError, reading
+from smilfit.files.hdf5 import check_hdf5
 from smilfit.handlers import MissingObservationError
 from smilfit.io.camera_warning import judge_cameras
 from smilfit.registry import UnknownNameError, did_you_mean
+from smilfit.registry.wings import wing_module
 from smilfit.structures import BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d, SessionKey
 from smilfit.structures.body import by_blocks
 
@@ -451,6 +453,28 @@ class DatasetFile:
         number = self.session_index(session)
         ends = np.searchsorted(self.session_of, [number, number + 1])
         return slice(int(ends[0]), int(ends[1]))
+
+
+def open_dataset(path: str | Path) -> DatasetFile:
+    """Open a dataset file of this project.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: one of SMILify's (the message has the command that imports it), cut short, unfinished, of a newer
+            version, or anything in it that breaks a rule; the message names the file.
+    """
+    with open_hdf5(path) as file:
+        # Before anything is asked of the file: a link may lead to another one.
+        check_hdf5(file, path, 'a dataset')
+        schema = wing_module('smilfit.smilify.schema')
+        foreign = schema is not None and schema.is_smilify(file, path)
+    if foreign:
+        raise BadFileError(
+            f"{path}: a dataset must be a file of this project; it is one of SMILify's. Import it once: "
+            f'tools/preprocess.py smilify {path} {Path(path).stem}_smilfit.h5 --body-model FILE (the model that it '
+            'was made with).'
+        )
+    return DatasetFile(path)
 
 
 def _beside(path: Path, name: str) -> str:
