@@ -29,10 +29,9 @@ from smilfit.datasets.store.table_checks import refuse
 from smilfit.files import BadFileError, reading
 from smilfit.files.hdf5 import check_hdf5
 from smilfit.handlers import MissingObservationError
-from smilfit.io.camera_warning import judge_cameras
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.registry.wings import wing_module
-from smilfit.structures import BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d, SessionKey
+from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d, SessionKey
 from smilfit.structures.body import by_blocks
 
 # So many folders of a session's path are looked for beside the file.
@@ -62,7 +61,7 @@ class DatasetFile:
             headers = [
                 read_session(group, facts, int(count), self.path) for group, count in zip(groups, counts)
             ]
-        self._facts, self._samples = facts, StoredSamples(self._handle, facts)
+        self._samples = StoredSamples(self._handle, facts)
         self.keypoint_names, self.joint_names = facts.keypoint_names, facts.joint_names
         self.camera_names = facts.camera_names
         # Where it was; `find_model` finds it wherever it is now.
@@ -74,16 +73,16 @@ class DatasetFile:
         self.options, self.report, self.faults = facts.options, facts.report, facts.faults
         self.has_masks = facts.has_masks
         self.n_centres, self.landmarks = facts.n_centres, facts.landmarks
-        self._sessions = [session_data(self, header) for header in headers]
+        # A session's samples lie together.
+        ends = np.searchsorted(index.session, np.arange(len(headers) + 1)).tolist()
+        rows = [slice(first, end) for first, end in zip(ends, ends[1:])]
+        self._sessions = [session_data(self, *of) for of in zip(headers, rows)]
         self.session_names: tuple[str, ...] = tuple(header.name for header in headers)
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
         self._check_frames()
-        self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
         with_images = np.array([header.has_images for header in headers])
         self._samples.check_images(self.view_mask_of & with_images[self.session_of][:, None])
-        # Of sessions whose file does not say it: what was found when somebody first asked for their keypoints.
-        self._camera_reports: dict[int, CameraReport | None] = {}
         self._handle.close()
 
     def __len__(self) -> int:
@@ -141,7 +140,8 @@ class DatasetFile:
 
     def samples(self, session: SessionKey) -> Int[np.ndarray, ' n']:
         """Return the numbers of a session's samples, in the order of time."""
-        return np.flatnonzero(self.session_of == self.session_index(session))
+        rows = self.session(session).rows
+        return np.arange(rows.start, rows.stop)
 
     def frame_indices(self, session: SessionKey) -> Int[np.ndarray, ' n']:
         """Return the frame numbers of a session's samples."""
@@ -221,7 +221,7 @@ class DatasetFile:
         Raises:
             KeyError: an unknown keypoint, with the near ones.
         """
-        rows = self._rows(session)
+        rows = self.session(session).rows
         cameras = self.stored_cameras(session) if stored else self.cameras(session)
         views = self._views(cameras.names)
         xy, confidence = (values[:, views] for values in self._samples.points(2, rows))
@@ -235,18 +235,8 @@ class DatasetFile:
             cameras=cameras,
         )
         if self.session(session).rig is not None and not stored:
-            observed = observed.judged(self._camera_report(session, observed))
+            observed = observed.judged(self.session(session).camera_report(observed))
         return observed if names is None else observed.select(names)
-
-    def _camera_report(self, session: SessionKey, observed: Keypoints2d) -> CameraReport | None:
-        """Return what a session's cameras were judged to be: by preprocessing, else now, once for this open file."""
-        known = self.session(session).header.camera_report
-        if known is not None:
-            return known
-        number = self.session_index(session)
-        if number not in self._camera_reports:
-            self._camera_reports[number] = judge_cameras(observed)
-        return self._camera_reports[number]
 
     def annotated_cameras(self, session: SessionKey) -> Cameras:
         """Return a session's cameras, float64, of the images that were annotated, with their lenses.
@@ -286,7 +276,7 @@ class DatasetFile:
 
     def keypoints3d(self, session: SessionKey, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return a session's 3D keypoints; None where it has none at all."""
-        xyz, confidence = self._samples.points(3, self._rows(session))
+        xyz, confidence = self._samples.points(3, self.session(session).rows)
         if not confidence.any():
             return None
         observed = Keypoints3d(
@@ -299,7 +289,7 @@ class DatasetFile:
 
     def true_params(self, session: SessionKey) -> BodyParams | None:
         """Return the true parameters of a session's samples; None where one of them is unknown."""
-        values = self._samples.params(self._rows(session))
+        values = self._samples.params(self.session(session).rows)
         if values is None:
             return None
         return BodyParams.of({name: torch.from_numpy(value) for name, value in values.items()})
@@ -312,7 +302,7 @@ class DatasetFile:
         """Read one sample without its images."""
         i = self._sample_index(sample)
         session, mask = int(self.session_of[i]), self.view_mask_of[i].copy()
-        rig = self._sessions[session].spread_cameras(i - int(self._first[session]))
+        rig = self._sessions[session].spread_cameras(i - self._sessions[session].rows.start)
         affine = self._samples.affine(i, mask)
         points2d, points3d = self._samples.points(2, i), self._samples.points(3, i)
         present = mask[:, None, None]
@@ -413,14 +403,14 @@ class DatasetFile:
 
     def _check_frames(self) -> None:
         """Refuse a session that has a frame twice: what is smooth in time would tie a moment to itself."""
-        for number, name in enumerate(self.session_names):
-            frames = self.frame_of[self.session_of == number]
+        for session in self._sessions:
+            frames = self.frame_of[session.rows]
             result, counts = np.unique(frames, return_counts=True)
             if len(result) < len(frames):
                 twice = int(result[counts > 1][0])
                 refuse(
                     self.path,
-                    f'samples/frame of session {name}',
+                    f'samples/frame of session {session.name}',
                     'number every sample differently',
                     f'{twice} {int(counts.max())} times',
                 )
@@ -430,7 +420,7 @@ class DatasetFile:
 
     def _affine(self, session: SessionKey, names: Sequence[str]) -> Float[np.ndarray, 'n c 2 3']:
         """Return the maps from original to stored px; where there is no image, the identity."""
-        rows, views = self._rows(session), self._views(names)
+        rows, views = self.session(session).rows, self._views(names)
         return self._samples.affine(rows, self.view_mask_of[rows])[:, views]
 
     def _sample_index(self, sample: SupportsIndex) -> int:
@@ -447,12 +437,6 @@ class DatasetFile:
                 )
             return self.camera_names.index(camera)
         return int(camera)
-
-    def _rows(self, session: SessionKey) -> slice:
-        # A session's samples lie together: one slice reads each chunk once.
-        number = self.session_index(session)
-        ends = np.searchsorted(self.session_of, [number, number + 1])
-        return slice(int(ends[0]), int(ends[1]))
 
 
 def open_dataset(path: str | Path) -> DatasetFile:
