@@ -26,7 +26,6 @@ from smilfit.body_models import (
     FoundModel,
     find_model,
     load_body_model,
-    reference_of,
     reference_to,
 )
 from smilfit.datasets import DatasetFile, open_dataset
@@ -246,7 +245,7 @@ def _body(
         path = from_config.get('model_path') if isinstance(from_config, Mapping) else None
         return body, reference_to(body.data, path or '')
     result: FoundModel[BodyModelData] = find_model(
-        reference_of(dataset), dataset.path, folder=dataset.path.parent
+        dataset.body_model, dataset.path, folder=dataset.path.parent
     )
     return SMIL(result.body), result.reference
 
