@@ -140,7 +140,7 @@ def test_commands_are_light_until_they_work(module):
 @pytest.mark.parametrize(
     ('modules', 'more'),
     [
-        ('smilfit.apis.fitting.fit_images, smilfit.apis.preprocessing.make_dataset', ()),
+        ('smilfit.apis.fitting.fit_run, smilfit.apis.preprocessing.make_dataset', ()),
         ('smilfit.networks.inference.infer', ('scipy', 'matplotlib', 'mmengine.runner', 'pandas')),
     ],
 )

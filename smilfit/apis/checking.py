@@ -17,9 +17,8 @@ from smilfit.body_models import (
     OtherModelError,
     find_model,
     load_body_model,
-    reference_of,
 )
-from smilfit.datasets import open_dataset
+from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.drawing import write_image
 from smilfit.drawing.ground_truth_page import ground_truth_page, sample_image, stack_samples
 from smilfit.evaluation.ground_truth import SessionFigures, session_figures, warnings_of
@@ -87,21 +86,21 @@ def check_data(
     return CheckRun(figures, warnings, Path(out))
 
 
-def _body(dataset: Any, chosen: str | Path | None) -> SMIL | None:
+def _body(dataset: DatasetFile, chosen: str | Path | None) -> SMIL | None:
     """Load the body model; None where the dataset's own is not found any more, which is told."""
     if chosen is not None:
         body = load_body_model(chosen)
         dataset.check_body_model(body.data)
         return body
     try:
-        result = find_model(reference_of(dataset), dataset.path, folder=Path(dataset.path).parent)
+        result = find_model(dataset.body_model, dataset.path, folder=Path(dataset.path).parent)
     except (ModelNotFoundError, OtherModelError) as error:
         logger.warning('%s Parameters, sides and shape are not looked at.', error)
         return None
     return SMIL(result.body)
 
 
-def _draw(dataset: Any, session: str, body: SMIL | None, count: int) -> np.ndarray:
+def _draw(dataset: DatasetFile, session: str, body: SMIL | None, count: int) -> np.ndarray:
     samples = dataset.samples(session)
     rows = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
     return stack_samples([sample_image(dataset, int(samples[row]), body) for row in rows])

@@ -15,7 +15,6 @@ from smilfit.body_models.files.finding import (
     find_model,
     load_model,
     pack_model,
-    reference_of,
     reference_to,
     unpack_model,
 )
@@ -78,7 +77,6 @@ __all__ = [
     'load_model',
     'pack_model',
     'read_pickle',
-    'reference_of',
     'reference_to',
     'save_body_model',
     'shipped_models',

@@ -1,17 +1,14 @@
 """Dataset files: preprocessing from sessions, the HDF5 store, samples, splits and transforms."""
 
-from smilfit.datasets.add_pseudo_labels import AddPseudoLabels
 from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import CROP_MODES, Crop, UndistortedCut, cut, find_crop
 from smilfit.datasets.frame_plan import plan_session
 from smilfit.datasets.image_plan import plan_images
 from smilfit.datasets.image_session import ImageSession, image_sessions
-from smilfit.datasets.mixed_dataset import MixedDataset, PictureDataset
-from smilfit.datasets.mixed_sampler import MixedSampler
+from smilfit.datasets.mixed_dataset import MixedDataset, MixedSampler, PictureDataset
 from smilfit.datasets.multi_view_dataset import MultiViewDataset, split_samples
-from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.preprocess import preprocess, shared_keypoint_names
-from smilfit.datasets.pseudo_labels import PseudoLabels
+from smilfit.datasets.pseudo_labels import AddPseudoLabels, PseudoLabels
 from smilfit.datasets.session_plan import Session, SessionPlan
 from smilfit.datasets.store.store_layout import (
     EncodedSample,
@@ -20,7 +17,7 @@ from smilfit.datasets.store.store_layout import (
     SessionHeader,
     StoreHeader,
 )
-from smilfit.datasets.store.store_reader import DatasetFile
+from smilfit.datasets.store.store_reader import DatasetFile, open_dataset
 from smilfit.datasets.store.store_writer import StoreWriter
 from smilfit.datasets.store.stored_views import StoredSession
 from smilfit.datasets.transforms import CropJitter, PhotometricJitter, ViewDropout

@@ -54,11 +54,11 @@ class LabelBoxes:
         return {name: self._box(points, frame.number) for name, points in self.xy.items()}
 
     def _box(self, points: np.ndarray, number: int) -> Box | None:
-        seen = points[number] if number < len(points) else points[:0].reshape(0, 2)
-        seen = seen[np.isfinite(seen).all(-1)]
-        if len(seen) == 0:
+        observed = points[number] if number < len(points) else points[:0].reshape(0, 2)
+        observed = observed[np.isfinite(observed).all(-1)]
+        if len(observed) == 0:
             return None
-        low, high = seen.min(0), seen.max(0)
+        low, high = observed.min(0), observed.max(0)
         side = max(MIN_BBOX_SIDE, math.ceil(float((high - low).max() + 1) * self.margin))
         x, y = (low + high) / 2 - (side - 1) / 2
         return float(x), float(y), float(side), float(side)

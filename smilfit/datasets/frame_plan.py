@@ -12,8 +12,8 @@ from smilfit.datasets.session_plan import (
     camera_counts,
     counting_scores,
     plan_centres,
-    tell_large_losses,
     thresholds_of,
+    warn_of_large_losses,
 )
 from smilfit.datasets.store.sample_encoder import DecodedFrame, Placer, encode_frames
 from smilfit.datasets.store.store_layout import EncodedSample, StoreHeader
@@ -33,7 +33,7 @@ def labels_of_kept_cameras(session: Session, names: Sequence[str], options: Prep
             f'{session.name}: a session must be calibrated for a multi-view dataset; it has no cameras. '
             'Put its calibration.toml there.'
         )
-    seen = session.keypoints2d(tuple(names))
+    observed = session.keypoints2d(tuple(names))
     keep = [i for i, name in enumerate(session.cameras.names) if name not in options.exclude_cameras]
     if len(keep) < options.min_views:
         without = ', '.join(options.exclude_cameras)
@@ -46,18 +46,18 @@ def labels_of_kept_cameras(session: Session, names: Sequence[str], options: Prep
             f'{session.name}: cameras must be at least min_views = {options.min_views}; {got} it (--min-views).'
         )
     return Keypoints2d(
-        xy=seen.xy[:, keep].double(),
-        confidence=seen.confidence[:, keep].double(),
-        names=seen.names,
+        xy=observed.xy[:, keep].double(),
+        confidence=observed.confidence[:, keep].double(),
+        names=observed.names,
         cameras=session.cameras.select([session.cameras.names[i] for i in keep]).to(torch.float64),
     )
 
 
-def _require_sighted_cameras(session: Session, seen: Keypoints2d, thresholds: torch.Tensor) -> None:
-    counts = seen.visible.sum((0, 2)).tolist()
-    blind = [name for name, count in zip(seen.rig.names, counts) if count == 0]
+def _require_sighted_cameras(session: Session, observed: Keypoints2d, thresholds: torch.Tensor) -> None:
+    counts = observed.visible.sum((0, 2)).tolist()
+    blind = [name for name, count in zip(observed.rig.names, counts) if count == 0]
     if blind:
-        least = float(thresholds[seen.rig.names.index(blind[0])])
+        least = float(thresholds[observed.rig.names.index(blind[0])])
         raise ValueError(
             f'{session.name}: every camera must have a keypoint of confidence >= {least:g}; '
             f'{", ".join(blind)} has none. '
@@ -66,7 +66,7 @@ def _require_sighted_cameras(session: Session, seen: Keypoints2d, thresholds: to
 
 
 def require_consistent_cameras(
-    name: str, seen: Keypoints2d, points: Keypoints3d | None, options: PreprocessOptions
+    name: str, observed: Keypoints2d, points: Keypoints3d | None, options: PreprocessOptions
 ) -> CameraReport | None:
     """Judge each camera by the others and refuse a session whose calibration contradicts itself.
 
@@ -76,9 +76,9 @@ def require_consistent_cameras(
     Raises:
         ValueError: names the cameras, their figures and the choices.
     """
-    if len(seen.rig) < 2:
+    if len(observed.rig) < 2:
         return None
-    report = check_cameras(seen, points)
+    report = check_cameras(observed, points)
     if report.unit_factor is not None:
         raise ValueError(
             f'{name}: 3D points must have the unit of the calibration; {report.message()} Convert the '
@@ -86,9 +86,9 @@ def require_consistent_cameras(
         )
     allowed = set(options.allow_inconsistent_cameras)
     accused = [name for name in report.contradicting if name not in allowed]
-    unclear = report.ambiguous and not set(seen.rig.names) <= allowed
+    unclear = report.ambiguous and not set(observed.rig.names) <= allowed
     if accused or unclear:
-        named = ' '.join(accused or seen.rig.names)
+        named = ' '.join(accused or observed.rig.names)
         which, they = ('it', 'it is') if len(accused) == 1 else ('them', 'they are')
         mend = f' (smilfit calibrate camera SESSION --camera {accused[0]} --out DIR)' if accused else ''
         raise ValueError(
@@ -154,14 +154,14 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     """
     raw = labels_of_kept_cameras(session, names, options)
     thresholds = thresholds_of(session, raw.rig.names, options.confidence_threshold)
-    seen = replace(raw, confidence=counting_scores(raw.confidence, thresholds))
-    _require_sighted_cameras(session, seen, thresholds)
+    observed = replace(raw, confidence=counting_scores(raw.confidence, thresholds))
+    _require_sighted_cameras(session, observed, thresholds)
     given = None if options.no_3d_data else session.keypoints3d(tuple(names))
-    report = require_consistent_cameras(session.name, seen, given, options)
-    cameras = seen.rig
-    ideal, inside = cameras.undistort(seen.xy)
-    labelled = seen.confidence > 0
-    confidence = torch.where(inside, seen.confidence, torch.zeros_like(seen.confidence))
+    report = require_consistent_cameras(session.name, observed, given, options)
+    cameras = observed.rig
+    ideal, inside = cameras.undistort(observed.xy)
+    labelled = observed.confidence > 0
+    confidence = torch.where(inside, observed.confidence, torch.zeros_like(observed.confidence))
     views = (confidence > 0).any(-1)
     enough = views.sum(-1) >= options.min_views
     chosen = _choose(session.name, enough, float(thresholds.min()), options)
@@ -169,12 +169,12 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
     n_labelled = len(chosen)
     chosen = torch.cat((chosen, bare)).sort().values
     views[bare], confidence[bare] = True, 0.0
-    kept = Keypoints2d(seen.xy[chosen], confidence[chosen], seen.names, cameras)
+    kept = Keypoints2d(observed.xy[chosen], confidence[chosen], observed.names, cameras)
     points, source = _points3d(kept, given, chosen, options)
     points = replace(points, confidence=points.confidence * enough[chosen].unsqueeze(-1))
-    xy = torch.where(kept.visible[..., None], (seen.xy if options.no_undistort else ideal)[chosen], 0.0)
+    xy = torch.where(kept.visible[..., None], (observed.xy if options.no_undistort else ideal)[chosen], 0.0)
     below = raw.visible & ~labelled
-    tell_large_losses(session.name, camera_counts(cameras.names, raw.visible, below, thresholds))
+    warn_of_large_losses(session.name, camera_counts(cameras.names, raw.visible, below, thresholds))
     counts = {
         'frames': len(enough),
         'frames_stored': len(chosen),
@@ -198,7 +198,7 @@ def plan_session(session: Session, names: Sequence[str], options: PreprocessOpti
         cameras=cameras,
         frames=chosen.numpy(),
         view_mask=views[chosen].numpy(),
-        names=seen.names,
+        names=observed.names,
         keypoints2d=xy.numpy(),
         confidence2d=kept.confidence.numpy(),
         keypoints3d=points.xyz.double().numpy(),
@@ -221,9 +221,9 @@ def _choose(name: str, enough: torch.Tensor, threshold: float, options: Preproce
     return chosen
 
 
-def _spread(there: torch.Tensor, count: int) -> torch.Tensor:
-    """Choose so many rows at most, evenly spread over those where `there` is True."""
-    rows = there.nonzero().squeeze(-1)
+def _spread(mask: torch.Tensor, count: int) -> torch.Tensor:
+    """Choose so many rows at most, evenly spread over those where the mask is True."""
+    rows = mask.nonzero().squeeze(-1)
     if len(rows) <= count:
         return rows
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()] if count else rows[:0]

@@ -12,8 +12,8 @@ from smilfit.datasets.session_plan import (
     camera_counts,
     counting_scores,
     plan_centres,
-    tell_large_losses,
     thresholds_of,
+    warn_of_large_losses,
 )
 from smilfit.datasets.store.sample_encoder import DecodedFrame, Placer, encode_frames
 from smilfit.datasets.store.store_layout import EncodedSample, ImageTable, StoreHeader
@@ -60,13 +60,13 @@ def plan_images(
     Returns:
         The plan, with no frames where no image is left, and what was left out with the reason.
     """
-    seen = session.keypoints2d(tuple(names))
+    observed = session.keypoints2d(tuple(names))
     thresholds = thresholds_of(session, session.camera_names, options.confidence_threshold)
-    counting = counting_scores(seen.confidence, thresholds)
-    labelled, below = counting > 0, seen.visible & (counting == 0)
-    ideal, inside = session.cameras.undistort(seen.xy)
-    confidence = torch.where(labelled & inside, seen.confidence, 0.0)
-    points = seen.xy if options.no_undistort else ideal
+    counting = counting_scores(observed.confidence, thresholds)
+    labelled, below = counting > 0, observed.visible & (counting == 0)
+    ideal, inside = session.cameras.undistort(observed.xy)
+    confidence = torch.where(labelled & inside, observed.confidence, 0.0)
+    points = observed.xy if options.no_undistort else ideal
     boxes, broken = _boxes(session, options)
     shown = [image.mask is not None for image in session.images]
     skipped = _empty(names, confidence, shown, float(thresholds[0])) | broken
@@ -83,21 +83,23 @@ def plan_images(
         'views_stored': len(chosen),
         'masks_stored': sum(shown[i] for i in chosen),
         'keypoints_stored': int((kept > 0).sum()),
-        'keypoints_missing': int((seen.confidence[rows] == 0).sum()),
+        'keypoints_missing': int((observed.confidence[rows] == 0).sum()),
         'keypoints_below_threshold': int(below[rows].sum()),
         'keypoints_beyond_lens_fold': int((labelled & ~inside)[rows].sum()),
         'points3d_stored': int((confidence3d > 0).sum()),
-        'cameras': camera_counts(session.camera_names, seen.visible[rows], below[rows], thresholds),
+        'cameras': camera_counts(session.camera_names, observed.visible[rows], below[rows], thresholds),
         'pictures_with_guessed_intrinsics': int((~session.intrinsics_known[chosen]).sum()),
     }
-    tell_large_losses(session.name, camera_counts(session.camera_names, seen.visible, below, thresholds))
+    warn_of_large_losses(
+        session.name, camera_counts(session.camera_names, observed.visible, below, thresholds)
+    )
     labels = session.labels
     plan = ImagePlan(
         session=session,
         cameras=session.cameras[rows],
         frames=chosen,
         view_mask=np.ones((len(chosen), 1), np.bool_),
-        names=seen.names,
+        names=observed.names,
         keypoints2d=torch.where((kept > 0).unsqueeze(-1), points[rows], 0.0).numpy(),
         confidence2d=kept.numpy(),
         keypoints3d=xyz,

@@ -117,7 +117,7 @@ class ImageSession:
 
     @property
     def camera_names(self) -> tuple[str, ...]:
-        """The one camera."""
+        """Only that of the image."""
         return (CAMERA,)
 
     @property
@@ -151,13 +151,13 @@ class ImageSession:
         """Return labels of all images, px of the whole image, with each image's camera."""
         xy = np.stack([image.keypoints[self._columns] for image in self.images])
         confidence = np.stack([image.confidence[self._columns] for image in self.images])
-        seen = Keypoints2d(
+        observed = Keypoints2d(
             torch.from_numpy(xy.astype(np.float64)).unsqueeze(1),
             torch.from_numpy(confidence.astype(np.float64)).unsqueeze(1),
             self.keypoint_names,
             self.cameras,
         )
-        return seen if names is None else seen.select(names)
+        return observed if names is None else observed.select(names)
 
     def centres2d(self) -> AnimalCentres | None:
         """Return the centres of all animals annotated in each image, px of it; None where none shows several."""
@@ -183,10 +183,10 @@ class ImageSession:
                 xyz[i] = image.keypoints3d[self._columns]
                 known = image.confidence if image.confidence3d is None else image.confidence3d
                 confidence[i] = known[self._columns]
-        seen = Keypoints3d(
+        observed = Keypoints3d(
             torch.from_numpy(xyz), torch.from_numpy(confidence), self.keypoint_names, self.unit
         )
-        return seen if names is None else seen.select(names)
+        return observed if names is None else observed.select(names)
 
     def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
         """Return the body parameters that entries state, of those whose body has so many joints and betas."""

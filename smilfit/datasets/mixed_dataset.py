@@ -1,8 +1,8 @@
-"""Several datasets of single images as one, each with a weight."""
+"""Several datasets of single images as one, each with a weight, and how samples are drawn of them."""
 
 import bisect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from mmengine.dist import get_dist_info
+from torch.utils.data import Dataset, Sampler
 
 from smilfit.datasets.multi_view_dataset import MultiViewDataset, make_sample
 from smilfit.datasets.store.store_layout import CentreRecord, SampleRecord
 from smilfit.datasets.transforms import Sample
-from smilfit.registry import DATASETS
+from smilfit.registry import DATA_SAMPLERS, DATASETS
 from smilfit.structures import ModelReference
 
 # Numbers of so many samples are kept in memory, some 10 kB each.
@@ -25,7 +26,7 @@ _OF_VIEWS = ('view_mask', 'K', 'R', 't', 'dist', 'size', 'to_original', 'keypoin
 
 @DATASETS.register_module()
 class PictureDataset(MultiViewDataset):
-    """Give every image of a split by itself: a sample in the documented form with one view (C = 1).
+    """Return every image of a split by itself: a sample in the documented form with one view (C = 1).
 
     What trains on single images (heat maps of keypoints) sees more of a recording in a batch this way, and sets of
     single images and of sessions may be mixed (`MixedDataset`).
@@ -64,10 +65,10 @@ class PictureDataset(MultiViewDataset):
         if sessions is not None:
             chosen = [self.file.session_index(name) for name in sessions]
             self.indices = self.indices[np.isin(self.file.session_of[self.indices], chosen)]
-        seen = self.file.view_mask_of[self.indices]
+        observed = self.file.view_mask_of[self.indices]
         if views is not None:
-            seen = seen & np.isin(self.file.camera_names, list(views))
-        rows, cameras = np.nonzero(seen)
+            observed = observed & np.isin(self.file.camera_names, list(views))
+        rows, cameras = np.nonzero(observed)
         self.images = np.stack((self.indices[rows], cameras), 1)
         if len(self.images) == 0:
             raise ValueError(
@@ -173,13 +174,13 @@ def _resized(image: np.ndarray, record: SampleRecord, side: int) -> tuple[np.nda
     map_ = np.array([[scale, 0, offset], [0, scale, offset], [0, 0, 1]])
     back = np.array([[1, 0, -offset], [0, 1, -offset], [0, 0, scale]]) / scale
     original = np.concatenate((record.to_original, [[[0.0, 0.0, 1.0]]]), 1) @ back
-    seen = record.confidence2d[..., None] > 0
+    observed = record.confidence2d[..., None] > 0
     changed = replace(
         record,
         K=map_ @ record.K,
         size=np.full_like(record.size, float(side)),
         to_original=original[:, :2],
-        keypoints2d=np.where(seen, record.keypoints2d * scale + offset, 0.0),
+        keypoints2d=np.where(observed, record.keypoints2d * scale + offset, 0.0),
         centres=None if record.centres is None else _scaled(record.centres, scale, offset),
     )
     return cv2.resize(image, (side, side), interpolation=shrinks), changed
@@ -288,7 +289,7 @@ class MixedDataset(Dataset):
         data = data | _centres(data, self._n_centres)
         return {**sample, 'data_samples': data | {'dataset': torch.tensor(which)}}
 
-    def _no_params(self) -> dict[str, Any]:
+    def _no_params(self) -> dict[str, torch.Tensor | dict[str, torch.Tensor]]:
         file = self.datasets[0].file
         shapes = {
             'global_orient': (3,), 'body_pose': (len(file.joint_names) - 1, 3), 'betas': (file.n_betas,),
@@ -299,7 +300,7 @@ class MixedDataset(Dataset):
         return {'params': params, 'has_params': torch.tensor(False), 'has_betas': torch.tensor(False)}
 
 
-def _centres(data: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
+def _centres(data: Mapping[str, torch.Tensor], n: int) -> dict[str, torch.Tensor]:
     """Bring all animals' centres to those of n; a set that knows of none says nothing but its own keypoints."""
     if n == 0:
         return {}
@@ -312,3 +313,80 @@ def _centres(data: Mapping[str, Any], n: int) -> dict[str, torch.Tensor]:
         'centres_weight': torch.cat((weight, torch.zeros(views, more)), 1),
         'all_animals': data.get('all_animals', torch.ones(views, dtype=torch.bool)),
     }
+
+
+@DATA_SAMPLERS.register_module()
+class MixedSampler(Sampler[int]):
+    """Draw from the parts of a `MixedDataset` in proportion to their weights.
+
+    Each epoch's order follows from the seed and the epoch alone; every process takes its own share of it, so none
+    draws what another does and a resumed run goes on as an unbroken one. Within a part all samples come once before
+    one comes again.
+
+    Args:
+        dataset: with `sizes` and `weights` of its parts; any other counts as one part.
+        seed: of the order; the same in all processes.
+        samples_per_epoch: of all processes together; None for as many as the dataset has.
+        shuffle: mix the order; without, parts come one after the other, each in its own order.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        seed: int | None = None,
+        samples_per_epoch: int | None = None,
+        shuffle: bool = True,
+    ) -> None:
+        if samples_per_epoch is not None and samples_per_epoch < 1:
+            raise ValueError(f'MixedSampler: samples_per_epoch must be at least 1; got {samples_per_epoch}.')
+        self.rank, self.world_size = get_dist_info()
+        self.sizes = tuple(getattr(dataset, 'sizes', (len(dataset),)))
+        weights = torch.tensor(getattr(dataset, 'weights', [1.0]), dtype=torch.float64)
+        self.shares = weights / weights.sum()
+        self.seed, self.epoch, self.shuffle = seed or 0, 0, shuffle
+        total = samples_per_epoch or sum(self.sizes)
+        # Every process must take as many steps as the others.
+        self.n_each = -(-total // self.world_size)
+        self.counts = shared_out(self.n_each * self.world_size, self.shares)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Return which epoch comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n_each
+
+    def __iter__(self) -> Iterator[int]:
+        parts, first = [], 0
+        for which, (size, count) in enumerate(zip(self.sizes, self.counts)):
+            parts.append(first + self._of_part(which, size, count))
+            first += size
+        order = torch.cat(parts)
+        if self.shuffle:
+            order = order[torch.randperm(len(order), generator=self._generator(len(self.sizes), self.epoch))]
+        yield from order[self.rank :: self.world_size].tolist()
+
+    def _of_part(self, which: int, size: int, count: int) -> torch.Tensor:
+        """Return the next `count` samples of a part, going on where the epoch before ended."""
+        if not self.shuffle:
+            return torch.arange(count) % size
+        start, chosen = self.epoch * count, []
+        for cycle in range(start // size, (start + count - 1) // size + 1 if count else start // size):
+            order = torch.randperm(size, generator=self._generator(which, cycle))
+            chosen.append(order[max(0, start - cycle * size) : max(0, start + count - cycle * size)])
+        return torch.cat(chosen) if chosen else torch.zeros(0, dtype=torch.long)
+
+    def _generator(self, which: int, cycle: int) -> torch.Generator:
+        # Large odd factors keep the streams of parts and cycles separate.
+        return torch.Generator().manual_seed(
+            (self.seed * 1_000_003 + which * 7_919 + cycle * 104_729) % 2**63
+        )
+
+
+def shared_out(total: int, shares: torch.Tensor) -> list[int]:
+    """Part a whole number in given shares, which sum to 1, by the largest remainders."""
+    exact = shares * total
+    counts = exact.floor().long()
+    for i in (exact - counts).argsort(descending=True)[: total - int(counts.sum())]:
+        counts[i] += 1
+    return counts.tolist()

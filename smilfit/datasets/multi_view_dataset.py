@@ -14,8 +14,8 @@ from jaxtyping import Int
 from torch.utils.data import Dataset
 
 from smilfit.body_models.files.smil_json import landmarks_out
-from smilfit.datasets.open_dataset import open_dataset
 from smilfit.datasets.store.store_layout import PARAM_NAMES, CentreRecord, SampleRecord
+from smilfit.datasets.store.store_reader import open_dataset
 from smilfit.datasets.transforms import Sample
 from smilfit.registry import DATASETS, build_transform, did_you_mean
 from smilfit.structures import ModelReference
@@ -142,7 +142,7 @@ _OF_THE_SAME = (
 
 @DATASETS.register_module()
 class MultiViewDataset(Dataset):
-    """Give nested-tensor samples (see `docs/architecture.md`) of one split of a dataset file.
+    """Read nested-tensor samples (see `docs/architecture.md`) of one split of a dataset file.
 
     Every worker process opens the file for itself.
 
@@ -320,13 +320,13 @@ class MultiViewDataset(Dataset):
             raise ValueError(
                 f'MultiViewDataset: split must be one of {known}; got {split!r}. {did_you_mean(split, known)}'
             )
-        seen = file.view_mask_of[indices]
+        observed = file.view_mask_of[indices]
         if self._views is not None and not isinstance(self._views, int):
-            seen = seen & np.isin(file.camera_names, list(self._views))
-        if not seen.any(1).all():
+            observed = observed & np.isin(file.camera_names, list(self._views))
+        if not observed.any(1).all():
             which = 'no view' if self._views is None else f'none of the views {self._views}'
-            logger.info('%s: %d samples have %s.', file.path, (~seen.any(1)).sum(), which)
-        indices = indices[seen.any(1)]
+            logger.info('%s: %d samples have %s.', file.path, (~observed.any(1)).sum(), which)
+        indices = indices[observed.any(1)]
         if len(indices) == 0:
             raise ValueError(
                 f'MultiViewDataset: split {split!r} of {file.path} must have a sample; of {file.n_samples} samples '

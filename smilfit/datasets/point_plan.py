@@ -49,7 +49,7 @@ def plan_points(session: PointSession, names: Sequence[str], options: Preprocess
     least = options.confidence_threshold or 0.0
     counts = (points.confidence >= least) & points.visible
     points = Keypoints3d(points.xyz, torch.where(counts, points.confidence, 0.0), points.names, points.unit)
-    seen = session.keypoints2d(tuple(names))
+    observed = session.keypoints2d(tuple(names))
     some = points.visible.any(-1)
     chosen = some.nonzero().squeeze(-1)[:: options.frame_skip][: options.max_frames_per_session]
     if not len(chosen):
@@ -73,10 +73,10 @@ def plan_points(session: PointSession, names: Sequence[str], options: Preprocess
         'cameras': {},
     }
     judged = None
-    if seen is None and session.cameras is not None:
+    if observed is None and session.cameras is not None:
         warn_of_blind_cameras(str(session.path), session.cameras, points)
-    if seen is not None:
-        xy, confidence, of_cameras, judged = _views(session, seen, points, chosen, options)
+    if observed is not None:
+        xy, confidence, of_cameras, judged = _views(session, observed, points, chosen, options)
         report |= of_cameras
     return PointPlan(
         session=session,
@@ -97,22 +97,24 @@ def plan_points(session: PointSession, names: Sequence[str], options: Preprocess
 
 def _views(
     session: PointSession,
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     points: Keypoints3d,
     chosen: torch.Tensor,
     options: PreprocessOptions,
 ) -> tuple[np.ndarray, np.ndarray, Counts, CameraReport | None]:
     """Undo the lens of what cameras saw, and hold them against the points."""
-    judged = require_consistent_cameras(session.name, seen, points, options)
-    ideal, inside = seen.rig.undistort(seen.xy)
-    confidence = torch.where(inside, seen.confidence, 0.0)[chosen]
+    judged = require_consistent_cameras(session.name, observed, points, options)
+    ideal, inside = observed.rig.undistort(observed.xy)
+    confidence = torch.where(inside, observed.confidence, 0.0)[chosen]
     xy = torch.where((confidence > 0).unsqueeze(-1), ideal[chosen], 0.0)
-    none = torch.zeros_like(seen.visible[chosen])
+    none = torch.zeros_like(observed.visible[chosen])
     counts = {
         'keypoints_stored': int((confidence > 0).sum()),
-        'keypoints_missing': int((~seen.visible[chosen]).sum()),
-        'keypoints_beyond_lens_fold': int((seen.visible & ~inside)[chosen].sum()),
+        'keypoints_missing': int((~observed.visible[chosen]).sum()),
+        'keypoints_beyond_lens_fold': int((observed.visible & ~inside)[chosen].sum()),
         'camera_median_px': median_figures(judged),
-        'cameras': camera_counts(seen.rig.names, seen.visible[chosen], none, torch.zeros(len(seen.rig))),
+        'cameras': camera_counts(
+            observed.rig.names, observed.visible[chosen], none, torch.zeros(len(observed.rig))
+        ),
     }
     return xy.numpy(), confidence.numpy(), counts, judged

@@ -18,7 +18,7 @@ from smilfit.datasets.store.known_params import KnownParams, known_params_of
 from smilfit.datasets.store.store_header import make_header
 from smilfit.datasets.store.store_layout import StoreHeader
 from smilfit.datasets.store.store_reader import DatasetFile
-from smilfit.datasets.store.store_state import finish_store, is_there
+from smilfit.datasets.store.store_state import finish_store, is_made
 from smilfit.datasets.store.store_writer import StoreWriter
 from smilfit.datasets.store.stored_views import StoredSession
 from smilfit.files import OutputLock
@@ -158,14 +158,14 @@ def preprocess(
     known = [known_params_of(plan.session, body.n_joints, body.n_betas) for plan in plans]
     folder = Path(out).parent
     header = make_header(plans, names, body, options, str(body_model_file), shape_betas or {}, known, folder)
-    tell = partial(make_report, plans, names, header.camera_names, known, left_out)
+    report_of = partial(make_report, plans, names, header.camera_names, known, left_out)
     with OutputLock.of_file(out):
-        if not overwrite and is_there(Path(out), header):
+        if not overwrite and is_made(Path(out), header):
             logger.info('%s: is there already, made of the same inputs.', out)
-            report = tell(DatasetFile(out).faults)
+            report = report_of(DatasetFile(out).faults)
             finish_store(Path(out), Path(out), header, report)
             return report
-        return _write(out, header, plans, options, progress or (lambda done, total: None), restart, tell)
+        return _write(out, header, plans, options, progress or (lambda done, total: None), restart, report_of)
 
 
 def _write(
@@ -175,9 +175,9 @@ def _write(
     options: PreprocessOptions,
     progress: Callable[[int, int], None],
     restart: bool,
-    tell: Callable[[Mapping[int, str]], Counts],
+    report_of: Callable[[Mapping[int, str]], Counts],
 ) -> Counts:
-    """Write the samples, and the report that `tell` makes of those without an image."""
+    """Write the samples, and the report that `report_of` makes of those without an image."""
     total = sum(len(plan.frames) for plan in plans)
     with StoreWriter(out, header, restart=restart, n_expected=total) as writer:
         behind = written = writer.n_complete
@@ -190,7 +190,7 @@ def _write(
                 written += 1
                 progress(written, total)
         writer.flush()
-        report = tell(writer.faults)
+        report = report_of(writer.faults)
         writer.finish(report)
     return report
 

@@ -156,7 +156,7 @@ def camera_counts(
     }
 
 
-def tell_large_losses(session: str, counts: dict[str, dict[str, int | float]]) -> None:
+def warn_of_large_losses(session: str, counts: dict[str, dict[str, int | float]]) -> None:
     """Name cameras that lose many labels to the threshold."""
     for name, row in counts.items():
         lost, labels = row['labels_below_threshold'], row['labels']
@@ -193,8 +193,8 @@ def plan_centres(
     """
     result = session.centres2d() if hasattr(session, 'centres2d') else None
     if result is None and (n_animals or 1) > 1:
-        seen = session.keypoints2d()
-        own_points = np.where(seen.visible.numpy()[..., None], seen.xy.numpy(), np.nan)
+        observed = session.keypoints2d()
+        own_points = np.where(observed.visible.numpy()[..., None], observed.xy.numpy(), np.nan)
         result = AnimalCentres.of_keypoints([own_points], n_animals)
     if result is None:
         return None

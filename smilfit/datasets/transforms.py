@@ -178,7 +178,7 @@ def move_crops(sample: Sample, affine: Float[Tensor, 'C 2 3']) -> Sample:
     bottom = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand(len(affine), 1, 3)
     full = torch.cat((affine.double(), bottom), 1)
     full = torch.where(mask[:, None, None], full, torch.eye(3, dtype=torch.float64))
-    seen = data['confidence2d'] > 0
+    observed = data['confidence2d'] > 0
     points = data['keypoints2d'].double() @ full[:, :2, :2].transpose(1, 2) + full[:, None, :2, 2]
     moved_too = {}
     if 'centres2d' in data:
@@ -200,7 +200,7 @@ def move_crops(sample: Sample, affine: Float[Tensor, 'C 2 3']) -> Sample:
         'data_samples': {
             **data,
             **moved_too,
-            'keypoints2d': torch.where(seen[..., None], points, 0.0).to(data['keypoints2d'].dtype),
+            'keypoints2d': torch.where(observed[..., None], points, 0.0).to(data['keypoints2d'].dtype),
             'to_original': (original[:, :2] * mask[:, None, None]).to(data['to_original'].dtype),
         },
     }

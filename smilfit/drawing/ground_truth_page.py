@@ -11,6 +11,7 @@ import torch
 from jaxtyping import UInt8
 
 from smilfit.body_models import SMIL
+from smilfit.datasets import DatasetFile
 from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
 from smilfit.drawing.report import Report
 from smilfit.drawing.windows import enlarge
@@ -21,7 +22,7 @@ from smilfit.structures import BodyParams, Cameras
 IMAGE_PX = 360
 
 
-def sample_image(dataset: Any, sample: int, body: SMIL | None) -> UInt8[np.ndarray, 'H W 3']:
+def sample_image(dataset: DatasetFile, sample: int, body: SMIL | None) -> UInt8[np.ndarray, 'H W 3']:
     """Draw a sample's views: labels as dots, and as rings the keypoints of its parameters, else its 3D points.
 
     Args:

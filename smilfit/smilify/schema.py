@@ -16,9 +16,8 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Int
 
-from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.store.store_schema import MOST_BETAS, MOST_FRAME, MOST_RESOLUTION
-from smilfit.datasets.store.stored_values import check_cameras, check_finite
+from smilfit.datasets.store.stored_values import check_cameras, check_finite, check_session_name
 from smilfit.datasets.store.table_checks import (
     Attributes,
     Table,

@@ -234,6 +234,7 @@ class FitOrigin:
         cls, dataset: 'RecordedData', session: str, body_model: ModelReference | None = None
     ) -> 'FitOrigin':
         """Describe a session of an open dataset file, fitted with a body model: the dataset's own if None."""
+        data = dataset.session(session)
         return cls(
             session,
             str(Path(dataset.path).resolve()),
@@ -242,7 +243,7 @@ class FitOrigin:
             str(dataset.source(session)),
             dataset.fps(session),
             dataset.unit,
-            () if dataset.session(session).temporal else dataset.labels(session),
+            () if data.temporal else data.labels(),
             body_model=body_model,
         )
 

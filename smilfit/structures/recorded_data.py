@@ -1,13 +1,12 @@
-"""What fitting asks of recorded data, whatever file they come from."""
+"""What fitting asks of recorded data: the rooms below `datasets` know its files by these alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, SupportsIndex, TypeAlias, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
-from smilfit.structures.body import BodyParams
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_record import ModelReference
 from smilfit.structures.keypoints import Keypoints2d, Keypoints3d
@@ -62,26 +61,18 @@ class SessionData(Protocol):
 
 @runtime_checkable
 class RecordedData(Protocol):
-    """Sessions by name or number: their cameras, keypoints, masks, and what is known of the animal.
+    """Sessions by name or number: their cameras, keypoints and masks.
 
     `datasets.open_dataset` gives one.
     """
 
     path: Path
     keypoint_names: tuple[str, ...]
-    joint_names: tuple[str, ...]
-    camera_names: tuple[str, ...]
     session_names: tuple[str, ...]
     body_model_file: str
     body_model_hash: str
     body_model: ModelReference
     fingerprint: str
-    crop_mode: str
-    undistorted: bool
-    target_resolution: int
-    n_betas: int
-    n_samples: int
-    has_masks: bool
 
     @property
     def unit(self) -> str | None:
@@ -90,10 +81,6 @@ class RecordedData(Protocol):
 
     def session(self, session: SessionKey) -> SessionData:
         """Return a session by its kind."""
-        ...
-
-    def session_index(self, session: SessionKey) -> int:
-        """Return a session's number."""
         ...
 
     def samples(self, session: SessionKey) -> Int[np.ndarray, ' n']:
@@ -112,14 +99,6 @@ class RecordedData(Protocol):
         """Return where a session came from, such as its folder."""
         ...
 
-    def labels(self, session: SessionKey) -> tuple[str, ...]:
-        """Name a session's samples."""
-        ...
-
-    def intrinsics_known(self, session: SessionKey) -> Bool[np.ndarray, ' n']:
-        """Report on which samples the focal length is known."""
-        ...
-
     def cameras(self, session: SessionKey) -> Cameras:
         """Return the cameras of the original images."""
         ...
@@ -134,34 +113,10 @@ class RecordedData(Protocol):
         """Return keypoints in the original images, or in the stored crops, px."""
         ...
 
-    def annotated_cameras(self, session: SessionKey) -> Cameras:
-        """Return the cameras of the images that were annotated, with their lenses."""
-        ...
-
-    def annotated2d(self, session: SessionKey) -> Keypoints2d:
-        """Return keypoints in px of the images that were annotated, with cameras that bend as their lenses do."""
-        ...
-
     def keypoints3d(self, session: SessionKey, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return 3D keypoints, world unit; None without."""
         ...
 
-    def image(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W 3']:
-        """Decode a stored image, RGB."""
-        ...
-
-    def mask(self, sample: SupportsIndex, camera: str | SupportsIndex) -> UInt8[np.ndarray, 'H W'] | None:
-        """Decode a stored silhouette; None where there is none."""
-        ...
-
     def masks(self, session: SessionKey) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
         """Return masks in the stored crops (0 or 255) and the views' weights, 0 where there is none."""
-        ...
-
-    def true_params(self, session: SessionKey) -> BodyParams | None:
-        """Return known parameters; None without."""
-        ...
-
-    def known_betas(self, session: SessionKey) -> Float[np.ndarray, ' S'] | None:
-        """Return a known shape; None without."""
         ...

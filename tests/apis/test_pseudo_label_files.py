@@ -16,8 +16,14 @@ from smilfit.apis.progress import ignore
 from smilfit.body_models import SMIL
 from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.body_models.sides import mirrored_order
-from smilfit.datasets import MultiViewDataset, PictureDataset, PreprocessOptions, PseudoLabels, preprocess
-from smilfit.datasets.open_dataset import open_dataset
+from smilfit.datasets import (
+    MultiViewDataset,
+    PictureDataset,
+    PreprocessOptions,
+    PseudoLabels,
+    open_dataset,
+    preprocess,
+)
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, Verdict
 from smilfit.files import BadFileError
 from smilfit.networks.engine import TrainedRegressor

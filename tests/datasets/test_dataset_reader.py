@@ -19,7 +19,7 @@ def test_a_dataset_file_is_recorded_data(dataset_path):
 @pytest.mark.parametrize(
     ('protocol', 'kind', 'least'),
     [
-        (RecordedData, DatasetFile, 18),
+        (RecordedData, DatasetFile, 10),
         *((SessionData, kind, 4) for kind in (RecordingData, ImageData, PointData)),
     ],
 )

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from mmengine.config import Config
@@ -17,6 +17,10 @@ from smilfit.registry.build import find_class
 from smilfit.registry.config_options import merge_options
 from smilfit.structures import RecordedData
 
+# A registrant's config: a file, a shipped one's name, or what stands in one.
+ConfigSource: TypeAlias = str | Path | Mapping[str, Any]
+FitConfig: TypeAlias = dict[str, Any]
+
 # Ends a length that is a share of the animal's size.
 SHARE = 'L'
 FOUND_BY = {'grabcut': 'GrabCutSegmenter', 'background': 'BackgroundSubtraction'}
@@ -24,7 +28,7 @@ FOUND_BY = {'grabcut': 'GrabCutSegmenter', 'background': 'BackgroundSubtraction'
 FILES = '{session}/{camera}/{frame:06d}.png'
 
 
-def load_fit_config(config: str | Path | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def load_fit_config(config: ConfigSource, options: Mapping[str, object]) -> FitConfig:
     """Read a registrant's config, with overrides by dotted key.
 
     Raises:
@@ -44,9 +48,7 @@ def load_fit_config(config: str | Path | Mapping[str, Any], options: Mapping[str
     return {k: v for k, v in cfg.to_dict().items() if k not in ('custom_imports', 'default_scope')}
 
 
-def with_body_lengths(
-    cfg: Mapping[str, Any], dataset: RecordedData, sessions: Sequence[str]
-) -> dict[str, Any]:
+def with_body_lengths(cfg: FitConfig, dataset: RecordedData, sessions: Sequence[str]) -> FitConfig:
     """Turn `sigma='0.05L'` of keypoint losses into the points' unit, and with it the weights of their handlers.
 
     Where sigma is a share of the animal's size, the handler's weights are of squared shares, too. The size is the
@@ -68,7 +70,7 @@ def with_body_lengths(
     return of_size(cfg, float(np.median(sizes)))
 
 
-def _relative(cfg: Mapping[str, Any]) -> dict[str, str]:
+def _relative(cfg: FitConfig) -> dict[str, str]:
     """Return the lengths that are text, by handler key."""
     return {
         handler.get('handler_key', ''): handler['mse_loss']['sigma']
@@ -79,7 +81,7 @@ def _relative(cfg: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def of_size(cfg: Mapping[str, Any], size: float) -> dict[str, Any]:
+def of_size(cfg: FitConfig, size: float) -> FitConfig:
     """Turn lengths that are shares of an animal into those of one of a size, world unit."""
     relative = _relative(cfg)
     handlers = [
@@ -106,7 +108,7 @@ def _share(text: str) -> float:
     return share
 
 
-def with_masks(config: Mapping[str, Any], masks: str | Path | None) -> dict[str, Any]:
+def with_masks(config: FitConfig, masks: str | Path | None) -> FitConfig:
     """Return a fit's config with the segmenter that is asked for; as it is if None.
 
     Args:
@@ -129,7 +131,7 @@ def with_masks(config: Mapping[str, Any], masks: str | Path | None) -> dict[str,
     return {**config, 'segmenter': {'type': 'MaskFiles', 'folder': str(masks), 'pattern': FILES}}
 
 
-def without_masks(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_masks(config: FitConfig) -> FitConfig:
     """Return the part of a fit's config that keypoints alone need: a `MaskSMPLify` without what it does with
     masks."""
     if not issubclass(find_class(config['type'], REGISTRANTS), MaskSMPLify):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -178,8 +177,8 @@ def load_export(
             predictions.valid,
             np.where(predictions.valid[:, None, None], predictions.confidence2d, 0.0),
         )
-        seen = (score > 0) & (predictions.view_mask[..., None] if score.ndim == 3 else True)
-        pixels = np.where(seen[..., None], predictions.keypoints2d, np.nan), np.where(seen, score, 0.0)
+        labels = (score > 0) & (predictions.view_mask[..., None] if score.ndim == 3 else True)
+        pixels = np.where(labels[..., None], predictions.keypoints2d, np.nan), np.where(labels, score, 0.0)
     observed = None if origin is None else _observed(origin, fit)
     if observed is not None and (fit.keypoints3d is None or observed.batch_size != len(valid)):
         observed = None
@@ -241,10 +240,10 @@ def _observed(origin: FitOrigin, fit: FitResult) -> Keypoints2d | None:
     dataset = open_dataset(origin.dataset)
     if dataset.fingerprint != origin.fingerprint or origin.session not in dataset.session_names:
         return None
-    seen = dataset.session(origin.session).annotated2d()
-    if seen is None:
+    labels = dataset.session(origin.session).annotated2d()
+    if labels is None:
         return None
-    return labels_as_fitted(seen, fit.report, dataset.frame_indices(origin.session))
+    return labels_as_fitted(labels, fit.report, dataset.frame_indices(origin.session))
 
 
 def _videos(origin: FitOrigin, fit: FitResult) -> dict[str, str]:
@@ -264,7 +263,7 @@ def _write(
     folder: Path,
     wanted: Sequence[str],
     options: ExportOptions,
-    made_of: Mapping[str, Any],
+    made_of: Mapping[str, object],
     skip: bool,
 ) -> FitExport:
     """Write formats; one that cannot be is left out, or an error before any is written."""

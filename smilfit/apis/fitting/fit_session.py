@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from smilfit.apis.fit_options import FitOptions
-from smilfit.apis.fitting.fit_config import without_masks
+from smilfit.apis.fitting.fit_config import FitConfig, without_masks
 from smilfit.apis.fitting.image_outputs import ImageOutputs
 from smilfit.apis.fitting.point_outputs import PointOutputs
-from smilfit.apis.fitting.session_landmarks import LANDMARKS, found_landmarks, warn_of_unfitted
+from smilfit.apis.fitting.session_landmarks import LANDMARKS, fitted_landmarks, warn_of_unfitted
 from smilfit.apis.fitting.session_outputs import RecordingOutputs, SessionOutputs
 from smilfit.apis.preprocessing.recordings import open_recording
 from smilfit.apis.progress import Progress, ProgressCallback, ignore
@@ -92,7 +92,7 @@ class SessionFits:
 
     def __init__(
         self,
-        cfg: dict[str, Any],
+        cfg: FitConfig,
         body: SMIL,
         dataset: DatasetFile,
         out: Path,
@@ -136,7 +136,7 @@ class SessionFits:
                 result.append(given)
         return result
 
-    def probe(self, cfg: Mapping[str, Any] | None = None) -> SMPLify:
+    def probe(self, cfg: Mapping[str, object] | None = None) -> SMPLify:
         """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of.
 
         Args:
@@ -188,7 +188,7 @@ class SessionFits:
                 result = replace(result, recorded_cameras=self.dataset.session(session).cameras)
                 with folder.make('fit', made_of) as staging:
                     result.save(staging / FIT, frames=self.dataset.frame_indices(session), joint_names=names)
-                    landmarks = found_landmarks(self.body, result, session)
+                    landmarks = fitted_landmarks(self.body, result, session)
                     if landmarks is not None:
                         write_landmark_file(staging / LANDMARKS, landmarks)
                 # What a stopped fit would have gone on from.
@@ -240,7 +240,7 @@ class SessionFits:
         notes = {'fingerprint': fingerprint, 'smilfit': __version__, 'frames_not_finite': broken}
         return replace(result, report=result.report | notes | self._exchanged_tracks(session))
 
-    def _exchanged_tracks(self, session: str) -> dict[str, Any]:
+    def _exchanged_tracks(self, session: str) -> dict[str, object]:
         """Report in how many frames of each camera preprocessing took the labels of another animal's track."""
         counts = self.dataset.report.get('sessions', {}).get(session, {})
         result = counts.get('reader', {}).get('identities', {}).get('frames_of_other_tracks')

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from smilfit.apis.fitting.session_outputs import NO_MESHES, OVERLAY, SessionOutputs
-from smilfit.apis.fitting.verdict_file import CameraRow
 from smilfit.apis.progress import steps
 from smilfit.body_models import SMIL
 from smilfit.datasets import DatasetFile
@@ -22,7 +21,7 @@ from smilfit.drawing.report import Report
 from smilfit.drawing.video import write_image, write_video
 from smilfit.drawing.windows import enlarge
 from smilfit.evaluation import ImageFigures, ImageFit, image_fit, read_figures, write_figures
-from smilfit.evaluation.verdict import Verdict, judge, picture_numbers, with_failed_frames
+from smilfit.evaluation.verdict import SessionNumbers, picture_numbers
 from smilfit.files import file_stem
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
@@ -88,7 +87,7 @@ class ImageDrawing:
         self.renderer = ZBufferRenderer()
         self.painter = OverlayPainter(body.faces)
         self.labels, self.entries = dataset.labels(session), dataset.entries(session)
-        self.seen: Keypoints2d = dataset.keypoints2d(session, stored=True)
+        self.observed: Keypoints2d = dataset.keypoints2d(session, stored=True)
         self.cameras: Cameras = dataset.stored_cameras(session)
         self.fitted_cameras = self.cameras if result.cameras is None else result.cameras
 
@@ -104,8 +103,8 @@ class ImageDrawing:
     @torch.no_grad()
     def _bodies(self, params: BodyParams, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
         chosen = params[rows.to(params.transl.device)].to(self.body.v_template)
-        output = self.body(chosen, ('vertices', *self.seen.names))
-        points = output.select(self.seen.names).cpu()
+        output = self.body(chosen, ('vertices', *self.observed.names))
+        points = output.select(self.observed.names).cpu()
         return list(zip(output.vertices.cpu(), points))
 
     def _image(
@@ -130,7 +129,7 @@ class ImageDrawing:
         pixels = torch.where(valid.unsqueeze(-1), projected, torch.nan)[0].numpy()
         silhouette = None if mask is None else self._covered(vertices, camera)
         annotated = self._annotated(row)
-        confidence, side = self.seen.confidence[row, 0].double().numpy(), int(camera.size[0, 0])
+        confidence, side = self.observed.confidence[row, 0].double().numpy(), int(camera.size[0, 0])
         fit = image_fit(self.labels[row], pixels, annotated, confidence, side, silhouette, mask)
         drawn = np.where(np.isnan(annotated), np.nan, pixels)
         return BodyInImage(vertices, drawn, camera, fit)
@@ -158,8 +157,8 @@ class ImageDrawing:
 
     def _annotated(self, row: int) -> np.ndarray:
         """Return an image's annotated keypoints, px of the crop; NaN where there is none."""
-        valid = self.seen.confidence[row, 0] > 0
-        return torch.where(valid.unsqueeze(-1), self.seen.xy[row, 0], torch.nan).double().numpy()
+        valid = self.observed.confidence[row, 0] > 0
+        return torch.where(valid.unsqueeze(-1), self.observed.xy[row, 0], torch.nan).double().numpy()
 
     def draw(self, shown: FittedImage) -> np.ndarray:
         """Draw one image: what was annotated, the start, the fit."""
@@ -223,7 +222,7 @@ class ImageOutputs(SessionOutputs):
             fits.body, fits.dataset, self.session, self.result, fits.options.window_px, *self.frame_words()
         )
 
-    def _judge(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
+    def _numbers(self, inputs: list[BaseInput]) -> SessionNumbers:
         fits, optional = self.fits, self.fits.registrant.optional_handlers
         # Rendering masks takes most of the time, and whether a map of keypoints is right shows in keypoints.
         needed = [i for i in inputs if isinstance(i, KeypointInput) or i.handler_key not in optional]
@@ -231,11 +230,10 @@ class ImageOutputs(SessionOutputs):
         with self._judging(_JUDGING_STEPS) as step:
             drawing = ImageDrawing(fits.body, fits.dataset, self.session, self.result)
             covered = {row: (body, mask) for row, body, mask in drawing.silhouettes()}
-            seen = replace(drawing.seen, cameras=drawing.fitted_cameras)
-            ambiguity = self._ambiguity(seen)
-            numbers = picture_numbers(fits.body, self.result, seen, needed, fit, covered, ambiguity, step)
-        numbers = with_failed_frames(numbers, self.result)
-        return judge(numbers.values, fits.thresholds, numbers.frames, numbers.notes), []
+            observed = replace(drawing.observed, cameras=drawing.fitted_cameras)
+            ambiguity = self._ambiguity(observed)
+            numbers = picture_numbers(fits.body, self.result, observed, needed, fit, covered, ambiguity, step)
+        return SessionNumbers(numbers.values, numbers.frames, (), numbers.notes)
 
     def _write_parts(self) -> None:
         options, drawing = self.fits.options, self._drawing()

@@ -41,7 +41,7 @@ class OverlayScene:
     dataset: DatasetFile
     session: str
     frames: Int[np.ndarray, ' B']
-    seen: Keypoints2d
+    observed: Keypoints2d
     affine: Float[np.ndarray, 'B C 2 3']
     side_px: int
     words: tuple[str, ...] = ()
@@ -53,20 +53,20 @@ class OverlayScene:
         result: FitResult,
         dataset: DatasetFile,
         session: str,
-        seen: Keypoints2d,
+        observed: Keypoints2d,
         side_px: int,
         words: Sequence[str] = (),
     ) -> 'OverlayScene':
         """Find the windows of a fit."""
-        affine = follow(seen.rig, result.joints().cpu(), side_px)
+        affine = follow(observed.rig, result.joints().cpu(), side_px)
         frames = np.asarray(dataset.frame_indices(session))
         params = result.params.to(body.v_template)
-        return cls(body, params, dataset, session, frames, seen, affine, side_px, tuple(words))
+        return cls(body, params, dataset, session, frames, observed, affine, side_px, tuple(words))
 
     @property
     def cameras(self) -> Cameras:
         """The cameras, one set for all frames."""
-        return self.seen.rig
+        return self.observed.rig
 
     def sheets(self, rows: Sequence[int]) -> Iterator[np.ndarray]:
         """Draw frames, all cameras side by side with a legend.
@@ -89,7 +89,10 @@ class OverlayScene:
         )
         views = self._views(rows, which, singles)
         for row, shown, (vertices, fitted) in zip(rows, views, self._bodies(rows)):
-            annotated, valid = self.seen.xy[row].double().numpy(), self.seen.confidence[row].numpy() > 0
+            annotated, valid = (
+                self.observed.xy[row].double().numpy(),
+                self.observed.confidence[row].numpy() > 0,
+            )
             normals = painter.normals(vertices)
             word = f'  {self.words[row]}' if self.words else ''
             yield [
@@ -107,7 +110,7 @@ class OverlayScene:
     def _bodies(self, rows: Sequence[int]) -> Iterator[tuple[torch.Tensor, np.ndarray]]:
         """Return vertices and keypoints' px (C, K, 2) of frames."""
         cameras = self.cameras.map(lambda x: x.cpu())
-        for vertices, points in posed(self.body, self.params, self.seen.names, rows):
+        for vertices, points in posed(self.body, self.params, self.observed.names, rows):
             pixels, _, valid = cameras.project(points.to(cameras.K).unsqueeze(0))
             yield vertices, torch.where(valid.unsqueeze(-1), pixels, torch.nan)[0].double().numpy()
 

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from smilfit.body_models import SMIL, Landmark
+from smilfit.body_models import SMIL
 from smilfit.body_models.files.landmark_file import FoundLandmarks, expect_found, read_landmark_file
+from smilfit.datasets import DatasetFile
+from smilfit.registrants import Stage
 from smilfit.structures import FitResult
 
 logger = logging.getLogger('smilfit')
@@ -18,34 +19,33 @@ LANDMARKS = 'landmarks.json'
 PARAMETER = 'landmark_offsets'
 
 
-def body_with_landmarks(body: SMIL, dataset: Any, found: str | Path | None = None) -> SMIL:
-    """Return a body the landmarks of a dataset, where an earlier session found them if its file is given.
+def body_with_landmarks(body: SMIL, dataset: DatasetFile, earlier: str | Path | None = None) -> SMIL:
+    """Return a body with the landmarks of a dataset, as an earlier session fitted them if its file is given.
 
     Raises:
         ValueError: the file is of another model or another lookup; or the dataset has no landmarks.
         KeyError: no landmark in common.
     """
-    # A reader of somebody else's need not know of landmarks.
-    landmarks: dict[str, Landmark] = dict(getattr(dataset, 'landmarks', {}))
-    if found is not None:
+    landmarks = dict(dataset.landmarks)
+    if earlier is not None:
         known = {**body.data.landmarks, **landmarks}
         if not known:
             raise ValueError(
                 f'--landmarks: the dataset must have landmarks; {dataset.path} has none. Describe them in its joint '
                 'lookup, and preprocess again.'
             )
-        expected = expect_found(known, read_landmark_file(found), body.data, found)
+        expected = expect_found(known, read_landmark_file(earlier), body.data, earlier)
         left = sorted(set(known) - set(expected))
         if left:
             logger.warning(
-                '%s: has nothing of %s; they are expected as the lookup says.', found, ', '.join(left)
+                '%s: has nothing of %s; they are expected as the lookup says.', earlier, ', '.join(left)
             )
         landmarks |= expected
     return body.with_landmarks(landmarks) if landmarks else body
 
 
-def warn_of_unfitted(body: SMIL, stages: Iterable[Any]) -> None:
-    """Return where no stage finds the offsets that are not known."""
+def warn_of_unfitted(body: SMIL, stages: Iterable[Stage]) -> None:
+    """Warn where no stage finds the offsets that are not known."""
     unknown = body.data.unknown_landmarks
     if unknown and not any(PARAMETER in stage.fit for stage in stages):
         logger.warning(
@@ -55,7 +55,7 @@ def warn_of_unfitted(body: SMIL, stages: Iterable[Any]) -> None:
         )
 
 
-def found_landmarks(body: SMIL, result: FitResult, session: str) -> FoundLandmarks | None:
+def fitted_landmarks(body: SMIL, result: FitResult, session: str) -> FoundLandmarks | None:
     """Read where a fit found the landmarks of its session; None of a body without unknown ones."""
     data = body.data
     if not data.unknown_landmarks:

@@ -29,6 +29,7 @@ from smilfit.drawing.fit_page import add_fit_sections, add_verdict
 from smilfit.drawing.report import Report
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark, fit_benchmark
 from smilfit.evaluation.verdict import (
+    SessionNumbers,
     Verdict,
     judge,
     judged_by_failures,
@@ -113,7 +114,7 @@ class SessionOutputs(ABC):
         """Write drawings, meshes and numbers."""
 
     def _part(
-        self, name: str, wanted: bool, options: dict[str, object], make: Callable[[Path], object]
+        self, name: str, wanted: bool, options: Mapping[str, object], make: Callable[[Path], object]
     ) -> None:
         self.folder.part(name, MadeOf(self._inputs, options), wanted, make)
 
@@ -140,11 +141,15 @@ class SessionOutputs(ABC):
             return lost, []
         body = self.fits.body
         given = (i.resolve(body.data).to(body.v_template.dtype) for i in self.fits.inputs(self.session))
-        return self._judge([input_as_fitted(i, self.result.report, self.frames) for i in given])
+        numbers = self._numbers([input_as_fitted(i, self.result.report, self.frames) for i in given])
+        numbers = with_failed_frames(numbers, self.result)
+        thresholds, keypoints = self.fits.thresholds, numbers.keypoints
+        verdict = judge(numbers.values, thresholds, numbers.frames, numbers.notes, keypoints)
+        return verdict, [asdict(row) for row in numbers.cameras]
 
     @abstractmethod
-    def _judge(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
-        """Judge a fit of which there are frames, by the inputs as it took them."""
+    def _numbers(self, inputs: list[BaseInput]) -> SessionNumbers:
+        """Measure all that the fit is judged by, with the inputs as it took them."""
 
     @contextmanager
     def _judging(self, count: int) -> Iterator[Step]:
@@ -155,13 +160,13 @@ class SessionOutputs(ABC):
         registrant = self.fits.probe(cfg)
         return lambda inputs, rows: registrant(inputs, frames=self.frames[rows.numpy()])
 
-    def _ambiguity(self, seen: Keypoints2d) -> OneViewDoubt | None:
+    def _ambiguity(self, observed: Keypoints2d) -> OneViewDoubt | None:
         """Compare the starts of each frame, where its config states how; of several cameras nothing is ambiguous."""
         thresholds = getattr(self.fits.registrant, 'doubt', None)
         tried = self.result.start_losses
-        if thresholds is None or tried is None or tried.shape[1] < 2 or len(seen.rig) > 1:
+        if thresholds is None or tried is None or tried.shape[1] < 2 or len(observed.rig) > 1:
             return None
-        return one_view_doubt(self.result, self.fits.body.data, seen.rig, seen, thresholds)
+        return one_view_doubt(self.result, self.fits.body.data, observed.rig, observed, thresholds)
 
     def add_to_page(self, page: Report, several: bool) -> None:
         """Add the session's section to the page of all.
@@ -189,25 +194,25 @@ class RecordingOutputs(SessionOutputs):
     @cached_property
     def benchmark(self) -> FitBenchmark | None:
         """Measure the fit by labels: frames that were not fitted do not count, unless none was."""
-        seen, given = self.annotated(), self.fits.dataset.keypoints3d(self.session)
-        if seen is None:
+        observed, given = self.annotated(), self.fits.dataset.keypoints3d(self.session)
+        if observed is None:
             return None
         body, dataset, rows = self.fits.body, self.fits.dataset, self.result.fitted.cpu()
         some = bool(rows.any())
         rows = rows if some else torch.ones_like(rows)
         # A long recording's labels are large: copied only where frames are left out.
-        seen = seen if bool(rows.all()) else seen[rows]
+        observed = observed if bool(rows.all()) else observed[rows]
         truth, true_vertices, vertices = None, None, None
         true_params = dataset.true_params(self.session) if some else None
         params = self.result.params[rows.to(self.result.params.transl.device)]
         if true_params is not None:
             true_params = true_params[rows].to(body.v_template)
-            xyz = keypoints_of(body, true_params, seen.names)
-            truth = Keypoints3d(xyz, torch.ones_like(xyz[..., 0]), seen.names, dataset.unit)
+            xyz = keypoints_of(body, true_params, observed.names)
+            truth = Keypoints3d(xyz, torch.ones_like(xyz[..., 0]), observed.names, dataset.unit)
             true_vertices, vertices = self._vertices(true_params), self._vertices(params.to(body.v_template))
-        fitted = keypoints_of(body, params, seen.names)
+        fitted = keypoints_of(body, params, observed.names)
         return fit_benchmark(
-            seen, fitted, None if given is None else given[rows], truth, vertices, true_vertices
+            observed, fitted, None if given is None else given[rows], truth, vertices, true_vertices
         )
 
     @torch.no_grad()
@@ -216,50 +221,45 @@ class RecordingOutputs(SessionOutputs):
 
     def annotated(self) -> Keypoints2d | None:
         """Return the keypoints in px of the annotated images as the fit took them, under the cameras as corrected."""
-        seen = self.data.annotated2d()
-        if seen is None:
+        observed = self.data.annotated2d()
+        if observed is None:
             return None
-        seen = labels_as_fitted(seen, self.result.report, self.frames)
+        observed = labels_as_fitted(observed, self.result.report, self.frames)
         if self.result.cameras is None:
-            return seen
-        corrected = self.result.cameras.to(seen.rig.K)
-        return replace(seen, cameras=replace(corrected, dist=seen.rig.dist, fold=seen.rig.fold))
+            return observed
+        corrected = self.result.cameras.to(observed.rig.K)
+        return replace(observed, cameras=replace(corrected, dist=observed.rig.dist, fold=observed.rig.fold))
 
     def scene(self, words: Sequence[str] = ()) -> OverlayScene:
         """Return what overlays are drawn of, with what each frame was judged to be."""
         fits, dataset = self.fits, self.fits.dataset
-        seen = labels_as_fitted(dataset.keypoints2d(self.session), self.result.report, self.frames)
+        observed = labels_as_fitted(dataset.keypoints2d(self.session), self.result.report, self.frames)
         if self.result.cameras is not None:
-            seen = replace(seen, cameras=self.result.cameras.to(seen.rig.K))
+            observed = replace(observed, cameras=self.result.cameras.to(observed.rig.K))
         # Drawn on the CPU, whatever the fit is computed on.
         body = fits.body if fits.body.v_template.device.type == 'cpu' else copy.deepcopy(fits.body).cpu()
         return OverlayScene.of_fit(
-            body, self.result, dataset, self.session, seen, fits.options.window_px, words
+            body, self.result, dataset, self.session, observed, fits.options.window_px, words
         )
 
-    def _judge(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
-        fits, seen = self.fits, self.annotated()
-        if seen is None:
-            return self._judge_by_points(inputs)
+    def _numbers(self, inputs: list[BaseInput]) -> SessionNumbers:
+        fits, observed = self.fits, self.annotated()
+        if observed is None:
+            return self._numbers_of_points(inputs)
         extent_px = float(extents_px(fits.dataset.keypoints2d(self.session))[0].nanmedian())
         # How sure a fit is tells something of cameras that are left out.
         fit = self._fit_by(with_covariance(fits.cfg))
         stiff = self._fit_by(stiffened(fits.cfg, fits.registrant.handlers, extent_px))
-        with self._judging(n_steps(len(seen.rig))) as step:
-            ambiguity = self._ambiguity(seen)
-            numbers = session_numbers(fits.body, self.result, seen, inputs, fit, stiff, ambiguity, step)
-        numbers = with_failed_frames(numbers, self.result)
-        verdict = judge(numbers.values, fits.thresholds, numbers.frames, numbers.notes, numbers.keypoints)
-        return verdict, [asdict(row) for row in numbers.cameras]
+        with self._judging(n_steps(len(observed.rig))) as step:
+            ambiguity = self._ambiguity(observed)
+            return session_numbers(fits.body, self.result, observed, inputs, fit, stiff, ambiguity, step)
 
-    def _judge_by_points(self, inputs: list[BaseInput]) -> tuple[Verdict, list[CameraRow]]:
+    def _numbers_of_points(self, inputs: list[BaseInput]) -> SessionNumbers:
         fits, given = self.fits, self.fits.dataset.keypoints3d(self.session)
         assert given is not None
         fit, stiff = self._fit_by(fits.cfg), self._fit_by(stiffened(fits.cfg, fits.registrant.handlers, None))
         with self._judging(N_POINT_STEPS) as step:
-            numbers = point_numbers(fits.body, self.result, given, inputs, fit, stiff, step)
-        numbers = with_failed_frames(numbers, self.result)
-        return judge(numbers.values, fits.thresholds, numbers.frames, numbers.notes), []
+            return point_numbers(fits.body, self.result, given, inputs, fit, stiff, step)
 
     def _write_parts(self) -> None:
         options = self.fits.options

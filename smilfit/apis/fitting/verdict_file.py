@@ -29,7 +29,7 @@ def read_verdict(folder: Path) -> tuple[Verdict, list[CameraRow]]:
         return Verdict.from_dict(document), document['cameras']
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> object:
     """JSON has no infinity and no NaN: they are written as words, which `float` reads."""
     if isinstance(value, dict):
         return {k: _jsonable(v) for k, v in value.items()}

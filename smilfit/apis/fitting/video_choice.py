@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class VideoChoice:
                 'is not.'
             )
 
-    def rows(self, session: str, frames: Collection[Any]) -> list[int]:
+    def rows(self, session: str, frames: Collection[int]) -> list[int]:
         """Return the places of the chosen frames in a session's.
 
         Raises:
@@ -43,7 +42,7 @@ class VideoChoice:
             )
         return rows
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, int | None]:
         """State what differs from a video of all frames."""
         stated = {'every': self.every, 'start': self.start, 'stop': self.stop}
         usual = VideoChoice()

@@ -45,7 +45,7 @@ def labelled_sessions(
         FileNotFoundError: no session there.
         ValueError: sessions without calibration, or of several.
     """
-    places = find_places(DataSource(format, path), tell=False)
+    places = find_places(DataSource(format, path), report=False)
     if not places:
         raise FileNotFoundError(
             f'{path}: must hold a calibrated session of several cameras with labels, read as {format}; found none. '

@@ -175,18 +175,18 @@ def _sessions(source: DataSource, body: BodyModelData) -> Sequence[AnySession]:
 
 def _frames(session: AnySession) -> Iterator[tuple[str, Figure]]:
     """Draw the frames with most keypoints, in different parts of the session; none of points without images."""
-    seen = session.keypoints2d()
-    if seen is None:
+    observed = session.keypoints2d()
+    if observed is None:
         return
-    xy, confidence = seen.xy.numpy(), seen.confidence.numpy()
+    xy, confidence = observed.xy.numpy(), observed.confidence.numpy()
     xy = np.where(confidence[..., None] > 0, xy, np.nan)
     count = (confidence > 0).sum((1, 2))
     parts = np.array_split(np.arange(len(count)), min(FRAMES_SHOWN, len(count)))
     wanted = [int(part[count[part].argmax()]) for part in parts]
     for index, images in session.frames(wanted):
         for camera, image in itertools.islice(images.items(), CAMERAS_SHOWN):
-            points = xy[index, seen.rig.names.index(camera)]
+            points = xy[index, observed.rig.names.index(camera)]
             if np.isfinite(points).any():
                 cut, moved = crop_around(image, points)
                 title = f'{session.name}, frame {index}, camera {camera}'
-                yield title, plot_named_points(cut, moved, seen.names, title)
+                yield title, plot_named_points(cut, moved, observed.names, title)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from smilfit.body_models import BodyModelData, is_shipped, load_body_model_data
 from smilfit.datasets import PreprocessOptions, SessionPlan, shared_keypoint_names
 from smilfit.datasets import preprocess as write_dataset
 from smilfit.datasets.preprocess import plan_sessions
-from smilfit.datasets.session_plan import AnySession
+from smilfit.datasets.session_plan import AnySession, Counts
 from smilfit.io import read_shape_betas
 from smilfit.io.keypoint_maps import keypoint_map_file
 from smilfit.io.landmark_rows import body_with_clicked_joints, body_with_lookup
@@ -36,7 +35,7 @@ class PreprocessRun:
     """What came out: the dataset file, and the report of what was kept and left out, with reasons."""
 
     path: Path
-    report: dict[str, Any]
+    report: Counts
 
     @property
     def left_out(self) -> list[dict[str, str]]:
@@ -68,7 +67,7 @@ def preprocess(
     source: DataSource,
     out: str | Path,
     body_model: str | Path,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     *,
     restart: bool = False,
     overwrite: bool = False,
@@ -109,7 +108,7 @@ def preprocess(
 
 
 def plan_preprocess(
-    source: DataSource, out: str | Path, body_model: str | Path, options: Mapping[str, Any] | None = None
+    source: DataSource, out: str | Path, body_model: str | Path, options: Mapping[str, object] | None = None
 ) -> PreprocessPlan:
     """Return what `preprocess` would do of the same arguments; nothing is written."""
     result = _read(source, Path(out), body_model, options)
@@ -120,7 +119,7 @@ def plan_preprocess(
 
 
 def _read(
-    source: DataSource, out: Path, body_model: str | Path, options: Mapping[str, Any] | None
+    source: DataSource, out: Path, body_model: str | Path, options: Mapping[str, object] | None
 ) -> _Inputs:
     """Read all inputs but images, after a look at where the output goes."""
     check_output_file(out, 'OUT')

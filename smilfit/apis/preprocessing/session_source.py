@@ -40,10 +40,10 @@ logger = logging.getLogger('smilfit')
 UNUSABLE = (OSError, ValueError, KeyError)
 
 
-def find_places(source: DataSource, tell: bool = True) -> list[SessionPlace]:
+def find_places(source: DataSource, report: bool = True) -> list[SessionPlace]:
     """Find the calibrated sessions of several cameras; none where a source is of single views.
 
-    Which of both is taken is told where a source could be either, unless `tell` is False.
+    Which of both is taken is logged where a source could be either, unless `report` is False.
 
     Raises:
         FileNotFoundError: no such folder, or a folder of SLEAP's without a session.
@@ -65,14 +65,14 @@ def find_places(source: DataSource, tell: bool = True) -> list[SessionPlace]:
         except NotADirectoryError:
             continue
         if result:
-            if tell:
-                _tell(source, result)
+            if report:
+                _report_kind(source, result)
             return result
     if source.format == SLEAP:
         if path.is_file() and SLEAP in annotation_readers():
             return []
         raise problem or FileNotFoundError(f'{path}: sessions must be in a folder; there is no such folder.')
-    if not tell:
+    if not report:
         return []
     logger.warning(
         '%s: no calibrated session of several cameras is found; each camera is read as single views of its own. A '
@@ -83,14 +83,14 @@ def find_places(source: DataSource, tell: bool = True) -> list[SessionPlace]:
     return []
 
 
-def _tell(source: DataSource, found: Sequence[SessionPlace]) -> None:
-    if source.format == SLEAP and Path(source.path).is_dir() and found[0].kind == 'SleapSession':
+def _report_kind(source: DataSource, places: Sequence[SessionPlace]) -> None:
+    if source.format == SLEAP and Path(source.path).is_dir() and places[0].kind == 'SleapSession':
         return
     logger.info(
         '%s: read as %d calibrated session(s) of several cameras (%s); --single-view reads each camera alone.',
         source.path,
-        len(found),
-        ', '.join(dict.fromkeys(camera for place in found for camera in place.cameras)),
+        len(places),
+        ', '.join(dict.fromkeys(camera for place in places for camera in place.cameras)),
     )
 
 
@@ -157,11 +157,11 @@ def read_sessions(
     for session in sessions:
         for camera in session.camera_names:
             tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
-        _tell_of_animals(session)
+        _report_animals(session)
     return sessions, skipping.skipped
 
 
-def _tell_of_animals(session: RecordedSession) -> None:
+def _report_animals(session: RecordedSession) -> None:
     """Return what a file itself says of which animal is which."""
     known = session.report.get('identities', {})
     if 'told_by' not in known:

@@ -21,7 +21,6 @@ from smilfit.body_models import (
     find_model,
     is_shipped,
     load_body_model,
-    reference_of,
 )
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.files import OutputFolder
@@ -360,7 +359,7 @@ def _body_of(
     stated = result.model
     places = [(result.reference, file)]
     if dataset is not None:
-        places.append((reference_of(dataset), dataset.path))
+        places.append((dataset.body_model, dataset.path))
     if stated is not None:
         places.append((ModelReference(stated.name, stated.content_hash), file))
         # A dataset's model, or one of the fit's name, need not be the fit's.

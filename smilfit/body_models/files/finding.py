@@ -133,12 +133,6 @@ def reference_to(data: BodyModelData, given: str | Path, folder: str | Path | No
     return result if folder is None else result.seen_from(folder)
 
 
-def reference_of(dataset: Any) -> ModelReference:
-    """Return the model that a dataset file names; one of another program names a file, and a hash."""
-    result = getattr(dataset, 'body_model', None)
-    return result or ModelReference(str(dataset.body_model_file), dataset.body_model_hash)
-
-
 def load_model(source: Path | BodyModelData) -> BodyModelData:
     """Read a model's file; a model that was read stays what it is."""
     return source if isinstance(source, BodyModelData) else load_body_model_data(source)

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'fit_images') -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for what reads and draws.
-    from smilfit.apis.fitting.fit_images import DATASET, check_images_folder, fit_images
+    from smilfit.apis.fitting.fit_run import DATASET, check_images_folder, fit_images
     from smilfit.apis.preprocessing.data_source import annotation_readers, as_images
     from smilfit.cli.data.preprocess_options import options_of, source_of
 

@@ -19,25 +19,25 @@ class Hdf5Handle:
         self.path = Path(path)
         self._file: h5py.File | None = None
         # Finding a dataset by its name takes longer than reading a row of it.
-        self._found: dict[str, h5py.Dataset] = {}
+        self._tables: dict[str, h5py.Dataset] = {}
         self._pid = -1
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {'path': self.path, '_file': None, '_found': {}, '_pid': -1}
+    def __getstate__(self) -> dict[str, object]:
+        return {'path': self.path, '_file': None, '_tables': {}, '_pid': -1}
 
     def __call__(self) -> h5py.File:
         """Return this process's handle."""
         if self._file is None or self._pid != os.getpid():
-            self._file, self._found, self._pid = open_hdf5(self.path), {}, os.getpid()
+            self._file, self._tables, self._pid = open_hdf5(self.path), {}, os.getpid()
         return self._file
 
     def close(self) -> None:
         """Close this process's handle; the next read opens it again."""
         if self._file is not None and self._pid == os.getpid():
             self._file.close()
-        self._file, self._found = None, {}
+        self._file, self._tables = None, {}
 
-    def read(self, name: str, selection: Any = ()) -> Any:
+    def read(self, name: str, selection: object = ()) -> Any:
         """Read part of a dataset: an array, or one number.
 
         Raises:
@@ -47,9 +47,9 @@ class Hdf5Handle:
         file = self()
         with reading(self.path, name):
             try:
-                if name not in self._found:
-                    self._found[name] = file[name]
-                return self._found[name][selection]
+                if name not in self._tables:
+                    self._tables[name] = file[name]
+                return self._tables[name][selection]
             except (OSError, RuntimeError) as error:
                 if isinstance(error, RecursionError):
                     raise

@@ -203,9 +203,9 @@ class Placer:
         for c, crop in enumerate(crops):
             if crop is None:
                 continue
-            column, seen = self.columns[c], plan.confidence2d[n, c] > 0
+            column, observed = self.columns[c], plan.confidence2d[n, c] > 0
             view_mask[column], affine[column] = True, crop.affine()
-            stored = apply_affine(affine[column], plan.keypoints2d[n, c]) * seen[:, None]
+            stored = apply_affine(affine[column], plan.keypoints2d[n, c]) * observed[:, None]
             xy[column, self.rows], confidence[column, self.rows] = stored, plan.confidence2d[n, c]
         xyz[self.rows], confidence3d[self.rows] = plan.keypoints3d[n], plan.confidence3d[n]
         return EncodedSample(

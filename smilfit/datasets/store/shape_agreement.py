@@ -44,10 +44,10 @@ def shape_agreement(
     if len(used) < LEAST_POINTS:
         return None
     first, second = np.triu_indices(len(used), 1)
-    apart = np.linalg.norm(points[:, used[first]] - points[:, used[second]], axis=-1)
-    both = np.isfinite(apart).any(0)
+    between = np.linalg.norm(points[:, used[first]] - points[:, used[second]], axis=-1)
+    both = np.isfinite(between).any(0)
     distances = np.zeros((len(used), len(used)))
-    distances[first[both], second[both]] = np.nanmedian(apart[:, both], 0)
+    distances[first[both], second[both]] = np.nanmedian(between[:, both], 0)
     distances += distances.T
     body = np.linalg.norm(rest[used[first]] - rest[used[second]], axis=-1)
     rng = np.random.default_rng(_SEED)

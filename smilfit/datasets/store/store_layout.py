@@ -58,8 +58,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from smilfit.body_models import Landmark
-from smilfit.datasets.session_names import check_session_name
-from smilfit.datasets.store.stored_values import check_cameras
+from smilfit.datasets.store.stored_values import check_cameras, check_session_name
 from smilfit.structures import CameraReport, Cameras, ModelReference, parameter_names
 
 FORMAT = 'smilfit-dataset'

@@ -26,11 +26,12 @@ from smilfit.datasets.store.stored_images import decode_stored
 from smilfit.datasets.store.stored_samples import StoredSamples
 from smilfit.datasets.store.stored_session import RecordingData, read_session, session_data
 from smilfit.datasets.store.table_checks import refuse
-from smilfit.files import reading
+from smilfit.files import BadFileError, reading
+from smilfit.files.hdf5 import check_hdf5
 from smilfit.handlers import MissingObservationError
-from smilfit.io.camera_warning import judge_cameras
 from smilfit.registry import UnknownNameError, did_you_mean
-from smilfit.structures import BodyParams, CameraReport, Cameras, Keypoints2d, Keypoints3d, SessionKey
+from smilfit.registry.wings import wing_module
+from smilfit.structures import BodyParams, Cameras, Keypoints2d, Keypoints3d, SessionKey
 from smilfit.structures.body import by_blocks
 
 # So many folders of a session's path are looked for beside the file.
@@ -60,7 +61,7 @@ class DatasetFile:
             headers = [
                 read_session(group, facts, int(count), self.path) for group, count in zip(groups, counts)
             ]
-        self._facts, self._samples = facts, StoredSamples(self._handle, facts)
+        self._samples = StoredSamples(self._handle, facts)
         self.keypoint_names, self.joint_names = facts.keypoint_names, facts.joint_names
         self.camera_names = facts.camera_names
         # Where it was; `find_model` finds it wherever it is now.
@@ -72,16 +73,16 @@ class DatasetFile:
         self.options, self.report, self.faults = facts.options, facts.report, facts.faults
         self.has_masks = facts.has_masks
         self.n_centres, self.landmarks = facts.n_centres, facts.landmarks
-        self._sessions = [session_data(self, header) for header in headers]
+        # A session's samples lie together.
+        ends = np.searchsorted(index.session, np.arange(len(headers) + 1)).tolist()
+        rows = [slice(first, end) for first, end in zip(ends, ends[1:])]
+        self._sessions = [session_data(self, *of) for of in zip(headers, rows)]
         self.session_names: tuple[str, ...] = tuple(header.name for header in headers)
         check_names_of_sessions(self.session_names, self.path)
         self.session_of, self.frame_of, self.view_mask_of = index.session, index.frame, index.view_mask
         self._check_frames()
-        self._first = np.searchsorted(self.session_of, np.arange(len(self._sessions)))
         with_images = np.array([header.has_images for header in headers])
         self._samples.check_images(self.view_mask_of & with_images[self.session_of][:, None])
-        # Of sessions whose file does not say it: what was found when somebody first asked for their keypoints.
-        self._camera_reports: dict[int, CameraReport | None] = {}
         self._handle.close()
 
     def __len__(self) -> int:
@@ -105,7 +106,7 @@ class DatasetFile:
         """Return where a session came from, such as its folder: as it was, or moved with this file; it may be
         gone."""
         places = self.source_places(session)
-        return next((place for place in places if _is_there(place)), places[0] if places else '')
+        return next((place for place in places if _exists(place)), places[0] if places else '')
 
     def source_places(self, session: SessionKey) -> tuple[str, ...]:
         """Return where a session is looked for: where it was, from this file's folder as it was, or beside the
@@ -114,10 +115,10 @@ class DatasetFile:
         if not header.source:
             return ()
         relative = header.recording.get('relative')
-        seen_from_here = (
+        from_here = (
             [os.path.normpath(self.path.parent.absolute() / relative)] if isinstance(relative, str) else []
         )
-        return tuple(dict.fromkeys([header.source, *seen_from_here, *_below(self.path, header.source)]))
+        return tuple(dict.fromkeys([header.source, *from_here, *_below(self.path, header.source)]))
 
     def recording(self, session: SessionKey) -> dict[str, Any]:
         """Return how a session is opened again: `kind` in `SESSIONS` and `arguments`; {} in files that do not say."""
@@ -139,7 +140,8 @@ class DatasetFile:
 
     def samples(self, session: SessionKey) -> Int[np.ndarray, ' n']:
         """Return the numbers of a session's samples, in the order of time."""
-        return np.flatnonzero(self.session_of == self.session_index(session))
+        rows = self.session(session).rows
+        return np.arange(rows.start, rows.stop)
 
     def frame_indices(self, session: SessionKey) -> Int[np.ndarray, ' n']:
         """Return the frame numbers of a session's samples."""
@@ -219,32 +221,22 @@ class DatasetFile:
         Raises:
             KeyError: an unknown keypoint, with the near ones.
         """
-        rows = self._rows(session)
+        rows = self.session(session).rows
         cameras = self.stored_cameras(session) if stored else self.cameras(session)
         views = self._views(cameras.names)
         xy, confidence = (values[:, views] for values in self._samples.points(2, rows))
         if not stored:
             xy = apply_affine(invert_affine(self._affine(session, cameras.names)), xy)
         mask = self.view_mask_of[rows][:, views]
-        seen = Keypoints2d(
+        observed = Keypoints2d(
             xy=torch.from_numpy(xy),
             confidence=torch.from_numpy(confidence.astype(np.float64) * mask[..., None]),
             names=self.keypoint_names,
             cameras=cameras,
         )
         if self.session(session).rig is not None and not stored:
-            seen = seen.judged(self._camera_report(session, seen))
-        return seen if names is None else seen.select(names)
-
-    def _camera_report(self, session: SessionKey, seen: Keypoints2d) -> CameraReport | None:
-        """Return what a session's cameras were judged to be: by preprocessing, else now, once for this open file."""
-        known = self.session(session).header.camera_report
-        if known is not None:
-            return known
-        number = self.session_index(session)
-        if number not in self._camera_reports:
-            self._camera_reports[number] = judge_cameras(seen)
-        return self._camera_reports[number]
+            observed = observed.judged(self.session(session).camera_report(observed))
+        return observed if names is None else observed.select(names)
 
     def annotated_cameras(self, session: SessionKey) -> Cameras:
         """Return a session's cameras, float64, of the images that were annotated, with their lenses.
@@ -262,12 +254,12 @@ class DatasetFile:
 
     def annotated2d(self, session: SessionKey) -> Keypoints2d:
         """Return a session's keypoints in px of the images that were annotated, with their cameras and lenses."""
-        seen, lenses = self.keypoints2d(session), self.annotated_cameras(session)
+        observed, lenses = self.keypoints2d(session), self.annotated_cameras(session)
         if not self.undistorted or lenses.dist is None:
-            return seen
-        bent = replace(seen, cameras=lenses)
-        xy = by_blocks(seen.batch_size, lambda rows: bent[rows].rig.distort(seen.xy[rows]))
-        return replace(bent, xy=xy).judged(seen.camera_report)
+            return observed
+        bent = replace(observed, cameras=lenses)
+        xy = by_blocks(observed.batch_size, lambda rows: bent[rows].rig.distort(observed.xy[rows]))
+        return replace(bent, xy=xy).judged(observed.camera_report)
 
     def masks(self, session: SessionKey) -> tuple[UInt8[np.ndarray, 'n C H W'], Float[np.ndarray, 'n C']]:
         """Return a session's stored silhouettes (0 or 255), and 1 where there is one, else 0 and an empty one."""
@@ -284,20 +276,20 @@ class DatasetFile:
 
     def keypoints3d(self, session: SessionKey, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return a session's 3D keypoints; None where it has none at all."""
-        xyz, confidence = self._samples.points(3, self._rows(session))
+        xyz, confidence = self._samples.points(3, self.session(session).rows)
         if not confidence.any():
             return None
-        seen = Keypoints3d(
+        observed = Keypoints3d(
             xyz=torch.from_numpy(xyz),
             confidence=torch.from_numpy(confidence.astype(np.float64)),
             names=self.keypoint_names,
             unit=self.session(session).header.unit,
         )
-        return seen if names is None else seen.select(names)
+        return observed if names is None else observed.select(names)
 
     def true_params(self, session: SessionKey) -> BodyParams | None:
         """Return the true parameters of a session's samples; None where one of them is unknown."""
-        values = self._samples.params(self._rows(session))
+        values = self._samples.params(self.session(session).rows)
         if values is None:
             return None
         return BodyParams.of({name: torch.from_numpy(value) for name, value in values.items()})
@@ -310,7 +302,7 @@ class DatasetFile:
         """Read one sample without its images."""
         i = self._sample_index(sample)
         session, mask = int(self.session_of[i]), self.view_mask_of[i].copy()
-        rig = self._sessions[session].spread_cameras(i - int(self._first[session]))
+        rig = self._sessions[session].spread_cameras(i - self._sessions[session].rows.start)
         affine = self._samples.affine(i, mask)
         points2d, points3d = self._samples.points(2, i), self._samples.points(3, i)
         present = mask[:, None, None]
@@ -411,14 +403,14 @@ class DatasetFile:
 
     def _check_frames(self) -> None:
         """Refuse a session that has a frame twice: what is smooth in time would tie a moment to itself."""
-        for number, name in enumerate(self.session_names):
-            frames = self.frame_of[self.session_of == number]
+        for session in self._sessions:
+            frames = self.frame_of[session.rows]
             result, counts = np.unique(frames, return_counts=True)
             if len(result) < len(frames):
                 twice = int(result[counts > 1][0])
                 refuse(
                     self.path,
-                    f'samples/frame of session {name}',
+                    f'samples/frame of session {session.name}',
                     'number every sample differently',
                     f'{twice} {int(counts.max())} times',
                 )
@@ -428,7 +420,7 @@ class DatasetFile:
 
     def _affine(self, session: SessionKey, names: Sequence[str]) -> Float[np.ndarray, 'n c 2 3']:
         """Return the maps from original to stored px; where there is no image, the identity."""
-        rows, views = self._rows(session), self._views(names)
+        rows, views = self.session(session).rows, self._views(names)
         return self._samples.affine(rows, self.view_mask_of[rows])[:, views]
 
     def _sample_index(self, sample: SupportsIndex) -> int:
@@ -446,11 +438,27 @@ class DatasetFile:
             return self.camera_names.index(camera)
         return int(camera)
 
-    def _rows(self, session: SessionKey) -> slice:
-        # A session's samples lie together: one slice reads each chunk once.
-        number = self.session_index(session)
-        ends = np.searchsorted(self.session_of, [number, number + 1])
-        return slice(int(ends[0]), int(ends[1]))
+
+def open_dataset(path: str | Path) -> DatasetFile:
+    """Open a dataset file of this project.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: one of SMILify's (the message has the command that imports it), cut short, unfinished, of a newer
+            version, or anything in it that breaks a rule; the message names the file.
+    """
+    with open_hdf5(path) as file:
+        # Before anything is asked of the file: a link may lead to another one.
+        check_hdf5(file, path, 'a dataset')
+        schema = wing_module('smilfit.smilify.schema')
+        foreign = schema is not None and schema.is_smilify(file, path)
+    if foreign:
+        raise BadFileError(
+            f"{path}: a dataset must be a file of this project; it is one of SMILify's. Import it once: "
+            f'tools/preprocess.py smilify {path} {Path(path).stem}_smilfit.h5 --body-model FILE (the model that it '
+            'was made with).'
+        )
+    return DatasetFile(path)
 
 
 def _beside(path: Path, name: str) -> str:
@@ -473,7 +481,7 @@ def _below(path: Path, name: str) -> list[str]:
     return [str(path.parent.joinpath(*parts[i:])) for i in range(len(parts)) if parts[i] != anchor]
 
 
-def _is_there(place: str) -> bool:
+def _exists(place: str) -> bool:
     try:
         return Path(place).exists()
     except (OSError, ValueError):

@@ -15,7 +15,6 @@ from smilfit.body_models import Landmark
 from smilfit.body_models.files.finding import MOST_PACKED_BYTES
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json_parts import landmarks
-from smilfit.datasets.session_names import check_session_names
 from smilfit.datasets.store.store_layout import (
     CAMERA_ARRAYS,
     FORMAT,
@@ -23,6 +22,7 @@ from smilfit.datasets.store.store_layout import (
     PARAM_NAMES,
     DatasetHeader,
 )
+from smilfit.datasets.store.stored_values import check_session_names
 from smilfit.datasets.store.table_checks import (
     REMEDY,
     Attributes,

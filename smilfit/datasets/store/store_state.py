@@ -27,7 +27,7 @@ def made_of(header: StoreHeader) -> MadeOf:
     return MadeOf({'fingerprint': header.fingerprint, 'body_model': header.body_model_hash}, header.options)
 
 
-def is_there(path: Path, header: StoreHeader) -> bool:
+def is_made(path: Path, header: StoreHeader) -> bool:
     """Check whether the file of these inputs is there and whole; a damaged one, or one without marker, is looked at.
 
     Raises:
@@ -60,20 +60,20 @@ def is_there(path: Path, header: StoreHeader) -> bool:
     return whole
 
 
-def _other_body(there: DatasetFile, header: StoreHeader) -> str:
+def _other_body(stored: DatasetFile, header: StoreHeader) -> str:
     """Return what to do where nothing but the body model is another one: images need not be cut again."""
     names = tuple(session.name for session in header.sessions)
-    same = set(there.keypoint_names) == set(header.keypoint_names) and there.session_names == names
+    same = set(stored.keypoint_names) == set(header.keypoint_names) and stored.session_names == names
     # As a file keeps them: its lists are lists.
-    same = same and dict(there.options) == json.loads(json.dumps(dict(header.options)))
+    same = same and dict(stored.options) == json.loads(json.dumps(dict(header.options)))
     # Known parameters are of one model alone.
     known = header.with_params or any(session.betas is not None for session in header.sessions)
-    if not same or known or there.body_model_hash == header.body_model_hash:
+    if not same or known or stored.body_model_hash == header.body_model_hash:
         return ''
     model = header.body_model_file or 'FILE'
     return (
-        f'It holds the same sessions and keypoints for another body model, {there.body_model_file}. Nothing need be '
-        f'decoded again to fit {model} to it: give --body-model {model} to fit, with --data {there.path}. '
+        f'It holds the same sessions and keypoints for another body model, {stored.body_model_file}. Nothing need be '
+        f'decoded again to fit {model} to it: give --body-model {model} to fit, with --data {stored.path}. '
     )
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from smilfit.datasets.session_names import check_session_name
 from smilfit.datasets.store.store_layout import CAMERA_ARRAYS, ImageTable, SessionHeader
 from smilfit.datasets.store.store_schema import FileFacts, check_session_tables
-from smilfit.datasets.store.stored_values import LARGEST, check_cameras, check_finite
+from smilfit.datasets.store.stored_values import LARGEST, check_cameras, check_finite, check_session_name
 from smilfit.datasets.store.table_checks import Attributes, Table, check_table, refuse
 from smilfit.files import reading
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.io.camera_warning import judge_cameras
 from smilfit.structures import CameraReport, Cameras, Keypoints2d, SessionKind
 
 if TYPE_CHECKING:
@@ -32,12 +32,16 @@ class RecordingData:
     Args:
         file: the open file.
         header: what is stored of the session once.
+        rows: its samples.
     """
 
     kind: SessionKind = 'recording'
 
-    def __init__(self, file: 'DatasetFile', header: SessionHeader) -> None:
-        self.file, self.header, self.name = file, header, header.name
+    def __init__(self, file: 'DatasetFile', header: SessionHeader, rows: slice) -> None:
+        self.file, self.header, self.rows, self.name = file, header, rows, header.name
+        self.n_samples = rows.stop - rows.start
+        self._camera_report = header.camera_report
+        self._judged = header.camera_report is not None
         self._spread = _spread(header.cameras, file.camera_names)
 
     @property
@@ -65,15 +69,21 @@ class RecordingData:
 
     def captions(self) -> tuple[str, ...]:
         """Name the samples where the session is named already."""
-        return tuple(f'frame {frame}' for frame in self.file.frame_indices(self.name).tolist())
+        return tuple(f'frame {frame}' for frame in self.file.frame_of[self.rows].tolist())
 
     def entries(self) -> tuple[str, ...]:
         """Name each sample's annotation, by file and number; `''` where that is not known."""
-        return ('',) * len(self.file.samples(self.name))
+        return ('',) * self.n_samples
 
     def intrinsics_known(self) -> Bool[np.ndarray, ' n']:
         """Report on which samples the intrinsics were known."""
-        return np.ones(len(self.file.samples(self.name)), np.bool_)
+        return np.ones(self.n_samples, np.bool_)
+
+    def camera_report(self, observed: Keypoints2d) -> CameraReport | None:
+        """Return what the cameras were judged to be: by preprocessing, else now by all labels, once for this file."""
+        if not self._judged:
+            self._camera_report, self._judged = judge_cameras(observed), True
+        return self._camera_report
 
     def fitted2d(self) -> Keypoints2d:
         """Return 2D keypoints as they are fitted: px of the original images."""
@@ -81,8 +91,7 @@ class RecordingData:
 
     def annotated2d(self) -> Keypoints2d | None:
         """Return keypoints in px of the annotated images, with their lenses; None where no camera saw any."""
-        some = self.file.view_mask_of[self.file.samples(self.name)].any()
-        return self.file.annotated2d(self.name) if some else None
+        return self.file.annotated2d(self.name) if self.file.view_mask_of[self.rows].any() else None
 
 
 class PointData(RecordingData):
@@ -96,8 +105,8 @@ class ImageData(RecordingData):
 
     kind: SessionKind = 'images'
 
-    def __init__(self, file: 'DatasetFile', header: SessionHeader, images: ImageTable) -> None:
-        super().__init__(file, header)
+    def __init__(self, file: 'DatasetFile', header: SessionHeader, rows: slice, images: ImageTable) -> None:
+        super().__init__(file, header, rows)
         self.images = images
 
     @property
@@ -135,11 +144,11 @@ class ImageData(RecordingData):
         return self.file.keypoints2d(self.name, stored=True)
 
 
-def session_data(file: 'DatasetFile', header: SessionHeader) -> RecordingData:
+def session_data(file: 'DatasetFile', header: SessionHeader, rows: slice) -> RecordingData:
     """Return a session of an open file by its kind."""
     if header.images is not None:
-        return ImageData(file, header, header.images)
-    return RecordingData(file, header) if header.has_images else PointData(file, header)
+        return ImageData(file, header, rows, header.images)
+    return (RecordingData if header.has_images else PointData)(file, header, rows)
 
 
 def write_session(group: h5py.Group, session: SessionHeader) -> None:

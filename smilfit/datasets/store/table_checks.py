@@ -128,7 +128,7 @@ class Attributes:
         return name in self._owner.attrs
 
     def text(self, name: str) -> str:
-        """Return a text."""
+        """Read a text; bytes must be UTF-8."""
         value = self._value(name)
         if isinstance(value, (bytes, np.bytes_)):
             with reading(self._path, self._place(name)):
@@ -189,7 +189,7 @@ class Attributes:
         with reading(self._path, self._place(name)):
             return json.loads(text)
 
-    def _value(self, name: str) -> Any:
+    def _value(self, name: str) -> object:
         with reading(self._path, self._place(name)):
             if name not in self._owner.attrs:
                 self._refuse(name, 'be there', 'nothing')

@@ -14,8 +14,7 @@ from mmengine.dist import barrier, get_rank
 
 from smilfit.apis.fitting.fit_session import FIT
 from smilfit.apis.run_options import TrainOptions
-from smilfit.datasets import AddPseudoLabels, DatasetFile, PseudoLabels
-from smilfit.datasets.open_dataset import open_dataset
+from smilfit.datasets import AddPseudoLabels, DatasetFile, PseudoLabels, open_dataset
 from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, NOT_FITTED
 from smilfit.files import BadFileError
