@@ -47,7 +47,7 @@ class Arguments(FitOptions):
 def main(options: Arguments) -> int:
     """Run the command."""
     # Imported late: --help should not wait for torch.
-    from smilfit.apis.fitting.fit_images import fit
+    from smilfit.apis.fitting.fit_run import fit
 
     with progress_bar(sys.stderr.isatty()) as progress:
         done = fit(**keywords_of(options, progress=progress))
