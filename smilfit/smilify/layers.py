@@ -120,10 +120,10 @@ class _UNet(nn.Module):
         if not self.n_read:
             return Features(vector, None)
         finer = maps[-2::-1]
-        seen = maps[-1]
+        features = maps[-1]
         for i in range(self.n_read):
-            seen = self.decode_blocks[i](seen, finer[i] if i < len(finer) else None)
-        return Features(vector, seen.flatten(2).transpose(1, 2))
+            features = self.decode_blocks[i](features, finer[i] if i < len(finer) else None)
+        return Features(vector, features.flatten(2).transpose(1, 2))
 
 
 class _DecodeBlock(nn.Module):

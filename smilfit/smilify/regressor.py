@@ -140,10 +140,10 @@ def regressed_joints(body: SMIL, params: BodyParams) -> Float[Tensor, 'B J 3']:
 def _moved(params: BodyParams, body: SMIL, motion: RigidMotion) -> BodyParams:
     """Move posed bodies: they turn about their roots, so the roots' places turn too."""
     root = body.rest_joints(params.betas)[:, :1].expand(params.batch_size, 1, 3).mT
-    turned = (motion.A @ root - root).squeeze(-1)
+    shift = (motion.A @ root - root).squeeze(-1)
     placed = (motion.A @ params.transl.unsqueeze(-1)).squeeze(-1) + motion.b
     return params.replace(
-        global_orient=motion.A @ params.global_orient, transl=placed + params.scale.unsqueeze(1) * turned
+        global_orient=motion.A @ params.global_orient, transl=placed + params.scale.unsqueeze(1) * shift
     )
 
 

@@ -118,7 +118,7 @@ class SmilifySession(StoredSession):
         for c, view in enumerate(views):
             has = self.has_view[:, c]
             self.affine[has, c], back[has, c] = view.to_stored, view.to_source
-        columns = _seen_columns(tables, lookup, joint_names)
+        columns = _labelled_columns(tables, lookup, joint_names)
         self.keypoint_names = tuple(columns)
         order = list(columns.values())
         self._xy = apply_affine(back, tables.labels_px(used)[:, :, order])
@@ -135,19 +135,19 @@ class SmilifySession(StoredSession):
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
         """Return labels of all samples, source px."""
-        seen = Keypoints2d(
+        visible = Keypoints2d(
             torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
         )
-        return seen if names is None else seen.select(names)
+        return visible if names is None else visible.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return 3D points of all samples in the session's world; None where there is none."""
         if not self._confidence3d.any():
             return None
-        seen = Keypoints3d(
+        visible = Keypoints3d(
             torch.from_numpy(self._xyz), torch.from_numpy(self._confidence3d), self.keypoint_names, self.unit
         )
-        return seen if names is None else seen.select(names)
+        return visible if names is None else visible.select(names)
 
     def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
         """Return the parameters that the file knows; None where it knows none."""
@@ -198,10 +198,12 @@ class SmilifySession(StoredSession):
         return int(missing.sum())
 
 
-def _seen_columns(tables: SampleTables, lookup: dict[str, str], joint_names: Sequence[str]) -> dict[str, int]:
+def _labelled_columns(
+    tables: SampleTables, lookup: dict[str, str], joint_names: Sequence[str]
+) -> dict[str, int]:
     """Return the keypoints that the session has at all: model keypoint -> column; others were never labelled."""
-    seen = (tables.visible(np.arange(tables.slots.shape[1])) > 0).any((0, 1)) | tables.has_point.any(0)
-    result = dict(zip(joint_names, np.atleast_1d(seen).tolist()))
+    visible = (tables.visible(np.arange(tables.slots.shape[1])) > 0).any((0, 1)) | tables.has_point.any(0)
+    result = dict(zip(joint_names, np.atleast_1d(visible).tolist()))
     place = {name: j for j, name in enumerate(joint_names)}
     return {model: place[joint] for model, joint in lookup.items() if result[joint]}
 
@@ -233,8 +235,8 @@ class SmilifyImages(StoredSession):
         rows = rows[np.argsort(tables.frames[rows], kind='stable')]
         n, side = len(rows), tables.side
         self.name, self.side, self._rows, self._images = name, side, rows, images
-        seen = tables.visibility[rows] > 0
-        columns = {model: j for model, j in lookup.items() if seen[:, j].any()}
+        visible = tables.visibility[rows] > 0
+        columns = {model: j for model, j in lookup.items() if visible[:, j].any()}
         self.keypoint_names = tuple(columns)
         order = list(columns.values())
         xy, confidence = tables.keypoints[rows][:, order], tables.visibility[rows][:, order]
@@ -265,10 +267,10 @@ class SmilifyImages(StoredSession):
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
         """Return labels, stored px."""
-        seen = Keypoints2d(
+        visible = Keypoints2d(
             torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
         )
-        return seen if names is None else seen.select(names)
+        return visible if names is None else visible.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> None:
         """Report that there are none."""
@@ -285,10 +287,10 @@ class SmilifyImages(StoredSession):
         self, names: Sequence[str], options: PreprocessOptions
     ) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
         """Keep images with a keypoint of sufficient confidence."""
-        seen = self.keypoints2d(tuple(names))
+        visible = self.keypoints2d(tuple(names))
         thresholds = thresholds_of(self, (CAMERA,), options.confidence_threshold)
-        confidence = counting_scores(seen.confidence, thresholds)
-        below = seen.visible & (confidence == 0)
+        confidence = counting_scores(visible.confidence, thresholds)
+        below = visible.visible & (confidence == 0)
         usable = (confidence > 0).any(-1).numpy()[:, 0]
         reason = 'an image must have a keypoint that counts; it has none.'
         skipped = tuple(SkippedAnnotation(self._entries[i], reason) for i in np.flatnonzero(~usable))
@@ -302,10 +304,10 @@ class SmilifyImages(StoredSession):
             'frames_skipped': int(usable.sum()) - n,
             'views_stored': n,
             'keypoints_stored': int((confidence[rows] > 0).sum()),
-            'keypoints_missing': int((~seen.visible[rows]).sum()),
+            'keypoints_missing': int((~visible.visible[rows]).sum()),
             'keypoints_below_threshold': int(below[rows].sum()),
             'points3d_stored': 0,
-            'cameras': camera_counts((CAMERA,), seen.visible[rows], below[rows], thresholds),
+            'cameras': camera_counts((CAMERA,), visible.visible[rows], below[rows], thresholds),
             'pictures_with_guessed_intrinsics': 0 if self._focal_known else n,
         }
         plan = StoredPlan(
@@ -313,8 +315,8 @@ class SmilifyImages(StoredSession):
             cameras=self.cameras[rows],
             frames=chosen,
             view_mask=np.ones((n, 1), np.bool_),
-            names=seen.names,
-            keypoints2d=seen.xy[rows].numpy() * (confidence[rows] > 0).numpy()[..., None],
+            names=visible.names,
+            keypoints2d=visible.xy[rows].numpy() * (confidence[rows] > 0).numpy()[..., None],
             confidence2d=confidence[rows].numpy(),
             keypoints3d=np.zeros((n, K, 3)),
             confidence3d=np.zeros((n, K)),

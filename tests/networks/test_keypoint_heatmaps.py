@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smilfit.losses import HeatmapLoss
-from smilfit.networks import KeypointHeatmapHead, PictureTargets, SmallUNet
+from smilfit.networks import ImageTargets, KeypointHeatmapHead, SmallUNet
 from smilfit.networks.heads import peak_px
 from smilfit.networks.keypoints.keypoint_targets import keypoint_weights
 from tests.toy_regressor import make_batch
@@ -82,7 +82,7 @@ def test_labels_count_before_reprojected_points_and_absent_views_not_at_all():
     data['keypoints2d'][:, :, 1] = 0.0
     mask = inputs['view_mask'].clone()
     mask[0, 2] = False
-    targets = PictureTargets.of_batch({**inputs, 'view_mask': mask}, data)
+    targets = ImageTargets.of_batch({**inputs, 'view_mask': mask}, data)
     n, views = mask.shape
     px, weight = targets.px.unflatten(0, (n, views)), targets.weight.unflatten(0, (n, views))
     assert not weight[0, 2].any()
@@ -98,7 +98,7 @@ def test_points_behind_a_camera_are_no_targets():
     inputs = batch['inputs']
     centre = -(inputs['R'].transpose(-1, -2) @ inputs['t'].unsqueeze(-1)).squeeze(-1)
     data['keypoints3d'] = (2 * centre[:, :1]).expand_as(data['keypoints3d'])
-    weight = PictureTargets.of_batch(inputs, data).weight.unflatten(0, inputs['view_mask'].shape)
+    weight = ImageTargets.of_batch(inputs, data).weight.unflatten(0, inputs['view_mask'].shape)
     assert not weight[:, 0].any()
 
 

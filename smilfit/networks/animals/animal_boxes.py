@@ -25,14 +25,14 @@ _LEAST_SIDE = 8.0
 
 @dataclass(frozen=True)
 class Boxes:
-    """A box (x0, y0, side) a view; where `there` is False the view does not show the animal and has the whole image.
+    """A box (x0, y0, side) a view; where `visible` is False the view does not show the animal and has the whole image.
 
     `score` in [0, 1] is the share of the animal's keypoints that were found, by confidence, and lie in the image.
     """
 
     square: Float[Tensor, 'B C 3']
     score: Float[Tensor, 'B C']
-    there: Bool[Tensor, 'B C']
+    visible: Bool[Tensor, 'B C']
 
 
 def find_boxes(
@@ -67,7 +67,7 @@ def find_boxes(
 
 
 def boxes_around(
-    found: Consensus,
+    consensus: Consensus,
     cameras: Cameras,
     view_mask: Bool[Tensor, 'B C'],
     margin: float = 1.35,
@@ -75,14 +75,14 @@ def boxes_around(
     min_points: int = 3,
 ) -> Boxes:
     """Box what views agree on, see `find_boxes`; px are those of the cameras' images."""
-    in_space = (found.confidence >= min_confidence) & (view_mask.sum(1) >= 2).unsqueeze(1)
-    in_space = _without_strays(found.xyz, in_space)
+    in_space = (consensus.confidence >= min_confidence) & (view_mask.sum(1) >= 2).unsqueeze(1)
+    in_space = _without_strays(consensus.xyz, in_space)
     agreed = (in_space.sum(1) >= min_points)[:, None, None]
-    pixels, _, valid = cameras.project(found.xyz)
-    own = _without_strays(found.modes[..., 0, :], found.mode_mass[..., 0] >= min_confidence)
+    pixels, _, valid = cameras.project(consensus.xyz)
+    own = _without_strays(consensus.modes[..., 0, :], consensus.mode_mass[..., 0] >= min_confidence)
     counts = torch.where(agreed, in_space.unsqueeze(1) & valid, own)
-    pixels = torch.where(agreed.unsqueeze(-1), pixels, found.modes[..., 0, :])
-    sure = torch.where(agreed, found.confidence.unsqueeze(1), found.mode_mass[..., 0])
+    pixels = torch.where(agreed.unsqueeze(-1), pixels, consensus.modes[..., 0, :])
+    sure = torch.where(agreed, consensus.confidence.unsqueeze(1), consensus.mode_mass[..., 0])
     # Pixel centres are at integers.
     inside = ((pixels > -0.5) & (pixels < cameras.size.unsqueeze(2) - 0.5)).all(-1)
     counts = counts & inside & view_mask.unsqueeze(-1)
@@ -103,7 +103,7 @@ def part_by_nearest(
     logits: Float[Tensor, 'C K h w'],
     stride: float,
     centres: Float[Tensor, 'A C 2'],
-    seen: Bool[Tensor, 'A C'],
+    visible: Bool[Tensor, 'A C'],
 ) -> Float[Tensor, 'A C K h w']:
     """Return each of several animals heat maps of its own: of the cells that are nearest to its centre.
 
@@ -111,13 +111,13 @@ def part_by_nearest(
         logits: of one frame.
         stride: px a cell.
         centres: each animal's centre in each view, px.
-        seen: where an animal is seen in a view; where it is not, its maps are flat.
+        visible: where an animal is seen in a view; where it is not, its maps are flat.
     """
     rows, columns = (torch.arange(n, device=logits.device, dtype=logits.dtype) for n in logits.shape[-2:])
     cells = (centres + 0.5) / stride - 0.5
     far = (columns - cells[..., :1]).square().unsqueeze(-2) + (rows - cells[..., 1:]).square().unsqueeze(-1)
-    far = far.masked_fill(~seen[..., None, None], math.inf)
-    own = (far == far.amin(0)) & seen[..., None, None]
+    far = far.masked_fill(~visible[..., None, None], math.inf)
+    own = (far == far.amin(0)) & visible[..., None, None]
     parts = logits.masked_fill(~own.unsqueeze(2), -torch.inf)
     return torch.where(own.any(-1).any(-1)[..., None, None, None], parts, torch.zeros_like(parts))
 
@@ -178,8 +178,8 @@ class OwnBoxes(nn.Module):
             first.points, first.cameras, view_mask, self.margin, self.min_confidence, self.min_points
         )
         square = image_boxes(result.square, first.to_crop)
-        square = torch.where(result.there.unsqueeze(-1), square, whole)
-        return look(square, torch.where(result.there.any(1, keepdim=True), result.there, view_mask))
+        square = torch.where(result.visible.unsqueeze(-1), square, whole)
+        return look(square, torch.where(result.visible.any(1, keepdim=True), result.visible, view_mask))
 
 
 def image_boxes(square: Float[Tensor, '*n 3'], to_crop: Float[Tensor, '*n 2 3']) -> Float[Tensor, '*n 3']:

@@ -355,13 +355,13 @@ def _whole(hook: Hook | PartConfig) -> Hook | PartConfig:
 def _hooks(configs: list[PartConfig]) -> list[Hook]:
     """Build the hooks of a config, and those without which a run is not safe."""
     configs = [*configs, *({'type': name} for name in _ALWAYS)]
-    hooks, seen = [], set()
+    hooks, types = [], set()
     for cfg in configs:
         cfg = dict(_whole(cfg))
         priority = cfg.pop('priority', None)
-        if cfg['type'] in seen and cfg['type'] in _ALWAYS:
+        if cfg['type'] in types and cfg['type'] in _ALWAYS:
             continue
-        seen.add(cfg['type'])
+        types.add(cfg['type'])
         hook = build(cfg, HOOKS)
         if priority is not None:
             hook.priority = priority

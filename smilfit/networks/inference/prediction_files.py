@@ -77,16 +77,16 @@ class PredictedRecording:
 
     def save(self, path: Path) -> None:
         """Write the file: that of a fit, with what a regressor says more."""
-        said = self.predictions
+        predictions = self.predictions
         self.fit.save(
             path,
-            **{name: getattr(said, name) for name in ('frames', 'valid', 'keypoints2d', 'view_mask')},
-            reasons=np.array(said.reasons, dtype=np.str_),
+            **{name: getattr(predictions, name) for name in ('frames', 'valid', 'keypoints2d', 'view_mask')},
+            reasons=np.array(predictions.reasons, dtype=np.str_),
             joint_names=np.array(self.trained.body.joint_names, dtype=np.str_),
-            keypoints2d_confidence=said.confidence2d,
+            keypoints2d_confidence=predictions.confidence2d,
             view_names=np.array(list(self.recording.camera_names), dtype=np.str_),
-            **{f'view_{name}': getattr(said, f'camera_{name}') for name in ('K', 'R', 't')},
-            **{f'model_{name}': value for name, value in said.further.items()},
+            **{f'view_{name}': getattr(predictions, f'camera_{name}') for name in ('K', 'R', 't')},
+            **{f'model_{name}': value for name, value in predictions.further.items()},
         )
 
     @property

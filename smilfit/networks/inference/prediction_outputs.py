@@ -15,10 +15,10 @@ from smilfit.apis.infer_options import VIDEO_STYLES, InferenceOutputs
 from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
 from smilfit.apis.progress import counted, ignore, steps
 from smilfit.body_models import SMIL
-from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, look, write_video
 from smilfit.drawing.marks import BODY, FITTED, Surface
-from smilfit.drawing.overlays import posed, with_legend
-from smilfit.drawing.windows import scaling
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, posed, with_legend
+from smilfit.drawing.video import write_video
+from smilfit.drawing.windows import View, look, scaling
 from smilfit.files import MadeOf, OutputFolder, folder_name
 from smilfit.io.recordings.synchronised_videos import chosen_views
 from smilfit.networks.engine.trained_model import TrainedRegressor
@@ -106,8 +106,8 @@ class PredictionVideo:
             for i, one in enumerate(self.animals)
             if shown is not None and one.valid[row] and one.view_mask[row, c]
         ]
-        seen = View(image, self._camera(row, c), affine)
-        tile = self.painter.tile(Panel(label, seen, np.full((0, 2), np.nan), bodies=tuple(bodies)))
+        on_image = View(image, self._camera(row, c), affine)
+        tile = self.painter.tile(Panel(label, on_image, np.full((0, 2), np.nan), bodies=tuple(bodies)))
         return tile if self.style == 'overlay' else np.concatenate((image, tile), 1)
 
     def _camera(self, row: int, c: int) -> Cameras:

@@ -231,7 +231,7 @@ class MultiViewRegressor(BodyRegressor):
         if self.orientation_head is None:
             return start, None
         votes, agreed = self.orientation_head(tokens, view_mask, cameras, self.statistics.mean_pose[0])
-        return start.turned(agreed), votes
+        return start.with_root(agreed), votes
 
     def _maps(
         self, images: Float[Tensor, 'B C 3 H W'], view_mask: Bool[Tensor, 'B C']

@@ -66,7 +66,7 @@ def add_progress(runner: Runner, progress: ProgressCallback | None) -> None:
 
 
 class ListenerHook(Hook):
-    """Tells a listener what a run does.
+    """Report to a listener what a run does.
 
     Args:
         listener: hears it.
@@ -76,7 +76,7 @@ class ListenerHook(Hook):
         self.listener = listener
 
     def before_train(self, runner: Runner) -> None:
-        """Return what is trained; what was resumed is known by now."""
+        """Report what is trained; what was resumed is known by now."""
         self.listener.begun(facts_of(runner, 'training'))
 
     def after_train_iter(
@@ -94,12 +94,12 @@ class ListenerHook(Hook):
         self.listener.progress(Progress('validating', batch_idx + 1, len(runner.val_dataloader)))
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        """Return the numbers of a validation."""
+        """Report the numbers of a validation."""
         when = f'epoch {runner.epoch}' if _by_epoch(runner) else f'iteration {runner.iter}'
         self.listener.validated(when, metrics or {})
 
     def before_test(self, runner: Runner) -> None:
-        """Return what is tested."""
+        """Report what is tested."""
         self.listener.begun(facts_of(runner, 'testing'))
 
     def after_test_iter(

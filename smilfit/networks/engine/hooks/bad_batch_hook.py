@@ -19,7 +19,7 @@ _MOST_NAMED = 12
 
 @HOOKS.register_module()
 class BadBatchHook(Hook):
-    """Tell of each batch whose loss or gradient is not finite, with its samples; many in a row stop the run.
+    """Report each batch whose loss or gradient is not finite, with its samples; many in a row stop the run.
 
     The weights have not seen such a batch, see `SkippingUpdates`. Its losses stay out of the log, where `skipped` is
     the share of batches left out of late, once there was one.
@@ -82,7 +82,7 @@ class BadBatchHook(Hook):
         )
 
     def after_train(self, runner: Runner) -> None:
-        """Return how many there were."""
+        """Report how many batches were left out."""
         if self.count:
             runner.logger.warning(
                 f'training: {self.count} of {runner.iter} batches were left out; see the warnings above.'
