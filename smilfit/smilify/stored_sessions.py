@@ -62,7 +62,32 @@ NEAR_CORNER = 0.03
 STILL_RAD, STILL_SHARE = 1e-3, 1e-3
 
 
-class SmilifySession(StoredSession):
+class LabelledImages(StoredSession):
+    """Labels of all samples and views, and the images that they are of."""
+
+    _xy: Float[np.ndarray, 'N C K 2']
+    _confidence: Float[np.ndarray, 'N C K']
+    _images: ImageReader
+    # Of the samples, in the file, and of their views, each camera's slot of images.
+    _rows: Int[np.ndarray, ' N']
+    _slots: Int[np.ndarray, 'N C']
+
+    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
+        """Return labels of all samples, px of `cameras`."""
+        xy, confidence = torch.from_numpy(self._xy), torch.from_numpy(self._confidence)
+        points = Keypoints2d(xy, confidence, self.keypoint_names, self.cameras)
+        return points if names is None else points.select(names)
+
+    def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
+        """Return the bytes of an image, looked through."""
+        return self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))[0]
+
+    def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:
+        """Decode an image, RGB."""
+        return self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))[1]
+
+
+class SmilifySession(LabelledImages):
     """A session of a SMILify file.
 
     Args:
@@ -133,13 +158,6 @@ class SmilifySession(StoredSession):
         }
         self.scales_unknown = tuple(n for n, v in zip(names, views) if not v.scale_known)
 
-    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Return labels of all samples, source px."""
-        visible = Keypoints2d(
-            torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
-        )
-        return visible if names is None else visible.select(names)
-
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return 3D points of all samples in the session's world; None where there is none."""
         if not self._confidence3d.any():
@@ -152,15 +170,6 @@ class SmilifySession(StoredSession):
     def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
         """Return the parameters that the file knows; None where it knows none."""
         return self.poses
-
-    def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
-        """Return the bytes of an image, looked through."""
-        data, _ = self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))
-        return data
-
-    def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:
-        """Decode an image, RGB."""
-        return self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))[1]
 
     def _source_views(
         self, tables: SampleTables, camera: int, name: str, source_size: Sequence[int] | None
@@ -208,7 +217,7 @@ def _labelled_columns(
     return {model: place[joint] for model, joint in lookup.items() if result[joint]}
 
 
-class SmilifyImages(StoredSession):
+class SmilifyImages(LabelledImages):
     """Images of one session and camera: a camera of each image's own, guessed, and no telling what was cut off.
 
     Args:
@@ -247,6 +256,7 @@ class SmilifyImages(StoredSession):
             'source_px': {CAMERA: 'unknown'},
         }
         self.scales_unknown = (CAMERA,)
+        self._slots = np.zeros((n, 1), np.int64)
         self.affine, self.has_view = np.tile(np.eye(2, 3), (n, 1, 1, 1)), np.ones((n, 1), np.bool_)
         self.frame_numbers = tables.frames[rows]
         self.confidence_thresholds = {CAMERA: 0.5}
@@ -265,23 +275,8 @@ class SmilifyImages(StoredSession):
         self._labels = tuple(f'{label}, frame {frame}' for label, frame in zip(shown, self.frame_numbers))
         self._entries = tuple(f'{tables.path.name}, image {i}' for i in rows)
 
-    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Return labels, stored px."""
-        visible = Keypoints2d(
-            torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
-        )
-        return visible if names is None else visible.select(names)
-
     def keypoints3d(self, names: Sequence[str] | None = None) -> None:
         """Report that there are none."""
-
-    def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
-        """Return the bytes of an image, looked through."""
-        return self._images.read(int(self._rows[sample]), 0)[0]
-
-    def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:
-        """Decode an image, RGB."""
-        return self._images.read(int(self._rows[sample]), 0)[1]
 
     def plan(
         self, names: Sequence[str], options: PreprocessOptions

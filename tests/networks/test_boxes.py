@@ -8,8 +8,14 @@ import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.networks import GivenBoxes, MeetInSpace, OwnBoxes
-from smilfit.networks.animals.animal_boxes import find_boxes, part_by_nearest
+from smilfit.networks.animals.animal_boxes import boxes_around, part_by_nearest
 from tests.networks.blobs import CELLS, PIXELS, STRIDE, blobs, make_cameras
+
+
+def find_boxes(logits, stride, cameras, mask, meet=None, **options):
+    """Box what views agree on in a first look."""
+    agreed = (meet or MeetInSpace())(logits, stride, cameras, mask, prior=1.0)
+    return boxes_around(agreed, cameras, mask, **options)
 
 
 @pytest.fixture

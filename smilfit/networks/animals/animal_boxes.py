@@ -13,19 +13,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.networks.keypoints.consensus import Consensus, MeetInSpace
+from smilfit.networks.keypoints.batch_crops import square_around
+from smilfit.networks.keypoints.consensus import Consensus
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 
 # A point farther from the middle one than so many times the median distance is a stray.
 _STRAY = 4.0
-# A box is at least so wide before its margin, px.
-_LEAST_SIDE = 8.0
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """A box (x0, y0, side) a view; where `visible` is False the view does not show the animal and has the whole image.
+    """A box (x0, y0, side) a view; where `visible` is False the view does not show the animal: the whole image.
 
     `score` in [0, 1] is the share of the animal's keypoints that were found, by confidence, and lie in the image.
     """
@@ -33,37 +32,6 @@ class Boxes:
     square: Float[Tensor, 'B C 3']
     score: Float[Tensor, 'B C']
     visible: Bool[Tensor, 'B C']
-
-
-def find_boxes(
-    logits: Float[Tensor, 'B C K h w'],
-    stride: float,
-    cameras: Cameras,
-    view_mask: Bool[Tensor, 'B C'],
-    meet: MeetInSpace | None = None,
-    margin: float = 1.35,
-    min_confidence: float = 0.3,
-    min_points: int = 3,
-) -> Boxes:
-    """Box the animal in every view.
-
-    Several views meet in space first: the points that they agree on are projected into all of them, so that a view
-    in which the first look failed has its box too. A view alone, or views that agree on nothing, take their own
-    confident peaks. Points far from all others are left out.
-
-    Args:
-        logits: of a first look at whole images; a view outside of the mask may hold anything.
-        stride: px of the stored image a cell.
-        cameras: of the stored images.
-        view_mask: which views there are.
-        meet: how views meet.
-        margin: side of the box over the points' larger extent.
-        min_confidence: of points that count.
-        min_points: a view shows the animal if at least so many of the points lie in its image.
-    """
-    # The depth of what one view sees alone does not matter: its box is made of its own peaks.
-    result = (meet or MeetInSpace())(logits, stride, cameras, view_mask, prior=1.0)
-    return boxes_around(result, cameras, view_mask, margin, min_confidence, min_points)
 
 
 def boxes_around(
@@ -74,7 +42,20 @@ def boxes_around(
     min_confidence: float = 0.3,
     min_points: int = 3,
 ) -> Boxes:
-    """Box what views agree on, see `find_boxes`; px are those of the cameras' images."""
+    """Box the animal in every view.
+
+    The points that several views agree on are projected into all of them, so that a view in which the first look
+    failed has its box too. A view alone, or views that agree on nothing, take their own confident peaks. Points far
+    from all others are left out.
+
+    Args:
+        consensus: of a first look at whole images. The depth of what one view sees alone does not matter.
+        cameras: of these images, in whose px the boxes are.
+        view_mask: which views there are.
+        margin: side of the box over the points' larger extent.
+        min_confidence: of points that count.
+        min_points: a view shows the animal if at least so many of the points lie in its image.
+    """
     in_space = (consensus.confidence >= min_confidence) & (view_mask.sum(1) >= 2).unsqueeze(1)
     in_space = _without_strays(consensus.xyz, in_space)
     agreed = (in_space.sum(1) >= min_points)[:, None, None]
@@ -88,7 +69,7 @@ def boxes_around(
     counts = counts & inside & view_mask.unsqueeze(-1)
     present = counts.sum(-1) >= min_points
     whole = whole_images(cameras, view_mask)
-    square = torch.where(present.unsqueeze(-1), _square(pixels, counts, margin), whole)
+    square = torch.where(present.unsqueeze(-1), square_around(pixels, counts, margin), whole)
     return Boxes(square, (sure * counts).mean(-1) * present, present)
 
 
@@ -198,13 +179,3 @@ def _without_strays(points: Float[Tensor, '*n K d'], counts: Bool[Tensor, '*n K'
     distance = far.gather(-2, centre.expand(*centre.shape[:-1], far.shape[-1])).squeeze(-2)
     typical = distance.masked_fill(~counts, torch.nan).nanmedian(-1, keepdim=True).values
     return counts & (distance <= _STRAY * typical)
-
-
-def _square(
-    pixels: Float[Tensor, 'B C K 2'], counts: Bool[Tensor, 'B C K'], margin: float
-) -> Float[Tensor, 'B C 3']:
-    known = counts.unsqueeze(-1)
-    low = torch.where(known, pixels, torch.full_like(pixels, torch.inf)).amin(2)
-    high = torch.where(known, pixels, torch.full_like(pixels, -torch.inf)).amax(2)
-    side = ((high - low).amax(-1, keepdim=True) + 1).clamp_min(_LEAST_SIDE) * margin
-    return torch.cat(((high + low - side + 1) / 2, side), -1)

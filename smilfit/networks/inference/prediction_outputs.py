@@ -20,14 +20,12 @@ from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, posed, wi
 from smilfit.drawing.video import write_video
 from smilfit.drawing.windows import View, look, scaling
 from smilfit.files import MadeOf, OutputFolder, folder_name
+from smilfit.io import exports
 from smilfit.io.recordings.synchronised_videos import chosen_views
 from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.prediction_files import (
     PredictedRecording,
-    write_angles,
-    write_animation,
-    write_labels,
-    write_meshes,
+    write_tracks_of,
 )
 from smilfit.networks.inference.smoothed_predictions import projected, smoothed, view_cameras
 from smilfit.networks.inference.sources import Recording, ShownImage
@@ -156,22 +154,28 @@ class OutputWriter:
         options = self.options
         views = chosen_video_views(made.recording.camera_names, options.video_views)
         made = self._smoothed(self._refined(made))
-        self._part('joint_angles', True, {}, lambda folder: write_angles(folder / ANGLES, made))
-        self._part('labels', options.labels, {}, lambda folder: write_labels(folder / LABELS, made))
+        self._part(
+            'joint_angles', True, {}, lambda folder: exports.write_angles(folder / ANGLES, made.exported())
+        )
+        self._part(
+            'labels', options.labels, {}, lambda folder: write_tracks_of(folder / LABELS, {'track_0': made})
+        )
         faces = len(made.trained.body.faces) > 0
         animation = {'fps': made.fps}
         self._part(
             'animation',
             options.animation and faces,
             animation,
-            lambda folder: write_animation(folder / ANIMATION, made),
+            lambda folder: exports.write_animation(folder / ANIMATION, made.exported()),
         )
         meshes = {'format': options.meshes, 'every': options.mesh_every}
         self._part(
             'meshes',
             bool(options.meshes),
             meshes,
-            lambda folder: write_meshes(folder / 'meshes', made, options.meshes, options.mesh_every),
+            lambda folder: exports.write_meshes(
+                folder / 'meshes', made.exported(), options.meshes, options.mesh_every
+            ),
         )
         write_videos(self.outputs, self.inputs, options, views, [made])
         return made

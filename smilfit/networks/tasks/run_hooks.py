@@ -65,7 +65,7 @@ def add_progress(runner: Runner, progress: ProgressCallback | None) -> None:
         runner.register_hook(ProgressHook(progress))
 
 
-class ListenerHook(Hook):
+class ListenerHook(ProgressHook):
     """Report to a listener what a run does.
 
     Args:
@@ -73,6 +73,7 @@ class ListenerHook(Hook):
     """
 
     def __init__(self, listener: RunListener) -> None:
+        super().__init__(listener.progress)
         self.listener = listener
 
     def before_train(self, runner: Runner) -> None:
@@ -85,13 +86,13 @@ class ListenerHook(Hook):
         """Report a step of training."""
         losses = losses_in_words(recent_losses(runner))
         note = f'epoch {runner.epoch + 1}: {losses}' if _by_epoch(runner) else losses
-        self.listener.progress(Progress('training', runner.iter + 1, runner.max_iters, note))
+        self.report(Progress('training', runner.iter + 1, runner.max_iters, note))
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         """Report a step of validation."""
-        self.listener.progress(Progress('validating', batch_idx + 1, len(runner.val_dataloader)))
+        self.report(Progress('validating', batch_idx + 1, len(runner.val_dataloader)))
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         """Report the numbers of a validation."""
@@ -101,12 +102,6 @@ class ListenerHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Report what is tested."""
         self.listener.begun(facts_of(runner, 'testing'))
-
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
-    ) -> None:
-        """Report a step of testing."""
-        self.listener.progress(Progress('testing', batch_idx + 1, len(runner.test_dataloader)))
 
 
 def add_listener(runner: Runner, listener: RunListener | None) -> None:
