@@ -42,7 +42,7 @@ class Port:
         return tuple(lengths[n] if isinstance(n, str) else n for n in self.axes)
 
     def described(self) -> dict[str, object]:
-        """Report all of it, as JSON has it."""
+        """Return all of it, as JSON has it."""
         dtype = str(self.dtype).removeprefix('torch.')
         return {'name': self.name, 'shape': list(self.axes), 'dtype': dtype, 'meaning': self.meaning}
 

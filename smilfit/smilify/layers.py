@@ -316,16 +316,16 @@ class _CrossAttention(nn.Module):
         return self.to_out(read.transpose(1, 2).flatten(2))
 
 
+def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Make two linear layers with a GELU between and dropout behind each."""
+    layers = (nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+    return nn.Sequential(*layers, nn.Dropout(dropout))
+
+
 class _FeedForward(nn.Module):
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(dim, hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, dim),
-            nn.Dropout(dropout),
-        )
+        self.net = feed_forward(dim, hidden, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)

@@ -15,7 +15,14 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat, rot6d_to_rotmat
 from smilfit.networks.heads.camera_heads import of_each
 from smilfit.networks.shared_layers import MLPTrunk
 from smilfit.registry import MODELS
-from smilfit.smilify.layers import JointSizes, OutputSizes, Rotation, SmilifyBackbone, SmilifyDecoder
+from smilfit.smilify.layers import (
+    JointSizes,
+    OutputSizes,
+    Rotation,
+    SmilifyBackbone,
+    SmilifyDecoder,
+    feed_forward,
+)
 
 FOV_RANGE = (5.0, 120.0)
 _TRANS_SCALE = 5.0
@@ -52,13 +59,7 @@ class _ViewAttention(nn.Module):
         self.q_proj, self.k_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.v_proj, self.out_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(
-            nn.Linear(dim, 4 * dim),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * dim, dim),
-            nn.Dropout(dropout),
-        )
+        self.ffn = feed_forward(dim, 4 * dim, dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         normed = self.norm1(x)

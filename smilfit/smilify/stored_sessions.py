@@ -276,7 +276,7 @@ class SmilifyImages(LabelledImages):
         self._entries = tuple(f'{tables.path.name}, image {i}' for i in rows)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> None:
-        """Report that there are none."""
+        """Return None: single images know no points in space."""
 
     def plan(
         self, names: Sequence[str], options: PreprocessOptions

@@ -86,7 +86,7 @@ def part_by_nearest(
     centres: Float[Tensor, 'A C 2'],
     visible: Bool[Tensor, 'A C'],
 ) -> Float[Tensor, 'A C K h w']:
-    """Return each of several animals heat maps of its own: of the cells that are nearest to its centre.
+    """Divide heat maps among several animals: each has the cells that are nearest to its centre.
 
     Args:
         logits: of one frame.

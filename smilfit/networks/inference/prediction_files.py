@@ -90,7 +90,7 @@ class PredictedRecording:
         )
 
     def exported(self) -> ExportedFit:
-        """Return it as exporters of fits take it."""
+        """Return the recording as exporters of fits take it."""
         fit = replace(self.fit, body=self.trained.body)
         return ExportedFit(
             self.recording.name, fit, self.predictions.frames, self.predictions.valid, self.fps

@@ -109,7 +109,7 @@ class AnimalsPredictor(FramePredictor):
         return samples
 
     def _row(self, frame: PreparedFrame, sample: PredictedSample | None) -> Predictions:
-        """Return for a row without an animal that there is none, where its views had images."""
+        """Return a row, with another reason where its views had images but no animal."""
         row = super()._row(frame, sample)
         if row.valid[0] or not row.reasons[0].startswith(NO_VIEW) or not row.view_mask.any():
             return row

@@ -354,7 +354,7 @@ def _medoid(points: Float[Tensor, 'B K 3'], valid: Bool[Tensor, 'B K']) -> Float
 def _reach(
     offsets: Float[Tensor, 'B K 3'], valid: Bool[Tensor, 'B K'], times: float = 2.0
 ) -> Float[Tensor, ' B']:
-    """Return some times the mean distance of points from their middle; infinite where too few points tell."""
+    """Return some times the mean distance of points from their centre; infinite where there are too few."""
     count = valid.sum(1)
     mean = (offsets.norm(dim=-1) * valid).sum(1) / count.clamp_min(1)
     return torch.where((count >= 3) & (mean > 0), times * mean, torch.inf)

@@ -298,7 +298,7 @@ def _good(result: FitResult) -> Tensor:
 
 
 def _finite(params: BodyParams) -> Tensor:
-    """Report on which bodies all numbers are finite."""
+    """Return which bodies have finite numbers alone."""
     return torch.stack([x.isfinite().unsqueeze(-1).flatten(1).all(1) for x in params.as_dict().values()]).all(
         0
     )

@@ -58,7 +58,7 @@ class ParityRow:
         return self.difference <= tolerance and self.lost <= tolerance
 
     def described(self) -> dict[str, object]:
-        """Report all of it, as JSON has it."""
+        """Return all of it, as JSON has it."""
         result: dict[str, object] = {'output': self.output, 'data': self.data, 'batch': dict(self.batch)}
         result |= {'max_abs_difference': self.difference, 'max_abs_value': self.largest}
         return result | ({'maps': self.n_maps, 'maps_of_equal_peak': self.n_equal} if self.n_maps else {})
