@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ _LEAST_KEYPOINTS = 3
 Summarise = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
 
+@runtime_checkable
 class TrainingSet(Protocol):
     """A set of samples of the documented form, described by `metainfo`."""
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class PseudoLabelRun:
     reasons: tuple[tuple[str, int], ...]
 
 
+@runtime_checkable
 class HasParams(Protocol):
     """What a refinement gives."""
 

@@ -1,7 +1,7 @@
 """Tell of the batches that a training left out, and stop one that has lost its way."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -113,7 +113,7 @@ def _sentence(runner: Runner, batch_idx: int, what: str, processes: list[tuple[l
     )
 
 
-def sample_names(data_batch: Any, metainfo: Mapping[str, Sequence[str]]) -> list[str]:
+def sample_names(data_batch: Any, metainfo: Mapping[str, Any]) -> list[str]:
     """Name a batch's samples by session and frame: those whose inputs are not finite, else all."""
     try:
         truth = data_batch['data_samples']
