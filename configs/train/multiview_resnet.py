@@ -12,14 +12,11 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(name='resnet50', checkpoint=None, pretrained=False, norm_eval=False),
     camera_head=dict(type='CameraHead'),
     loss_weights=dict(camera=10.0),
 )
 
 train_dataloader = dict(drop_last=True)
-val_evaluator = [dict(type='MultiViewPoseMetric')]
-test_evaluator = [dict(type='MultiViewPoseMetric')]
 
 # First find the animal, then its pose in the images.
 custom_hooks = [

@@ -12,18 +12,13 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(name='resnet50', checkpoint=None, pretrained=False, norm_eval=False),
     # Silhouettes at a quarter of the crops' pixels: the outline says the same, and rendering costs less.
     mask_side=112,
+    # Silhouettes in the place of keypoints in space.
     handlers=[
-        dict(
-            type='Keypoint2dHandler',
-            handler_key='keypoints2d',
-            mse_loss=dict(type='KeypointMSELoss', sigma=100.0),
-        ),
+        _base_.model.handlers[0],
         dict(type='SilhouetteHandler', handler_key='silhouette', loss=dict(type='SilhouetteIoULoss')),
-        dict(type='BodyPosePriorHandler', handler_key='pose_prior', prior_loss=dict(type='PoseRegLoss')),
-        dict(type='BetasPriorHandler', handler_key='shape_prior', prior_loss=dict(type='ShapePriorLoss')),
+        *_base_.model.handlers[2:],
     ],
     loss_weights=dict(
         _delete_=True,
@@ -49,8 +44,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=_views)
 test_dataloader = dict(dataset=_views)
-val_evaluator = [dict(type='MultiViewPoseMetric')]
-test_evaluator = [dict(type='MultiViewPoseMetric')]
 
 # First the keypoints find the animal; an outline far from its mask would say little.
 custom_hooks = [

@@ -42,7 +42,7 @@ class Port:
         return tuple(lengths[n] if isinstance(n, str) else n for n in self.axes)
 
     def described(self) -> dict[str, object]:
-        """Report all of it, as JSON has it."""
+        """Return all of it, as JSON has it."""
         dtype = str(self.dtype).removeprefix('torch.')
         return {'name': self.name, 'shape': list(self.axes), 'dtype': dtype, 'meaning': self.meaning}
 
@@ -92,8 +92,8 @@ def image_facts(backbone: nn.Module, side: int) -> dict[str, object]:
 _PX = 'pixel centres are at whole numbers; the centre of cell c of a map is px (c + 0.5) * stride - 0.5'
 
 
-class ExportedPictures(ExportedNetwork):
-    """Give the logits of heat maps of N images. Boxes, the meeting of views and the body are no part of it.
+class ExportedHeatmaps(ExportedNetwork):
+    """Compute the logits of heat maps of N images. Boxes, the meeting of views and the body are no part of it.
 
     Args:
         backbone: images to maps, finest first.
@@ -153,7 +153,7 @@ _MEANINGS = {
 
 
 class ExportedViews(ExportedNetwork):
-    """Give the last estimate of the decoder, and the corrections of cameras, from images and the rays of patches.
+    """Compute the last estimate of the decoder, and the corrections of cameras, from images and the rays of patches.
 
     What comes before and after is closed form and stays outside: where the scene is, its rays, the body in the
     world. All views go through the backbone here, those that are absent too; they change nothing.
@@ -210,7 +210,7 @@ class ExportedViews(ExportedNetwork):
         start = model.mean_start(images.shape[0])
         if model.orientation_head is not None and view_frames is not None:
             prior = model.statistics.mean_pose[0]
-            start = start.turned(
+            start = start.with_root(
                 model.orientation_head.votes_of(tokens, view_mask, view_frames, prior).agreed
             )
         (*_, last), change = model.decode(tokens, rays, ray_mask, start)
@@ -234,8 +234,8 @@ class ExportedViews(ExportedNetwork):
         )
         if len(self.inputs) == len(result):
             return result
-        turned, _ = torch.linalg.qr(torch.randn(shapes[4], generator=generator))
-        return *result, turned
+        frames, _ = torch.linalg.qr(torch.randn(shapes[4], generator=generator))
+        return *result, frames
 
     def inputs_of(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """Find the scene and its rays, as the regressor does."""
@@ -265,7 +265,7 @@ class ExportedViews(ExportedNetwork):
         }
 
 
-def _inputs(side: int, views: int | str, grid: tuple[int, int], turned: bool) -> tuple[Port, ...]:
+def _inputs(side: int, views: int | str, grid: tuple[int, int], votes: bool) -> tuple[Port, ...]:
     """Describe what goes in; `turned` says whether the views vote for the root's rotation."""
     cells = grid[0] * grid[1]
     result = (
@@ -286,7 +286,7 @@ def _inputs(side: int, views: int | str, grid: tuple[int, int], turned: bool) ->
             torch.bool,
         ),
     )
-    if not turned:
+    if not votes:
         return result
     frames = Port(
         'view_frames',

@@ -68,7 +68,7 @@ def pixel_rays(
     return cameras.rays(pixels)
 
 
-def about_their_middle(cameras: Cameras, mask: Bool[Tensor, 'B C']) -> tuple[Cameras, Float[Tensor, 'B 3']]:
+def about_their_centre(cameras: Cameras, mask: Bool[Tensor, 'B C']) -> tuple[Cameras, Float[Tensor, 'B 3']]:
     """Move the world's origin between the cameras, so that large coordinates cost no digits.
 
     Returns:

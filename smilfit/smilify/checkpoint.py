@@ -166,9 +166,9 @@ def _network(path: Path, weights: Mapping[str, Tensor], config: Stated, body: SM
 
 
 def _decoder(weights: Mapping[str, Tensor], config: Stated) -> Plain:
-    said = config.get('transformer_config') or {}
+    stated = config.get('transformer_config') or {}
     first = 'transformer_head.layers.0.'
-    heads = int(said.get('heads', 8))
+    heads = int(stated.get('heads', 8))
     return {
         'head': 'transformer_decoder',
         'mesh_scale': 'transformer_head.mesh_scale_head.weight' in weights,
@@ -177,10 +177,10 @@ def _decoder(weights: Mapping[str, Tensor], config: Stated) -> Plain:
         'heads': heads,
         'dim_head': len(weights[first + 'cross_attn.to_q.weight']) // heads,
         'mlp_dim': len(weights[first + 'ff.net.0.weight']),
-        'dropout': float(said.get('dropout', 0.0)),
-        'n_iters': int(said.get('ief_iters', 3)),
-        'scale_step': float(said.get('scales_scale_factor', 1)),
-        'offset_step': float(said.get('trans_scale_factor', 0.01)),
+        'dropout': float(stated.get('dropout', 0.0)),
+        'n_iters': int(stated.get('ief_iters', 3)),
+        'scale_step': float(stated.get('scales_scale_factor', 1)),
+        'offset_step': float(stated.get('trans_scale_factor', 0.01)),
     }
 
 
@@ -207,8 +207,8 @@ def _regressor(weights: Mapping[str, Tensor], config: Stated) -> Plain:
 
 def _resolution(config: Stated) -> int | None:
     """Return the side of the pictures that the network was trained on, px; None where it is not said."""
-    said = config.get('input_resolution')
-    return 224 if config.get('backbone_name') in VITS else int(said) if said else None
+    stated = config.get('input_resolution')
+    return 224 if config.get('backbone_name') in VITS else int(stated) if stated else None
 
 
 def _count(weights: Mapping[str, Tensor], prefix: str) -> int:
@@ -286,39 +286,41 @@ def convert_smilify_checkpoint(
 
 
 def _camera_names(
-    checkpoint: str | Path, found: SmilifyCheckpoint, given: Sequence[str] | None
+    checkpoint: str | Path, source: SmilifyCheckpoint, given: Sequence[str] | None
 ) -> tuple[str, ...]:
-    names = tuple(given) if given is not None else found.camera_names
-    if len(names) != found.n_cameras or len(set(names)) != len(names):
-        said = f'the file says {found.camera_names}' if found.camera_names else 'the file does not say them'
+    names = tuple(given) if given is not None else source.camera_names
+    if len(names) != source.n_cameras or len(set(names)) != len(names):
+        stated = (
+            f'the file says {source.camera_names}' if source.camera_names else 'the file does not say them'
+        )
         raise ValueError(
-            f'{checkpoint}: the {found.n_cameras} cameras of the training must be named, each once; got {names}, and '
-            f'{said}. Give --cameras NAME ... in alphabetical order, as SMILify numbers them.'
+            f'{checkpoint}: the {source.n_cameras} cameras of the training must be named, each once; got {names}, '
+            f'and {stated}. Give --cameras NAME ... in alphabetical order, as SMILify numbers them.'
         )
     return names
 
 
 def _model_cfg(
-    found: SmilifyCheckpoint, camera_names: tuple[str, ...], frame: str | None, unit: float
+    source: SmilifyCheckpoint, camera_names: tuple[str, ...], frame: str | None, unit: float
 ) -> Plain:
-    said = found.regressor if frame is None else {**found.regressor, 'frame': frame}
+    stated = source.regressor if frame is None else {**source.regressor, 'frame': frame}
     return {
         'type': 'SmilifyRegressor',
-        'network': {'type': 'SmilifyNetwork', **found.network},
+        'network': {'type': 'SmilifyNetwork', **source.network},
         'body_model': dict(BODY),
         'camera_names': list(camera_names),
-        **said,
+        **stated,
         'unit': unit,
     }
 
 
 def _converted_weights(
-    where: str, found: SmilifyCheckpoint, model_cfg: Plain, body: SMIL, names: DatasetNames
+    where: str, source: SmilifyCheckpoint, model_cfg: Plain, body: SMIL, names: DatasetNames
 ) -> dict[str, torch.Tensor]:
     """Return a whole state dict; every weight of the file must have its place."""
     model = build_regressor(model_cfg, body, TrainingStatistics.neutral(body.n_joints, names))
-    check_weights(where, model.network, found.weights)
-    model.network.load_state_dict(found.weights)
+    check_weights(where, model.network, source.weights)
+    model.network.load_state_dict(source.weights)
     return model.state_dict()
 
 

@@ -92,11 +92,11 @@ def converted_model(
         single: whether it trains on single views.
         unit: the data's units in one of the network's.
     """
-    said, training = Values(where, config, 'model'), Values(where, config, 'training')
+    network, training = Values(where, config, 'model'), Values(where, config, 'training')
     dataset, sizes = Values(where, config, 'dataset'), Values(where, config, 'scale_trans_beta')
     losses = Values(where, config, 'loss_curriculum')
-    backbone = said.choice('backbone_name', 'vit_large_patch16_224', {name: name for name in BACKBONES})
-    head = said.choice('head_type', 'transformer_decoder', {h: h for h in ('transformer_decoder', 'mlp')})
+    backbone = network.choice('backbone_name', 'vit_large_patch16_224', {name: name for name in BACKBONES})
+    head = network.choice('head_type', 'transformer_decoder', {h: h for h in ('transformer_decoder', 'mlp')})
     mode = sizes.get('mode', 'entangled_with_betas')
     joint_sizes = sizes.choice('mode', 'entangled_with_betas', _JOINT_SIZES)
     scaled = Values(where, config, 'mesh_scaling').get('allow_mesh_scaling', True)
@@ -113,7 +113,7 @@ def converted_model(
     notes.append('loss joint_rot, global_rot: squared distances of rotations here, plain ones there')
     by_ten = single and dataset.get('use_ue_scaling', True)
     placed = 'root_scaled' if scaled and head != 'mlp' else 'as_posed'
-    side = 224 if backbone in VITS else said.get('input_resolution')
+    side = 224 if backbone in VITS else network.get('input_resolution')
     smal_file = Values(where, config, 'smal_model').get('smal_file')
     model = {
         'type': 'SmilifyRegressor',
@@ -146,16 +146,16 @@ def converted_model(
 
 def _layers(where: str, config: Stated, single: bool, backbone: str) -> Plain:
     """Return the network's sizes."""
-    said, top = Values(where, config, 'model'), Values(where, config, '')
+    network, top = Values(where, config, 'model'), Values(where, config, '')
     result = {
         'dim': head_width(backbone),
-        'depth': said.get('transformer_depth', 6),
-        'heads': said.get('transformer_heads', 8),
-        'dim_head': said.get('transformer_dim_head', 64),
-        'mlp_dim': said.get('transformer_mlp_dim', 1024),
-        'dropout': said.get('transformer_dropout', 0.1),
-        'n_iters': said.get('transformer_ief_iters', 3),
-        'offset_step': said.get('transformer_trans_scale_factor', 1.0),
+        'depth': network.get('transformer_depth', 6),
+        'heads': network.get('transformer_heads', 8),
+        'dim_head': network.get('transformer_dim_head', 64),
+        'mlp_dim': network.get('transformer_mlp_dim', 1024),
+        'dropout': network.get('transformer_dropout', 0.1),
+        'n_iters': network.get('transformer_ief_iters', 3),
+        'offset_step': network.get('transformer_trans_scale_factor', 1.0),
         'pretrained': True,
     }
     if not single:
@@ -194,10 +194,10 @@ def _keypoint_weights(where: str, config: Stated) -> dict[str, float]:
 
 def frozen_parts(where: str, config: Stated) -> tuple[list[str], float]:
     """Return which part of the backbone is frozen and slower: of a UNet only its encoder."""
-    said = Values(where, config, 'model')
-    backbone = said.get('backbone_name', 'vit_large_patch16_224')
+    network = Values(where, config, 'model')
+    backbone = network.get('backbone_name', 'vit_large_patch16_224')
     part = 'network.backbone.backbone' + ('.encoder' if backbone in UNETS else '')
-    return [part], said.get('backbone_lr_multiplier', 0.1)
+    return [part], network.get('backbone_lr_multiplier', 0.1)
 
 
 _OPTIMIZERS = {'adamw': 'AdamW', 'adam': 'Adam', 'sgd': 'SGD'}
@@ -302,11 +302,11 @@ def _converted(where: str, config: Stated, unit: float) -> tuple[Plain, list[str
     return values, notes
 
 
-def _hooks(said: Values, parts: list[str], schedule: Mapping[int, Mapping[str, float]]) -> list[Plain]:
+def _hooks(network: Values, parts: list[str], schedule: Mapping[int, Mapping[str, float]]) -> list[Plain]:
     """Freeze the backbone's parts, for a time or for ever, and change losses, where that is asked for."""
     result: list[Plain] = []
-    unfreeze = said.get('backbone_unfreeze_epoch')
-    if unfreeze is not None or said.get('freeze_backbone', True):
+    unfreeze = network.get('backbone_unfreeze_epoch')
+    if unfreeze is not None or network.get('freeze_backbone', True):
         start = NEVER if unfreeze is None else unfreeze
         result.append({'type': 'StagedUnfreezeHook', 'schedule': {start: parts}})
     if schedule:
@@ -344,20 +344,20 @@ def _loaders(
 
 
 def _transforms(where: str, config: Stated) -> list[Plain]:
-    said = Values(where, config, 'augmentation')
-    if not said.get('enabled', False):
+    augmentation = Values(where, config, 'augmentation')
+    if not augmentation.get('enabled', False):
         return []
     result: list[Plain] = [
         {
             'type': 'PhotometricJitter',
-            'brightness': said.get('color_jitter_brightness', 0.2),
-            'contrast': said.get('color_jitter_contrast', 0.2),
-            'noise': said.get('gaussian_noise_std', 0.015),
+            'brightness': augmentation.get('color_jitter_brightness', 0.2),
+            'contrast': augmentation.get('color_jitter_contrast', 0.2),
+            'noise': augmentation.get('gaussian_noise_std', 0.015),
         }
     ]
-    if said.get('geometric_enabled', False):
-        low, high = said.get('scale_jitter_range', [0.9, 1.1])
-        scale, shift = max(1 - low, high - 1), said.get('crop_jitter_fraction', 0.0)
+    if augmentation.get('geometric_enabled', False):
+        low, high = augmentation.get('scale_jitter_range', [0.9, 1.1])
+        scale, shift = max(1 - low, high - 1), augmentation.get('crop_jitter_fraction', 0.0)
         result.append({'type': 'CropJitter', 'shift': shift, 'scale': round(scale, 6), 'rotation_deg': 0.0})
     return result
 

@@ -179,12 +179,12 @@ def sessions_of(
         session = SmilifySession(
             name, tables, images, joint_names, chosen, unit, length_factor, source_size, poses
         )
-        _tell(session)
+        _warn(session)
         made.append(session)
     return made
 
 
-def _tell(session: SmilifySession) -> None:
+def _warn(session: SmilifySession) -> None:
     if session.poses is not None and session.poses.n_misfits:
         logger.warning(
             '%s: poses of %d samples are left out: the body, so posed, is not where their 3D keypoints are, or it is '
@@ -255,7 +255,7 @@ def common_unit(files: Sequence[SmilifyFile], unit: str | None) -> tuple[str | N
     units = {file.path: unit or file.unit for file in files if file.single is None}
     for file in files:
         if file.single is None and unit is None:
-            _tell_unit(file)
+            _report_unit(file)
     known = set(units.values())
     if len(known) <= 1:
         return next(iter(known), None), dict.fromkeys((f.path for f in files), 1.0)
@@ -267,7 +267,7 @@ def common_unit(files: Sequence[SmilifyFile], unit: str | None) -> tuple[str | N
     return 'mm', {f.path: _millimetres(units.get(f.path)) for f in files}
 
 
-def _tell_unit(file: SmilifyFile) -> None:
+def _report_unit(file: SmilifyFile) -> None:
     size = 'no 3D points' if file.extent is None else f'animals of {file.extent:.4g} units'
     if file.unit is None:
         logger.warning('%s: states no unit, and its %s do not tell one. Give --unit.', file.path, size)
@@ -343,7 +343,7 @@ def read_files(
             if own in file.betas and len(file.betas[own]) == body.n_betas:
                 betas[session.name] = file.betas[own]
         sessions += result
-        _tell_betas(file, body)
+        _warn_of_betas(file, body)
     chosen = dict(options or {})
     single = files[0].single is not None
     sides = max(file.side for file in files)
@@ -387,13 +387,13 @@ def _check_joints(file: SmilifyFile, session: StoredSession, body: BodyModelData
     Raises:
         ValueError: they agree with the body no better than with joints drawn at random.
     """
-    seen = session.keypoints3d()
+    points = session.keypoints3d()
     names = [name for name in session.keypoint_names if name in set(body.joint_names)]
-    if seen is None or not names:
+    if points is None or not names:
         return
-    seen = seen.select(names)
+    points = points.select(names)
     rest = np.asarray(body.joints)[[body.joint_names.index(name) for name in names]]
-    result = shape_agreement(seen.xyz.numpy(), seen.visible.numpy(), rest)
+    result = shape_agreement(points.xyz.numpy(), points.visible.numpy(), rest)
     if result is None:
         return
     session.report['shape_agreement'] = round(result.correlation, 3)
@@ -418,7 +418,7 @@ def _check_kinds(files: list[SmilifyFile]) -> None:
         )
 
 
-def _tell_betas(file: SmilifyFile, body: BodyModelData) -> None:
+def _warn_of_betas(file: SmilifyFile, body: BodyModelData) -> None:
     others = [name for name, value in file.betas.items() if len(value) != body.n_betas]
     if others:
         logger.warning(

@@ -120,10 +120,10 @@ class _UNet(nn.Module):
         if not self.n_read:
             return Features(vector, None)
         finer = maps[-2::-1]
-        seen = maps[-1]
+        features = maps[-1]
         for i in range(self.n_read):
-            seen = self.decode_blocks[i](seen, finer[i] if i < len(finer) else None)
-        return Features(vector, seen.flatten(2).transpose(1, 2))
+            features = self.decode_blocks[i](features, finer[i] if i < len(finer) else None)
+        return Features(vector, features.flatten(2).transpose(1, 2))
 
 
 class _DecodeBlock(nn.Module):
@@ -316,16 +316,16 @@ class _CrossAttention(nn.Module):
         return self.to_out(read.transpose(1, 2).flatten(2))
 
 
+def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Make two linear layers with a GELU between and dropout behind each."""
+    layers = (nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+    return nn.Sequential(*layers, nn.Dropout(dropout))
+
+
 class _FeedForward(nn.Module):
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(dim, hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, dim),
-            nn.Dropout(dropout),
-        )
+        self.net = feed_forward(dim, hidden, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)

@@ -15,7 +15,14 @@ from smilfit.geometry.rotation import axis_angle_to_rotmat, rot6d_to_rotmat
 from smilfit.networks.heads.camera_heads import of_each
 from smilfit.networks.shared_layers import MLPTrunk
 from smilfit.registry import MODELS
-from smilfit.smilify.layers import JointSizes, OutputSizes, Rotation, SmilifyBackbone, SmilifyDecoder
+from smilfit.smilify.layers import (
+    JointSizes,
+    OutputSizes,
+    Rotation,
+    SmilifyBackbone,
+    SmilifyDecoder,
+    feed_forward,
+)
 
 FOV_RANGE = (5.0, 120.0)
 _TRANS_SCALE = 5.0
@@ -52,18 +59,12 @@ class _ViewAttention(nn.Module):
         self.q_proj, self.k_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.v_proj, self.out_proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(
-            nn.Linear(dim, 4 * dim),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * dim, dim),
-            nn.Dropout(dropout),
-        )
+        self.ffn = feed_forward(dim, 4 * dim, dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        seen = self.norm1(x)
+        normed = self.norm1(x)
         query, key, value = (
-            project(seen).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+            project(normed).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         rate = self.dropout if self.training else 0.0
@@ -224,12 +225,12 @@ class SmilifyNetwork(nn.Module):
         """
         if not self.n_cameras:
             first = view_mask.int().argmax(1)
-            seen = self.backbone(images[torch.arange(len(images)), first])
-            return self._bodies(seen.vector, seen.tokens, None), None
+            features = self.backbone(images[torch.arange(len(images)), first])
+            return self._bodies(features.vector, features.tokens, None), None
         index, keep = camera_index, view_mask.unsqueeze(-1)
-        seen = self.backbone(images[view_mask])
-        vectors = seen.vector.new_zeros(*view_mask.shape, seen.vector.shape[-1])
-        vectors[view_mask] = seen.vector
+        features = self.backbone(images[view_mask])
+        vectors = features.vector.new_zeros(*view_mask.shape, features.vector.shape[-1])
+        vectors[view_mask] = features.vector
         vectors = torch.where(keep, vectors + self.view_embeddings(index), torch.zeros_like(vectors))
         fused = self.view_fusion(vectors, view_mask)
         if hasattr(self, 'body_aggregator'):
@@ -237,9 +238,9 @@ class SmilifyNetwork(nn.Module):
             bodies = self._bodies(self.body_aggregator(mean), None, None)
         else:
             tokens, mask = fused, view_mask
-            if seen.tokens is not None:
-                tokens = seen.tokens.new_zeros(*view_mask.shape, *seen.tokens.shape[1:])
-                tokens[view_mask] = seen.tokens
+            if features.tokens is not None:
+                tokens = features.tokens.new_zeros(*view_mask.shape, *features.tokens.shape[1:])
+                tokens[view_mask] = features.tokens
                 tokens = tokens + self.patch_view_embed(index).unsqueeze(2)
                 mask = view_mask.unsqueeze(2).expand(tokens.shape[:3]).flatten(1)
                 tokens = tokens.flatten(1, 2)

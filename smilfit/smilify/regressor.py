@@ -7,16 +7,15 @@ centre of the image.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.rest_shape import MIN_JOINT_SCALE
-from smilfit.handlers import BaseHandler
 from smilfit.networks.heads.camera_heads import CameraNames, centred_lens
 from smilfit.networks.regressors.body_regressor import BodyRegressor, Prediction, check_views
 from smilfit.networks.regressors.modal_regressor import PartConfigs
@@ -140,10 +139,10 @@ def regressed_joints(body: SMIL, params: BodyParams) -> Float[Tensor, 'B J 3']:
 def _moved(params: BodyParams, body: SMIL, motion: RigidMotion) -> BodyParams:
     """Move posed bodies: they turn about their roots, so the roots' places turn too."""
     root = body.rest_joints(params.betas)[:, :1].expand(params.batch_size, 1, 3).mT
-    turned = (motion.A @ root - root).squeeze(-1)
+    shift = (motion.A @ root - root).squeeze(-1)
     placed = (motion.A @ params.transl.unsqueeze(-1)).squeeze(-1) + motion.b
     return params.replace(
-        global_orient=motion.A @ params.global_orient, transl=placed + params.scale.unsqueeze(1) * turned
+        global_orient=motion.A @ params.global_orient, transl=placed + params.scale.unsqueeze(1) * shift
     )
 
 
@@ -210,7 +209,7 @@ class SmilifyRegressor(BodyRegressor):
         by_directions: see `body_parameters`.
         unit: the data's units in one of the network's: 1000 for data in mm and a network trained in m.
         resolution: pictures of another side (px) are resized to this one; None takes any.
-        handlers: as are all others, see `BodyRegressor`. Lengths in losses are in the network's unit.
+        body: further arguments of `BodyRegressor`. Lengths in losses are in the network's unit.
 
     Raises:
         ValueError: options that do not go together.
@@ -228,24 +227,9 @@ class SmilifyRegressor(BodyRegressor):
         by_directions: bool = False,
         unit: float = 1.0,
         resolution: int | None = None,
-        handlers: Sequence[BaseHandler] = (),
-        statistics: TrainingStatistics | None = None,
-        loss_weights: Mapping[str, float] | None = None,
-        keypoint_weights: Mapping[str, float] | None = None,
-        intermediate_weight: float = 0.3,
-        mask_side: int | None = None,
-        data_preprocessor: nn.Module | None = None,
+        **body: Any,
     ) -> None:
-        super().__init__(
-            body_model,
-            handlers,
-            statistics,
-            loss_weights,
-            keypoint_weights,
-            intermediate_weight,
-            mask_side,
-            data_preprocessor,
-        )
+        super().__init__(body_model, **body)
         for what, value, known in (
             ('camera_use', camera_use, get_args(CameraUse)),
             ('frame', frame, get_args(Frame)),

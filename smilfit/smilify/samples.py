@@ -34,7 +34,7 @@ TURN = np.diag([-1.0, -1.0, 1.0])
 class WorldMaps:
     """A rigid map a sample: a point of the sample is `turn y + shift`, y of the session's world."""
 
-    turn: Float[np.ndarray, 'n 3 3']
+    rotation: Float[np.ndarray, 'n 3 3']
     shift: Float[np.ndarray, 'n 3']
 
     @classmethod
@@ -49,27 +49,29 @@ class WorldMaps:
 
     def points(self, xyz: Float[np.ndarray, 'n P 3']) -> Float[np.ndarray, 'n P 3']:
         """Move points of the samples into the session's world."""
-        return (xyz - self.shift[:, None]) @ self.turn
+        return (xyz - self.shift[:, None]) @ self.rotation
 
     def cameras(
         self, R: Float[np.ndarray, 'n C 3 3'], t: Float[np.ndarray, 'n C 3']
     ) -> tuple[Float[np.ndarray, 'n C 3 3'], Float[np.ndarray, 'n C 3']]:
         """Move cameras, so that they see the moved points where they saw the others."""
-        return R @ self.turn[:, None], t + np.einsum('ncij,nj->nci', R, self.shift)
+        return R @ self.rotation[:, None], t + np.einsum('ncij,nj->nci', R, self.shift)
 
 
 def spread_of_cameras(
     R: Float[np.ndarray, 'n C 3 3'], t: Float[np.ndarray, 'n C 3'], mask: Bool[np.ndarray, 'n C']
 ) -> tuple[float, float]:
     """Return how far cameras that should stand still move over a session: rad, and in shares of the rig's size."""
-    turns, shifts = [0.0], [0.0]
+    rotations, shifts = [0.0], [0.0]
     centres = -np.einsum('ncji,ncj->nci', R, t)
     size = max(float(np.abs(t[mask]).max(initial=0.0)), 1e-12)
     for c in np.flatnonzero(mask.any(0)):
-        seen = mask[:, c]
-        turns.append(float(np.abs(R[seen, c] - R[seen, c][0]).max()))
-        shifts.append(float(np.linalg.norm(centres[seen, c] - centres[seen, c][0], axis=-1).max()) / size)
-    return max(turns), max(shifts)
+        visible = mask[:, c]
+        rotations.append(float(np.abs(R[visible, c] - R[visible, c][0]).max()))
+        shifts.append(
+            float(np.linalg.norm(centres[visible, c] - centres[visible, c][0], axis=-1).max()) / size
+        )
+    return max(rotations), max(shifts)
 
 
 def mean_camera(
@@ -150,8 +152,8 @@ def _read_arrays(file: h5py.File, path: Path, facts: SmilifyFacts) -> dict[str, 
     check_finite(arrays['keypoint_visibility'], f'{KEYPOINTS}/keypoint_visibility', path)
     check_finite(arrays['keypoints_3d'], f'{KEYPOINTS}/keypoints_3d', path)
     # What is not visible may hold anything.
-    seen = (arrays['keypoint_visibility'] > 0) & (facts.slots >= 0)[..., None]
-    check_finite(arrays['keypoints_2d'][seen], f'{KEYPOINTS}/keypoints_2d', path)
+    visible = (arrays['keypoint_visibility'] > 0) & (facts.slots >= 0)[..., None]
+    check_finite(arrays['keypoints_2d'][visible], f'{KEYPOINTS}/keypoints_2d', path)
     if 'image_sizes' in keypoints:
         arrays['image_sizes'] = whole_table(keypoints, 'image_sizes', path)
     if 'auxiliary/has_3d_data' in file:
@@ -190,7 +192,7 @@ def _session_tables(
     has_point = (xyz != 0).any(-1)
     if 'has_3d_data' in arrays:
         has_point &= arrays['has_3d_data'][rows, None]
-    own = WorldMaps(maps.turn[rows], maps.shift[rows])
+    own = WorldMaps(maps.rotation[rows], maps.shift[rows])
     moved = own.cameras(R, t)
     # A merger may state maps of samples that were never moved: what lets the cameras stand still is right.
     if _still(*moved, slots) <= _still(R, t, slots):
@@ -267,20 +269,20 @@ def _placed(
     points = torch.from_numpy(tables.points[rows]) * length_factor
     weight = torch.from_numpy(tables.has_point[rows]).double()
     laid = procrustes(joints, points, weight)
-    turned = torch.einsum('nij,nkj->nki', laid.rotation, joints)
-    left = laid.scale[:, None, None] * turned + laid.translation[:, None] - points
+    rotated = torch.einsum('nij,nkj->nki', laid.rotation, joints)
+    left = laid.scale[:, None, None] * rotated + laid.translation[:, None] - points
     centre = (weight.unsqueeze(-1) * points).sum(1, keepdim=True) / weight.sum(1)[:, None, None].clamp_min(1)
     away, extent = ((weight * x.square().sum(-1)).sum(1) for x in (left, points - centre))
     miss = (away / extent.clamp_min(1e-300)).sqrt()
     usable = laid.determined & (weight.sum(1) >= LEAST_POINTS)
     # The root turns about its own joint.
     root = joints[:, 0]
-    turn_about = root - torch.einsum('nij,nj->ni', laid.rotation, root)
+    about_root = root - torch.einsum('nij,nj->ni', laid.rotation, root)
     result = {
         'global_orient': rotmat_to_axis_angle(laid.rotation),
         'body_pose': pose,
         'betas': shape,
-        'transl': laid.translation - laid.scale[:, None] * turn_about,
+        'transl': laid.translation - laid.scale[:, None] * about_root,
         'scale': laid.scale,
     }
     return {n: v.numpy() for n, v in result.items()}, torch.where(usable, miss, torch.inf).numpy()

@@ -62,7 +62,32 @@ NEAR_CORNER = 0.03
 STILL_RAD, STILL_SHARE = 1e-3, 1e-3
 
 
-class SmilifySession(StoredSession):
+class LabelledImages(StoredSession):
+    """Labels of all samples and views, and the images that they are of."""
+
+    _xy: Float[np.ndarray, 'N C K 2']
+    _confidence: Float[np.ndarray, 'N C K']
+    _images: ImageReader
+    # Of the samples, in the file, and of their views, each camera's slot of images.
+    _rows: Int[np.ndarray, ' N']
+    _slots: Int[np.ndarray, 'N C']
+
+    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
+        """Return labels of all samples, px of `cameras`."""
+        xy, confidence = torch.from_numpy(self._xy), torch.from_numpy(self._confidence)
+        points = Keypoints2d(xy, confidence, self.keypoint_names, self.cameras)
+        return points if names is None else points.select(names)
+
+    def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
+        """Return the bytes of an image, looked through."""
+        return self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))[0]
+
+    def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:
+        """Decode an image, RGB."""
+        return self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))[1]
+
+
+class SmilifySession(LabelledImages):
     """A session of a SMILify file.
 
     Args:
@@ -118,7 +143,7 @@ class SmilifySession(StoredSession):
         for c, view in enumerate(views):
             has = self.has_view[:, c]
             self.affine[has, c], back[has, c] = view.to_stored, view.to_source
-        columns = _seen_columns(tables, lookup, joint_names)
+        columns = _labelled_columns(tables, lookup, joint_names)
         self.keypoint_names = tuple(columns)
         order = list(columns.values())
         self._xy = apply_affine(back, tables.labels_px(used)[:, :, order])
@@ -133,34 +158,18 @@ class SmilifySession(StoredSession):
         }
         self.scales_unknown = tuple(n for n, v in zip(names, views) if not v.scale_known)
 
-    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Return labels of all samples, source px."""
-        seen = Keypoints2d(
-            torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
-        )
-        return seen if names is None else seen.select(names)
-
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return 3D points of all samples in the session's world; None where there is none."""
         if not self._confidence3d.any():
             return None
-        seen = Keypoints3d(
+        visible = Keypoints3d(
             torch.from_numpy(self._xyz), torch.from_numpy(self._confidence3d), self.keypoint_names, self.unit
         )
-        return seen if names is None else seen.select(names)
+        return visible if names is None else visible.select(names)
 
     def known_params(self, n_joints: int, n_betas: int) -> KnownParams | None:
         """Return the parameters that the file knows; None where it knows none."""
         return self.poses
-
-    def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
-        """Return the bytes of an image, looked through."""
-        data, _ = self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))
-        return data
-
-    def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:
-        """Decode an image, RGB."""
-        return self._images.read(int(self._rows[sample]), int(self._slots[sample, camera]))[1]
 
     def _source_views(
         self, tables: SampleTables, camera: int, name: str, source_size: Sequence[int] | None
@@ -198,15 +207,17 @@ class SmilifySession(StoredSession):
         return int(missing.sum())
 
 
-def _seen_columns(tables: SampleTables, lookup: dict[str, str], joint_names: Sequence[str]) -> dict[str, int]:
+def _labelled_columns(
+    tables: SampleTables, lookup: dict[str, str], joint_names: Sequence[str]
+) -> dict[str, int]:
     """Return the keypoints that the session has at all: model keypoint -> column; others were never labelled."""
-    seen = (tables.visible(np.arange(tables.slots.shape[1])) > 0).any((0, 1)) | tables.has_point.any(0)
-    result = dict(zip(joint_names, np.atleast_1d(seen).tolist()))
+    visible = (tables.visible(np.arange(tables.slots.shape[1])) > 0).any((0, 1)) | tables.has_point.any(0)
+    result = dict(zip(joint_names, np.atleast_1d(visible).tolist()))
     place = {name: j for j, name in enumerate(joint_names)}
     return {model: place[joint] for model, joint in lookup.items() if result[joint]}
 
 
-class SmilifyImages(StoredSession):
+class SmilifyImages(LabelledImages):
     """Images of one session and camera: a camera of each image's own, guessed, and no telling what was cut off.
 
     Args:
@@ -233,8 +244,8 @@ class SmilifyImages(StoredSession):
         rows = rows[np.argsort(tables.frames[rows], kind='stable')]
         n, side = len(rows), tables.side
         self.name, self.side, self._rows, self._images = name, side, rows, images
-        seen = tables.visibility[rows] > 0
-        columns = {model: j for model, j in lookup.items() if seen[:, j].any()}
+        visible = tables.visibility[rows] > 0
+        columns = {model: j for model, j in lookup.items() if visible[:, j].any()}
         self.keypoint_names = tuple(columns)
         order = list(columns.values())
         xy, confidence = tables.keypoints[rows][:, order], tables.visibility[rows][:, order]
@@ -245,6 +256,7 @@ class SmilifyImages(StoredSession):
             'source_px': {CAMERA: 'unknown'},
         }
         self.scales_unknown = (CAMERA,)
+        self._slots = np.zeros((n, 1), np.int64)
         self.affine, self.has_view = np.tile(np.eye(2, 3), (n, 1, 1, 1)), np.ones((n, 1), np.bool_)
         self.frame_numbers = tables.frames[rows]
         self.confidence_thresholds = {CAMERA: 0.5}
@@ -263,32 +275,17 @@ class SmilifyImages(StoredSession):
         self._labels = tuple(f'{label}, frame {frame}' for label, frame in zip(shown, self.frame_numbers))
         self._entries = tuple(f'{tables.path.name}, image {i}' for i in rows)
 
-    def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
-        """Return labels, stored px."""
-        seen = Keypoints2d(
-            torch.from_numpy(self._xy), torch.from_numpy(self._confidence), self.keypoint_names, self.cameras
-        )
-        return seen if names is None else seen.select(names)
-
     def keypoints3d(self, names: Sequence[str] | None = None) -> None:
-        """Report that there are none."""
-
-    def encoded(self, sample: int, camera: int) -> UInt8[np.ndarray, ' n']:
-        """Return the bytes of an image, looked through."""
-        return self._images.read(int(self._rows[sample]), 0)[0]
-
-    def decoded(self, sample: int, camera: int) -> UInt8[np.ndarray, 'H W 3']:
-        """Decode an image, RGB."""
-        return self._images.read(int(self._rows[sample]), 0)[1]
+        """Return None: single images know no points in space."""
 
     def plan(
         self, names: Sequence[str], options: PreprocessOptions
     ) -> tuple[SessionPlan, tuple[SkippedAnnotation, ...]]:
         """Keep images with a keypoint of sufficient confidence."""
-        seen = self.keypoints2d(tuple(names))
+        visible = self.keypoints2d(tuple(names))
         thresholds = thresholds_of(self, (CAMERA,), options.confidence_threshold)
-        confidence = counting_scores(seen.confidence, thresholds)
-        below = seen.visible & (confidence == 0)
+        confidence = counting_scores(visible.confidence, thresholds)
+        below = visible.visible & (confidence == 0)
         usable = (confidence > 0).any(-1).numpy()[:, 0]
         reason = 'an image must have a keypoint that counts; it has none.'
         skipped = tuple(SkippedAnnotation(self._entries[i], reason) for i in np.flatnonzero(~usable))
@@ -302,10 +299,10 @@ class SmilifyImages(StoredSession):
             'frames_skipped': int(usable.sum()) - n,
             'views_stored': n,
             'keypoints_stored': int((confidence[rows] > 0).sum()),
-            'keypoints_missing': int((~seen.visible[rows]).sum()),
+            'keypoints_missing': int((~visible.visible[rows]).sum()),
             'keypoints_below_threshold': int(below[rows].sum()),
             'points3d_stored': 0,
-            'cameras': camera_counts((CAMERA,), seen.visible[rows], below[rows], thresholds),
+            'cameras': camera_counts((CAMERA,), visible.visible[rows], below[rows], thresholds),
             'pictures_with_guessed_intrinsics': 0 if self._focal_known else n,
         }
         plan = StoredPlan(
@@ -313,8 +310,8 @@ class SmilifyImages(StoredSession):
             cameras=self.cameras[rows],
             frames=chosen,
             view_mask=np.ones((n, 1), np.bool_),
-            names=seen.names,
-            keypoints2d=seen.xy[rows].numpy() * (confidence[rows] > 0).numpy()[..., None],
+            names=visible.names,
+            keypoints2d=visible.xy[rows].numpy() * (confidence[rows] > 0).numpy()[..., None],
             confidence2d=confidence[rows].numpy(),
             keypoints3d=np.zeros((n, K, 3)),
             confidence3d=np.zeros((n, K)),

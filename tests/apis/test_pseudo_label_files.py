@@ -29,7 +29,7 @@ from smilfit.files import BadFileError
 from smilfit.networks.engine import TrainedRegressor
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.refined_recording import refined
-from smilfit.networks.keypoints.keypoint_targets import PictureTargets
+from smilfit.networks.keypoints.keypoint_targets import ImageTargets
 from smilfit.networks.regressors.modal_regressor import ModalRegressor
 from smilfit.networks.tasks.training_labels import add_pseudo_labels, count_pseudo_labels
 from smilfit.networks.training_set import DatasetNames
@@ -247,7 +247,7 @@ def test_a_training_learns_where_the_found_keypoints_appear(store, tmp_path):
     torch.testing.assert_close(result['confidence3d'][0], torch.tensor([0.0, 0.4, 0.4, 0.4, 0.4]))
     assert result['params_weight'].tolist() == pytest.approx([0.4] * 3)
     assert result['has_params'].all()
-    targets = PictureTargets.of_batch(batch['inputs'], result)
+    targets = ImageTargets.of_batch(batch['inputs'], result)
     assert targets.weight.max() <= 0.2 + 1e-6
     # Labelled frames stay as they are.
     first = dataset[0]['data_samples']

@@ -8,8 +8,14 @@ import torch
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.networks import GivenBoxes, MeetInSpace, OwnBoxes
-from smilfit.networks.animals.animal_boxes import find_boxes, part_by_nearest
+from smilfit.networks.animals.animal_boxes import boxes_around, part_by_nearest
 from tests.networks.blobs import CELLS, PIXELS, STRIDE, blobs, make_cameras
+
+
+def find_boxes(logits, stride, cameras, mask, meet=None, **options):
+    """Box what views agree on in a first look."""
+    agreed = (meet or MeetInSpace())(logits, stride, cameras, mask, prior=1.0)
+    return boxes_around(agreed, cameras, mask, **options)
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def _holds(square, px):
 def test_boxes_hold_all_points_by_the_margin(scene):
     cameras, px, mask = scene
     result = find_boxes(blobs(px, 0.8), STRIDE, cameras, mask, margin=1.5)
-    assert result.there.all()
+    assert result.visible.all()
     assert _holds(result.square, px).all()
     extent = (px.amax(2) - px.amin(2)).amax(-1) + 1
     torch.testing.assert_close(result.square[..., 2], 1.5 * extent, atol=1.5, rtol=0)
@@ -44,7 +50,7 @@ def test_a_view_that_fails_is_boxed_by_the_others(scene):
     logits = blobs(px)
     logits[:, 2] = 0
     result = find_boxes(logits, STRIDE, cameras, mask)
-    assert result.there.all()
+    assert result.visible.all()
     torch.testing.assert_close(result.square[:, 2], clean.square[:, 2], atol=1.0, rtol=0)
     assert _holds(result.square, px).all()
 
@@ -59,7 +65,7 @@ def test_a_view_that_looks_elsewhere_has_no_box(scene):
     logits[:, 3] = torch.randn(2, 9, CELLS, CELLS)
     mask[0, 1] = False
     result = find_boxes(logits, STRIDE, cameras, mask)
-    assert result.there.tolist() == [[True, False, True, False], [True, True, True, False]]
+    assert result.visible.tolist() == [[True, False, True, False], [True, True, True, False]]
     assert result.square[1, 3].tolist() == [0.0, 0.0, PIXELS]
     assert float(result.score[:, 3].abs().max()) == 0
 
@@ -72,10 +78,10 @@ def test_one_view_takes_its_own_peaks_and_no_stray(scene):
     rest = [0, 1, 2, 3, 5, 6, 7, 8]
     result = find_boxes(blobs(stray), STRIDE, cameras, mask)
     expected = find_boxes(blobs(px[:, :, rest]), STRIDE, cameras, mask)
-    assert result.there.tolist() == [[True, False, False, False]] * 2
+    assert result.visible.tolist() == [[True, False, False, False]] * 2
     torch.testing.assert_close(result.square[:, 0], expected.square[:, 0], atol=0.1, rtol=0)
     nothing = find_boxes(torch.randn(2, 4, 9, CELLS, CELLS), STRIDE, cameras, mask)
-    assert not nothing.there.any()
+    assert not nothing.visible.any()
 
 
 def test_several_animals_have_boxes_of_their_own():

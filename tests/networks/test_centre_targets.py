@@ -3,7 +3,7 @@
 import torch
 
 from smilfit.losses import CentreHeatmapLoss
-from smilfit.networks.keypoints.keypoint_targets import CentreTargets, PictureTargets
+from smilfit.networks.keypoints.keypoint_targets import CentreTargets, ImageTargets
 from tests.networks.blobs import CELLS, STRIDE, blobs
 
 OWN, OTHER = torch.tensor([30.0, 40.0]), torch.tensor([90.0, 80.0])
@@ -11,7 +11,7 @@ OWN, OTHER = torch.tensor([30.0, 40.0]), torch.tensor([90.0, 80.0])
 
 def _own():
     px = OWN + torch.tensor([[-16.0, 0], [16, 0], [0, -12], [0, 12]])
-    return PictureTargets(px[None], torch.ones(1, 4))
+    return ImageTargets(px[None], torch.ones(1, 4))
 
 
 def _batch(centres, complete):

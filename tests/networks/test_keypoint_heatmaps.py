@@ -3,11 +3,17 @@
 import pytest
 import torch
 
+from smilfit.geometry.heatmaps import WindowedMaps, cell_to_px, gaussian_targets
 from smilfit.losses import HeatmapLoss
-from smilfit.networks import KeypointHeatmapHead, PictureTargets, SmallUNet
-from smilfit.networks.heads import peak_px
+from smilfit.networks import ImageTargets, KeypointHeatmapHead, SmallUNet
 from smilfit.networks.keypoints.keypoint_targets import keypoint_weights
 from tests.toy_regressor import make_batch
+
+
+def peak_px(logits, stride):
+    """Find each map's highest cell and the mean place of the probability around it, and that probability."""
+    modes, _ = WindowedMaps(logits.flatten(-2).softmax(-1).unflatten(-1, logits.shape[-2:]), 3).modes(1)
+    return cell_to_px(modes.mean.squeeze(-2), stride), modes.mass.squeeze(-1)
 
 
 @pytest.mark.parametrize(('stride', 'size'), [(2, (32, 48)), (4, (16, 24))])
@@ -39,8 +45,6 @@ def test_all_of_backbone_and_head_is_trained():
 
 
 def test_the_peak_of_a_gaussian_is_its_place():
-    from smilfit.geometry.heatmaps import gaussian_targets
-
     px = torch.tensor([[[20.3, 30.8], [25.0, 17.1]]])
     result, mass = peak_px(gaussian_targets(px, (32, 32), 2).log(), 2)
     torch.testing.assert_close(result, px, atol=0.1, rtol=0)
@@ -82,7 +86,7 @@ def test_labels_count_before_reprojected_points_and_absent_views_not_at_all():
     data['keypoints2d'][:, :, 1] = 0.0
     mask = inputs['view_mask'].clone()
     mask[0, 2] = False
-    targets = PictureTargets.of_batch({**inputs, 'view_mask': mask}, data)
+    targets = ImageTargets.of_batch({**inputs, 'view_mask': mask}, data)
     n, views = mask.shape
     px, weight = targets.px.unflatten(0, (n, views)), targets.weight.unflatten(0, (n, views))
     assert not weight[0, 2].any()
@@ -98,7 +102,7 @@ def test_points_behind_a_camera_are_no_targets():
     inputs = batch['inputs']
     centre = -(inputs['R'].transpose(-1, -2) @ inputs['t'].unsqueeze(-1)).squeeze(-1)
     data['keypoints3d'] = (2 * centre[:, :1]).expand_as(data['keypoints3d'])
-    weight = PictureTargets.of_batch(inputs, data).weight.unflatten(0, inputs['view_mask'].shape)
+    weight = ImageTargets.of_batch(inputs, data).weight.unflatten(0, inputs['view_mask'].shape)
     assert not weight[:, 0].any()
 
 

@@ -10,8 +10,8 @@ from smilfit.body_models.pose_sampling import PoseSampler
 from smilfit.geometry.rotation import geodesic_angle
 from smilfit.handlers import BetasPriorHandler, BodyPosePriorHandler, Keypoint2dHandler
 from smilfit.losses import KeypointMSELoss, SampledPosePriorLoss, ShapePriorLoss
-from smilfit.networks.keypoints.consensus import SeenModes
-from smilfit.networks.lifter.lifted_refinement import Refinement, turned_round
+from smilfit.networks.keypoints.consensus import HeatmapModes
+from smilfit.networks.lifter.lifted_refinement import Refinement, facing_back
 from smilfit.registrants import SMPLify
 from smilfit.registry import build
 from smilfit.solvers import LevenbergMarquardt
@@ -61,7 +61,7 @@ def test_refining_comes_nearer_and_leaves_landmarks(body):
     truth, seen, near = _scene(body)
     result = make_refinement(body)(near, seen)
     assert result.refined.all()
-    assert not result.turned.any()
+    assert not result.reversed_heading.any()
     assert (_error(body, result.params, truth) < 0.3 * _error(body, near, truth)).all()
     assert torch.equal(result.params.landmark_offsets, near.landmark_offsets)
     assert result.report['refined'] == 4
@@ -75,7 +75,7 @@ def _mistaken(seen):
     wrong = seen.xy.clone()
     wrong[:, 0, feet] = seen.xy[:, 0, feet[::-1]]
     mass = torch.tensor([0.6, 0.3]).expand(*seen.xy.shape[:3], 2)
-    modes = SeenModes(torch.stack((wrong, seen.xy), -2), mass.contiguous())
+    modes = HeatmapModes(torch.stack((wrong, seen.xy), -2), mass.contiguous())
     return Keypoints2d(wrong, 0.6 * seen.confidence, seen.names, seen.cameras), modes
 
 
@@ -94,7 +94,7 @@ def test_a_fitted_body_chooses_between_modes(body):
 
 def test_modes_near_a_place_are_chosen_and_absent_views_stay_absent():
     seen = Keypoints2d(torch.zeros(1, 2, 1, 2), torch.tensor([[[0.6], [0.0]]]), ('tip',))
-    modes = SeenModes(
+    modes = HeatmapModes(
         torch.tensor([[[[0.0, 0.0], [30.0, 0.0]]], [[[0.0, 0.0], [30.0, 0.0]]]])[None],
         torch.tensor([[[0.6, 0.3]], [[0.6, 0.3]]])[None],
     )
@@ -121,15 +121,15 @@ def test_it_works_where_networks_predict(body):
 
 def test_a_body_that_stands_the_wrong_way_round_is_turned(body):
     truth, seen, near = _scene(body, n_views=2)
-    start = turned_round(body, near)
+    start = facing_back(body, near)
     torch.testing.assert_close(body(start).joints.mean(1), body(near).joints.mean(1), atol=1e-5, rtol=0)
     turned = geodesic_angle(start.rotations()[:, 0], near.rotations()[:, 0])
     torch.testing.assert_close(turned, torch.full_like(turned, torch.pi), atol=2e-3, rtol=0)
     result = make_refinement(body)(start, seen)
-    assert result.turned.all()
+    assert result.reversed_heading.all()
     assert (_error(body, result.params, truth) < 0.1).all()
     kept = make_refinement(body, few_views=0)(start, seen)
-    assert not kept.turned.any()
+    assert not kept.reversed_heading.any()
 
 
 def test_of_one_view_the_scale_stays_and_the_body_is_fitted(body):

@@ -2,7 +2,7 @@
 # the body (in_dim, context_dim, n_joints, n_betas) are filled in; the body is the one that the dataset names.
 model = dict(
     type='MultiViewRegressor',
-    backbone=dict(type='TimmBackbone', name='resnet50'),
+    backbone=dict(type='TimmBackbone', name='resnet50', checkpoint=None, pretrained=False, norm_eval=False),
     fusion=dict(type='CrossViewFusion', dim=256, n_layers=2, n_heads=8),
     head=dict(type='TransformerDecoderHead', dim=256, n_layers=4, n_heads=8, n_iters=3),
     orientation_head=dict(type='OrientationHead', dim=256),

@@ -13,82 +13,63 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.networks.keypoints.consensus import Consensus, MeetInSpace
+from smilfit.networks.keypoints.batch_crops import square_around
+from smilfit.networks.keypoints.consensus import Consensus
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 
 # A point farther from the middle one than so many times the median distance is a stray.
 _STRAY = 4.0
-# A box is at least so wide before its margin, px.
-_LEAST_SIDE = 8.0
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """A box (x0, y0, side) a view; where `there` is False the view does not show the animal and has the whole image.
+    """A box (x0, y0, side) a view; where `visible` is False the view does not show the animal: the whole image.
 
     `score` in [0, 1] is the share of the animal's keypoints that were found, by confidence, and lie in the image.
     """
 
     square: Float[Tensor, 'B C 3']
     score: Float[Tensor, 'B C']
-    there: Bool[Tensor, 'B C']
+    visible: Bool[Tensor, 'B C']
 
 
-def find_boxes(
-    logits: Float[Tensor, 'B C K h w'],
-    stride: float,
+def boxes_around(
+    consensus: Consensus,
     cameras: Cameras,
     view_mask: Bool[Tensor, 'B C'],
-    meet: MeetInSpace | None = None,
     margin: float = 1.35,
     min_confidence: float = 0.3,
     min_points: int = 3,
 ) -> Boxes:
     """Box the animal in every view.
 
-    Several views meet in space first: the points that they agree on are projected into all of them, so that a view
-    in which the first look failed has its box too. A view alone, or views that agree on nothing, take their own
-    confident peaks. Points far from all others are left out.
+    The points that several views agree on are projected into all of them, so that a view in which the first look
+    failed has its box too. A view alone, or views that agree on nothing, take their own confident peaks. Points far
+    from all others are left out.
 
     Args:
-        logits: of a first look at whole images; a view outside of the mask may hold anything.
-        stride: px of the stored image a cell.
-        cameras: of the stored images.
+        consensus: of a first look at whole images. The depth of what one view sees alone does not matter.
+        cameras: of these images, in whose px the boxes are.
         view_mask: which views there are.
-        meet: how views meet.
         margin: side of the box over the points' larger extent.
         min_confidence: of points that count.
         min_points: a view shows the animal if at least so many of the points lie in its image.
     """
-    # The depth of what one view sees alone does not matter: its box is made of its own peaks.
-    result = (meet or MeetInSpace())(logits, stride, cameras, view_mask, prior=1.0)
-    return boxes_around(result, cameras, view_mask, margin, min_confidence, min_points)
-
-
-def boxes_around(
-    found: Consensus,
-    cameras: Cameras,
-    view_mask: Bool[Tensor, 'B C'],
-    margin: float = 1.35,
-    min_confidence: float = 0.3,
-    min_points: int = 3,
-) -> Boxes:
-    """Box what views agree on, see `find_boxes`; px are those of the cameras' images."""
-    in_space = (found.confidence >= min_confidence) & (view_mask.sum(1) >= 2).unsqueeze(1)
-    in_space = _without_strays(found.xyz, in_space)
+    in_space = (consensus.confidence >= min_confidence) & (view_mask.sum(1) >= 2).unsqueeze(1)
+    in_space = _without_strays(consensus.xyz, in_space)
     agreed = (in_space.sum(1) >= min_points)[:, None, None]
-    pixels, _, valid = cameras.project(found.xyz)
-    own = _without_strays(found.modes[..., 0, :], found.mode_mass[..., 0] >= min_confidence)
+    pixels, _, valid = cameras.project(consensus.xyz)
+    own = _without_strays(consensus.modes[..., 0, :], consensus.mode_mass[..., 0] >= min_confidence)
     counts = torch.where(agreed, in_space.unsqueeze(1) & valid, own)
-    pixels = torch.where(agreed.unsqueeze(-1), pixels, found.modes[..., 0, :])
-    sure = torch.where(agreed, found.confidence.unsqueeze(1), found.mode_mass[..., 0])
+    pixels = torch.where(agreed.unsqueeze(-1), pixels, consensus.modes[..., 0, :])
+    sure = torch.where(agreed, consensus.confidence.unsqueeze(1), consensus.mode_mass[..., 0])
     # Pixel centres are at integers.
     inside = ((pixels > -0.5) & (pixels < cameras.size.unsqueeze(2) - 0.5)).all(-1)
     counts = counts & inside & view_mask.unsqueeze(-1)
     present = counts.sum(-1) >= min_points
     whole = whole_images(cameras, view_mask)
-    square = torch.where(present.unsqueeze(-1), _square(pixels, counts, margin), whole)
+    square = torch.where(present.unsqueeze(-1), square_around(pixels, counts, margin), whole)
     return Boxes(square, (sure * counts).mean(-1) * present, present)
 
 
@@ -103,21 +84,21 @@ def part_by_nearest(
     logits: Float[Tensor, 'C K h w'],
     stride: float,
     centres: Float[Tensor, 'A C 2'],
-    seen: Bool[Tensor, 'A C'],
+    visible: Bool[Tensor, 'A C'],
 ) -> Float[Tensor, 'A C K h w']:
-    """Return each of several animals heat maps of its own: of the cells that are nearest to its centre.
+    """Divide heat maps among several animals: each has the cells that are nearest to its centre.
 
     Args:
         logits: of one frame.
         stride: px a cell.
         centres: each animal's centre in each view, px.
-        seen: where an animal is seen in a view; where it is not, its maps are flat.
+        visible: where an animal is seen in a view; where it is not, its maps are flat.
     """
     rows, columns = (torch.arange(n, device=logits.device, dtype=logits.dtype) for n in logits.shape[-2:])
     cells = (centres + 0.5) / stride - 0.5
     far = (columns - cells[..., :1]).square().unsqueeze(-2) + (rows - cells[..., 1:]).square().unsqueeze(-1)
-    far = far.masked_fill(~seen[..., None, None], math.inf)
-    own = (far == far.amin(0)) & seen[..., None, None]
+    far = far.masked_fill(~visible[..., None, None], math.inf)
+    own = (far == far.amin(0)) & visible[..., None, None]
     parts = logits.masked_fill(~own.unsqueeze(2), -torch.inf)
     return torch.where(own.any(-1).any(-1)[..., None, None, None], parts, torch.zeros_like(parts))
 
@@ -178,8 +159,8 @@ class OwnBoxes(nn.Module):
             first.points, first.cameras, view_mask, self.margin, self.min_confidence, self.min_points
         )
         square = image_boxes(result.square, first.to_crop)
-        square = torch.where(result.there.unsqueeze(-1), square, whole)
-        return look(square, torch.where(result.there.any(1, keepdim=True), result.there, view_mask))
+        square = torch.where(result.visible.unsqueeze(-1), square, whole)
+        return look(square, torch.where(result.visible.any(1, keepdim=True), result.visible, view_mask))
 
 
 def image_boxes(square: Float[Tensor, '*n 3'], to_crop: Float[Tensor, '*n 2 3']) -> Float[Tensor, '*n 3']:
@@ -198,13 +179,3 @@ def _without_strays(points: Float[Tensor, '*n K d'], counts: Bool[Tensor, '*n K'
     distance = far.gather(-2, centre.expand(*centre.shape[:-1], far.shape[-1])).squeeze(-2)
     typical = distance.masked_fill(~counts, torch.nan).nanmedian(-1, keepdim=True).values
     return counts & (distance <= _STRAY * typical)
-
-
-def _square(
-    pixels: Float[Tensor, 'B C K 2'], counts: Bool[Tensor, 'B C K'], margin: float
-) -> Float[Tensor, 'B C 3']:
-    known = counts.unsqueeze(-1)
-    low = torch.where(known, pixels, torch.full_like(pixels, torch.inf)).amin(2)
-    high = torch.where(known, pixels, torch.full_like(pixels, -torch.inf)).amax(2)
-    side = ((high - low).amax(-1, keepdim=True) + 1).clamp_min(_LEAST_SIDE) * margin
-    return torch.cat(((high + low - side + 1) / 2, side), -1)

@@ -164,7 +164,7 @@ class _Track:
 
 def identify(
     places: Float[np.ndarray, 'T S D'],
-    there: Bool[np.ndarray, 'T S'],
+    valid: Bool[np.ndarray, 'T S'],
     tracker: Tracker,
     n_animals: int | None = None,
 ) -> Identities:
@@ -176,14 +176,14 @@ def identify(
 
     Args:
         places: of the detections, in the tracker's unit.
-        there: which slots hold one.
+        valid: which slots hold one.
         tracker: its gate and patience.
         n_animals: how many there are; None takes as many as are seen at once in a tenth of the frames.
 
     Returns:
         The animals in the order in which they appear; none where nothing was ever found.
     """
-    tracks = _tracks(places, there, tracker)
+    tracks = _tracks(places, valid, tracker)
     least = min(LEAST_FRAMES, len(places))
     kept = sorted((t for t in tracks if len(t.frames) >= least), key=lambda t: -len(t.frames))
     count = _usual_count(kept, len(places)) if n_animals is None else n_animals
@@ -224,10 +224,10 @@ def _joined(
     return Identities(slot, sure, joined, np.array(guessed, np.int64), surplus)
 
 
-def _tracks(places: np.ndarray, there: np.ndarray, tracker: Tracker) -> list[_Track]:
+def _tracks(places: np.ndarray, valid: np.ndarray, tracker: Tracker) -> list[_Track]:
     known = Tracks.none(places.shape[-1])
     parts: dict[int, tuple[list[int], list[int], list[bool]]] = {}
-    for frame, (row, mask) in enumerate(zip(places, there)):
+    for frame, (row, mask) in enumerate(zip(places, valid)):
         used = np.flatnonzero(mask)
         known, identity, is_sure = tracker.follow(known, torch.from_numpy(row[used]).float())
         for slot, number, certain in zip(used.tolist(), identity.tolist(), is_sure.tolist()):

@@ -181,20 +181,20 @@ def _exchange_costs(
 
 
 @dataclass(frozen=True)
-class FoundAnimals:
+class DetectedAnimals:
     """D animals in the views of B moments, those of one moment one after the other.
 
     Args:
         moment: of which moment each is.
         square: boxes (x, y, side) px of the images of the first look.
-        there: which views show it.
+        visible: which views show it.
         sure: False where the views' detections could be paired otherwise nearly as well.
         counts: what was left out, by reason.
     """
 
     moment: Int[Tensor, ' D']
     square: Float[Tensor, 'D C 3']
-    there: Bool[Tensor, 'D C']
+    visible: Bool[Tensor, 'D C']
     sure: Bool[Tensor, ' D']
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -240,7 +240,7 @@ class AnimalSearch:
         view_mask: Bool[Tensor, 'B C'],
         meet: MeetInSpace,
         most: int,
-    ) -> FoundAnimals:
+    ) -> DetectedAnimals:
         """Find up to `most` animals in each of B moments.
 
         Args:
@@ -264,10 +264,10 @@ class AnimalSearch:
         if not result:
             none = torch.zeros(0, C, dtype=torch.bool, device=device)
             moment = torch.zeros(0, dtype=torch.long, device=device)
-            return FoundAnimals(moment, logits.new_zeros(0, C, 3), none, none[:, 0], counts)
-        moments, squares, theres, sures = zip(*result)
+            return DetectedAnimals(moment, logits.new_zeros(0, C, 3), none, none[:, 0], counts)
+        moments, squares, views, sures = zip(*result)
         moment = torch.cat([torch.full((len(s),), b, device=device) for b, s in zip(moments, sures)])
-        return FoundAnimals(moment, torch.cat(squares), torch.cat(theres), torch.cat(sures), counts)
+        return DetectedAnimals(moment, torch.cat(squares), torch.cat(views), torch.cat(sures), counts)
 
     def _places(
         self, centres: Float[Tensor, 'C h w'], stride: float, rig: Cameras, mask: Tensor, most: int
@@ -304,12 +304,12 @@ class AnimalSearch:
     ) -> tuple[Float[Tensor, 'A C 3'], Bool[Tensor, 'A C']]:
         """Box each animal by the keypoints around its centre."""
         n = len(places.centre)
-        own = part_by_nearest(logits, stride, places.centre, places.seen)
+        own = part_by_nearest(logits, stride, places.centre, places.visible)
         cameras = rig.map(lambda x: x.expand(n, *x.shape))
-        views = mask.expand(n, -1) & places.seen
+        views = mask.expand(n, -1) & places.visible
         points = meet(own, stride, cameras, views, prior=1.0)
         boxes = boxes_around(points, cameras, views, self.margin, self.min_confidence, self.min_points)
-        return boxes.square, boxes.there
+        return boxes.square, boxes.visible
 
 
 @dataclass(frozen=True)
@@ -317,21 +317,21 @@ class _Places:
     """Centres (px) of A animals in C views, where they are seen, and the peaks that say so (-1 for none)."""
 
     centre: Float[Tensor, 'A C 2']
-    seen: Bool[Tensor, 'A C']
+    visible: Bool[Tensor, 'A C']
     index: Int[Tensor, 'A C']
 
     def __getitem__(self, rows: slice) -> '_Places':
-        return _Places(self.centre[rows], self.seen[rows], self.index[rows])
+        return _Places(self.centre[rows], self.visible[rows], self.index[rows])
 
 
-def _in_space(px: Float[Tensor, 'C M 2'], found: MatchedAnimals, rig: Cameras, mask: Tensor) -> _Places:
+def _in_space(px: Float[Tensor, 'C M 2'], matched: MatchedAnimals, rig: Cameras, mask: Tensor) -> _Places:
     """Take the matched peaks, and where a view has none the image of the point that the others see."""
-    peaks = px[torch.arange(len(px), device=px.device), found.index.clamp_min(0)]
-    image, _, valid = rig.project(found.points[:, 0])
+    peaks = px[torch.arange(len(px), device=px.device), matched.index.clamp_min(0)]
+    image, _, valid = rig.project(matched.points[:, 0])
     image, valid = image.transpose(0, 1), valid.transpose(0, 1)
     inside = ((image > -0.5) & (image < rig.size - 0.5)).all(-1) & valid
-    own = found.index >= 0
-    return _Places(torch.where(own.unsqueeze(-1), peaks, image), (own | inside) & mask, found.index)
+    own = matched.index >= 0
+    return _Places(torch.where(own.unsqueeze(-1), peaks, image), (own | inside) & mask, matched.index)
 
 
 def _alone(px: Float[Tensor, 'C M 2'], share: Float[Tensor, 'C M']) -> tuple[_Places, Bool[Tensor, ' A']]:

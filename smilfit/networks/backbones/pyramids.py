@@ -68,7 +68,7 @@ _STEM = 24
 
 @MODELS.register_module()
 class SmallUNet(nn.Module):
-    """Give maps of stride 4, 8, 16 and 32 of a residual network, the finer ones with the coarser ones' context.
+    """Compute maps of stride 4, 8, 16 and 32 of a residual network, the finer ones with the coarser ones' context.
 
     2.4 million parameters with the widths as they are. It is trained from scratch.
 
@@ -119,7 +119,7 @@ _FINEST = 4
 
 @MODELS.register_module()
 class TimmPyramid(TimmNetwork):
-    """Give a timm network's maps with context from the coarser ones.
+    """Compute a timm network's maps with context from the coarser ones.
 
     ResNet, ConvNeXt, HRNet, EfficientNet, MobileNet and others do.
     A light decoder goes from the coarsest map to the finest: a 1 x 1 convolution, doubled, added, a residual block.
@@ -174,7 +174,7 @@ class TimmPyramid(TimmNetwork):
 
 @MODELS.register_module()
 class ViTPyramid(TimmNetwork):
-    """Give a ViT's grid of patches, and a fine map of it by deconvolutions of stride 2, as ViTPose does.
+    """Compute a ViT's grid of patches, and a fine map of it by deconvolutions of stride 2, as ViTPose does.
 
     With patches of 16 px and two of them the fine map's stride is 4. See Xu et al., ViTPose, NeurIPS 2022. The
     deconvolutions are trained also where the network is frozen.

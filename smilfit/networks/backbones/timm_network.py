@@ -238,7 +238,7 @@ def load_weights(network: Any, path: Path) -> None:
 
 @MODELS.register_module()
 class TimmBackbone(TimmNetwork):
-    """Give the tokens of one feature map of a timm network: a CNN's cells, or a ViT's patches.
+    """Compute the tokens of one feature map of a timm network: a CNN's cells, or a ViT's patches.
 
     Args:
         name: a timm model name.

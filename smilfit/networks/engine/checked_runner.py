@@ -35,7 +35,7 @@ class CheckedRunner(Runner):
             super().__init__(*args, work_dir=work_dir, **kwargs)
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
-        """Build it; lines below `console_level` go to the file alone, others to stderr.
+        """Build mmengine's logger; lines below `console_level` go to the file alone, others to stderr.
 
         Raises:
             LinkedOutputError: a link where logs go.
@@ -52,7 +52,7 @@ class CheckedRunner(Runner):
         return logger
 
     def build_optim_wrapper(self, optim_wrapper: object) -> object:
-        """Build it without mmengine's line for every option of every parameter."""
+        """Build the optimiser wrapper without mmengine's line for every option of every parameter."""
         self.logger.addFilter(_is_news)
         try:
             return super().build_optim_wrapper(optim_wrapper)
@@ -121,7 +121,7 @@ class _StderrOfNow(logging.StreamHandler):
 
     @property
     def stream(self) -> TextIO:
-        """Return it."""
+        """Return where lines go now."""
         return sys.stderr
 
 

@@ -222,7 +222,7 @@ def _function(cfg: Callable | PartConfig) -> Callable:
 
 
 def follow_training_data(cfg: Config) -> None:
-    """Return the validation and the test set the training set's file and way of splitting, where they name none.
+    """Take the training set's file and way of splitting for validation and test sets that name none.
 
     So one option, `train_dataloader.dataset.data_path` or `.split_by`, is enough. Changes the config.
 

@@ -23,7 +23,7 @@ _ROOTS = (
 
 
 def declare_scope() -> None:
-    """Return each of mmengine's registries a child of our scope; a second call changes nothing."""
+    """Make a child of our scope in each of mmengine's registries; a second call changes nothing."""
     for name in _ROOTS:
         root = getattr(mmengine_registry, name)
         if SCOPE not in root.children:

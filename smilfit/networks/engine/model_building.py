@@ -99,7 +99,7 @@ def _named(given: str | Path, content_hash: str | None = None) -> ModelReference
 
 
 def _with_landmarks(body: SMIL, names: DatasetNames) -> SMIL:
-    """Return a body the landmarks that the dataset's lookup described."""
+    """Return a body with the landmarks that the dataset's lookup described."""
     if not names.landmarks or names.landmarks == '{}':
         return body
     values = JsonValues(Path(names.data_path or 'the dataset'), 'Preprocess again.')

@@ -66,7 +66,7 @@ class SkippingUpdates(OptimWrapper):
         return True
 
     def share_gradients(self) -> None:
-        """Return all processes the mean of what they have accumulated, which changes nothing of the step to come."""
+        """Average what all processes have accumulated, which changes nothing of the step to come."""
         if self._between_steps() and dist.is_available() and dist.is_initialized():
             gradients = [x for x in self._accumulated() if x is not None]
             if not gradients:

@@ -96,6 +96,10 @@ logger = logging.getLogger('smilfit')
 _ALWAYS = ('BadBatchHook', 'PlainCheckpointHook')
 # Hooks without a say in a test: the weights of a checkpoint are the averaged ones already.
 _OF_TRAINING = ('LossCurriculumHook', 'EMAHook', 'EarlyStoppingHook', 'BadBatchHook', 'CheckpointHook')
+_ONLY_OF_TRAINING = (
+    *('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'),
+    *('val_dataloader', 'val_cfg', 'val_evaluator'),
+)
 _LOOPS = {'EpochBasedTrainLoop': WholeEpochLoop, 'IterBasedTrainLoop': WholeIterLoop}
 _COUNTER = itertools.count(1)
 
@@ -118,35 +122,25 @@ def build_train_runner(
         console_level: see `CheckedRunner`.
     """
     with building(cfg):
-        return _train_runner(cfg, body_model, device, summarise, console_level)
-
-
-def _train_runner(
-    cfg: Config,
-    body_model: str | Path | None,
-    device: str,
-    summarise: Summarise | None,
-    console_level: str | None,
-) -> CheckedRunner:
-    require_keys(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'training')
-    cfg = _prepared(cfg, device)
-    _require_data_path(cfg, 'train_dataloader')
-    if cfg.get('resume') and cfg.get('load_from') is None and (Path(cfg.work_dir) / LAST).is_file():
-        set_resume(cfg, 'auto')
-    dataset = build_dataset(cfg.train_dataloader.dataset)
-    names = _names(dataset, cfg.train_dataloader.dataset)
-    body, reference = load_body_for(names, cfg.model, body_model)
-    names = names_with_body(names, body, reference)
-    looked = look_at(dataset)
-    statistics = compute_statistics(dataset, body, names, summarise, samples=looked)
-    # In the config that a checkpoint holds.
-    remember_cameras(cfg.model, names.camera_names)
-    loader = build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset, seeded=True)
-    model = build_regressor(cfg.model, body, statistics)
-    check_feature_caches(model, dataset)
-    losses = switched_on(getattr(model, 'loss_weights', {}), cfg.get('custom_hooks') or ())
-    check_labels(getattr(model, 'label_needs', {}), losses, looked, len(dataset), files_of(dataset))
-    return _runner(cfg, model, statistics, {'train_dataloader': loader}, console_level)
+        require_keys(cfg, ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper'), 'training')
+        cfg = _prepared(cfg, device)
+        _require_data_path(cfg, 'train_dataloader')
+        if cfg.get('resume') and cfg.get('load_from') is None and (Path(cfg.work_dir) / LAST).is_file():
+            set_resume(cfg, 'auto')
+        dataset = build_dataset(cfg.train_dataloader.dataset)
+        names = _names(dataset, cfg.train_dataloader.dataset)
+        body, reference = load_body_for(names, cfg.model, body_model)
+        names = names_with_body(names, body, reference)
+        looked = look_at(dataset)
+        statistics = compute_statistics(dataset, body, names, summarise, samples=looked)
+        # In the config that a checkpoint holds.
+        remember_cameras(cfg.model, names.camera_names)
+        loader = build_data_loader(cfg.train_dataloader, cfg.randomness.seed, dataset, seeded=True)
+        model = build_regressor(cfg.model, body, statistics)
+        check_feature_caches(model, dataset)
+        losses = switched_on(getattr(model, 'loss_weights', {}), cfg.get('custom_hooks') or ())
+        check_labels(getattr(model, 'label_needs', {}), losses, looked, len(dataset), files_of(dataset))
+        return _runner(cfg, model, statistics, {'train_dataloader': loader}, console_level)
 
 
 def build_test_runner(
@@ -164,47 +158,36 @@ def build_test_runner(
     training with `EMAHook` the averaged weights are tested, unless `averaged` is False.
     """
     with building(cfg):
-        cfg = copy.deepcopy(cfg)
-        hook = {'type': 'PlainCheckpointHook', 'averaged': averaged}
-        cfg.custom_hooks = [hook, *(cfg.get('custom_hooks') or [])]
-        return _test_runner(cfg, checkpoint, body_model, device, console_level)
-
-
-def _test_runner(
-    cfg: Config,
-    checkpoint: str | Path,
-    body_model: str | Path | None,
-    device: str,
-    console_level: str | None,
-) -> CheckedRunner:
-    require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
-    cfg = _prepared(cfg, device)
-    stored = read_checkpoint(checkpoint)
-    entry = smilfit_entry(checkpoint, stored)
-    if cfg.test_dataloader.dataset.get('data_path') is None and entry.get('data_path'):
-        cfg.test_dataloader.dataset.data_path = entry['data_path']
-    _require_data_path(cfg, 'test_dataloader')
-    trained = ((entry.get('config') or {}).get('train_dataloader') or {}).get('dataset') or {}
-    if entry.get('data_path') is not None:
-        trained = {**trained, 'data_path': entry['data_path']}
-        check_held_out(trained, cfg.test_dataloader.dataset, "the checkpoint's training", 'test_dataloader')
-    dataset = build_dataset(cfg.test_dataloader.dataset)
-    names = _names(dataset, cfg.test_dataloader.dataset)
-    same = entry.get('body_model_hash') == names.body_model_hash
-    trained_with = body_model_of_entry(checkpoint, entry) if same else None
-    body, reference = load_body_for(names, cfg.model, body_model, trained_with, checkpoint)
-    names = names_with_body(names, body, reference)
-    statistics = TrainingStatistics.neutral(body.n_joints, names)
-    remember_cameras(cfg.model, entry.get('camera_names') or ())
-    statistics.summaries = dict(entry.get('summaries', {}))
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
-        cfg.pop(key, None)
-    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
-        cfg.pop(key, None)
-    cfg.load_from, cfg.resume = str(checkpoint), False
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] not in _OF_TRAINING]
-    loaders = {'test_dataloader': build_data_loader(cfg.test_dataloader, cfg.randomness.seed, dataset)}
-    return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders, console_level)
+        require_keys(cfg, ('model', 'test_dataloader', 'test_cfg', 'test_evaluator'), 'testing')
+        cfg = _prepared(cfg, device)
+        stored = read_checkpoint(checkpoint)
+        entry = smilfit_entry(checkpoint, stored)
+        if cfg.test_dataloader.dataset.get('data_path') is None and entry.get('data_path'):
+            cfg.test_dataloader.dataset.data_path = entry['data_path']
+        _require_data_path(cfg, 'test_dataloader')
+        trained = ((entry.get('config') or {}).get('train_dataloader') or {}).get('dataset') or {}
+        if entry.get('data_path') is not None:
+            trained = {**trained, 'data_path': entry['data_path']}
+            check_held_out(
+                trained, cfg.test_dataloader.dataset, "the checkpoint's training", 'test_dataloader'
+            )
+        dataset = build_dataset(cfg.test_dataloader.dataset)
+        names = _names(dataset, cfg.test_dataloader.dataset)
+        same = entry.get('body_model_hash') == names.body_model_hash
+        trained_with = body_model_of_entry(checkpoint, entry) if same else None
+        body, reference = load_body_for(names, cfg.model, body_model, trained_with, checkpoint)
+        names = names_with_body(names, body, reference)
+        statistics = TrainingStatistics.neutral(body.n_joints, names)
+        remember_cameras(cfg.model, entry.get('camera_names') or ())
+        statistics.summaries = dict(entry.get('summaries', {}))
+        for key in _ONLY_OF_TRAINING:
+            cfg.pop(key, None)
+        cfg.load_from, cfg.resume = str(checkpoint), False
+        given = cfg.get('custom_hooks') or []
+        own = [{'type': 'PlainCheckpointHook', 'averaged': averaged}]
+        cfg.custom_hooks = own + [hook for hook in given if hook['type'] not in _OF_TRAINING]
+        loaders = {'test_dataloader': build_data_loader(cfg.test_dataloader, cfg.randomness.seed, dataset)}
+        return _runner(cfg, build_regressor(cfg.model, body, statistics), statistics, loaders, console_level)
 
 
 def _prepared(cfg: Config, device: str) -> Config:
@@ -355,13 +338,13 @@ def _whole(hook: Hook | PartConfig) -> Hook | PartConfig:
 def _hooks(configs: list[PartConfig]) -> list[Hook]:
     """Build the hooks of a config, and those without which a run is not safe."""
     configs = [*configs, *({'type': name} for name in _ALWAYS)]
-    hooks, seen = [], set()
+    hooks, types = [], set()
     for cfg in configs:
         cfg = dict(_whole(cfg))
         priority = cfg.pop('priority', None)
-        if cfg['type'] in seen and cfg['type'] in _ALWAYS:
+        if cfg['type'] in types and cfg['type'] in _ALWAYS:
             continue
-        seen.add(cfg['type'])
+        types.add(cfg['type'])
         hook = build(cfg, HOOKS)
         if priority is not None:
             hook.priority = priority

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,8 +26,9 @@ _LEAST_KEYPOINTS = 3
 Summarise = Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]
 
 
+@runtime_checkable
 class TrainingSet(Protocol):
-    """Gives samples of the documented form, and says of what in `metainfo`."""
+    """A set of samples of the documented form, described by `metainfo`."""
 
     @property
     def metainfo(self) -> Mapping[str, Any]:
@@ -88,21 +89,21 @@ def compute_statistics(
     names = dataset_names(dataset) if names is None else names
     batch = look_at(dataset, most_samples) if samples is None else samples
     targets = batch['data_samples']
-    xyz, seen = targets['keypoints3d'].double(), targets['confidence3d'] > 0
+    xyz, visible = targets['keypoints3d'].double(), targets['confidence3d'] > 0
     params, known = _params(targets)
     _check_sizes(params, body)
     rest = body(body.zero_params(), need=names.keypoint_names).keypoints[0].detach().double().cpu()
 
     source = '3D keypoints'
-    if not bool(enough_keypoints(seen).any()) and bool(known.any()):
-        source, seen = 'parameters', known.unsqueeze(1).expand_as(seen)
+    if not bool(enough_keypoints(visible).any()) and bool(known.any()):
+        source, visible = 'parameters', known.unsqueeze(1).expand_as(visible)
         xyz = torch.zeros_like(xyz)
         posed = body(params[known].map(Tensor.float), need=names.keypoint_names).keypoints
         xyz[known] = posed.detach().double()
-    enough = enough_keypoints(seen)
+    enough = enough_keypoints(visible)
     if bool(enough.any()):
-        centre, spread = centre_and_spread(xyz[enough], seen[enough])
-        _, at_rest = centre_and_spread(rest.expand_as(xyz[enough]), seen[enough])
+        centre, spread = centre_and_spread(xyz[enough], visible[enough])
+        _, at_rest = centre_and_spread(rest.expand_as(xyz[enough]), visible[enough])
         position, unit = centre.mean(0), float(spread.mean())
         scale = float((spread / at_rest).median())
     else:
@@ -119,7 +120,7 @@ def compute_statistics(
         statistics.summaries['mean_place'] = _mean_places(batch, names.camera_names)
     if summarise is not None and bool(enough.any()):
         statistics.summaries |= {
-            key: np.asarray(value).tolist() for key, value in summarise(xyz.numpy(), seen.numpy()).items()
+            key: np.asarray(value).tolist() for key, value in summarise(xyz.numpy(), visible.numpy()).items()
         }
     logger.info(
         'training set: %d samples, %d looked at; position and size from its %s: (%.3g, %.3g, %.3g), %.3g %s; '
@@ -144,35 +145,35 @@ def look_at(dataset: TrainingSet, most_samples: int = MOST_SAMPLES) -> SampleBat
 
 
 def centre_and_spread(
-    points: Float[Tensor, 'n K 3'], seen: Bool[Tensor, 'n K']
+    points: Float[Tensor, 'n K 3'], visible: Bool[Tensor, 'n K']
 ) -> tuple[Float[Tensor, 'n 3'], Float[Tensor, ' n']]:
     """Return the centroid of each frame's points, and twice their RMS distance from it."""
-    weight = seen.to(points.dtype).unsqueeze(-1)
+    weight = visible.to(points.dtype).unsqueeze(-1)
     count = weight.sum(1).clamp_min(1)
     centre = (points * weight).sum(1) / count
     squared = (weight * (points - centre.unsqueeze(1)).square()).sum((1, 2)) / count.squeeze(-1)
     return centre, 2 * squared.sqrt()
 
 
-def enough_keypoints(seen: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n']:
+def enough_keypoints(visible: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n']:
     """Return which frames (or views) have keypoints enough to tell a size."""
-    return seen.sum(-1) >= _LEAST_KEYPOINTS
+    return visible.sum(-1) >= _LEAST_KEYPOINTS
 
 
 def _mean_places(batch: SampleBatch, cameras: Sequence[str]) -> dict[str, list[list[float]]]:
     """Average where each keypoint is in each camera's images, shares of their sides; NaN where it never is."""
     targets = batch['data_samples']
     shares = targets['keypoints2d'].double() / batch['inputs']['size'].double().clamp_min(1).unsqueeze(2)
-    seen = (targets['confidence2d'] > 0) & batch['inputs']['view_mask'].unsqueeze(-1)
+    visible = (targets['confidence2d'] > 0) & batch['inputs']['view_mask'].unsqueeze(-1)
     # Single images say which camera they are of.
     camera = (
         targets['view'].unsqueeze(1)
         if 'view' in targets
-        else torch.arange(seen.shape[1]).expand(seen.shape[:2])
+        else torch.arange(visible.shape[1]).expand(visible.shape[:2])
     )
     result = {}
     for c, name in enumerate(cameras):
-        counted = seen & (camera == c).unsqueeze(-1)
+        counted = visible & (camera == c).unsqueeze(-1)
         total = torch.where(counted.unsqueeze(-1), shares, 0.0).sum((0, 1))
         # No label is no place.
         result[name] = (total / counted.sum((0, 1)).unsqueeze(-1)).tolist()
@@ -216,8 +217,8 @@ def _from_views(batch: SampleBatch, at_rest: float) -> tuple[Tensor, float]:
     """Estimate the mean position and size from 2D keypoints, their centroids' rays and their spread."""
     inputs, targets = batch['inputs'], batch['data_samples']
     cameras = cameras_of(inputs)
-    xy, seen = targets['keypoints2d'].float(), targets['confidence2d'] > 0
-    usable = inputs['view_mask'] & enough_keypoints(seen)
+    xy, visible = targets['keypoints2d'].float(), targets['confidence2d'] > 0
+    usable = inputs['view_mask'] & enough_keypoints(visible)
     frames = usable.any(1)
     if not bool(frames.any()):
         raise ValueError(
@@ -225,7 +226,7 @@ def _from_views(batch: SampleBatch, at_rest: float) -> tuple[Tensor, float]:
             f'be known; none does and none is. There is nothing to learn from.'
         )
     flat = torch.cat((xy, torch.zeros_like(xy[..., :1])), -1).flatten(0, 1)
-    centre, spread = centre_and_spread(flat, seen.flatten(0, 1))
+    centre, spread = centre_and_spread(flat, visible.flatten(0, 1))
     centre, spread = centre[:, :2].unflatten(0, usable.shape), spread.unflatten(0, usable.shape)
     centre = torch.where(usable.unsqueeze(-1), centre, (cameras.size - 1) / 2)
     # An image shows two of three dimensions: size per distance.

@@ -8,7 +8,7 @@ from smilfit.networks.heads.camera_heads import (
     NamedCameraHead,
     corrected_cameras,
 )
-from smilfit.networks.heads.heatmap_head import KeypointHeatmapHead, peak_px
+from smilfit.networks.heads.heatmap_head import KeypointHeatmapHead
 from smilfit.networks.heads.orientation_head import OrientationHead, OrientationVotes
 
 __all__ = [
@@ -22,5 +22,4 @@ __all__ = [
     'OrientationVotes',
     'TransformerDecoderHead',
     'corrected_cameras',
-    'peak_px',
 ]

@@ -40,7 +40,7 @@ class BodyEstimate:
         """Return a copy with scales and offsets of joints."""
         return replace(self, log_joint_scales=log_joint_scales, joint_offsets=joint_offsets)
 
-    def turned(self, root: Float[Tensor, 'B 3 3']) -> 'BodyEstimate':
+    def with_root(self, root: Float[Tensor, 'B 3 3']) -> 'BodyEstimate':
         """Return a copy with another rotation of the root."""
         return replace(self, rotations=torch.cat((root.unsqueeze(1), self.rotations[:, 1:]), 1))
 

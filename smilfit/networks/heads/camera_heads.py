@@ -30,7 +30,7 @@ class CameraNames:
         self.use(tuple(known))
 
     def use(self, names: Sequence[str]) -> None:
-        """Return which cameras the views of samples are, in order.
+        """Take the views of samples for these cameras, in order.
 
         Raises:
             UnknownNameError: a camera that the network does not know, with the near ones.

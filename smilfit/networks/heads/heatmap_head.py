@@ -3,12 +3,10 @@
 import math
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from smilfit.geometry.heatmaps import cell_to_px
 from smilfit.registry import MODELS
 
 # Of the last layer's weights: an untrained head says of every place almost the same.
@@ -75,25 +73,3 @@ class KeypointHeatmapHead(nn.Module):
     ) -> tuple[Float[Tensor, 'N K h w'], Float[Tensor, 'N h w'] | None]:
         """Part the keypoints' maps from the centres' (None where there is none)."""
         return logits[:, : self.n_keypoints], logits[:, self.n_keypoints] if self.centre else None
-
-
-def peak_px(
-    logits: Float[Tensor, '*n h w'], stride: float, radius: int = 3
-) -> tuple[Float[Tensor, '*n 2'], Float[Tensor, '*n']]:
-    """Find each map's highest cell and the mean place of the probability within `radius` cells of it.
-
-    Returns:
-        Px of the image, and the probability within that window.
-    """
-    h, w = logits.shape[-2:]
-    share = logits.float().flatten(-2).softmax(-1)
-    top = share.argmax(-1)
-    y, x = top // w, top % w
-    rows = torch.arange(h, device=logits.device) - y.unsqueeze(-1)
-    columns = torch.arange(w, device=logits.device) - x.unsqueeze(-1)
-    near = (rows.abs() <= radius).unsqueeze(-1) & (columns.abs() <= radius).unsqueeze(-2)
-    local = share.unflatten(-1, (h, w)) * near
-    mass = local.sum((-1, -2))
-    offset = torch.stack(((local.sum(-2) * columns).sum(-1), (local.sum(-1) * rows).sum(-1)), -1)
-    cells = torch.stack((x, y), -1) + offset / mass.unsqueeze(-1)
-    return cell_to_px(cells, stride), mass

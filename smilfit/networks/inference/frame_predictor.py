@@ -47,16 +47,16 @@ class FramePredictor:
 
     @torch.no_grad()
     def _batch(self, frames: Sequence[PreparedFrame]) -> Predictions:
-        seen = [frame for frame in frames if frame.view_mask.any()]
+        shown = [frame for frame in frames if frame.view_mask.any()]
         result: dict[int, Sequence[PredictedSample]] = {}
-        if seen:
+        if shown:
             data = {
-                'inputs': default_collate([frame.inputs() for frame in seen]),
-                'data_samples': default_collate([frame.data_samples() for frame in seen]),
+                'inputs': default_collate([frame.inputs() for frame in shown]),
+                'data_samples': default_collate([frame.data_samples() for frame in shown]),
             }
             samples = self._samples(data)
             self._check_body([sample for each in samples for sample in each])
-            result = {frame.number: each for frame, each in zip(seen, samples)}
+            result = {frame.number: each for frame, each in zip(shown, samples)}
         rows = []
         for frame in frames:
             each = result.get(frame.number, ())

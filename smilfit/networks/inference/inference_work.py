@@ -220,12 +220,12 @@ class InferenceWork:
         if self.processes.rank != 0:
             return []
         own = replace(self.outputs, labels=False, video='', view_videos=False, video_views=())
-        animals_found = together.animals()
+        folders = together.animals()
         written = [
             self._written(recording, f'{recording.name}/{name}', outputs, own, rate)
-            for name, outputs in animals_found.items()
+            for name, outputs in folders.items()
         ]
-        sums = {name: outputs.checksum('predictions') for name, outputs in animals_found.items()}
+        sums = {name: outputs.checksum('predictions') for name, outputs in folders.items()}
         changed = {'smoothing_s': self.outputs.smoothing_s, 'refine': str(self.outputs.refine)}
         together.show([shown for _, shown in written], self.outputs, {'predictions': sums, **changed})
         return [replace(run, identities=together.report(i)) for i, (run, _) in enumerate(written)]
@@ -294,8 +294,10 @@ class InferenceWork:
         blocks = blocks_of(numbers, self.frames.block_size)
         return files, predict_blocks(recording, predictor, blocks, files, self.processes, self.progress)
 
-    def _keep(self, recording: Recording, found: Predictions, outputs: OutputFolder, made_of: MadeOf) -> None:
-        report = report_of(made_of, found, self.trained) | {'recording': recording.name}
+    def _keep(
+        self, recording: Recording, predictions: Predictions, outputs: OutputFolder, made_of: MadeOf
+    ) -> None:
+        report = report_of(made_of, predictions, self.trained) | {'recording': recording.name}
         reference = self.trained.names.body_model
         origin = FitOrigin(
             recording.name,
@@ -306,7 +308,7 @@ class InferenceWork:
             videos={name: recording.video_of(name) for name in recording.camera_names},
         )
         fps = self.fps or recording.fps or USUAL_FPS
-        made = PredictedRecording.of(recording, self.trained, found.filled(), fps, report, origin)
+        made = PredictedRecording.of(recording, self.trained, predictions.filled(), fps, report, origin)
         with outputs.make('predictions', made_of) as staging:
             made.save(staging / PREDICTIONS)
 

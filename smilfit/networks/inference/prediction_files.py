@@ -1,4 +1,4 @@
-"""Predictions as other programs open them: joint angles, SLEAP labels, meshes, an animation."""
+"""Predictions of a recording as a file of a fit, for exporters, and as SLEAP labels."""
 
 import logging
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import torch
 
 from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.files import folder_name
-from smilfit.io import exports, write_tracks
+from smilfit.io import write_tracks
 from smilfit.io.exports import ExportedFit
 from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.sources import Recording
@@ -77,16 +77,23 @@ class PredictedRecording:
 
     def save(self, path: Path) -> None:
         """Write the file: that of a fit, with what a regressor says more."""
-        said = self.predictions
+        predictions = self.predictions
         self.fit.save(
             path,
-            **{name: getattr(said, name) for name in ('frames', 'valid', 'keypoints2d', 'view_mask')},
-            reasons=np.array(said.reasons, dtype=np.str_),
+            **{name: getattr(predictions, name) for name in ('frames', 'valid', 'keypoints2d', 'view_mask')},
+            reasons=np.array(predictions.reasons, dtype=np.str_),
             joint_names=np.array(self.trained.body.joint_names, dtype=np.str_),
-            keypoints2d_confidence=said.confidence2d,
+            keypoints2d_confidence=predictions.confidence2d,
             view_names=np.array(list(self.recording.camera_names), dtype=np.str_),
-            **{f'view_{name}': getattr(said, f'camera_{name}') for name in ('K', 'R', 't')},
-            **{f'model_{name}': value for name, value in said.further.items()},
+            **{f'view_{name}': getattr(predictions, f'camera_{name}') for name in ('K', 'R', 't')},
+            **{f'model_{name}': value for name, value in predictions.further.items()},
+        )
+
+    def exported(self) -> ExportedFit:
+        """Return the recording as exporters of fits take it."""
+        fit = replace(self.fit, body=self.trained.body)
+        return ExportedFit(
+            self.recording.name, fit, self.predictions.frames, self.predictions.valid, self.fps
         )
 
     @property
@@ -106,18 +113,8 @@ class PredictedRecording:
         return self.trained.model.keypoint_names
 
 
-def write_angles(path: Path, made: PredictedRecording) -> None:
-    """Write every joint's rotation in its parent's frame, degrees, with place and size."""
-    exports.write_angles(path, _exported(made))
-
-
-def write_labels(folder: Path, made: PredictedRecording) -> None:
-    """Write predicted keypoints, px of the recorded images, as SLEAP labels: a file a camera."""
-    write_tracks_of(folder, {'track_0': made})
-
-
 def write_tracks_of(folder: Path, animals: Mapping[str, PredictedRecording]) -> None:
-    """Write the same of several animals of one recording, each with a track of its own, by its name."""
+    """Write predicted keypoints, px of the recorded images, as SLEAP labels: a file a camera, a track an animal."""
     made = next(iter(animals.values()))
     folder.mkdir(parents=True, exist_ok=True)
     for c, name in enumerate(made.recording.camera_names):
@@ -137,19 +134,3 @@ def _labels_of(predictions: Predictions, camera: int) -> tuple[np.ndarray, np.nd
     spread, score = np.full((count, *xy.shape[1:]), np.nan), np.zeros((count, xy.shape[1]))
     spread[predictions.frames], score[predictions.frames] = xy, confidence
     return spread, score
-
-
-def write_meshes(folder: Path, made: PredictedRecording, kind: str, every: int) -> None:
-    """Write the mesh of every n-th predicted frame, world unit."""
-    exports.write_meshes(folder, _exported(made), kind, every)
-
-
-def write_animation(path: Path, made: PredictedRecording) -> None:
-    """Write the motion of the predicted frames as an animated glTF, of the mean shape."""
-    exports.write_animation(path, _exported(made))
-
-
-def _exported(made: PredictedRecording) -> ExportedFit:
-    result = made.predictions
-    fit = replace(made.fit, body=made.trained.body)
-    return ExportedFit(made.recording.name, fit, result.frames, result.valid, made.fps)

@@ -15,19 +15,17 @@ from smilfit.apis.infer_options import VIDEO_STYLES, InferenceOutputs
 from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
 from smilfit.apis.progress import counted, ignore, steps
 from smilfit.body_models import SMIL
-from smilfit.drawing import OverlayPainter, Panel, ShownBody, View, look, write_video
 from smilfit.drawing.marks import BODY, FITTED, Surface
-from smilfit.drawing.overlays import posed, with_legend
-from smilfit.drawing.windows import scaling
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, posed, with_legend
+from smilfit.drawing.video import write_video
+from smilfit.drawing.windows import View, look, scaling
 from smilfit.files import MadeOf, OutputFolder, folder_name
+from smilfit.io import exports
 from smilfit.io.recordings.synchronised_videos import chosen_views
 from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.prediction_files import (
     PredictedRecording,
-    write_angles,
-    write_animation,
-    write_labels,
-    write_meshes,
+    write_tracks_of,
 )
 from smilfit.networks.inference.smoothed_predictions import projected, smoothed, view_cameras
 from smilfit.networks.inference.sources import Recording, ShownImage
@@ -106,8 +104,8 @@ class PredictionVideo:
             for i, one in enumerate(self.animals)
             if shown is not None and one.valid[row] and one.view_mask[row, c]
         ]
-        seen = View(image, self._camera(row, c), affine)
-        tile = self.painter.tile(Panel(label, seen, np.full((0, 2), np.nan), bodies=tuple(bodies)))
+        on_image = View(image, self._camera(row, c), affine)
+        tile = self.painter.tile(Panel(label, on_image, np.full((0, 2), np.nan), bodies=tuple(bodies)))
         return tile if self.style == 'overlay' else np.concatenate((image, tile), 1)
 
     def _camera(self, row: int, c: int) -> Cameras:
@@ -156,22 +154,28 @@ class OutputWriter:
         options = self.options
         views = chosen_video_views(made.recording.camera_names, options.video_views)
         made = self._smoothed(self._refined(made))
-        self._part('joint_angles', True, {}, lambda folder: write_angles(folder / ANGLES, made))
-        self._part('labels', options.labels, {}, lambda folder: write_labels(folder / LABELS, made))
+        self._part(
+            'joint_angles', True, {}, lambda folder: exports.write_angles(folder / ANGLES, made.exported())
+        )
+        self._part(
+            'labels', options.labels, {}, lambda folder: write_tracks_of(folder / LABELS, {'track_0': made})
+        )
         faces = len(made.trained.body.faces) > 0
         animation = {'fps': made.fps}
         self._part(
             'animation',
             options.animation and faces,
             animation,
-            lambda folder: write_animation(folder / ANIMATION, made),
+            lambda folder: exports.write_animation(folder / ANIMATION, made.exported()),
         )
         meshes = {'format': options.meshes, 'every': options.mesh_every}
         self._part(
             'meshes',
             bool(options.meshes),
             meshes,
-            lambda folder: write_meshes(folder / 'meshes', made, options.meshes, options.mesh_every),
+            lambda folder: exports.write_meshes(
+                folder / 'meshes', made.exported(), options.meshes, options.mesh_every
+            ),
         )
         write_videos(self.outputs, self.inputs, options, views, [made])
         return made

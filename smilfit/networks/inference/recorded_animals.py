@@ -51,21 +51,22 @@ class AnimalCount:
     number: int | None = None
 
     @classmethod
-    def of(cls, said: int | str) -> 'AnimalCount':
+    def of(cls, stated: int | str) -> 'AnimalCount':
         """Read 'auto' or a number.
 
         Raises:
             ValueError: neither.
         """
-        if said == AUTO:
+        if stated == AUTO:
             return cls(None)
         try:
-            number = int(said)
+            number = int(stated)
         except ValueError:
             number = 0
         if number < 1:
             raise ValueError(
-                f"--animals: must be a number from 1 on, or 'auto'; got {said!r}. {did_you_mean(str(said), (AUTO,))}"
+                f"--animals: must be a number from 1 on, or 'auto'; got {stated!r}. "
+                f'{did_you_mean(str(stated), (AUTO,))}'
             )
         return cls(number)
 
@@ -108,7 +109,7 @@ class AnimalsPredictor(FramePredictor):
         return samples
 
     def _row(self, frame: PreparedFrame, sample: PredictedSample | None) -> Predictions:
-        """Return for a row without an animal that there is none, where its views had images."""
+        """Return a row, with another reason where its views had images but no animal."""
         row = super()._row(frame, sample)
         if row.valid[0] or not row.reasons[0].startswith(NO_VIEW) or not row.view_mask.any():
             return row
@@ -124,12 +125,12 @@ class Animals:
 
 
 def parted(
-    found: Predictions, rows: int, count: AnimalCount, extent: float, fps: float, in_space: bool
+    predictions: Predictions, rows: int, count: AnimalCount, extent: float, fps: float, in_space: bool
 ) -> Animals:
     """Part what was found in every frame into animals.
 
     Args:
-        found: `rows` rows a frame.
+        predictions: `rows` rows a frame.
         rows: of a frame.
         count: how many animals there are.
         extent: an animal's, world unit.
@@ -139,19 +140,19 @@ def parted(
     Raises:
         ValueError: nothing was found in any frame.
     """
-    T = len(found) // rows
-    valid = found.valid.reshape(T, rows)
+    T = len(predictions) // rows
+    valid = predictions.valid.reshape(T, rows)
     if not valid.any():
-        reasons = found.told_reasons()
+        reasons = predictions.told_reasons()
         raise ValueError(f'infer: one animal at least must be found; none is in {T} frames: {reasons}.')
-    places, gate = _places(found, extent, in_space)
+    places, gate = _places(predictions, extent, in_space)
     tracker = Tracker(gate=gate, max_missed=max(1, round(PATIENCE_S * fps)))
     who = identify(places.reshape(T, rows, -1), valid, tracker, count.number)
-    animals = [_of_animal(found, rows, slot) for slot in who.slot]
-    numbers = found.frames[::rows]
+    animals = [_of_animal(predictions, rows, slot) for slot in who.slot]
+    numbers = predictions.frames[::rows]
     notes = []
     for i, slot in enumerate(who.slot):
-        unsure = (slot >= 0) & ~(who.sure[i] & _sure(found, rows, slot))
+        unsure = (slot >= 0) & ~(who.sure[i] & _sure(predictions, rows, slot))
         notes.append(
             {
                 'frames': int((slot >= 0).sum()),
@@ -172,27 +173,27 @@ def parted(
     return Animals(animals, report)
 
 
-def _places(found: Predictions, extent: float, in_space: bool) -> tuple[np.ndarray, float]:
+def _places(predictions: Predictions, extent: float, in_space: bool) -> tuple[np.ndarray, float]:
     """Return what the tracker follows, the middle of each row's keypoints, and its gate."""
     if in_space:
-        return found.keypoints3d.mean(1), GATE * extent
+        return predictions.keypoints3d.mean(1), GATE * extent
     # Depth from one view is uncertain: the image says more.
-    weight = found.confidence2d.max(1, initial=0.0)[..., None]
-    points = np.where(found.view_mask[..., None, None], found.keypoints2d, 0.0).sum(1)
+    weight = predictions.confidence2d.max(1, initial=0.0)[..., None]
+    points = np.where(predictions.view_mask[..., None, None], predictions.keypoints2d, 0.0).sum(1)
     centre = (weight * points).sum(1) / np.maximum(weight.sum(1), 1e-9)
     spread = np.where(weight > 0, np.abs(points - centre[:, None]), 0.0).max((1, 2))
-    return centre, GATE * 2 * float(np.median(spread[found.valid]))
+    return centre, GATE * 2 * float(np.median(spread[predictions.valid]))
 
 
-def _sure(found: Predictions, rows: int, slot: np.ndarray) -> np.ndarray:
-    sure = found.further['sure'].reshape(-1, rows) > 0
+def _sure(predictions: Predictions, rows: int, slot: np.ndarray) -> np.ndarray:
+    sure = predictions.further['sure'].reshape(-1, rows) > 0
     return sure[np.arange(len(slot)), slot.clip(0)] | (slot < 0)
 
 
-def _of_animal(found: Predictions, rows: int, slot: np.ndarray) -> Predictions:
+def _of_animal(predictions: Predictions, rows: int, slot: np.ndarray) -> Predictions:
     """Choose an animal's row of each frame; one of a frame without it is not valid, whatever its numbers."""
     chosen = np.arange(len(slot)) * rows + slot.clip(0)
-    arrays = {name: value[chosen] for name, value in found.arrays().items()}
+    arrays = {name: value[chosen] for name, value in predictions.arrays().items()}
     missing = slot < 0
     # The views had images: what is missing is the animal. A frame without any view keeps its reason.
     reasons = [

@@ -72,9 +72,9 @@ class Refiner:
         self.cfg = without_masks(load_fit_config(config, {})) | {'body_model': self.body}
         self.rows = torch.from_numpy(np.flatnonzero(made.predictions.valid))
         self.sees = SEEN in made.predictions.further
-        self.seen = observed(made, self.rig, self.rows)
+        self.observations = observed(made, self.rig, self.rows)
         # Once for the fit and for all that the verdict fits.
-        judge_cameras(self.seen)
+        judge_cameras(self.observations)
 
     def fit(self) -> FitResult:
         """Fit all valid frames."""
@@ -98,9 +98,16 @@ class Refiner:
             return lambda changed, rows: registrant(changed, frames=frames[rows.numpy()])
 
         task = f'{self.made.recording.name}: judging'
-        with steps(task, n_steps(len(self.seen.rig)), self.progress) as step:
+        with steps(task, n_steps(len(self.observations.rig)), self.progress) as step:
             matches = session_numbers(
-                self.body, result, self.seen, inputs, fit_by(probe), fit_by(stiff), None, lambda what: step()
+                self.body,
+                result,
+                self.observations,
+                inputs,
+                fit_by(probe),
+                fit_by(stiff),
+                None,
+                lambda what: step(),
             )
         matches = with_failed_frames(matches, result)
         verdict = judge(
@@ -159,7 +166,7 @@ class Refiner:
         return build_registrant({**cfg, 'verbose': verbose, 'logger': silent})
 
     def _inputs(self, registrant: SMPLify) -> list[BaseInput]:
-        return [i.resolve(self.body.data) for i in as_inputs([self.seen], registrant.handlers)]
+        return [i.resolve(self.body.data) for i in as_inputs([self.observations], registrant.handlers)]
 
     def _frames(self) -> np.ndarray:
         return self.made.predictions.frames[self.rows.numpy()]

@@ -40,8 +40,8 @@ def smoothed(
     for name, value in predictions.params.items():
         spec, given = PARAMETERS[name], torch.from_numpy(value)
         if spec.kind == 'rotation':
-            turned = smooth_rotations(spec.as_matrix(given.double()), times, seconds, valid)
-            result = rotmat_to_axis_angle(turned).to(given)
+            rotations = smooth_rotations(spec.as_matrix(given.double()), times, seconds, valid)
+            result = rotmat_to_axis_angle(rotations).to(given)
         else:
             result = spec.from_free(smooth_numbers(spec.free(given.double()), times, seconds, valid)).to(
                 given

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -139,9 +139,16 @@ def point_boxes(
         margin: side of the box over the points' larger extent.
     """
     limit = px.new_tensor([size[1], size[0]]) - 0.5
-    known = ((weight > 0) & ((px > -0.5) & (px < limit)).all(-1)).unsqueeze(-1)
-    low = torch.where(known, px, math.inf).amin(1)
-    high = torch.where(known, px, -math.inf).amax(1)
+    known = (weight > 0) & ((px > -0.5) & (px < limit)).all(-1)
+    boxes = square_around(px, known, margin)
+    return torch.where(known.any(1, keepdim=True), boxes, whole_boxes(len(px), size, px))
+
+
+def square_around(
+    px: Float[Tensor, '*n K 2'], known: Bool[Tensor, '*n K'], margin: float
+) -> Float[Tensor, '*n 3']:
+    """Return the square box around the known of some points, by a margin on the larger extent; NaN round none."""
+    low = torch.where(known.unsqueeze(-1), px, math.inf).amin(-2)
+    high = torch.where(known.unsqueeze(-1), px, -math.inf).amax(-2)
     side = ((high - low).amax(-1, keepdim=True) + 1).clamp_min(_LEAST_SIDE) * margin
-    boxes = torch.cat(((high + low - side + 1) / 2, side), -1)
-    return torch.where(known.any(1), boxes, whole_boxes(len(px), size, px))
+    return torch.cat(((high + low - side + 1) / 2, side), -1)

@@ -17,7 +17,7 @@ from smilfit.geometry.heatmaps import Moments, WindowedMaps, cell_to_px, px_to_c
 from smilfit.geometry.projection import world_to_camera
 from smilfit.geometry.triangulation import meet_pairs
 from smilfit.networks.keypoints.keypoint_distances import KeypointDistances
-from smilfit.networks.scene_frame import about_their_middle
+from smilfit.networks.scene_frame import about_their_centre
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d
 
@@ -26,22 +26,22 @@ _LEAST_MASS = 1e-4
 
 
 @dataclass(frozen=True)
-class SeenModes:
+class HeatmapModes:
     """Modes of the heat maps, px, and the share of its heat map that each has; 0 in views that are not there."""
 
     xy: Float[Tensor, 'B C K M 2']
     mass: Float[Tensor, 'B C K M']
 
-    def __getitem__(self, rows: Int[Tensor, ' b'] | Bool[Tensor, ' B']) -> 'SeenModes':
-        return SeenModes(self.xy[rows], self.mass[rows])
+    def __getitem__(self, rows: Int[Tensor, ' b'] | Bool[Tensor, ' B']) -> 'HeatmapModes':
+        return HeatmapModes(self.xy[rows], self.mass[rows])
 
-    def near(self, seen: Keypoints2d, px: Float[Tensor, 'B C K 2'], width_px: float) -> Keypoints2d:
+    def near(self, observations: Keypoints2d, px: Float[Tensor, 'B C K 2'], width_px: float) -> Keypoints2d:
         """Choose anew: of every map the mode that is likeliest, given where the keypoint should be.
 
         The prior is a Gaussian about `px`; places that were not seen stay unseen.
 
         Args:
-            seen: what was chosen before.
+            observations: what was chosen before.
             px: where a body has its keypoints.
             width_px: the Gaussian's standard deviation.
         """
@@ -49,11 +49,11 @@ class SeenModes:
         best = ((self.mass + _LEAST_MASS).log() - off).argmax(-1, keepdim=True)
         xy = self.xy.gather(3, best.unsqueeze(-1).expand(-1, -1, -1, 1, 2)).squeeze(3)
         mass = self.mass.gather(3, best).squeeze(3)
-        shown = seen.confidence > 0
+        shown = observations.confidence > 0
         return replace(
-            seen,
-            xy=torch.where(shown.unsqueeze(-1), xy.to(seen.xy), seen.xy),
-            confidence=torch.where(shown, mass.to(seen.confidence), seen.confidence),
+            observations,
+            xy=torch.where(shown.unsqueeze(-1), xy.to(observations.xy), observations.xy),
+            confidence=torch.where(shown, mass.to(observations.confidence), observations.confidence),
         )
 
 
@@ -79,9 +79,9 @@ class Consensus:
         """Return the pixels as observed keypoints."""
         return Keypoints2d(self.pixels, self.pixel_confidence, tuple(names), cameras)
 
-    def seen_modes(self) -> SeenModes:
+    def heatmap_modes(self) -> HeatmapModes:
         """Return all modes, for a body to choose from."""
-        return SeenModes(self.modes, self.mode_mass)
+        return HeatmapModes(self.modes, self.mode_mass)
 
     def keypoints3d(self, names: Sequence[str], unit: str | None = None) -> Keypoints3d:
         """Return the points as observed keypoints."""
@@ -107,7 +107,6 @@ class _Views:
 class _Agreement:
     """How the views see points: the modes near their images, the residuals, and how much each counts."""
 
-    found: Moments
     pixels: Float[Tensor, 'B C K 2']
     residual: Float[Tensor, 'B C K 2']
     slope: Float[Tensor, 'B C K 2 3']
@@ -195,19 +194,19 @@ class MeetInSpace(nn.Module):
             logits = logits.masked_fill(~view_mask[..., None, None, None], 0.0)
         maps = logits.flatten(-2).softmax(-1)
         windows = WindowedMaps(maps.unflatten(-1, logits.shape[-2:]), self.radius)
-        cameras, origin = about_their_middle(cameras.to(maps.dtype), view_mask)
+        cameras, origin = about_their_centre(cameras.to(maps.dtype), view_mask)
         views = _Views(cameras, view_mask, windows, stride)
         result, _ = windows.modes(self.n_modes)
         modes = cell_to_px(result.mean, stride)
         start, centre, spread = self._start(views, modes, result.mass * view_mask[..., None, None], prior)
-        points, covariance, seen = self._settle(views, start, centre, spread)
+        points, covariance, agreement = self._settle(views, start, centre, spread)
         present = view_mask[..., None].to(maps.dtype)
         return Consensus(
             xyz=points + origin.unsqueeze(1),
             covariance=covariance,
-            confidence=_chance_of_two(seen.weight, view_mask),
-            pixels=seen.pixels * present.unsqueeze(-1),
-            pixel_confidence=seen.support.clamp(0, 1),
+            confidence=_chance_of_two(agreement.weight, view_mask),
+            pixels=agreement.pixels * present.unsqueeze(-1),
+            pixel_confidence=agreement.support.clamp(0, 1),
             modes=modes * present[..., None, None],
             mode_mass=result.mass * present.unsqueeze(-1),
         )
@@ -318,13 +317,16 @@ class MeetInSpace(nn.Module):
         prior = width.square().reciprocal()[..., None, None] * eye
         point = start
         for _ in range(self.n_rounds):
-            seen = self._look(views, point)
-            pull = ((seen.weight / seen.variance)[..., None, None] * seen.slope).transpose(-1, -2)
-            gradient = (pull @ seen.residual.unsqueeze(-1)).sum(1) + prior @ (middle - point).unsqueeze(-1)
-            point = point + torch.linalg.solve(seen.information + prior, gradient).squeeze(-1)
-        seen = self._look(views, point)
-        scale = _noise_scale(seen)[..., None, None]
-        return point, torch.linalg.inv(seen.information / scale + prior), seen
+            agreement = self._look(views, point)
+            pull = ((agreement.weight / agreement.variance)[..., None, None] * agreement.slope).transpose(
+                -1, -2
+            )
+            towards = prior @ (middle - point).unsqueeze(-1)
+            gradient = (pull @ agreement.residual.unsqueeze(-1)).sum(1) + towards
+            point = point + torch.linalg.solve(agreement.information + prior, gradient).squeeze(-1)
+        agreement = self._look(views, point)
+        scale = _noise_scale(agreement)[..., None, None]
+        return point, torch.linalg.inv(agreement.information / scale + prior), agreement
 
     def _look(self, views: _Views, points: Float[Tensor, 'B K 3']) -> _Agreement:
         pixels, slope, valid = views.cameras.locate(points)
@@ -337,36 +339,35 @@ class MeetInSpace(nn.Module):
         support = result.mass * (inside & valid & views.mask.unsqueeze(-1))
         residual = nearest - pixels
         far = residual.square().sum(-1) / (self.robust_cells * views.stride) ** 2
-        doubt = (result.variance - self.sigma_cells**2).clamp_min(0) + self.error_cells**2
-        return _Agreement(
-            result, nearest, residual, slope, support, support / (1 + far).square(), doubt * views.stride**2
-        )
+        variance = (result.variance - self.sigma_cells**2).clamp_min(0) + self.error_cells**2
+        weight = support / (1 + far).square()
+        return _Agreement(nearest, residual, slope, support, weight, variance * views.stride**2)
 
 
-def _medoid(points: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K']) -> Float[Tensor, 'B 3']:
+def _medoid(points: Float[Tensor, 'B K 3'], valid: Bool[Tensor, 'B K']) -> Float[Tensor, 'B 3']:
     """Return the one of the points that is nearest to all others: the animal's middle, whatever a few of them do."""
     far = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
-    total = (far * there.unsqueeze(1)).sum(-1).masked_fill(~there, torch.inf)
+    total = (far * valid.unsqueeze(1)).sum(-1).masked_fill(~valid, torch.inf)
     return points[torch.arange(len(points), device=points.device), total.argmin(-1)]
 
 
 def _reach(
-    offsets: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K'], times: float = 2.0
+    offsets: Float[Tensor, 'B K 3'], valid: Bool[Tensor, 'B K'], times: float = 2.0
 ) -> Float[Tensor, ' B']:
-    """Return some times the mean distance of points from their middle; infinite where too few points tell."""
-    count = there.sum(1)
-    mean = (offsets.norm(dim=-1) * there).sum(1) / count.clamp_min(1)
+    """Return some times the mean distance of points from their centre; infinite where there are too few."""
+    count = valid.sum(1)
+    mean = (offsets.norm(dim=-1) * valid).sum(1) / count.clamp_min(1)
     return torch.where((count >= 3) & (mean > 0), times * mean, torch.inf)
 
 
-def _noise_scale(seen: _Agreement, prior_count: float = 4.0) -> Float[Tensor, 'B K']:
+def _noise_scale(agreement: _Agreement, prior_count: float = 4.0) -> Float[Tensor, 'B K']:
     """Estimate by how much variances are too small from the residuals.
 
     The scale of a frame is a mean with a few residuals that fit, that of a point a mean with a few of the frame's.
     """
     # The square root of the robust weight: a residual that is merely large still tells of noise.
-    weight = (seen.support * seen.weight).sqrt()
-    misfit = (weight * seen.residual.square().sum(-1) / seen.variance).sum(1)
+    weight = (agreement.support * agreement.weight).sqrt()
+    misfit = (weight * agreement.residual.square().sum(-1) / agreement.variance).sum(1)
     freedom = (2 * weight.sum(1) - 3).clamp_min(0)
     frame = (prior_count + misfit.sum(1)) / (prior_count + freedom.sum(1))
     return (prior_count * frame.unsqueeze(1) + misfit) / (prior_count + freedom)

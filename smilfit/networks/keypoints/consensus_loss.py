@@ -7,7 +7,7 @@ from torch import Tensor
 from smilfit.geometry.heatmaps import cell_to_px
 from smilfit.geometry.triangulation import meet_rays
 from smilfit.losses import Energies
-from smilfit.networks.scene_frame import about_their_middle
+from smilfit.networks.scene_frame import about_their_centre
 from smilfit.structures import Cameras
 
 
@@ -42,7 +42,7 @@ def differentiable_points(
     maps = maps.unflatten(-1, logits.shape[-2:])
     rows, columns = (torch.arange(n, dtype=maps.dtype, device=maps.device) for n in maps.shape[-2:])
     cells = torch.stack(((maps.sum(-2) * columns).sum(-1), (maps.sum(-1) * rows).sum(-1)), -1)
-    cameras, origin = about_their_middle(cameras.to(maps.dtype), view_mask)
+    cameras, origin = about_their_centre(cameras.to(maps.dtype), view_mask)
     directions, has_ray = cameras.rays(cell_to_px(cells, stride))
     weights = torch.ones_like(cells[..., 0]) if weights is None else weights.masked_fill(~valid, 0.0)
     points, known = meet_rays(cameras.centres(), directions, weights * (has_ray & valid))

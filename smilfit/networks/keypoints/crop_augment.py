@@ -224,7 +224,7 @@ class CropAugment(nn.Module):
             )
         size = images.shape[-2:]
         boxes = self.draw_boxes(point_boxes(px, weight, size, self.margin), size)
-        rotation, mirrored = self._turn(len(images), images)
+        rotation, mirrored = self._rotation(len(images), images)
         affine = compose_affine(rotation, box_affine(boxes, self.side))
         crops = cut(images, affine, self.side)
         moved = map_px(affine, px)
@@ -242,7 +242,7 @@ class CropAugment(nn.Module):
         whole = torch.rand(n, 1, device=boxes.device) < self.whole
         return torch.where(whole, whole_boxes(n, size, boxes), torch.cat((corner, grown), -1))
 
-    def _turn(self, n: int, like: Tensor) -> tuple[Float[Tensor, 'N 2 3'], Bool[Tensor, ' N']]:
+    def _rotation(self, n: int, like: Tensor) -> tuple[Float[Tensor, 'N 2 3'], Bool[Tensor, ' N']]:
         """Draw a turn about the crop's centre, and whether it is mirrored first."""
         angle = _spread((n,), math.radians(self.rotation_deg), like)
         mirrored = torch.rand(n, device=like.device) < self.mirror

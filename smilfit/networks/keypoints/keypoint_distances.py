@@ -84,11 +84,11 @@ class KeypointDistances(nn.Module):
         apart = _distances(points)
         return cls(apart.mean(0), apart.std(0), **options)
 
-    def size(self, points: Float[Tensor, 'B K 3'], there: Bool[Tensor, 'B K']) -> Float[Tensor, ' B']:
+    def size(self, points: Float[Tensor, 'B K 3'], valid: Bool[Tensor, 'B K']) -> Float[Tensor, ' B']:
         """Estimate the mean distance of animals' keypoints as a median over pairs; 0 where no pair tells."""
         a, b = self.pairs
         ratio = _distances(points)[:, a, b] / self.mean[a, b]
-        known = there[:, a] & there[:, b] & (self.mean[a, b] > self.apart)
+        known = valid[:, a] & valid[:, b] & (self.mean[a, b] > self.apart)
         return torch.where(known, ratio, torch.nan).nanmedian(1).values.nan_to_num(0.0)
 
     def choose(

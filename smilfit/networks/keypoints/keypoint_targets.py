@@ -18,7 +18,7 @@ HIDDEN_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
-class PictureTargets:
+class ImageTargets:
     """True places of K keypoints in N images, px of the stored images, and how much each counts; 0 is none."""
 
     px: Float[Tensor, 'N K 2']
@@ -31,7 +31,7 @@ class PictureTargets:
         data_samples: DataSamples,
         keypoint_weights: Float[Tensor, ' K'] | None = None,
         hidden_weight: float = HIDDEN_WEIGHT,
-    ) -> 'PictureTargets':
+    ) -> 'ImageTargets':
         """Take labels where there are any, by their confidence; else 3D points through the camera, its lens included.
 
         A 3D point that is behind a camera or beyond its lens's fold has no place. Views come one after the other:
@@ -45,8 +45,8 @@ class PictureTargets:
         """
         present = inputs['view_mask'].unsqueeze(-1)
         clicked = data_samples['confidence2d'] * present
-        px, seen = _reprojected(inputs, data_samples['keypoints3d'])
-        known = data_samples['confidence3d'].clamp(0, 1).unsqueeze(1) * present * seen
+        px, visible = _reprojected(inputs, data_samples['keypoints3d'])
+        known = data_samples['confidence3d'].clamp(0, 1).unsqueeze(1) * present * visible
         weight = torch.where(clicked > 0, clicked, hidden_weight * known)
         px = torch.where((clicked > 0).unsqueeze(-1), data_samples['keypoints2d'], px)
         px = torch.where((weight > 0).unsqueeze(-1), px, torch.zeros_like(px))
@@ -127,7 +127,7 @@ class CentreTargets:
     reach: Float[Tensor, ' N']
 
     @classmethod
-    def of_batch(cls, data_samples: DataSamples, own: PictureTargets) -> 'CentreTargets':
+    def of_batch(cls, data_samples: DataSamples, own: ImageTargets) -> 'CentreTargets':
         """Take all animals' centres where the samples say them, else the mean of the own animal's keypoints.
 
         Args:

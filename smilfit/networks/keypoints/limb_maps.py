@@ -13,7 +13,7 @@ from smilfit.losses import Energies, HeatmapLoss
 from smilfit.networks.heads import BodyEstimate, KeypointHeatmapHead
 from smilfit.networks.keypoints.consensus import MeetInSpace
 from smilfit.networks.keypoints.keypoint_distances import KeypointDistances
-from smilfit.networks.keypoints.keypoint_targets import PictureTargets
+from smilfit.networks.keypoints.keypoint_targets import ImageTargets
 from smilfit.networks.keypoints.two_passes import apparent_depth
 from smilfit.networks.lifter.point_evidence import PointEvidence
 from smilfit.networks.lifter.point_lifter import PointLifter
@@ -85,9 +85,9 @@ class Limbs(nn.Module):
             frame: the scene's.
             mean_scale: the scale that an estimate's is relative to.
         """
-        seen = self.heatmap_head(maps).float()
-        logits = seen.new_zeros(*view_mask.shape, *seen.shape[1:])
-        logits[view_mask] = seen
+        present = self.heatmap_head(maps).float()
+        logits = present.new_zeros(*view_mask.shape, *present.shape[1:])
+        logits[view_mask] = present
         with torch.autocast(logits.device.type, enabled=False):
             evidence = self._evidence(logits.detach(), view_mask, cameras, frame.unit)
             with torch.no_grad():
@@ -108,7 +108,7 @@ class Limbs(nn.Module):
         self, logits: Float[Tensor, 'B C K h w'], inputs: Mapping[str, Tensor], data_samples: DataSamples
     ) -> Energies:
         """State how far the heat maps are from the labels; views that are absent count nothing."""
-        targets = PictureTargets.of_batch(inputs, data_samples, hidden_weight=self.hidden_weight)
+        targets = ImageTargets.of_batch(inputs, data_samples, hidden_weight=self.hidden_weight)
         return self.heatmap_loss.energy(
             logits.flatten(0, 1), targets.px, targets.weight, self.heatmap_head.stride
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from smilfit.networks.animals.animal_boxes import image_boxes
-from smilfit.networks.animals.several_animals import AnimalSearch, FoundAnimals
+from smilfit.networks.animals.several_animals import AnimalSearch, DetectedAnimals
 from smilfit.networks.heads.heatmap_head import KeypointHeatmapHead
 from smilfit.networks.keypoints.batch_crops import box_affine, cut, invert_affine, map_px, whole_boxes
 from smilfit.networks.keypoints.consensus import Consensus, MeetInSpace
@@ -192,7 +192,7 @@ class TwoPasses(nn.Module):
         extent: Float[Tensor, ''],
         search: AnimalSearch,
         most: int,
-    ) -> tuple[Sighting | None, FoundAnimals]:
+    ) -> tuple[Sighting | None, DetectedAnimals]:
         """Look at the images of B moments for up to `most` animals each: at all of them first, then at each of D.
 
         Arguments are those of `forward`; `search` finds the animals in the first look's maps.
@@ -212,9 +212,9 @@ class TwoPasses(nn.Module):
         if not len(rows):
             return None, result
         boxes = image_boxes(result.square, affine[rows])
-        boxes = torch.where(result.there.unsqueeze(-1), boxes, whole[rows])
+        boxes = torch.where(result.visible.unsqueeze(-1), boxes, whole[rows])
         # An animal that no view shows well is looked for in all of them.
-        mask = torch.where(result.there.any(1, keepdim=True), result.there, view_mask[rows])
+        mask = torch.where(result.visible.any(1, keepdim=True), result.visible, view_mask[rows])
         return self._look(images[rows], boxes, mask, cameras.map(lambda x: x[rows]), extent), result
 
     def _maps(
@@ -226,11 +226,11 @@ class TwoPasses(nn.Module):
             Logits, the map of features of the views that are there, and the maps to the crops.
         """
         affine = box_affine(boxes.flatten(0, 1), self.side)
-        seen = view_mask.flatten()
-        crops = cut(images.flatten(0, 1)[seen], affine[seen], self.side)
+        present = view_mask.flatten()
+        crops = cut(images.flatten(0, 1)[present], affine[present], self.side)
         result, features = self.network(crops)
-        logits = result.new_zeros(len(seen), *result.shape[1:])
-        logits[seen] = result
+        logits = result.new_zeros(len(present), *result.shape[1:])
+        logits[present] = result
         return logits.unflatten(0, view_mask.shape), features, affine.unflatten(0, view_mask.shape)
 
     def _look(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
-from smilfit.networks.keypoints.consensus import SeenModes
+from smilfit.networks.keypoints.consensus import HeatmapModes
 from smilfit.registry import MODELS
 from smilfit.structures import BodyParams, FitCovariance, FitResult, Keypoints2d
 
@@ -37,7 +37,7 @@ class Refined:
     Args:
         params: refined ones, and lifted ones where refining failed.
         refined: which rows are refined.
-        turned: which rows stand the other way round than they were lifted.
+        reversed_heading: which rows stand the other way round than they were lifted.
         energy: of each row's fit; infinite where there is none.
         uncertainty: covariances of the fits, where the registrant's solver was asked for them.
         report: counts of rows: refined, kept as lifted by reason, turned.
@@ -45,7 +45,7 @@ class Refined:
 
     params: BodyParams
     refined: Bool[Tensor, ' B']
-    turned: Bool[Tensor, ' B']
+    reversed_heading: Bool[Tensor, ' B']
     energy: Float[Tensor, ' B']
     uncertainty: FitCovariance | None = field(default=None, repr=False)
     report: dict[str, int] = field(default_factory=dict)
@@ -91,17 +91,17 @@ class Refinement:
     def __call__(
         self,
         params: BodyParams,
-        seen: Keypoints2d,
+        observations: Keypoints2d,
         sd_px: Float[Tensor, 'B C K'] | None = None,
-        modes: SeenModes | None = None,
+        modes: HeatmapModes | None = None,
     ) -> Refined:
         """Refine.
 
         Args:
             params: lifted, in the world.
-            seen: px and confidences, with the cameras that saw them; absent views have confidence 0.
+            observations: px and confidences, with the cameras that saw them; absent views have confidence 0.
             sd_px: standard deviation of each place, of heat maps or of a consensus; None where all are alike.
-            modes: of the heat maps that `seen` is of; None fits to `seen` alone.
+            modes: of the heat maps that `observations` are of; None fits to these alone.
         """
         # Networks predict without gradients, or in inference mode; a solver may need both its derivatives and tensors
         # that it can keep.
@@ -109,31 +109,33 @@ class Refinement:
             device = self.registrant.body.v_template.device
             start = params.map(lambda x: x.detach().clone()).as_axis_angle()
             if modes is not None:
-                modes = SeenModes(*(x.detach().clone().to(device) for x in (modes.xy, modes.mass)))
-            return self._refine(start.to(device), self._weighted(seen, sd_px).to(device), modes)
+                modes = HeatmapModes(*(x.detach().clone().to(device) for x in (modes.xy, modes.mass)))
+            return self._refine(start.to(device), self._weighted(observations, sd_px).to(device), modes)
 
-    def _weighted(self, seen: Keypoints2d, sd_px: Tensor | None) -> Keypoints2d:
-        confidence = seen.confidence.detach().clone()
+    def _weighted(self, observations: Keypoints2d, sd_px: Tensor | None) -> Keypoints2d:
+        confidence = observations.confidence.detach().clone()
         if sd_px is not None:
             confidence = confidence * (
                 self.noise_px / sd_px.detach().clone().clamp_min(1e-6)
             ).square().clamp_max(1)
-            confidence = torch.where(seen.confidence > 0, confidence, torch.zeros_like(confidence))
-        cameras = seen.rig.map(lambda x: x.detach().clone())
-        return replace(seen, xy=seen.xy.detach().clone(), confidence=confidence, cameras=cameras)
+            confidence = torch.where(observations.confidence > 0, confidence, torch.zeros_like(confidence))
+        cameras = observations.rig.map(lambda x: x.detach().clone())
+        return replace(
+            observations, xy=observations.xy.detach().clone(), confidence=confidence, cameras=cameras
+        )
 
-    def _refine(self, start: BodyParams, seen: Keypoints2d, modes: SeenModes | None) -> Refined:
+    def _refine(self, start: BodyParams, observations: Keypoints2d, modes: HeatmapModes | None) -> Refined:
         finite = _finite(start)
-        shown = seen.visible.sum((1, 2)) >= self.least_points
-        single = seen.visible.any(2).sum(1) == 1
-        refined, turned = torch.zeros_like(finite), torch.zeros_like(finite)
+        shown = observations.visible.sum((1, 2)) >= self.least_points
+        single = observations.visible.any(2).sum(1) == 1
+        refined, reversed_heading = torch.zeros_like(finite), torch.zeros_like(finite)
         params, energy, covariance = start, torch.full_like(start.scale, torch.inf), None
         for group, fits in ((~single, self._several), (single, self._single)):
             rows = (finite & shown & group).nonzero().flatten()
             if not len(rows):
                 continue
-            first, turned[rows] = self._headings(start[rows], seen[rows], fits)
-            chosen = seen[rows]
+            first, reversed_heading[rows] = self._headings(start[rows], observations[rows], fits)
+            chosen = observations[rows]
             if modes is not None and self.mode_px:
                 first, chosen = self._chosen_anew(first, chosen, modes[rows], fits)
             result = self._fit(first, chosen, fits.last)
@@ -145,64 +147,66 @@ class Refinement:
             energy = energy.index_copy(0, rows[good], result.per_frame_loss[good].to(energy))
             if result.covariance is not None:
                 covariance = result.covariance.expanded(rows, len(finite))
-        turned &= refined
+        reversed_heading &= refined
         report = {
             'frames': len(finite),
             'too_few_points': int((~shown).sum()),
             'lifted_not_finite': int((~finite & shown).sum()),
             'refined': int(refined.sum()),
             'fit_failed': int((finite & shown & ~refined).sum()),
-            'turned': int(turned.sum()),
+            'turned': int(reversed_heading.sum()),
         }
-        self._tell(report)
-        return Refined(params, refined, turned, energy, covariance, report)
+        self._warn(report)
+        return Refined(params, refined, reversed_heading, energy, covariance, report)
 
     def _chosen_anew(
-        self, start: BodyParams, seen: Keypoints2d, modes: SeenModes, fits: '_Fits'
+        self, start: BodyParams, observations: Keypoints2d, modes: HeatmapModes, fits: '_Fits'
     ) -> tuple[BodyParams, Keypoints2d]:
         """Fit to the first choice, and let the body choose; what could not be fitted stays."""
-        result = self._fit(start, seen, fits.quick)
+        result = self._fit(start, observations, fits.quick)
         if result is None:
-            return start, seen
+            return start, observations
         good = _good(result)
         params = _put(start, good.nonzero().flatten(), result.params[good])
         with torch.no_grad():
-            points = self.registrant.body(params, need=seen.names).keypoints
-        px, _, valid = seen.rig.to(points.dtype).project(points)
-        px = torch.where((valid & good[:, None, None]).unsqueeze(-1), px, seen.xy.to(px))
-        return params, modes.near(seen, px, self.mode_px)
+            points = self.registrant.body(params, need=observations.names).keypoints
+        px, _, valid = observations.rig.to(points.dtype).project(points)
+        px = torch.where((valid & good[:, None, None]).unsqueeze(-1), px, observations.xy.to(px))
+        return params, modes.near(observations, px, self.mode_px)
 
-    def _fit(self, start: BodyParams, seen: Keypoints2d, registrant: Registrant) -> FitResult | None:
-        told_by = getattr(registrant, 'logger', logger)
-        told_by.addFilter(self._once)
+    def _fit(self, start: BodyParams, observations: Keypoints2d, registrant: Registrant) -> FitResult | None:
+        reporter = getattr(registrant, 'logger', logger)
+        reporter.addFilter(self._once)
         try:
-            return registrant([seen], init_params=start)
+            return registrant([observations], init_params=start)
         except FloatingPointError as error:
             # No row has a finite energy at its start: none can be fitted.
             logger.warning('Refinement: %s', error)
             return None
         finally:
-            told_by.removeFilter(self._once)
+            reporter.removeFilter(self._once)
 
-    def _headings(self, start: BodyParams, seen: Keypoints2d, fits: '_Fits') -> tuple[BodyParams, Tensor]:
+    def _headings(
+        self, start: BodyParams, observations: Keypoints2d, fits: '_Fits'
+    ) -> tuple[BodyParams, Tensor]:
         """Try frames of few views the other way round; give the better end, and which rows were turned."""
-        turned = torch.zeros(start.batch_size, dtype=torch.bool, device=start.transl.device)
-        few = (seen.visible.any(2).sum(1) <= self.few_views).nonzero().flatten()
+        reversed_heading = torch.zeros(start.batch_size, dtype=torch.bool, device=start.transl.device)
+        few = (observations.visible.any(2).sum(1) <= self.few_views).nonzero().flatten()
         if not len(few):
-            return start, turned
-        both = BodyParams.cat([start[few], turned_round(self.registrant.body, start[few])])
-        result = self._fit(both, seen[few.repeat(2)], fits.quick)
+            return start, reversed_heading
+        both = BodyParams.cat([start[few], facing_back(self.registrant.body, start[few])])
+        result = self._fit(both, observations[few.repeat(2)], fits.quick)
         if result is None:
-            return start, turned
+            return start, reversed_heading
         loss = torch.where(_good(result), result.per_frame_loss, torch.inf).reshape(2, -1)
         better = loss[1] < loss[0]
         rows = torch.arange(len(few), device=few.device) + len(few) * better
         matches = result.params[rows]
         usable = loss.isfinite().any(0)
-        turned[few] = better
-        return _put(start, few[usable], matches[usable]), turned
+        reversed_heading[few] = better
+        return _put(start, few[usable], matches[usable]), reversed_heading
 
-    def _tell(self, report: dict[str, int]) -> None:
+    def _warn(self, report: dict[str, int]) -> None:
         kept = {
             n: c
             for n, c in report.items()
@@ -228,16 +232,16 @@ class _Once(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: set[str] = set()
+        self.messages: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        fresh = message not in self.told
-        self.told.add(message)
+        fresh = message not in self.messages
+        self.messages.add(message)
         return fresh
 
 
-def turned_round(body: SMIL, params: BodyParams) -> BodyParams:
+def facing_back(body: SMIL, params: BodyParams) -> BodyParams:
     """Turn bodies by half a turn about their own up axis, in place: the middle of their joints stays.
 
     A model that does not say what is up is turned about the shortest side of its rest joints' box.
@@ -251,9 +255,9 @@ def turned_round(body: SMIL, params: BodyParams) -> BodyParams:
     rotation = axis_angle_to_rotmat(axis.to(params.global_orient))
     with torch.no_grad():
         root = axis_angle_to_rotmat(params.global_orient) @ rotation
-        turned = params.replace(global_orient=rotmat_to_axis_angle(root))
-        moved = body(params).joints.mean(1) - body(turned).joints.mean(1)
-    return turned.replace(transl=turned.transl + moved)
+        reversed_heading = params.replace(global_orient=rotmat_to_axis_angle(root))
+        moved = body(params).joints.mean(1) - body(reversed_heading).joints.mean(1)
+    return reversed_heading.replace(transl=reversed_heading.transl + moved)
 
 
 def _without_covariance(registrant: Registrant) -> Registrant:
@@ -281,10 +285,10 @@ def _with_attribute(registrant: Registrant, name: str, value: object) -> Registr
     return changed
 
 
-def _put(params: BodyParams, rows: Tensor, found: BodyParams) -> BodyParams:
+def _put(params: BodyParams, rows: Tensor, fitted: BodyParams) -> BodyParams:
     """Put other bodies in the place of some."""
     return BodyParams.of(
-        {n: v.index_copy(0, rows, getattr(found, n).to(v)) for n, v in params.as_dict().items()}
+        {n: v.index_copy(0, rows, getattr(fitted, n).to(v)) for n, v in params.as_dict().items()}
     )
 
 
@@ -294,7 +298,7 @@ def _good(result: FitResult) -> Tensor:
 
 
 def _finite(params: BodyParams) -> Tensor:
-    """Report on which bodies all numbers are finite."""
+    """Return which bodies have finite numbers alone."""
     return torch.stack([x.isfinite().unsqueeze(-1).flatten(1).all(1) for x in params.as_dict().values()]).all(
         0
     )

@@ -14,7 +14,7 @@ from smilfit.structures import Cameras
 
 
 @runtime_checkable
-class SeenPoints(Protocol):
+class AgreedPoints(Protocol):
     """What views agreed on, as `Consensus` gives it."""
 
     @property
@@ -58,7 +58,7 @@ class PointEvidence:
     @classmethod
     def of(
         cls,
-        seen: SeenPoints,
+        points: AgreedPoints,
         cameras: Cameras,
         view_mask: Bool[Tensor, 'B C'],
         features: Float[Tensor, 'B C K F'] | None = None,
@@ -66,18 +66,27 @@ class PointEvidence:
         """Take what views agreed on, with a ray for each mode.
 
         Args:
-            seen: points and the px of each view's modes.
+            points: points and the px of each view's modes.
             cameras: that saw the px, with leading dimension B.
             view_mask: which views there are.
             features: sampled at each view's px.
         """
-        rays, valid = pixel_rays(cameras, seen.modes.flatten(2, 3))
-        shape = seen.mode_mass.shape
-        mass = seen.mode_mass * valid.reshape(shape) * view_mask[..., None, None]
+        rays, valid = pixel_rays(cameras, points.modes.flatten(2, 3))
+        shape = points.mode_mass.shape
+        mass = points.mode_mass * valid.reshape(shape) * view_mask[..., None, None]
         rays = rays.reshape(*shape, 3)
         rays = torch.where((mass > 0).unsqueeze(-1), rays, torch.zeros_like(rays))
         return cls(
-            *(seen.xyz, seen.covariance, seen.confidence, cameras.centres(), rays, mass, view_mask, features)
+            *(
+                points.xyz,
+                points.covariance,
+                points.confidence,
+                cameras.centres(),
+                rays,
+                mass,
+                view_mask,
+                features,
+            )
         )
 
     @property
@@ -98,13 +107,13 @@ class PointEvidence:
         self, rotation: Float[Tensor, '3 3'], translation: Float[Tensor, '3'], scale: float = 1.0
     ) -> 'PointEvidence':
         """Move the whole world, cameras and all: `x' = scale * rotation @ x + translation`."""
-        turned = rotation.to(self.xyz)
+        matrix = rotation.to(self.xyz)
         return PointEvidence(
-            xyz=scale * self.xyz @ turned.T + translation,
-            covariance=scale**2 * (turned @ self.covariance @ turned.T),
+            xyz=scale * self.xyz @ matrix.T + translation,
+            covariance=scale**2 * (matrix @ self.covariance @ matrix.T),
             confidence=self.confidence,
-            centres=scale * self.centres @ turned.T + translation,
-            rays=self.rays @ turned.T,
+            centres=scale * self.centres @ matrix.T + translation,
+            rays=self.rays @ matrix.T,
             ray_mass=self.ray_mass,
             view_mask=self.view_mask,
             features=self.features,
@@ -199,11 +208,11 @@ class PointCorruption(nn.Module):
         low, high = self.noise
         sd = length[:, None, None] * low * (high / low) ** draw.uniform(n, 1, 1)
         sd = sd * (0.4 * draw.normal(n, self.n_cameras, k)).exp()
-        seen = shown.unsqueeze(1) + sd.unsqueeze(-1) * draw.normal(n, self.n_cameras, k, 3)
+        noisy = shown.unsqueeze(1) + sd.unsqueeze(-1) * draw.normal(n, self.n_cameras, k, 3)
         other = self._mistakable(shown, size, partner, draw).unsqueeze(1) + sd.unsqueeze(-1) * draw.normal(
             n, self.n_cameras, k, 3
         )
-        rays = _unit(torch.stack((seen, other), 3) - centres[:, :, None, None])
+        rays = _unit(torch.stack((noisy, other), 3) - centres[:, :, None, None])
         mass = self._masses(draw.uniform(n, self.n_cameras, k), draw.uniform(n, self.n_cameras, k))
         swapped = (draw.uniform(n, self.n_cameras, k) < self.mistaken) & (n_views <= 2)[:, None, None]
         mass = torch.where(swapped.unsqueeze(-1), mass.flip(-1), mass)
@@ -272,7 +281,7 @@ def triangulated(
     centres: Float[Tensor, 'B C 3'],
     rays: Float[Tensor, 'B C K 3'],
     sd: Float[Tensor, 'B C K'],
-    there: Tensor,
+    valid: Tensor,
     middle: Float[Tensor, 'B 3'],
 ) -> tuple[Float[Tensor, 'B K 3'], Float[Tensor, 'B K 3 3']]:
     """Meet rays in the least-squares sense, each as sure across as it says; a weak prior says a single one's depth.
@@ -285,7 +294,7 @@ def triangulated(
     rays = _unit(rays)
     eye = torch.eye(3, dtype=rays.dtype, device=rays.device)
     across = eye - rays.unsqueeze(-1) * rays.unsqueeze(-2)
-    weight = (there / sd.square())[..., None, None]
+    weight = (valid / sd.square())[..., None, None]
     away = (centres - middle.unsqueeze(1)).norm(dim=-1).mean(1)
     prior = (DEPTH_SD * away).square().reciprocal()[:, None, None, None] * eye
     start = (centres - middle.unsqueeze(1))[:, :, None, :, None]
@@ -293,7 +302,7 @@ def triangulated(
     covariance = torch.linalg.inv(information)
     point = covariance @ (weight * (across @ start)).sum(1)
     miss = (across @ (point.unsqueeze(1) - start)).squeeze(-1).square().sum(-1) * weight[..., 0, 0]
-    freedom = (2 * there.sum(1) - 3).clamp_min(1)
+    freedom = (2 * valid.sum(1) - 3).clamp_min(1)
     wider = (miss.sum(1) / freedom).clamp_min(1)
     covariance = covariance * wider[..., None, None]
     return (point.squeeze(-1) + middle.unsqueeze(1)).to(dtype), covariance.to(dtype)

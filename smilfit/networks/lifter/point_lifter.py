@@ -68,12 +68,12 @@ def mean_body(body: SMIL, names: Sequence[str], sampler: PoseSampler | None) -> 
     points = body(mean, need=tuple(names)).keypoints[0]
     spread = torch.full_like(points[:, 0], (PLAIN_SPREAD * length) ** 2)
     if sampler is not None:
-        seen = body(drawn, need=tuple(names)).keypoints / drawn.scale[:, None, None]
-        source = points.expand_as(seen)
+        drawn_points = body(drawn, need=tuple(names)).keypoints / drawn.scale[:, None, None]
+        source = points.expand_as(drawn_points)
         for _ in range(ROUNDS):
-            weights = (spread.mean() / spread).expand(len(seen), -1)
-            laid = procrustes(source, seen, weights)
-            off = (laid.apply(source) - seen).square().sum(-1) / laid.scale.square().unsqueeze(1)
+            weights = (spread.mean() / spread).expand(len(drawn_points), -1)
+            laid = procrustes(source, drawn_points, weights)
+            off = (laid.apply(source) - drawn_points).square().sum(-1) / laid.scale.square().unsqueeze(1)
             spread = (off.mean(0) / 3).clamp_min((LEAST_SPREAD * length) ** 2)
     return MeanBody(pose, betas, scale, points, spread)
 
@@ -126,7 +126,7 @@ class LifterTruth:
 
 
 def lifter_energies(
-    lifter: 'PointLifter', found: BodyParams, evidence: PointEvidence, frame: PointFrame, truth: LifterTruth
+    lifter: 'PointLifter', lifted: BodyParams, evidence: PointEvidence, frame: PointFrame, truth: LifterTruth
 ) -> dict[str, Energies]:
     """Compare lifted bodies with the truth; each entry is of what is known of it, and weighs 0 where nothing is.
 
@@ -135,24 +135,24 @@ def lifter_energies(
 
     Args:
         lifter: its body and means.
-        found: in the world.
+        lifted: in the world.
         evidence: from which.
         frame: in which they were found; its scale is the unit of lengths.
         truth: in the world.
     """
     unit = lifter.body_model.rest_size * frame.scale
-    points = lifter.body_model(found, need=lifter.keypoint_names).keypoints
+    points = lifter.body_model(lifted, need=lifter.keypoint_names).keypoints
     known = truth.confidence3d > 0
     goal = torch.where(known.unsqueeze(-1), truth.keypoints3d, torch.zeros_like(truth.keypoints3d))
     points = _at_true_distance(points, goal, known, evidence)
     squared = ((points - goal) / unit[:, None, None]).square().sum(-1)
     stated = {'keypoints3d': Energies((squared + _SMOOTH**2).sqrt() - _SMOOTH, truth.confidence3d)}
     if truth.params is not None:
-        stated |= _parameter_energies(lifter, found, truth)
-    off = (found.body_pose - lifter.mean_pose).square().sum((-1, -2)).mean(1)
+        stated |= _parameter_energies(lifter, lifted, truth)
+    off = (lifted.body_pose - lifter.mean_pose).square().sum((-1, -2)).mean(1)
     stated['pose_prior'] = Energies(off, (~truth.has_params).float())
-    shape = [((found.betas - lifter.mean_betas) / lifter.betas_sd.clamp_min(1e-6)).square()]
-    shape += [getattr(found, n).flatten(1).square() for n in lifter.further]
+    shape = [((lifted.betas - lifter.mean_betas) / lifter.betas_sd.clamp_min(1e-6)).square()]
+    shape += [getattr(lifted, n).flatten(1).square() for n in lifter.further]
     stated['shape_prior'] = Energies(torch.cat(shape, 1).sum(1), (~truth.has_betas).float())
     return stated
 
@@ -168,7 +168,7 @@ def _at_true_distance(points: Tensor, goal: Tensor, known: Tensor, evidence: Poi
     return centre + factor[:, None, None] * (points - centre)
 
 
-def _parameter_energies(lifter: 'PointLifter', found: BodyParams, truth: LifterTruth) -> dict[str, Energies]:
+def _parameter_energies(lifter: 'PointLifter', lifted: BodyParams, truth: LifterTruth) -> dict[str, Energies]:
     assert truth.params is not None
     posed, shaped = (known.float() * truth.weight for known in (truth.has_params, truth.has_betas))
     stated = {}
@@ -180,7 +180,7 @@ def _parameter_energies(lifter: 'PointLifter', found: BodyParams, truth: LifterT
         valid = (row > 0).reshape(-1, *(1,) * (goal.ndim - 1))
         safe = torch.ones_like(goal) if name == 'scale' else torch.zeros_like(goal)
         goal = PARAMETERS[name].free(PARAMETERS[name].as_matrix(torch.where(valid, goal, safe)))
-        off = PARAMETERS[name].free(getattr(found, name)) - goal
+        off = PARAMETERS[name].free(getattr(lifted, name)) - goal
         if name == 'betas':
             off = off / lifter.betas_sd.clamp_min(1e-6)
         squared = off.square()

@@ -29,8 +29,8 @@ class PointFrame(NamedTuple):
 
     def points_to_world(self, points: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
         """Bring points into the world."""
-        turned = points @ self.rotation.transpose(-1, -2)
-        return self.scale[:, None, None] * turned + self.origin.unsqueeze(1)
+        rotated = points @ self.rotation.transpose(-1, -2)
+        return self.scale[:, None, None] * rotated + self.origin.unsqueeze(1)
 
     def where(self, chosen: Tensor, other: 'PointFrame') -> 'PointFrame':
         """Take this frame where chosen (B,), else the other."""
@@ -100,9 +100,9 @@ def frame_of_rays(
     """
     weights = weights * spread.mean() / spread
     centre_point = (weights.unsqueeze(-1) * rays).sum(1)
-    seen = centre_point.norm(dim=-1, keepdim=True)
+    length = centre_point.norm(dim=-1, keepdim=True)
     ahead = torch.where(
-        seen > 0, centre_point / seen.clamp_min(1e-12), centre_point.new_tensor([0.0, 0.0, 1.0])
+        length > 0, centre_point / length.clamp_min(1e-12), centre_point.new_tensor([0.0, 0.0, 1.0])
     )
     view = _looking_along(ahead)
     flat = rays @ view.transpose(-1, -2)
@@ -113,9 +113,9 @@ def frame_of_rays(
     for _ in range(ROUNDS):
         result = scaled_orthographic(source, flat[..., :2] / depth, weights * trust, n_steps=4)
         size = result.scale.clamp_min(1e-6)
-        turned = (source @ result.rotation.transpose(-1, -2))[..., :2]
+        rotated = (source @ result.rotation.transpose(-1, -2))[..., :2]
         off = (
-            (size[:, None, None] * turned + result.translation.unsqueeze(1) - flat[..., :2] / depth)
+            (size[:, None, None] * rotated + result.translation.unsqueeze(1) - flat[..., :2] / depth)
             .square()
             .sum(-1)
         )

@@ -59,9 +59,9 @@ class Prediction:
 
     def total(self) -> Float[Tensor, '']:
         """Sum all that the networks say; not finite if any of it is not."""
-        said = [getattr(step, key) for step in self.steps for key in PARAMETER_KEYS]
-        said += [x for x in (self.camera_change, self.votes) if x is not None]
-        return torch.stack([x.float().sum() for x in said]).sum()
+        numbers = [getattr(step, key) for step in self.steps for key in PARAMETER_KEYS]
+        numbers += [x for x in (self.camera_change, self.votes) if x is not None]
+        return torch.stack([x.float().sum() for x in numbers]).sum()
 
 
 # The factor on the losses of earlier steps, so that a curriculum can change it too.
@@ -156,9 +156,9 @@ class BodyRegressor(ModalRegressor):
         losses: dict[str, Tensor] = {}
         earlier: list[Tensor] = []
         with torch.autocast(mask.device.type, enabled=False):
-            seen = Observation.of(data_samples, mask, prediction.cameras, prediction.frame)
+            observed = Observation.of(data_samples, mask, prediction.cameras, prediction.frame)
             for i, params in enumerate(prediction.steps, start=1):
-                terms, counts = self._terms(params, seen, prediction.frame, data_samples)
+                terms, counts = self._terms(params, observed, prediction.frame, data_samples)
                 if i == n_steps:
                     losses |= {f'loss_{key}': value for key, value in terms.items()} | counts
                 elif self.loss_weights[INTERMEDIATE_KEY] > 0:
@@ -170,9 +170,9 @@ class BodyRegressor(ModalRegressor):
         return losses
 
     def _terms(
-        self, params: BodyParams, seen: Observation, frame: SceneFrame, data_samples: DataSamples
+        self, params: BodyParams, observed: Observation, frame: SceneFrame, data_samples: DataSamples
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        terms, counts = self.handler_losses(self.body_model, params, seen, self.loss_weights)
+        terms, counts = self.handler_losses(self.body_model, params, observed, self.loss_weights)
         if any(self.loss_weights[key] for key in PARAMETER_KEYS):
             known = BodyParams.of(data_samples['params'])
             known = known.replace(transl=frame.from_world(known.transl), scale=known.scale / frame.unit)

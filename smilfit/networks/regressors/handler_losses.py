@@ -73,7 +73,7 @@ class Observation:
             **_masks_of(data_samples, view_mask, replace(cameras, t=t / frame.unit)),
         )
 
-    def seen_from(self, keypoints: Float[Tensor, 'B K 3']) -> tuple['Observation', Float[Tensor, '']]:
+    def visible_from(self, keypoints: Float[Tensor, 'B K 3']) -> tuple['Observation', Float[Tensor, '']]:
         """Leave out where a predicted keypoint has no image (behind a camera, beyond the lens's fold).
 
         Returns:
@@ -182,7 +182,7 @@ class HandlerLosses(nn.Module):
         output = body(params, need=tuple(needed))
         counts: dict[str, Tensor] = {}
         if observed:
-            visible, counts['n_behind_camera'] = observation.seen_from(output.select(self.names).detach())
+            visible, counts['n_behind_camera'] = observation.visible_from(output.select(self.names).detach())
             inputs = self._inputs(active, visible)
         state = BodyState(body, params, output, self.keypoint_weights)
         over = mean_over_processes
@@ -194,25 +194,25 @@ class HandlerLosses(nn.Module):
         }
         return losses, counts
 
-    def _inputs(self, active: Sequence[BaseHandler], seen: Observation) -> dict[str, BaseInput | None]:
-        inputs = {h.handler_key: make_input(h, seen, self.names) for h in active}
+    def _inputs(self, active: Sequence[BaseHandler], observation: Observation) -> dict[str, BaseInput | None]:
+        inputs = {h.handler_key: make_input(h, observation, self.names) for h in active}
         if self.mask_side is None:
             return inputs
         return {k: None if i is None else i.resized(self.mask_side) for k, i in inputs.items()}
 
 
-def make_input(handler: BaseHandler, seen: Observation, names: tuple[str, ...]) -> BaseInput | None:
+def make_input(handler: BaseHandler, observation: Observation, names: tuple[str, ...]) -> BaseInput | None:
     """Make the Input that a handler asks for; None for a prior."""
     kind, key = handler.input_type, handler.handler_key
     if kind is None:
         return None
     if hasattr(kind, 'from_observation'):
-        return kind.from_observation(seen, names, key)
+        return kind.from_observation(observation, names, key)
     if issubclass(kind, MultiviewKeypoint2dMSEInput):
-        points = Keypoints2d(seen.keypoints2d, seen.confidence2d, names, seen.cameras)
+        points = Keypoints2d(observation.keypoints2d, observation.confidence2d, names, observation.cameras)
         return kind(points, handler_key=key)
     if issubclass(kind, Keypoint3dMSEInput):
-        return kind(Keypoints3d(seen.keypoints3d, seen.confidence3d, names), handler_key=key)
+        return kind(Keypoints3d(observation.keypoints3d, observation.confidence3d, names), handler_key=key)
     raise _unfilled(handler, kind)
 
 

@@ -12,12 +12,12 @@ from smilfit.body_models import SMIL
 from smilfit.body_models.sides import mirrored_order
 from smilfit.losses import CentreHeatmapLoss, Energies, HeatmapLoss
 from smilfit.networks.animals.several_animals import AnimalSearch, without_twins
-from smilfit.networks.exported_networks import ExportedPictures
+from smilfit.networks.exported_networks import ExportedHeatmaps
 from smilfit.networks.heads.heatmap_head import KeypointHeatmapHead
 from smilfit.networks.keypoints.consensus import MeetInSpace
 from smilfit.networks.keypoints.consensus_loss import consensus_energy
 from smilfit.networks.keypoints.crop_augment import CropAugment, CropBatch, swap_where
-from smilfit.networks.keypoints.keypoint_targets import CentreTargets, PictureTargets
+from smilfit.networks.keypoints.keypoint_targets import CentreTargets, ImageTargets
 from smilfit.networks.keypoints.keypoint_targets import keypoint_weights as weights_of_keypoints
 from smilfit.networks.keypoints.limb_maps import built_parts
 from smilfit.networks.keypoints.two_passes import Sighting, TwoPasses
@@ -222,7 +222,7 @@ class KeypointRegressor(ModalRegressor):
 
     def loss(self, inputs: Mapping[str, Tensor], data_samples: DataSamples) -> dict[str, Tensor]:
         """Compute the losses of the maps, from crops cut at random, and of the lifter, from poses drawn at random."""
-        targets = PictureTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
+        targets = ImageTargets.of_batch(inputs, data_samples, self.keypoint_weights, self.hidden_weight)
         everyone = CentreTargets.of_batch(data_samples, targets) if self.vision.head.centre else None
         images, px, weight = inputs['image'].flatten(0, 1), targets.px, targets.weight
         several = inputs['view_mask'].shape[1] > 1
@@ -248,10 +248,10 @@ class KeypointRegressor(ModalRegressor):
             if of_points:
                 stated['consensus'] = self._consensus(moments, data_samples)
             if lifter is not None:
-                seen = self._seen(lifter, moments, data_samples)
-                stated |= {f'seen_{name}': terms for name, terms in seen.items()}
+                energies = self._lifted_energies(lifter, moments, data_samples)
+                stated |= {f'seen_{name}': terms for name, terms in energies.items()}
                 own = lifter.loss_weights
-                weights |= {f'seen_{name}': weights['seen'] * own[name] for name in seen}
+                weights |= {f'seen_{name}': weights['seen'] * own[name] for name in energies}
         means = weighted_means(stated, weights)
         losses = {f'loss_{key}': value for key, value in means.items()}
         if self.lifter is not None:
@@ -270,7 +270,7 @@ class KeypointRegressor(ModalRegressor):
             self.statistics.scene_unit,
         )
 
-    def _seen(
+    def _lifted_energies(
         self, lifter: PointLifter, moments: CropMoments, data_samples: DataSamples
     ) -> dict[str, Energies]:
         """State what the body misses that is lifted from the crops of each sample."""
@@ -288,10 +288,10 @@ class KeypointRegressor(ModalRegressor):
         """Let torch.compile write the network of heat maps; see `TwoPasses.compile_network`."""
         self.vision.compile_network(**options)
 
-    def exported_network(self, side: int | None = None) -> ExportedPictures:
+    def exported_network(self, side: int | None = None) -> ExportedHeatmaps:
         """Return the network of heat maps by itself, for images of `side` px; those of its crops if None."""
         vision = self.vision
-        return ExportedPictures(vision.backbone, vision.head, side or vision.side, self.keypoint_names)
+        return ExportedHeatmaps(vision.backbone, vision.head, side or vision.side, self.keypoint_names)
 
     @torch.no_grad()
     def predict_parameters(self, inputs: Mapping[str, Tensor]) -> KeypointPrediction:
@@ -310,7 +310,7 @@ class KeypointRegressor(ModalRegressor):
         if self.refine is None:
             return KeypointPrediction(sighting, lifted, lifted)
         observed = points.keypoints2d(self.keypoint_names, cameras)
-        refined = self.refine(lifted, observed, modes=points.seen_modes())
+        refined = self.refine(lifted, observed, modes=points.heatmap_modes())
         return KeypointPrediction(sighting, refined.params, lifted, refined)
 
     @torch.no_grad()
@@ -345,19 +345,21 @@ class KeypointRegressor(ModalRegressor):
                 'heatmap_head=dict(centre=True), as configs/train/keypoint_several.py does.'
             )
         unit, mask = self.statistics.scene_unit, inputs['view_mask']
-        seen, result = self.vision.several(inputs['image'], mask, cameras_of(inputs), unit, self.search, most)
+        sighting, result = self.vision.several(
+            inputs['image'], mask, cameras_of(inputs), unit, self.search, most
+        )
         counts = dict(result.counts)
         animals: list[list[PredictedSample]] = [[] for _ in range(len(mask))]
-        if seen is None:
+        if sighting is None:
             return animals, counts | {'twins': 0}
-        points = seen.points
+        points = sighting.points
         keep = without_twins(result.moment, points.xyz, points.confidence, TWINS * float(unit))
         counts['twins'] = int((~keep).sum())
         rows = result.moment
         # Images are not asked for any more.
         shown = {name: value[rows] for name, value in inputs.items() if name != 'image'}
         truth = None if data_samples is None else chosen_rows(data_samples, rows)
-        samples = self._samples(self._lifted(seen), shown, truth)
+        samples = self._samples(self._lifted(sighting), shown, truth)
         for sample, moment, kept, sure in zip(samples, rows.tolist(), keep.tolist(), result.sure.tolist()):
             if kept:
                 animals[moment].append(sample | {'sure': torch.tensor(sure)})

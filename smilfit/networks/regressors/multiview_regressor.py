@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -49,23 +50,15 @@ class MultiViewRegressor(BodyRegressor):
         head: fused tokens and a start to a list of `BodyEstimate`.
         body_model: the body.
         handlers: those of fitting; each with an observation is fed from the sample's truth.
-        statistics: of the training set.
         camera_head: corrects the given cameras, or predicts them (`NamedCameraHead`); None takes them as they are.
         orientation_head: gives the root's rotation to start from; None starts at the training set's mean.
         limbs: finds keypoints and gives a whole body to start from, and tokens of it, in its place; the backbone must
             give several maps, finest first.
         token_map: which of several maps the patch tokens are of.
-        loss_weights: by handler key, `global_orient`, `body_pose`, `betas`, `transl`, `scale` (all 0 unless
-            given; compared where a sample has parameters), `view_orientation` (each view's vote of the root's
-            rotation, likewise), `heatmap` and `lifter` (of limbs), `camera` (squared corrections), and `camera_fov`,
-            `camera_rotation`, `camera_position` (see `camera_losses`). A handler's own loss weight holds unless given
-            here. Lengths are in scene units, and 2D distances in px of a crop brought to 256 px, whatever the
-            dataset's unit and crops.
-        keypoint_weights: factors on named keypoints in the handlers' losses; 0 ignores one.
-        intermediate_weight: factor on the losses of the head's earlier steps; the i-th of n has
-            `intermediate_weight * i / n`.
-        mask_side: silhouettes are compared at so many px of a crop's longer side; None at the crop's.
-        data_preprocessor: casts a batch.
+        body: further arguments of `BodyRegressor`. Among the loss weights are also `view_orientation` (each view's
+            vote of the root's rotation, where a sample has parameters), `heatmap` and `lifter` (of limbs), and
+            `camera` (squared corrections). Lengths are in scene units, and 2D distances in px of a crop brought to
+            256 px, whatever the dataset's unit and crops.
     """
 
     start_betas: Tensor
@@ -78,27 +71,14 @@ class MultiViewRegressor(BodyRegressor):
         head: nn.Module,
         body_model: SMIL,
         handlers: Sequence[BaseHandler] = (),
-        statistics: TrainingStatistics | None = None,
+        *,
         camera_head: nn.Module | None = None,
         orientation_head: OrientationHead | None = None,
         limbs: Limbs | None = None,
         token_map: int = -1,
-        loss_weights: Mapping[str, float] | None = None,
-        keypoint_weights: Mapping[str, float] | None = None,
-        intermediate_weight: float = 0.3,
-        mask_side: int | None = None,
-        data_preprocessor: nn.Module | None = None,
+        **body: Any,
     ) -> None:
-        super().__init__(
-            body_model,
-            handlers,
-            statistics,
-            loss_weights,
-            keypoint_weights,
-            intermediate_weight,
-            mask_side,
-            data_preprocessor,
-        )
+        super().__init__(body_model, handlers, **body)
         self.backbone, self.fusion, self.head, self.camera_head = backbone, fusion, head, camera_head
         if orientation_head is not None and limbs is not None:
             raise ValueError(
@@ -231,7 +211,7 @@ class MultiViewRegressor(BodyRegressor):
         if self.orientation_head is None:
             return start, None
         votes, agreed = self.orientation_head(tokens, view_mask, cameras, self.statistics.mean_pose[0])
-        return start.turned(agreed), votes
+        return start.with_root(agreed), votes
 
     def _maps(
         self, images: Float[Tensor, 'B C 3 H W'], view_mask: Bool[Tensor, 'B C']

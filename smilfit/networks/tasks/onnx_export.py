@@ -58,7 +58,7 @@ class ParityRow:
         return self.difference <= tolerance and self.lost <= tolerance
 
     def described(self) -> dict[str, object]:
-        """Report all of it, as JSON has it."""
+        """Return all of it, as JSON has it."""
         result: dict[str, object] = {'output': self.output, 'data': self.data, 'batch': dict(self.batch)}
         result |= {'max_abs_difference': self.difference, 'max_abs_value': self.largest}
         return result | ({'maps': self.n_maps, 'maps_of_equal_peak': self.n_equal} if self.n_maps else {})
@@ -84,24 +84,24 @@ def check_parity(
     return rows
 
 
-def compared(port: Port, data: str, lengths: Mapping[str, int], right: Tensor, found: Tensor) -> ParityRow:
+def compared(port: Port, data: str, lengths: Mapping[str, int], right: Tensor, result: Tensor) -> ParityRow:
     """Compare one output with torch's.
 
     Raises:
         ValueError: another shape.
     """
-    if right.shape != found.shape:
+    if right.shape != result.shape:
         raise ValueError(
             f'export: output {port.name!r} must have the shape {tuple(right.shape)} as in torch; the file gives '
-            f'{tuple(found.shape)} for inputs of {dict(lengths)}. Report it with the model’s config.'
+            f'{tuple(result.shape)} for inputs of {dict(lengths)}. Report it with the model’s config.'
         )
     row = ParityRow(
-        port.name, data, dict(lengths), float((right - found).abs().max()), float(right.abs().max())
+        port.name, data, dict(lengths), float((right - result).abs().max()), float(right.abs().max())
     )
     if not port.maps:
         return row
-    right, found = right.flatten(0, 1).flatten(1), found.flatten(0, 1).flatten(1)
-    cell = found.argmax(1)
+    right, result = right.flatten(0, 1).flatten(1), result.flatten(0, 1).flatten(1)
+    cell = result.argmax(1)
     lost = right.amax(1) - right.gather(1, cell.unsqueeze(1)).squeeze(1)
     equal = int((right.argmax(1) == cell).sum())
     return replace(row, n_maps=len(cell), n_equal=equal, lost=float(lost.max()))

@@ -63,8 +63,8 @@ def use_exported(trained: TrainedRegressor, path: str | Path) -> None:
         raise BadFileError(
             f'{path.with_suffix(".json")}: must be of smilfit export. Export the network anew.'
         )
-    said = [about.get(name, {}).get('sha256') for name in ('network', 'checkpoint')]
-    if said != [sha256_of(path), sha256_of(trained.path)] or image.get('side_px') != vision.side:
+    checksums = [about.get(name, {}).get('sha256') for name in ('network', 'checkpoint')]
+    if checksums != [sha256_of(path), sha256_of(trained.path)] or image.get('side_px') != vision.side:
         raise ValueError(
             f'--network {path}: must be as smilfit export wrote it, of {trained.path} and for images of '
             f'{vision.side} px. Export it anew, without --side.'

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class PseudoLabelRun:
     reasons: tuple[tuple[str, int], ...]
 
 
+@runtime_checkable
 class HasParams(Protocol):
     """What a refinement gives."""
 
@@ -83,7 +84,7 @@ def make_pseudo_labels(
     """
     table = thresholds if isinstance(thresholds, Mapping) else load_thresholds(thresholds)
     refine = getattr(model, 'refine', None) if refine is None else refine
-    result = _Found()
+    result = _GoodLabels()
     loader = DataLoader(dataset, batch_size)
     model.eval()
     with steps('pseudo-labels', len(loader), progress or ignore) as step:
@@ -107,7 +108,7 @@ def make_pseudo_labels(
     )
 
 
-class _Found:
+class _GoodLabels:
     """Labels of the good frames so far."""
 
     def __init__(self) -> None:
@@ -164,10 +165,10 @@ def _label(
     xy, confidence = (torch.stack([p[name] for p in predicted]) for name in _SEEN)
     cameras = cameras_of({n: x.cpu() for n, x in inputs.items()})
     confidence = confidence.clamp(0, 1) * batch['inputs']['view_mask'].unsqueeze(-1)
-    seen = Keypoints2d(xy, confidence, tuple(model.keypoint_names), cameras)
+    observations = Keypoints2d(xy, confidence, tuple(model.keypoint_names), cameras)
     refit: Refit | None = None
     if refine is not None:
-        params = refine(params, seen).params.to('cpu')
+        params = refine(params, observations).params.to('cpu')
         refit = (lambda start, part: refine(start, part).params.to('cpu')) if left_out else None
-    verdict = judge_frames(model.body_model, params, seen, thresholds, refit)
+    verdict = judge_frames(model.body_model, params, observations, thresholds, refit)
     return batch['data_samples'], params, verdict.frame_words, verdict.frame_reasons

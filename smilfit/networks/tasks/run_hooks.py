@@ -65,18 +65,19 @@ def add_progress(runner: Runner, progress: ProgressCallback | None) -> None:
         runner.register_hook(ProgressHook(progress))
 
 
-class ListenerHook(Hook):
-    """Tells a listener what a run does.
+class ListenerHook(ProgressHook):
+    """Report to a listener what a run does.
 
     Args:
         listener: hears it.
     """
 
     def __init__(self, listener: RunListener) -> None:
+        super().__init__(listener.progress)
         self.listener = listener
 
     def before_train(self, runner: Runner) -> None:
-        """Return what is trained; what was resumed is known by now."""
+        """Report what is trained; what was resumed is known by now."""
         self.listener.begun(facts_of(runner, 'training'))
 
     def after_train_iter(
@@ -85,28 +86,22 @@ class ListenerHook(Hook):
         """Report a step of training."""
         losses = losses_in_words(recent_losses(runner))
         note = f'epoch {runner.epoch + 1}: {losses}' if _by_epoch(runner) else losses
-        self.listener.progress(Progress('training', runner.iter + 1, runner.max_iters, note))
+        self.report(Progress('training', runner.iter + 1, runner.max_iters, note))
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
     ) -> None:
         """Report a step of validation."""
-        self.listener.progress(Progress('validating', batch_idx + 1, len(runner.val_dataloader)))
+        self.report(Progress('validating', batch_idx + 1, len(runner.val_dataloader)))
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        """Return the numbers of a validation."""
+        """Report the numbers of a validation."""
         when = f'epoch {runner.epoch}' if _by_epoch(runner) else f'iteration {runner.iter}'
         self.listener.validated(when, metrics or {})
 
     def before_test(self, runner: Runner) -> None:
-        """Return what is tested."""
+        """Report what is tested."""
         self.listener.begun(facts_of(runner, 'testing'))
-
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: object = None
-    ) -> None:
-        """Report a step of testing."""
-        self.listener.progress(Progress('testing', batch_idx + 1, len(runner.test_dataloader)))
 
 
 def add_listener(runner: Runner, listener: RunListener | None) -> None:

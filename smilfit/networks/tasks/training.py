@@ -165,9 +165,9 @@ def _check(cfg: Config, options: TrainOptions) -> int:
     return sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
 
 
-def keypoint_summaries(xyz: np.ndarray, seen: np.ndarray) -> dict[str, np.ndarray]:
+def keypoint_summaries(xyz: np.ndarray, visible: np.ndarray) -> dict[str, np.ndarray]:
     """Return the baselines that an evaluation compares with, from the training set's 3D keypoints."""
-    return {'baseline': trivial_baseline(xyz, seen), 'mean_pose': mean_pose(xyz, seen)}
+    return {'baseline': trivial_baseline(xyz, visible), 'mean_pose': mean_pose(xyz, visible)}
 
 
 def prepare_runner(runner: CheckedRunner) -> None:

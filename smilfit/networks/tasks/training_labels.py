@@ -219,7 +219,7 @@ def read_targets(folder: str | Path, datasets: Sequence[str | Path]) -> PseudoLa
         )
         if fit.verdict is None:
             logger.info('%s: was not judged; all its fitted frames are taken.', path)
-        _tell_unused(path, fit)
+        _report_unused(path, fit)
         parts.append(labels[good])
     parts = [part for part in parts if len(part)]
     taken = sum(map(len, parts))
@@ -255,7 +255,7 @@ def _check(path: Path, fit: FitResult, known: Mapping[str, DatasetFile]) -> None
 def _weighted(labels: PseudoLabels, fit: FitResult) -> PseudoLabels:
     if fit.covariance is None:
         return labels
-    variance = _turn_variance(fit.covariance)
+    variance = _rotation_variance(fit.covariance)
     known = np.isfinite(variance) & (variance > 0)
     if not known.any():
         return labels
@@ -265,7 +265,7 @@ def _weighted(labels: PseudoLabels, fit: FitResult) -> PseudoLabels:
     return replace(labels, weight=np.minimum(share, 1.0))
 
 
-def _turn_variance(covariance: FitCovariance) -> np.ndarray:
+def _rotation_variance(covariance: FitCovariance) -> np.ndarray:
     """Return each frame's mean variance of the turns that something is known of, rad squared."""
     columns = [i for i, name in enumerate(covariance.columns) if '.turn_' in name]
     variance = covariance.parameter_sd()[:, columns].double().square().cpu().numpy()
@@ -274,7 +274,7 @@ def _turn_variance(covariance: FitCovariance) -> np.ndarray:
     return np.where(valid.any(1), total / np.maximum(valid.sum(1), 1), np.nan)
 
 
-def _tell_unused(path: Path, fit: FitResult) -> None:
+def _report_unused(path: Path, fit: FitResult) -> None:
     unused = [
         n for n, v in fit.params.as_dict().items() if n not in PARAM_NAMES and bool(v.nan_to_num().any())
     ]

@@ -9,7 +9,7 @@ from smilfit.cli.main import main
 from smilfit.networks.engine import build_test_runner, load_experiment, read_checkpoint
 from smilfit.networks.engine.checkpoint_loader import smilfit_entry
 from smilfit.smilify import SmilifyNetwork
-from tests.networks.test_smilify_network import shaken_network
+from tests.smilify.test_smilify_network import shaken_network
 from tests.smilify_files import as_smilify, multi_view_config
 from tests.toy_samples import toy_data, write_toy_model
 

@@ -1,7 +1,7 @@
 """Tell of the batches that a training left out, and stop one that has lost its way."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ _MOST_NAMED = 12
 
 @HOOKS.register_module()
 class BadBatchHook(Hook):
-    """Tell of each batch whose loss or gradient is not finite, with its samples; many in a row stop the run.
+    """Report each batch whose loss or gradient is not finite, with its samples; many in a row stop the run.
 
     The weights have not seen such a batch, see `SkippingUpdates`. Its losses stay out of the log, where `skipped` is
     the share of batches left out of late, once there was one.
@@ -82,7 +82,7 @@ class BadBatchHook(Hook):
         )
 
     def after_train(self, runner: Runner) -> None:
-        """Return how many there were."""
+        """Report how many batches were left out."""
         if self.count:
             runner.logger.warning(
                 f'training: {self.count} of {runner.iter} batches were left out; see the warnings above.'
@@ -113,7 +113,7 @@ def _sentence(runner: Runner, batch_idx: int, what: str, processes: list[tuple[l
     )
 
 
-def sample_names(data_batch: Any, metainfo: Mapping[str, Sequence[str]]) -> list[str]:
+def sample_names(data_batch: Any, metainfo: Mapping[str, Any]) -> list[str]:
     """Name a batch's samples by session and frame: those whose inputs are not finite, else all."""
     try:
         truth = data_batch['data_samples']

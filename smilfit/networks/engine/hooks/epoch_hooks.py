@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from smilfit.networks.engine.hooks.plain_checkpoint_hook import inner_model
+from smilfit.networks.regressors.modal_regressor import checked_loss_weights
 from smilfit.registry import HOOKS, UnknownNameError, did_you_mean, reject_unknown
 
 # Of losses, by key.
@@ -46,12 +47,7 @@ class LossCurriculumHook(Hook):
         for epoch, weights in self.schedule.items():
             if epoch < 0:
                 raise ValueError(f'LossCurriculumHook: an epoch must be 0 or greater; got {epoch}.')
-            for key, weight in weights.items():
-                if not 0 <= weight < float('inf'):
-                    raise ValueError(
-                        f'LossCurriculumHook: the weight of {key!r} at epoch {epoch} must be finite and '
-                        f'not negative; got {weight}.'
-                    )
+            checked_loss_weights(f'LossCurriculumHook, epoch {epoch}', weights)
         self.base: dict[str, float] = {}
 
     def before_run(self, runner: Runner) -> None:

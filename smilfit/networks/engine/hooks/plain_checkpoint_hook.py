@@ -99,7 +99,7 @@ class PlainCheckpointHook(Hook):
         self._before_val = random_state()
 
     def after_val(self, runner: Runner) -> None:
-        """Return training its generators back."""
+        """Set the generators as training had them."""
         if self._before_val is not None:
             set_random_state(self._before_val)
             self._before_val = None

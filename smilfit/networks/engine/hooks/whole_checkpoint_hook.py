@@ -104,7 +104,7 @@ class WholeCheckpointHook(CheckpointHook):
                 # Written once more, as a whole; readers take an unfinished one for none.
                 write_text(Path(runner.work_dir) / LAST, str(self.last_ckpt))
 
-    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, object]) -> None:
         runner.call_hook('before_any_save')
         with self._deleting_last():
             super()._save_best_checkpoint(runner, metrics)
