@@ -84,7 +84,7 @@ def inside(folder: str | Path, name: str | Path, where: str = '') -> Path:
 
 
 class Fence:
-    """Says of many paths whether they lie in one of some folders; each folder on the way is looked up once.
+    """Folders in which files may lie: many paths are checked, and each folder on the way is looked up once.
 
     Args:
         folders: in which files may lie.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from smilfit.files.account import accounted, charge
-from smilfit.files.apart import read_apart
 from smilfit.files.budget import check_budget
+from smilfit.files.child_process import read_in_child
 from smilfit.files.errors import BadFileError, reading, shorten
 
 MOST_TEXT_BYTES = 1 << 28
@@ -165,7 +165,7 @@ def read_toml(path: str | Path, what: str, most: int = MOST_TOML_BYTES) -> dict[
         BadFileError: no TOML, too large, nested too deeply, or more than its account allows.
     """
     path = Path(path)
-    return read_apart(path, what, _parse, path, what, read_text(path, what, most))
+    return read_in_child(path, what, _parse, path, what, read_text(path, what, most))
 
 
 def _parse(path: Path, what: str, text: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def read_lookup_rows(path: str | Path) -> tuple[LookupRow, ...]:
     """
     path = Path(path)
     rows: list[LookupRow] = []
-    seen: set[str] = set()
+    models: set[str] = set()
     place_of: dict[str, str] = {}
     for line, row in _rows(path, ('model', 'data'), LANDMARK_COLUMNS):
         place, model, data = f'{path}, line {line}', row['model'], row['data']
@@ -59,9 +59,9 @@ def read_lookup_rows(path: str | Path) -> tuple[LookupRow, ...]:
             continue
         if not model:
             raise ValueError(f'{place}: model must be a name; got nothing.')
-        if model in seen:
+        if model in models:
             raise ValueError(f'{place}: model names must differ; got {shorten(model)!r} again.')
-        seen.add(model)
+        models.add(model)
         if not data:
             continue
         if data in place_of:

@@ -264,8 +264,8 @@ def _checked(
     faults = {i: text for track in tracks.values() for i, text in _faults(track)}
     kept = [i for i in range(len(where)) if i not in faults]
     tracks = {individual: track.rows(kept) for individual, track in tracks.items()}
-    n_above_1 = _tell_high_scores(path, [track.confidence for track in tracks.values()])
-    n_unscored = _tell_unscored(path, list(tracks.values()))
+    n_above_1 = _report_high_scores(path, [track.confidence for track in tracks.values()])
+    n_unscored = _report_unscored(path, list(tracks.values()))
     skipped += [SkippedAnnotation(where[i], text) for i, text in sorted(faults.items())]
     return PoseTable(
         path=path,
@@ -294,7 +294,7 @@ def _track(parts: Mapping[str, Mapping[str, int]], values: np.ndarray) -> Track:
     return Track(tuple(parts), xy, confidence, variance if stated else None)
 
 
-def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
+def _report_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
     """Report once of scores above 1, which become 1; gives how many there are.
 
     Raises:
@@ -320,11 +320,11 @@ def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
     return len(high)
 
 
-def _tell_unscored(path: Path, tracks: Sequence[Track]) -> int:
+def _report_unscored(path: Path, tracks: Sequence[Track]) -> int:
     """Report once of points without a likelihood, which count as missing; gives how many there are."""
     valid = [np.isfinite(track.xy).all(-1) for track in tracks]
-    n_empty = sum(int((np.isnan(track.confidence) & seen).sum()) for track, seen in zip(tracks, valid))
-    n_negative = sum(int(((track.confidence < -_SLACK) & seen).sum()) for track, seen in zip(tracks, valid))
+    n_empty = sum(int((np.isnan(track.confidence) & known).sum()) for track, known in zip(tracks, valid))
+    n_negative = sum(int(((track.confidence < -_SLACK) & known).sum()) for track, known in zip(tracks, valid))
     if n_empty or n_negative:
         logger.warning(
             '%s: %d points have no likelihood (empty or NaN: %d, negative: %d) and count as missing.',

@@ -103,9 +103,9 @@ def _read_points(path: Path, lines: Iterator[list[str]]) -> Points3d:
     for k, name in enumerate(names):
         if f'{name}_score' in column:
             scores[:, k] = np.nan_to_num(table[:, column[f'{name}_score']], nan=0.0).clip(0, 1)
-    seen = np.isfinite(xyz).all(-1)
+    valid = np.isfinite(xyz).all(-1)
     return Points3d(
-        names, frames.astype(np.int64), np.where(seen[..., None], xyz, 0.0), np.where(seen, scores, 0.0)
+        names, frames.astype(np.int64), np.where(valid[..., None], xyz, 0.0), np.where(valid, scores, 0.0)
     )
 
 

@@ -133,7 +133,7 @@ class ImageSizes:
         if source not in self._stills:
             self._stills[source] = _read_header(source)
         stored, orientation = self._stills[source]
-        return _turned(stored, orientation) if _is_upright(stored, orientation, size) else stored
+        return _rotated(stored, orientation) if _is_upright(stored, orientation, size) else stored
 
 
 def video_of(frame: VideoFrame) -> VideoFrame:
@@ -239,9 +239,9 @@ def _orientation(value: object) -> int:
 
 def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int] | None) -> bool:
     """Check whether the annotator saw the image turned upright: yes, unless only the stored size agrees."""
-    upright = _turned(stored, orientation)
+    upright = _rotated(stored, orientation)
     return size is None or tuple(size) == upright or tuple(size) != stored
 
 
-def _turned(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
+def _rotated(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
     return stored[::-1] if orientation >= 5 else stored

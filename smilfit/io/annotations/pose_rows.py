@@ -55,14 +55,14 @@ def annotate_rows(
         result = 0
         for individual in individuals:
             track = table.tracks[individual]
-            seen = np.isfinite(track.xy[row]).all(-1)
-            if not seen.any():
+            valid = np.isfinite(track.xy[row]).all(-1)
+            if not valid.any():
                 continue
             result += 1
             target = [place[name] for name in track.names]
             keypoints, confidence = np.zeros((len(names), 2)), np.zeros(len(names))
-            keypoints[target] = np.where(seen[:, None], track.xy[row], 0.0)
-            confidence[target] = np.where(seen, track.confidence[row], 0.0)
+            keypoints[target] = np.where(valid[:, None], track.xy[row], 0.0)
+            confidence[target] = np.where(valid, track.confidence[row], 0.0)
             alone = len(individuals) == 1
             images.append(
                 AnnotatedImage(

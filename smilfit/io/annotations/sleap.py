@@ -12,7 +12,7 @@ from smilfit.io.annotations.entries import BadEntry, one_of, reason_of
 from smilfit.io.annotations.image_files import EmbeddedFrame
 from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.io.recordings.camera_labels import usual_threshold
-from smilfit.io.recordings.sleap_labels import find_video_file, load_analysis, load_slp, tell_high_peaks
+from smilfit.io.recordings.sleap_labels import find_video_file, load_analysis, load_slp, report_high_peaks
 from smilfit.io.sequence_names import AnimalSequences, different_names, sequence_name
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
@@ -91,7 +91,7 @@ class SleapReader(AnnotationReader):
                     images.append(_entry(label, videos[number], index, instance, sequence))
                 except Exception as error:  # The file chose what happened here.
                     skipped.append(SkippedAnnotation(label, reason_of(error)))
-        tell_high_peaks(path, n_high)
+        report_high_peaks(path, n_high)
         if not images and not skipped:
             raise BadFileError(f'{path}: labels must have instances; got none. Was the right file exported?')
         names = tuple(labels.skeletons[0].node_names)

@@ -227,13 +227,13 @@ class RecordedSession(ABC):
             KeyError: an unknown name, with the near ones.
         """
         nodes = self._nodes()
-        seen = Keypoints2d(
+        keypoints = Keypoints2d(
             xy=torch.from_numpy(self._xy[:, :, nodes]),
             confidence=torch.from_numpy(self._confidence[:, :, nodes]),
             names=self.keypoint_names,
             cameras=self.cameras,
         ).judged(self._camera_report)
-        return seen if names is None else seen.select(names)
+        return keypoints if names is None else keypoints.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return the 3D points, confidence 1 where there is one; None where the session has none.
@@ -244,13 +244,13 @@ class RecordedSession(ABC):
         if self._xyz is None:
             return None
         xyz = self._xyz[:, self._nodes()]
-        seen = Keypoints3d(
+        keypoints = Keypoints3d(
             xyz=torch.from_numpy(xyz),
             confidence=torch.from_numpy(np.isfinite(xyz).all(-1).astype(np.float64)),
             names=self.keypoint_names,
             unit=self.unit,
         )
-        return seen if names is None else seen.select(names)
+        return keypoints if names is None else keypoints.select(names)
 
     def with_labels_of(
         self, sessions: Sequence['RecordedSession'], index: np.ndarray, told: Mapping[str, Any]

@@ -105,7 +105,7 @@ def check_labels_fit(labels: CameraLabels, video: VideoInfo, partial: bool, trim
                 f'{labels.path}: labels must belong to {video.path.name}; they were made on a video of {stated} '
                 f'frames, it has {n_frames} that decode. Was the video cut short or exchanged?'
             )
-        _tell_difference(labels, video, stated)
+        _warn_of_difference(labels, video, stated)
     # A person labels frames here and there; labels of each frame up to one are those of a whole video.
     ends_early = 1 < len(labels) < n_frames and bool(labels.labelled.all()) and not partial
     if not (len(labels) > n_frames or ends_early):
@@ -117,10 +117,10 @@ def check_labels_fit(labels: CameraLabels, video: VideoInfo, partial: bool, trim
             f'the video has {n_frames} that decode. Was the video cut short or exchanged?{advice}'
         )
     if stated is None:
-        _tell_difference(labels, video, len(labels))
+        _warn_of_difference(labels, video, len(labels))
 
 
-def _tell_difference(labels: CameraLabels, video: VideoInfo, length: int) -> None:
+def _warn_of_difference(labels: CameraLabels, video: VideoInfo, length: int) -> None:
     logger.warning(
         '%s: the labels are of %d frames, %s has %d; frames that one of them lacks are left out.',
         labels.path,

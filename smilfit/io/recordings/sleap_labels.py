@@ -476,7 +476,7 @@ def _fill_scores(score: np.ndarray) -> np.ndarray:
     return np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0)
 
 
-def tell_high_peaks(where: str | Path, count: int) -> None:
+def report_high_peaks(where: str | Path, count: int) -> None:
     """Report that scores above 1 are taken as 1: a confidence map's peak may exceed it."""
     if count:
         logger.info('%s: %d scores exceed 1 and are taken as 1, as peaks of confidence maps.', where, count)

@@ -55,8 +55,8 @@ def labels_of_table(
     check_budget(
         table.path, f'labels up to frame {n_frames - 1}', 24 * n_frames * len(names), MOST_ARRAY_BYTES
     )
-    seen = {name: np.isfinite(own.xy).all(-1) for name, own in tracks.items()}
-    chosen = max(tracks, key=lambda name: int(seen[name].sum())) if track is None else track
+    valid = {name: np.isfinite(own.xy).all(-1) for name, own in tracks.items()}
+    chosen = max(tracks, key=lambda name: int(valid[name].sum())) if track is None else track
     xy, score = np.full((n_frames, len(names), 2), np.nan), np.zeros((n_frames, len(names)))
     columns = np.array([list(names).index(name) for name in tracks[chosen].names], dtype=np.int64)
     own, weight = tracks[chosen], _weights(tracks[chosen], label_sd_px)
@@ -79,7 +79,7 @@ def labels_of_table(
         xy=xy,
         score=score,
         labelled=labelled,
-        skipped_instances=sum(int(s.any(-1).sum()) for name, s in seen.items() if name != chosen),
+        skipped_instances=sum(int(s.any(-1).sum()) for name, s in valid.items() if name != chosen),
         scores_above_1=table.n_above_1,
         scores_missing=table.n_unscored,
         centres=_centres(tracks, frames, n_frames) if len(tracks) > 1 else None,
