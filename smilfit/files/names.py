@@ -59,6 +59,14 @@ def file_stem(label: str, most: int = 60) -> str:
     return _NOT_IN_STEM.sub('_', _ENDING.sub('', name))[-most:]
 
 
+def is_file(path: Path) -> bool:
+    """Check whether a file stands at a path; False of a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def inside(folder: str | Path, name: str | Path, where: str = '') -> Path:
     """Return a path below a folder, links followed.
 

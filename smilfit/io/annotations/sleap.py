@@ -12,7 +12,13 @@ from smilfit.io.annotations.entries import BadEntry, one_of, reason_of
 from smilfit.io.annotations.image_files import EmbeddedFrame
 from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.io.recordings.camera_labels import usual_threshold
-from smilfit.io.recordings.sleap_labels import find_video_file, load_analysis, load_slp, report_high_peaks
+from smilfit.io.recordings.sleap_labels import (
+    filled_scores,
+    find_video_file,
+    load_analysis,
+    load_slp,
+    report_high_peaks,
+)
 from smilfit.io.sequence_names import AnimalSequences, different_names, sequence_name
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
@@ -165,8 +171,7 @@ def _entry(
         where=where,
         image=video.at(index),
         keypoints=np.where(visible[:, None], xy, 0.0),
-        # Points without a score are a person's; peaks of a network may exceed 1 by a little.
-        confidence=np.where(visible, np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0), 0.0),
+        confidence=np.where(visible, filled_scores(score), 0.0),
         size=video.size,
         sequence=sequence if video.is_film else '',
         frame=index,

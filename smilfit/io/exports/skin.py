@@ -71,7 +71,7 @@ class GltfExporter(FitExporter):
     needs = ('body', 'faces', 'time', 'fps')
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
-        """Write it."""
+        """Write a key a frame that has a body."""
         write_animation(folder / ANIMATION, fit, options.up)
 
 

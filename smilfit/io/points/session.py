@@ -9,7 +9,7 @@ import torch
 
 from smilfit.files import folder_name
 from smilfit.io.camera_warning import warn_of_blind_cameras, warn_of_cameras
-from smilfit.io.lookup import check_lookup, read_joint_lookup
+from smilfit.io.lookup import names_by_lookup
 from smilfit.io.points.recorded import RecordedPoints, RecordedViews
 from smilfit.io.sequence_names import sequence_name
 from smilfit.structures import CameraReport, Cameras, Keypoints2d, Keypoints3d
@@ -55,7 +55,7 @@ class PointSession:
         self.animal, self.unit = who, points.unit or unit
         self.fps = points.fps or fps
         self.frame_numbers = points.frames
-        self._lookup = self._read_lookup(joint_lookup)
+        self._lookup = names_by_lookup(joint_lookup, points.names or ())
         self._nodes = [list(points.names or ()).index(node) for node in self._lookup.values()]
         self._xyz, self._confidence = points.xyz[:, animal], points.confidence[:, animal]
         self._views: RecordedViews | None = points.views
@@ -120,11 +120,3 @@ class PointSession:
             self._camera_report = warn_of_cameras(str(self.path), keypoints)
         elif self.cameras is not None:
             warn_of_blind_cameras(str(self.path), self.cameras, self.keypoints3d())
-
-    def _read_lookup(self, path: str | Path | None) -> dict[str, str]:
-        names = self._points.names or ()
-        if path is None:
-            return {name: name for name in names}
-        lookup = read_joint_lookup(path)
-        check_lookup(lookup, data_names=names, where=str(path))
-        return lookup

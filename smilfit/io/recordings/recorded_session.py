@@ -15,7 +15,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.data import Landmark
 from smilfit.io.camera_warning import warn_of_cameras
 from smilfit.io.landmark_rows import read_landmarks
-from smilfit.io.lookup import check_lookup, read_joint_lookup
+from smilfit.io.lookup import names_by_lookup
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.session_checks import (
     check_labels_fit,
@@ -335,10 +335,9 @@ class RecordedSession(ABC):
         return [self._node_names.index(node) for node in self._lookup.values()]
 
     def _read_lookup(self, path: str | Path | None) -> dict[str, str]:
+        lookup = names_by_lookup(path, self._node_names)
         if path is None:
-            return {name: name for name in self._node_names}
-        lookup = read_joint_lookup(path)
-        check_lookup(lookup, data_names=self._node_names, where=str(path))
+            return lookup
         unused = sorted(set(self._node_names) - set(lookup.values()))
         self.report['unmapped_labels'] = unused
         if unused:

@@ -1,11 +1,12 @@
 """Checks that the files of one session belong together, made before any work starts."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.videos import VideoInfo
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 
 logger = logging.getLogger('smilfit')
@@ -14,6 +15,18 @@ logger = logging.getLogger('smilfit')
 _COUNT_SLACK = 2
 # Cameras that were started together may stop so many frames apart; more says that frames were lost in between.
 MOST_TRIMMED, MOST_TRIMMED_SHARE = 5, 0.05
+
+
+def kept_cameras(where: str | Path, names: Collection[str], exclude: Sequence[str]) -> list[str]:
+    """Return the cameras that are not excluded.
+
+    Raises:
+        KeyError: an excluded camera that does not exist, with the near ones.
+    """
+    for name in exclude:
+        if name not in names:
+            raise UnknownNameError(f'{where}: no camera {name!r} to exclude. {did_you_mean(name, names)}')
+    return [name for name in names if name not in exclude]
 
 
 def same_nodes(labels: Mapping[str, CameraLabels]) -> tuple[str, ...]:

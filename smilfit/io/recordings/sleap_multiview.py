@@ -16,6 +16,7 @@ from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.recorded_session import CameraFiles, RecordedSession, SessionPlace
+from smilfit.io.recordings.session_checks import kept_cameras
 from smilfit.io.recordings.sleap_labels import (
     find_video_file,
     labels_of_frames,
@@ -24,7 +25,7 @@ from smilfit.io.recordings.sleap_labels import (
     track_of,
 )
 from smilfit.io.sequence_names import sequence_name
-from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
+from smilfit.registry import SESSIONS
 from smilfit.structures import Cameras
 
 if TYPE_CHECKING:
@@ -321,12 +322,7 @@ class SleapMultiviewSession(RecordedSession):
 
     def _find_files(self, cameras: Cameras | None, exclude: Sequence[str]) -> dict[str, CameraFiles]:
         filmed = self._filmed
-        for name in exclude:
-            if name not in filmed:
-                raise UnknownNameError(
-                    f'{self.folder}: no camera {name!r} to exclude. {did_you_mean(name, filmed)}'
-                )
-        kept = {name: camera for name, camera in filmed.items() if name not in exclude}
+        kept = {name: filmed[name] for name in kept_cameras(self.folder, filmed, exclude)}
         if not kept:
             raise ValueError(f'{self.folder}: one camera at least must be left; got none.')
         self._taken = tuple(kept)
