@@ -1,6 +1,6 @@
 """Angles of joints about named axes, with what is known of them.
 
-A joint's rotation in its parent's frame is told twice: as its rotation vector in the axes along which its limits are
+A joint's rotation in its parent's frame has two forms: its rotation vector in the axes along which its limits are
 stated (x, y, z: those of the model at rest, or the joint's own where the model has any), and about axes of its bone.
 With b along the bone at rest, to the mean of the joint's children: `twist` is the turn about b of the swing-twist
 decomposition R = S T; the rotation vector of the swing S, perpendicular to b, has `flexion` about the axis nearest to
@@ -35,7 +35,7 @@ class JointAngles:
     """Angles of T frames and J joints: x, y, z, flexion, abduction, twist; degrees.
 
     `sd` are their standard deviations, where the fit has any: NaN where a joint was not fitted, infinite where
-    nothing told of it.
+    nothing is known of it.
     """
 
     names: tuple[str, ...]

@@ -56,7 +56,7 @@ def posed_skeleton(body: SMIL, params: BodyParams) -> PosedSkeleton:
 logger = logging.getLogger('smilfit')
 
 ANIMATION, SKELETON, MESHES = 'animation.glb', 'skeleton.bvh', 'meshes'
-# A glTF skin that is further from the body than this share of its size is told of.
+# A glTF skin that is further from the body than this share of its size is reported.
 _LARGEST_CHANGE = 1e-3
 # Mean cosine from which on an animal's back points along an axis of the world.
 _UPRIGHT = 0.7

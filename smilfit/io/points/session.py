@@ -26,7 +26,7 @@ class PointSession:
         unit: world unit where the file states none.
         fps: frames a second where the file states none.
         cameras: of the recording, where the file has none.
-        judge: tell in the log of cameras that contradict each other by what they saw.
+        judge: report in the log cameras that contradict each other by what they saw.
 
     Raises:
         ValueError: a unit that contradicts the file's.

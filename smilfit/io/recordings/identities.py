@@ -185,8 +185,8 @@ def _of(
 
 
 def _chosen(
-    session: RecordedSession, among: Sequence[RecordedSession], index: np.ndarray, told: dict[str, object]
+    session: RecordedSession, among: Sequence[RecordedSession], index: np.ndarray, notes: dict[str, object]
 ) -> RecordedSession:
     """Return the session with labels of others: `index` (frames, cameras) says whose."""
-    identities = {**session.report.get('identities', {}), **told}
+    identities = {**session.report.get('identities', {}), **notes}
     return session.with_labels_of(among, index, {'identities': identities})

@@ -18,7 +18,7 @@ class ImageFolder:
     """The images of a folder in the order of their names, numbers counted as numbers.
 
     Args:
-        folder: holds images of one size; what is of another, or does not decode, is told frame by frame.
+        folder: holds images of one size; what is of another, or does not decode, is reported frame by frame.
         camera: the camera's name.
         cameras: a calibrated one of that name.
         files: of the folder, to take only these.

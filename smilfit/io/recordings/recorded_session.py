@@ -78,7 +78,7 @@ class RecordedSession(ABC):
         only_cameras: the cameras to take, as another way of saying which to exclude.
         name: how the session is called; as its folder (and trial) if None.
         images_only: open it for its `frames` alone: no labels are read, and the videos' own counts are believed.
-        judge: tell in the log of cameras that contradict each other by these labels.
+        judge: report in the log cameras that contradict each other by these labels.
         other_names: the track's name by camera, of those that call it otherwise.
 
     Raises:
@@ -253,20 +253,20 @@ class RecordedSession(ABC):
         return keypoints if names is None else keypoints.select(names)
 
     def with_labels_of(
-        self, sessions: Sequence['RecordedSession'], index: np.ndarray, told: Mapping[str, Any]
+        self, sessions: Sequence['RecordedSession'], index: np.ndarray, notes: Mapping[str, Any]
     ) -> 'RecordedSession':
         """Return this session with other animals' labels of the same recording.
 
         Args:
             sessions: of all animals.
             index: (frames, cameras) whose labels are taken.
-            told: what the report says of it.
+            notes: what the report says of it.
         """
         frames, cameras = np.ogrid[: self.n_frames, : len(self.camera_names)]
         changed = copy(self)
         changed._xy = np.stack([other._xy for other in sessions])[index, frames, cameras]
         changed._confidence = np.stack([other._confidence for other in sessions])[index, frames, cameras]
-        changed.report, changed._camera_report = {**self.report, **told}, None
+        changed.report, changed._camera_report = {**self.report, **notes}, None
         return changed
 
     def centres2d(self) -> AnimalCentres | None:
@@ -313,7 +313,7 @@ class RecordedSession(ABC):
         return iterate_videos(self.video_paths, self._checked(indices), bgr)
 
     def frames_that_decode(self, indices: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Decode images as `frames` does, without those that do not decode; `damage` and `report` tell of them."""
+        """Decode images as `frames` does, without those that do not decode; `damage` and `report` name them."""
         yield from iterate_videos(self.video_paths, self._checked(indices), damage=self.damage)
         for name, result in self.damage.items():
             self.report.setdefault(name, {}).update(

@@ -60,7 +60,7 @@ def negligible(more: int, fewer: int) -> bool:
 def common_length(where: str | Path, videos: Mapping[str, VideoInfo], trim: bool = False) -> int:
     """Return the number of frames that all videos have.
 
-    Videos that differ by a few frames are used up to the shortest one's end, which is told.
+    Videos that differ by a few frames are used up to the shortest one's end, which is reported.
 
     Args:
         where: the session, for messages.
@@ -109,7 +109,7 @@ def check_sizes(videos: Mapping[str, VideoInfo], cameras: Cameras | None) -> Non
 def check_labels_fit(labels: CameraLabels, video: VideoInfo, partial: bool, trim: bool = False) -> None:
     """Refuse labels of another video: longer, of a stated other length, or ending early without a gap.
 
-    A few frames more or less (any number with `trim`) are told: what has no image is left out.
+    A few frames more or less (any number with `trim`) are reported: what has no image is left out.
     """
     stated, n_frames = labels.video_frames, video.n_frames
     if stated is not None and stated != n_frames:

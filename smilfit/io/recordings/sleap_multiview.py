@@ -403,7 +403,7 @@ def has_sessions(path: Path) -> bool:
         with open_hdf5(path, _WHAT) as file:
             return 'sessions_json' in file and len(file['sessions_json']) > 0
     except (BadFileError, FileNotFoundError, TypeError):
-        # What is wrong with it is told by who reads it.
+        # Who reads it reports what is wrong with it.
         return False
 
 

@@ -179,7 +179,7 @@ class Search:
 class TableSession(RecordedSession):
     """A trial of a project whose poses lie in tables.
 
-    Calibrated cameras without a table and a video are left out, and told.
+    Calibrated cameras without a table and a video are left out and reported.
 
     Args:
         folder: where the trial's files are found from.
