@@ -1,4 +1,4 @@
-"""Videos of one moment by several cameras, read frame by frame; a frame that does not decode is no error but reported."""
+"""Videos of one moment by several cameras, read frame by frame; a frame that does not decode is only reported."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
