@@ -75,7 +75,7 @@ def test_nothing_below_visualization_imports_matplotlib():
             assert not {n for n in imports_of(path) if n.split('.')[0] == 'matplotlib'}, path
 
 
-OF_OUR_OWN_CHILD = 'files/apart.py'
+OF_OUR_OWN_CHILD = 'files/child_process.py'
 
 
 def test_nothing_imports_what_runs_pickles():

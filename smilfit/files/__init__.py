@@ -4,7 +4,6 @@ Every room that touches a file uses it.
 """
 
 from smilfit.files.account import accounted, charge
-from smilfit.files.apart import read_apart
 from smilfit.files.atomic import (
     DiskFullError,
     flush_file,
@@ -16,6 +15,7 @@ from smilfit.files.atomic import (
     writing,
 )
 from smilfit.files.budget import check_budget
+from smilfit.files.child_process import read_in_child
 from smilfit.files.errors import BadFileError, reading, shorten
 from smilfit.files.names import check_entry_name, file_stem, folder_name, inside
 from smilfit.files.numpy_files import read_npz
@@ -50,7 +50,7 @@ __all__ = [
     'free_space',
     'inside',
     'is_alone',
-    'read_apart',
+    'read_in_child',
     'read_json',
     'read_npz',
     'read_text',

@@ -2,7 +2,7 @@
 
 A limit an array does not bound a file of many arrays. Readers charge what they are about to allocate or to make; the
 sum is held against limits that grow with the bytes that really lie on the disk, so that honest files of any size pass
-and a file of a few kilobytes cannot fill the memory. `read_apart` has the system hold the same limits.
+and a file of a few kilobytes cannot fill the memory. `read_in_child` has the system hold the same limits.
 """
 
 import math

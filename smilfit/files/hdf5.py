@@ -104,13 +104,13 @@ def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') ->
     """
     with reading(path, what):
         largest = check_heaps(path)
-        waiting, seen, count = [file['/']], set(), 0
+        waiting, visited, count = [file['/']], set(), 0
         while waiting:
             group = waiting.pop()
             address = h5py.h5o.get_info(group.id).addr
-            if address in seen:
+            if address in visited:
                 continue
-            seen.add(address)
+            visited.add(address)
             check_attributes(group, path, largest)
             for name in group:
                 count += 1
@@ -121,8 +121,8 @@ def check_hdf5(file: h5py.File, path: str | Path, what: str = 'an HDF5 file') ->
                     waiting.append(item)
                 elif isinstance(item, h5py.Dataset):
                     address = h5py.h5o.get_info(item.id).addr
-                    if address not in seen:
-                        seen.add(address)
+                    if address not in visited:
+                        visited.add(address)
                         check_table(item, path)
                         check_attributes(item, path, largest)
 

@@ -59,6 +59,14 @@ def file_stem(label: str, most: int = 60) -> str:
     return _NOT_IN_STEM.sub('_', _ENDING.sub('', name))[-most:]
 
 
+def is_file(path: Path) -> bool:
+    """Check whether a file stands at a path; False of a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def inside(folder: str | Path, name: str | Path, where: str = '') -> Path:
     """Return a path below a folder, links followed.
 
@@ -84,7 +92,7 @@ def inside(folder: str | Path, name: str | Path, where: str = '') -> Path:
 
 
 class Fence:
-    """Says of many paths whether they lie in one of some folders; each folder on the way is looked up once.
+    """Folders in which files may lie: many paths are checked, and each folder on the way is looked up once.
 
     Args:
         folders: in which files may lie.

@@ -6,7 +6,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_by
     what = f'the array {shorten(_name(info))}'
     check_budget(path, what, info.file_size, min(most_bytes, info.compress_size * MOST_COMPRESSION))
     with archive.open(info) as file:
-        shape, fortran, dtype = _read_header(cast(zipfile.ZipExtFile, file))
+        shape, fortran, dtype = read_header(file)
         if dtype.kind not in KINDS or dtype.fields is not None or dtype.subdtype is not None:
             raise BadFileError(
                 f'{path}: {what} must be an array of numbers or text; got {shorten(str(dtype))}. Nothing was run. '
@@ -118,7 +118,8 @@ def fill(file: IO[bytes], row: memoryview) -> int:
     return done
 
 
-def _read_header(file: zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read shape, order (True: by columns) and kind of an array in numpy's format."""
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return reader(file, max_header_size=_MOST_HEADER_BYTES)

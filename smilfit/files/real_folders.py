@@ -30,11 +30,11 @@ class LinkedOutputError(OSError):
     """A link stands where a real file or folder of results must be."""
 
 
-def is_link(found: os.stat_result) -> bool:
+def is_link(status: os.stat_result) -> bool:
     """Check whether an entry, by its own `lstat`, is a symbolic link, or on Windows a junction or the like."""
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return True
-    attributes, tag = getattr(found, 'st_file_attributes', 0), getattr(found, 'st_reparse_tag', 0)
+    attributes, tag = getattr(status, 'st_file_attributes', 0), getattr(status, 'st_reparse_tag', 0)
     return bool(attributes & _REPARSE_POINT and tag & _OTHER_NAME)
 
 
@@ -66,7 +66,7 @@ def real_folder(root: str | Path, name: str | PurePath) -> Path:
         except (FileNotFoundError, NotADirectoryError):
             break
         if is_link(result):
-            raise LinkedOutputError(_told(place))
+            raise LinkedOutputError(_linked_message(place))
     return Path(root, name)
 
 
@@ -135,7 +135,7 @@ def check_tree(root: str | Path) -> None:
             count += 1
             if _is_linked(entry):
                 if not _is_harmless(Path(entry.path), real):
-                    raise LinkedOutputError(_told(Path(root, Path(entry.path).relative_to(real))))
+                    raise LinkedOutputError(_linked_message(Path(root, Path(entry.path).relative_to(real))))
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append(Path(entry.path))
         if count > MOST_ENTRIES:
@@ -156,10 +156,10 @@ def check_own_files(folder: str | Path) -> None:
     for place, folders, files in os.walk(folder):
         for name in folders:
             if is_link((Path(place) / name).lstat()):
-                raise LinkedOutputError(_told(Path(place) / name))
+                raise LinkedOutputError(_linked_message(Path(place) / name))
         for name in files:
             if not is_alone(Path(place) / name):
-                raise LinkedOutputError(_told(Path(place) / name))
+                raise LinkedOutputError(_linked_message(Path(place) / name))
 
 
 def opener(path: str, flags: int) -> int:
@@ -203,7 +203,7 @@ def _opened(root: Path, folders: list[str], make: bool = False) -> Iterator[int 
                 inner = os.open(name, _FOLDER | NO_FOLLOW, dir_fd=handle)
             except OSError as error:
                 if is_link(os.lstat(name, dir_fd=handle)):
-                    raise LinkedOutputError(_told(place)) from error
+                    raise LinkedOutputError(_linked_message(place)) from error
                 raise type(error)(error.errno, error.strerror, str(place)) from error
             os.close(handle)
             handle = inner
@@ -224,7 +224,7 @@ def _is_harmless(link: Path, root: Path) -> bool:
     return target.is_file() or target.is_relative_to(root)
 
 
-def _told(place: Path) -> str:
+def _linked_message(place: Path) -> str:
     kind = 'has another name elsewhere, or is no file'
     with suppress(OSError):
         if is_link(place.lstat()):

@@ -169,15 +169,15 @@ class TensorBuilder(Builder):
             if isinstance(node, Made) and node.name.kind == 'persistent':
                 self.storage(node.arguments[0])
 
-    def storage(self, told: object) -> Storage:
+    def storage(self, stated: object) -> Storage:
         """Find the storage that a pickle names."""
         # ('storage', class, key, device that it was on, number of numbers), and in old files a view that is None.
-        if not (isinstance(told, tuple) and len(told) in (5, 6) and told[0] == 'storage'):
-            raise UnsafePickleError(f'what lies outside of a pickle must be a storage; got {shown(told)}')
-        of, key, count = told[1], told[2], told[4]
+        if not (isinstance(stated, tuple) and len(stated) in (5, 6) and stated[0] == 'storage'):
+            raise UnsafePickleError(f'what lies outside of a pickle must be a storage; got {shown(stated)}')
+        of, key, count = stated[1], stated[2], stated[4]
         if not (isinstance(of, Name) and of.kind in ('storage', 'untyped')) or not isinstance(key, str):
             raise UnsafePickleError(f'a storage must have a type and a key; got {shown(key)}')
-        if len(told) == 6 and told[5] is not None:
+        if len(stated) == 6 and stated[5] is not None:
             raise UnsafePickleError('a storage must not be a part of another; got one that is')
         dtype = STORAGES.get(of.origin.rpartition('.')[2])
         (number,) = _whole((count,), 'a storage')

@@ -1,18 +1,21 @@
-"""Read text, JSON and TOML of bounded size and depth; strict JSON takes no key twice and no NaN."""
+"""Read text, CSV, JSON and TOML of bounded size and depth; strict JSON takes no key twice and no NaN."""
 
+import csv
+import io
 import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from smilfit.files.account import accounted, charge
-from smilfit.files.apart import read_apart
 from smilfit.files.budget import check_budget
+from smilfit.files.child_process import read_in_child
 from smilfit.files.errors import BadFileError, reading, shorten
 
-MOST_TEXT_BYTES = 1 << 28
+MOST_TEXT_BYTES, MOST_TABLE_BYTES = 1 << 28, 1 << 29
 
 
 def charge_json(text: bytes | str) -> None:
@@ -41,6 +44,35 @@ def read_text(path: str | Path, what: str, most: int = MOST_TEXT_BYTES, encoding
             ) from error
 
 
+def read_csv(path: str | Path, what: str, most: int = MOST_TABLE_BYTES) -> Iterator[tuple[int, list[str]]]:
+    """Read the lines of a table, each with its number in the file; cells lose the spaces around them.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BadFileError: too large, or no UTF-8.
+    """
+    # utf-8-sig: spreadsheets like to begin a file with a byte order mark.
+    lines = csv.reader(io.StringIO(read_text(path, what, most, 'utf-8-sig'), newline=''))
+    return ((lines.line_num, [cell.strip() for cell in line]) for line in lines)
+
+
+def parse_json(
+    text: str, path: str | Path, what: str, advice: str = 'Correct it there.', **hooks: Callable[..., object]
+) -> Any:
+    """Parse JSON by the hooks of `json.loads`.
+
+    Raises:
+        BadFileError: it is none; the message says where.
+    """
+    try:
+        return json.loads(text, **hooks)  # type: ignore[arg-type]  # Hooks are named one by one there.
+    except json.JSONDecodeError as error:
+        raise BadFileError(
+            f'{path}: {what} must be JSON; it is not at line {error.lineno}, column {error.colno}: {error.msg}. '
+            f'{advice}'
+        ) from None
+
+
 def read_json(path: str | Path, what: str, kind: type | None = None, most: int = MOST_TEXT_BYTES) -> Any:
     """Read a JSON file of bounded size and depth.
 
@@ -57,13 +89,7 @@ def read_json(path: str | Path, what: str, kind: type | None = None, most: int =
     text = read_text(path, what, most, 'utf-8-sig')
     with reading(path, what), accounted(path, what):
         charge_json(text)
-        try:
-            result = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise BadFileError(
-                f'{path}: {what} must be JSON; it is not at line {error.lineno}, column {error.colno}: {error.msg}. '
-                'Correct it there.'
-            ) from error
+        result = parse_json(text, path, what)
     if kind is not None and not isinstance(result, kind):
         raise BadFileError(
             f'{path}: {what} must hold a JSON {kind.__name__} at its top; got {shorten(result)}. '
@@ -120,13 +146,7 @@ def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
 
     with reading(path, what), accounted(path, what):
         charge_json(text)
-        try:
-            result = json.loads(text, object_pairs_hook=differing, parse_constant=no_number)
-        except json.JSONDecodeError as error:
-            raise BadFileError(
-                f'{path}: {what} must be JSON; it is not at line {error.lineno}, column {error.colno}: {error.msg}. '
-                'Correct it there.'
-            ) from error
+        result = parse_json(text, path, what, object_pairs_hook=differing, parse_constant=no_number)
     if not isinstance(result, dict):
         raise BadFileError(
             f'{path}: {what} must hold a JSON object at its top; got {shorten(result)}. Is it the right file?'
@@ -165,7 +185,7 @@ def read_toml(path: str | Path, what: str, most: int = MOST_TOML_BYTES) -> dict[
         BadFileError: no TOML, too large, nested too deeply, or more than its account allows.
     """
     path = Path(path)
-    return read_apart(path, what, _parse, path, what, read_text(path, what, most))
+    return read_in_child(path, what, _parse, path, what, read_text(path, what, most))
 
 
 def _parse(path: Path, what: str, text: str) -> dict[str, Any]:

@@ -94,8 +94,8 @@ def _unit_factor(
 ) -> float | None:
     """Find the factor by which the points must shrink to agree with cameras that agree; None where none does."""
     step = max(1, -(-len(points.xyz) // _CHUNK))
-    seen, given = keypoints[::step], points[::step]
-    placed = triangulate_keypoints(seen)
+    labels, given = keypoints[::step], points[::step]
+    placed = triangulate_keypoints(labels)
     both = placed.visible & given.visible & given.xyz.isfinite().all(-1)
     mine, theirs = placed.xyz[both].double(), given.xyz[both].double()
     square = (mine * mine).sum(-1)

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from smilfit.files import BadFileError, accounted, charge
+from smilfit.files import BadFileError, accounted, charge, reading, shorten
 
 # Larger images are those of microscopes and satellites, or made to fill the memory.
 MOST_PIXELS = 120_000_000
@@ -28,6 +28,26 @@ def check_image_size(
             f'{where}: {what} must have 1 to {most // 1_000_000} million px; got {width}x{height}. Scale it '
             'down, together with its annotations.'
         )
+
+
+@contextmanager
+def decoded_image(path: Path, what: str = 'the image', rule: str = 'must decode') -> Iterator[Any]:
+    """Open an image file by PIL inside this context: what fails there is an error that names it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it does not open or decode.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}: {what} must exist; there is no such file. Check the path, or give the folder.'
+        )
+    with reading(path, what):
+        try:
+            with open_image(path, path, what) as image:
+                yield image
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f'{path}: {what} {rule}; got: {shorten(error)}. Copy it again.') from None
 
 
 @contextmanager

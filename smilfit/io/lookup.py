@@ -1,16 +1,14 @@
 """Small tables beside a session: which model keypoint is which annotated one, and known shapes."""
 
-import csv
 import difflib
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from smilfit.files import reading, shorten
-from smilfit.files.text_files import read_text
+from smilfit.files.text_files import read_csv
 from smilfit.registry import UnknownNameError, did_you_mean
 
 # Tables of names and numbers that a person keeps.
@@ -50,7 +48,7 @@ def read_lookup_rows(path: str | Path) -> tuple[LookupRow, ...]:
     """
     path = Path(path)
     rows: list[LookupRow] = []
-    seen: set[str] = set()
+    models: set[str] = set()
     place_of: dict[str, str] = {}
     for line, row in _rows(path, ('model', 'data'), LANDMARK_COLUMNS):
         place, model, data = f'{path}, line {line}', row['model'], row['data']
@@ -59,9 +57,9 @@ def read_lookup_rows(path: str | Path) -> tuple[LookupRow, ...]:
             continue
         if not model:
             raise ValueError(f'{place}: model must be a name; got nothing.')
-        if model in seen:
+        if model in models:
             raise ValueError(f'{place}: model names must differ; got {shorten(model)!r} again.')
-        seen.add(model)
+        models.add(model)
         if not data:
             continue
         if data in place_of:
@@ -84,6 +82,20 @@ def read_joint_lookup(path: str | Path) -> dict[str, str]:
         ValueError: as `read_lookup_rows`.
     """
     return {row.model: row.data for row in read_lookup_rows(path)}
+
+
+def names_by_lookup(path: str | Path | None, names: Sequence[str]) -> dict[str, str]:
+    """Return the annotated keypoint of each of the model's by a lookup; the annotator's own names without one.
+
+    Raises:
+        ValueError: as `read_lookup_rows`.
+        KeyError: the lookup names what is not annotated, with the near names.
+    """
+    if path is None:
+        return {name: name for name in names}
+    lookup = read_joint_lookup(path)
+    check_lookup(lookup, data_names=names, where=str(path))
+    return lookup
 
 
 def check_lookup(
@@ -158,10 +170,8 @@ def _rows(
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the file must exist; there is none.')
     with reading(path, 'the table'):
-        # utf-8-sig: spreadsheets like to begin a file with a byte order mark.
-        text = read_text(path, 'the table', MOST_TABLE_BYTES, 'utf-8-sig')
-        reader = csv.reader(io.StringIO(text, newline=''))
-        header = [name.strip() for name in next(reader, [])]
+        lines = read_csv(path, 'the table', MOST_TABLE_BYTES)
+        _, header = next(lines, (0, []))
         if any(name not in header for name in required) or len(set(header)) != len(header):
             got = [shorten(name, 40) for name in header[:20]]
             raise ValueError(
@@ -174,13 +184,12 @@ def _rows(
                     f'{path}: columns must be spelt as they are known; got {shorten(name)!r}. Did you mean '
                     f'{meant[0]!r}? Correct the header.'
                 )
-        for row in reader:
-            values = [value.strip() for value in row]
+        for number, values in lines:
             if not any(values):
                 continue
             if len(values) > len(header):
                 raise ValueError(
-                    f'{path}, line {reader.line_num}: rows must have {len(header)} cells; got {len(values)}.'
+                    f'{path}, line {number}: rows must have {len(header)} cells; got {len(values)}.'
                 )
             values += [''] * (len(header) - len(values))
-            yield reader.line_num, dict(zip(header, values))
+            yield number, dict(zip(header, values))

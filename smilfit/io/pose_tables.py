@@ -4,8 +4,6 @@ The same layout comes as text (csv) and as a pandas table (h5). DeepLabCut, Hors
 anipose use it.
 """
 
-import csv
-import io
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.text_files import read_text
+from smilfit.files.text_files import read_csv
 from smilfit.io.annotations.entries import frame_number
 from smilfit.io.hdf5_files import open_hdf5
 from smilfit.io.pandas_tables import read_pandas_table
@@ -26,7 +24,6 @@ from smilfit.structures import SkippedAnnotation
 
 logger = logging.getLogger('smilfit')
 
-MOST_TABLE_BYTES = 1 << 29
 MOST_COLUMNS = 20_000
 # A likelihood is a probability (a sigmoid's output): DeepLabCut's `pcutoff`, and anipose's for triangulation.
 LIKELIHOOD_THRESHOLD = 0.6
@@ -164,14 +161,13 @@ def is_pose_table(path: Path) -> bool:
 
 
 def _read_text(path: Path) -> PoseTable:
-    # utf-8-sig: spreadsheets like to begin a file with a byte order mark.
-    text = read_text(path, 'a pose table', MOST_TABLE_BYTES, 'utf-8-sig')
-    lines = ([cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline='')))
+    lines = read_csv(path, 'a pose table')
     header: dict[str, list[str]] = {}
-    number, line = 1, next(lines, [])
+    end: tuple[int, list[str]] = (0, [])
+    number, line = next(lines, end)
     while line and line[0] in LEVELS and line[0] not in header:
         header[line[0]] = line
-        number, line = number + 1, next(lines, [])
+        number, line = next(lines, end)
     if 'bodyparts' not in header or 'coords' not in header:
         first = [shorten(row[0], 40) for row in (*header.values(), line) if row]
         raise BadFileError(
@@ -183,7 +179,7 @@ def _read_text(path: Path) -> PoseTable:
             f'{path}: the first rows must have equally many cells, at most {MOST_COLUMNS}; got '
             f'{[len(row) for row in header.values()]}. Export the table again.'
         )
-    return _read_rows(path, header, enumerate(itertools.chain([line], lines), number))
+    return _read_rows(path, header, itertools.chain([(number, line)], lines))
 
 
 def _read_rows(
@@ -264,8 +260,8 @@ def _checked(
     faults = {i: text for track in tracks.values() for i, text in _faults(track)}
     kept = [i for i in range(len(where)) if i not in faults]
     tracks = {individual: track.rows(kept) for individual, track in tracks.items()}
-    n_above_1 = _tell_high_scores(path, [track.confidence for track in tracks.values()])
-    n_unscored = _tell_unscored(path, list(tracks.values()))
+    n_above_1 = _report_high_scores(path, [track.confidence for track in tracks.values()])
+    n_unscored = _report_unscored(path, list(tracks.values()))
     skipped += [SkippedAnnotation(where[i], text) for i, text in sorted(faults.items())]
     return PoseTable(
         path=path,
@@ -294,7 +290,7 @@ def _track(parts: Mapping[str, Mapping[str, int]], values: np.ndarray) -> Track:
     return Track(tuple(parts), xy, confidence, variance if stated else None)
 
 
-def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
+def _report_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
     """Report once of scores above 1, which become 1; gives how many there are.
 
     Raises:
@@ -320,11 +316,11 @@ def _tell_high_scores(path: Path, scores: Sequence[np.ndarray]) -> int:
     return len(high)
 
 
-def _tell_unscored(path: Path, tracks: Sequence[Track]) -> int:
+def _report_unscored(path: Path, tracks: Sequence[Track]) -> int:
     """Report once of points without a likelihood, which count as missing; gives how many there are."""
     valid = [np.isfinite(track.xy).all(-1) for track in tracks]
-    n_empty = sum(int((np.isnan(track.confidence) & seen).sum()) for track, seen in zip(tracks, valid))
-    n_negative = sum(int(((track.confidence < -_SLACK) & seen).sum()) for track, seen in zip(tracks, valid))
+    n_empty = sum(int((np.isnan(track.confidence) & known).sum()) for track, known in zip(tracks, valid))
+    n_negative = sum(int(((track.confidence < -_SLACK) & known).sum()) for track, known in zip(tracks, valid))
     if n_empty or n_negative:
         logger.warning(
             '%s: %d points have no likelihood (empty or NaN: %d, negative: %d) and count as missing.',

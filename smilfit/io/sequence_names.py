@@ -35,7 +35,7 @@ def different_names(names: Sequence[str]) -> list[str]:
 
 
 class AnimalSequences:
-    """Gives each animal of a video a sequence of its own, also where two have one name.
+    """Names of sequences: each animal of a video has one of its own, also where two have one name.
 
     Args:
         videos: names of the videos' sequences.

@@ -88,7 +88,7 @@ def _loaded(file: Path) -> ModuleType | None:
 
 
 class _SameFile(MetaPathFinder):
-    """Gives the plugin where its file is imported as a module, too: a config may name what the command line named."""
+    """Finder of a plugin that is imported as a module, too: a config may name what the command line named."""
 
     # The path of a namespace package is no `Sequence`.
     def find_spec(
@@ -103,7 +103,7 @@ class _SameFile(MetaPathFinder):
 
 
 class _Loaded(Loader):
-    """Gives a module that has run already."""
+    """Loader of a module that has run already."""
 
     def __init__(self, module: ModuleType) -> None:
         self.module, self.spec = module, module.__spec__

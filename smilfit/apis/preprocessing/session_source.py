@@ -30,7 +30,7 @@ from smilfit.io import (
 from smilfit.io.annotations import check_images
 from smilfit.io.points import PointSession, read_recorded_points, read_skeleton
 from smilfit.io.recordings.identities import same_animals, untangled
-from smilfit.io.recordings.sleap_labels import tell_high_peaks
+from smilfit.io.recordings.sleap_labels import report_high_peaks
 from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotationSet, SkippedAnnotation
 
@@ -156,7 +156,7 @@ def read_sessions(
     skipping.refuse_none(len(sessions))
     for session in sessions:
         for camera in session.camera_names:
-            tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
+            report_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
         _report_animals(session)
     return sessions, skipping.skipped
 

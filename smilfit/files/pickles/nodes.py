@@ -163,14 +163,14 @@ def inner_first(root: object, parts_of: Callable[[object], Iterable[object]]) ->
         for part in rest:
             if is_leaf(part):
                 continue
-            seen = done.get(id(part))
-            if seen is None:
+            finished = done.get(id(part))
+            if finished is None:
                 done[id(part)] = False
                 if len(waiting) >= MAX_DEPTH:
                     raise _too_deep()
                 waiting.append((part, iter(parts_of(part))))
                 break
-            if not seen:
+            if not finished:
                 raise UnsafePickleError('a value must not hold itself; got one that does')
         else:
             waiting.pop()

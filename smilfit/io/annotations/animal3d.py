@@ -106,8 +106,8 @@ def _points3d(entry: Mapping[str, object]) -> tuple[np.ndarray | None, np.ndarra
         raise BadEntry(f'keypoint_3d must have 3 or 4 columns; got {points.shape[1]}.')
     if not points[:, :3].any():
         return None, None
-    seen = points[:, 3] > 0 if points.shape[1] == 4 else np.ones(len(points), dtype=bool)
-    return np.where(seen[:, None], points[:, :3], 0.0), seen.astype(np.float64)
+    visible = points[:, 3] > 0 if points.shape[1] == 4 else np.ones(len(points), dtype=bool)
+    return np.where(visible[:, None], points[:, :3], 0.0), visible.astype(np.float64)
 
 
 def _params(entry: Mapping[str, object]) -> dict[str, np.ndarray]:

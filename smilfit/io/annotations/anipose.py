@@ -1,7 +1,5 @@
 """anipose: 2D poses by camera, 3D poses and the calibration of a session."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.text_files import read_text, read_toml
+from smilfit.files.text_files import read_csv, read_toml
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import BadEntry, numbers
 from smilfit.io.annotations.pose_rows import annotate_rows, row_frames, video_of
@@ -23,7 +21,6 @@ from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import ANNOTATIONS, UnknownNameError, did_you_mean
 from smilfit.structures import AnnotatedImage, AnnotationSet, Cameras, SkippedAnnotation
 
-MOST_TABLE_BYTES = 1 << 29
 _MOST_FRAMES = 1e10
 
 
@@ -65,12 +62,11 @@ def read_points(path: str | Path) -> Points3d:
     """
     path = Path(path)
     with reading(path, 'a table of 3D poses'):
-        text = read_text(path, 'a table of 3D poses', MOST_TABLE_BYTES, 'utf-8-sig')
-        return _read_points(path, (line for line in csv.reader(io.StringIO(text, newline='')) if any(line)))
+        return _read_points(path, (line for _, line in read_csv(path, 'a table of 3D poses') if any(line)))
 
 
 def _read_points(path: Path, lines: Iterator[list[str]]) -> Points3d:
-    header = [name.strip() for name in next(lines, [])]
+    header = next(lines, [])
     column = {name: c for c, name in enumerate(header)}
     names = tuple(
         n[:-2] for n in header if n.endswith('_x') and {f'{n[:-2]}_y', f'{n[:-2]}_z'} <= column.keys()
@@ -103,9 +99,9 @@ def _read_points(path: Path, lines: Iterator[list[str]]) -> Points3d:
     for k, name in enumerate(names):
         if f'{name}_score' in column:
             scores[:, k] = np.nan_to_num(table[:, column[f'{name}_score']], nan=0.0).clip(0, 1)
-    seen = np.isfinite(xyz).all(-1)
+    valid = np.isfinite(xyz).all(-1)
     return Points3d(
-        names, frames.astype(np.int64), np.where(seen[..., None], xyz, 0.0), np.where(seen, scores, 0.0)
+        names, frames.astype(np.int64), np.where(valid[..., None], xyz, 0.0), np.where(valid, scores, 0.0)
     )
 
 

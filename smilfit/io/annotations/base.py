@@ -67,8 +67,8 @@ def _check_numbers(image: AnnotatedImage) -> None:
         raise BadEntry(
             f'the frame must be a number from 0 to {MOST_FRAMES}; got {shorten(image.frame)}. Correct it.'
         )
-    seen = image.confidence > 0
-    if not np.isfinite(image.confidence).all() or not np.isfinite(image.keypoints[seen]).all():
+    visible = image.confidence > 0
+    if not np.isfinite(image.confidence).all() or not np.isfinite(image.keypoints[visible]).all():
         raise BadEntry('keypoints must be finite; got a number that is not. Correct it.')
     if image.box is not None:
         box = np.asarray(image.box, dtype=np.float64)

@@ -1,6 +1,5 @@
 """Entries of annotation files: their schema is checked key by key, and one bad entry spoils no other."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TypeVar, overload
 import numpy as np
 
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.text_files import read_text
+from smilfit.files.text_files import parse_json, read_text
 from smilfit.io.image_opening import check_image_size
 from smilfit.registry import did_you_mean
 from smilfit.structures import AnnotatedImage, SkippedAnnotation
@@ -94,13 +93,9 @@ def read_json(path: str | Path, kind: type[T], form: str) -> T:
 
     with reading(path, what):
         text = read_text(path, what, MOST_ANNOTATION_BYTES, 'utf-8-sig')
-        try:
-            content = json.loads(text, object_pairs_hook=once)
-        except json.JSONDecodeError as error:
-            raise BadFileError(
-                f'{path}: {what} must be JSON; it is not at line {error.lineno}, column {error.colno}: {error.msg}. '
-                'Correct it there, or export it again.'
-            ) from None
+        content = parse_json(
+            text, path, what, 'Correct it there, or export it again.', object_pairs_hook=once
+        )
     if not isinstance(content, kind):
         names: dict[type, str] = {list: 'a list', dict: 'an object'}
         raise BadFileError(

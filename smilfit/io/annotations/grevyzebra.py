@@ -95,5 +95,5 @@ def _points(annotation: object) -> tuple[np.ndarray, np.ndarray]:
             f'{kp.shape} and {invisible.size}. Copy the file again.'
         )
     xy = kp.astype(np.float64)
-    seen = ~invisible.ravel().astype(bool) & np.isfinite(xy).all(-1)
-    return xy, seen.astype(np.float64)
+    visible = ~invisible.ravel().astype(bool) & np.isfinite(xy).all(-1)
+    return xy, visible.astype(np.float64)

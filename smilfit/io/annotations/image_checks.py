@@ -62,7 +62,7 @@ class Repetitions:
     """The entries of a set that were seen so far, to find one that is there again."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[object, ...], list[AnnotatedImage]] = {}
+        self._by_place: dict[tuple[object, ...], list[AnnotatedImage]] = {}
 
     def reject(self, image: AnnotatedImage) -> None:
         """Take note of an entry.
@@ -74,7 +74,7 @@ class Repetitions:
         # Animals that are followed apart are two, wherever they are.
         place = (image.image, image.sequence, image.frame)
         key = (*place, image.keypoints.tobytes(), image.confidence.tobytes(), box)
-        alike = self._seen.setdefault(key, [])
+        alike = self._by_place.setdefault(key, [])
         for other in alike:
             if _same_mask(image.mask, other.mask):
                 raise BadEntry(
@@ -330,13 +330,13 @@ def check_images(annotations: AnnotationSet) -> AnnotationSet:
     keypoint outside the image loses its confidence, an empty mask beside keypoints is dropped; both are counted in
     the log. Entries that are kept have their `size`.
     """
-    sizes, placed, seen = ImageSizes(), PlacedSet(), Repetitions()
+    sizes, placed, repetitions = ImageSizes(), PlacedSet(), Repetitions()
     kept: list[tuple[AnnotatedImage, AnnotatedImage]] = []
     skipped: list[SkippedAnnotation] = []
     for image in annotations.images:
         try:
             checked = _checked(image, sizes, placed)
-            seen.reject(image)
+            repetitions.reject(image)
             kept.append((image, checked))
         except Exception as error:  # A file chose what happened here: no kind of error can be left out.
             skipped.append(SkippedAnnotation(image.where, reason_of(error)))
@@ -357,11 +357,11 @@ def check_images(annotations: AnnotationSet) -> AnnotationSet:
         )
     if empty_masks:
         logger.warning('%s: %d empty masks are left out.', annotations.name, empty_masks)
-    _tell_dark(annotations.name, images)
+    _warn_of_dark(annotations.name, images)
     return replace(annotations, images=images, skipped=annotations.skipped + tuple(skipped))
 
 
-def _tell_dark(name: str, images: Sequence[AnnotatedImage]) -> None:
+def _warn_of_dark(name: str, images: Sequence[AnnotatedImage]) -> None:
     """Report on cameras of 10 to 14 bits, whose 16-bit images are nearly black; the first image speaks for the
     set."""
     first = next((image.image for image in images if not isinstance(image.image, VideoFrame)), None)
@@ -429,10 +429,10 @@ def read_images(
 def _checked(image: AnnotatedImage, sizes: ImageSizes, placed: PlacedSet) -> AnnotatedImage:
     size = sizes.find(image.image, image.size)
     if image.size is not None and tuple(image.size) != size:
-        turned = ' It is turned by a quarter.' if tuple(image.size) == size[::-1] else ''
+        rotated = ' It is turned by a quarter.' if tuple(image.size) == size[::-1] else ''
         raise BadEntry(
             f'{image.image}: the image must be {image.size[0]}x{image.size[1]} px as its annotation says; '
-            f'got {size[0]}x{size[1]}.{turned} Give the folder of the images that were annotated.'
+            f'got {size[0]}x{size[1]}.{rotated} Give the folder of the images that were annotated.'
         )
     if isinstance(image.mask, PolygonMask) and image.mask.size is None:
         image = replace(image, mask=replace(image.mask, size=size))
@@ -459,11 +459,11 @@ def _checked(image: AnnotatedImage, sizes: ImageSizes, placed: PlacedSet) -> Ann
     )
 
 
-def _require_size(image: AnnotatedImage, size: tuple[int, int], found: tuple[int, int]) -> None:
-    if tuple(found) != tuple(size):
+def _require_size(image: AnnotatedImage, size: tuple[int, int], stated: tuple[int, int]) -> None:
+    if tuple(stated) != tuple(size):
         raise BadEntry(
             f'{image.image}: the mask must be of the size of its image, {size[0]}x{size[1]} px; '
-            f'got {shorten(found[0])}x{shorten(found[1])}. Was it made for another image?'
+            f'got {shorten(stated[0])}x{shorten(stated[1])}. Was it made for another image?'
         )
 
 

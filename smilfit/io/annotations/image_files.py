@@ -11,7 +11,7 @@ import numpy as np
 
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.io.hdf5_files import open_hdf5
-from smilfit.io.image_opening import check_image_size, open_image
+from smilfit.io.image_opening import check_image_size, decoded_image, open_image
 from smilfit.io.recordings.videos import iterate_videos, probe_video
 from smilfit.structures import VideoFrame
 
@@ -133,7 +133,7 @@ class ImageSizes:
         if source not in self._stills:
             self._stills[source] = _read_header(source)
         stored, orientation = self._stills[source]
-        return _turned(stored, orientation) if _is_upright(stored, orientation, size) else stored
+        return _rotated(stored, orientation) if _is_upright(stored, orientation, size) else stored
 
 
 def video_of(frame: VideoFrame) -> VideoFrame:
@@ -173,20 +173,14 @@ def read_still(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     from PIL import ImageOps
 
     stored, orientation = _read_header(path)
-    with reading(path, 'the image'):
-        try:
-            with open_image(path, path) as image:
-                if _is_upright(stored, orientation, size):
-                    image = ImageOps.exif_transpose(image)
-                if image.mode.startswith('I'):
-                    # PIL clips 16 bits at 255 instead of scaling them.
-                    grey = (np.asarray(image) >> 8).astype(np.uint8)
-                    return np.repeat(grey[..., None], 3, axis=-1)
-                return np.array(image.convert('RGB'))
-        except (OSError, SyntaxError) as error:
-            raise ValueError(
-                f'{path}: the image must decode; got: {shorten(error)}. Copy it again.'
-            ) from None
+    with decoded_image(path) as image:
+        if _is_upright(stored, orientation, size):
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith('I'):
+            # PIL clips 16 bits at 255 instead of scaling them.
+            grey = (np.asarray(image) >> 8).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=-1)
+        return np.array(image.convert('RGB'))
 
 
 def unused_bits(path: Path) -> int:
@@ -196,17 +190,10 @@ def unused_bits(path: Path) -> int:
         OSError: no such file.
         ValueError: it does not decode.
     """
-    _read_header(path)
-    with reading(path, 'the image'):
-        try:
-            with open_image(path, path) as image:
-                if not image.mode.startswith('I'):
-                    return 0
-                return 16 - min(16, int(np.asarray(image).max()).bit_length())
-        except (OSError, SyntaxError) as error:
-            raise ValueError(
-                f'{path}: the image must decode; got: {shorten(error)}. Copy it again.'
-            ) from None
+    with decoded_image(path) as image:
+        if not image.mode.startswith('I'):
+            return 0
+        return 16 - min(16, int(np.asarray(image).max()).bit_length())
 
 
 def _probe(frame: VideoFrame) -> tuple[frozenset[int] | range, tuple[int, int]]:
@@ -218,18 +205,8 @@ def _probe(frame: VideoFrame) -> tuple[frozenset[int] | range, tuple[int, int]]:
 
 def _read_header(path: Path) -> tuple[tuple[int, int], int]:
     """Return the stored size (width, height) and the EXIF orientation, 1 to 8, without decoding."""
-    from PIL import UnidentifiedImageError
-
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path}: the image must exist; there is no such file. Check the path, or give the folder.'
-        )
-    with reading(path, 'the image'):
-        try:
-            with open_image(path, path) as image:
-                return image.size, _orientation(image.getexif().get(_ORIENTATION_TAG, 1))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise ValueError(f'{path}: the image must open; got: {shorten(error)}. Copy it again.') from None
+    with decoded_image(path, rule='must open') as image:
+        return image.size, _orientation(image.getexif().get(_ORIENTATION_TAG, 1))
 
 
 def _orientation(value: object) -> int:
@@ -239,9 +216,9 @@ def _orientation(value: object) -> int:
 
 def _is_upright(stored: tuple[int, int], orientation: int, size: tuple[int, int] | None) -> bool:
     """Check whether the annotator saw the image turned upright: yes, unless only the stored size agrees."""
-    upright = _turned(stored, orientation)
+    upright = _rotated(stored, orientation)
     return size is None or tuple(size) == upright or tuple(size) != stored
 
 
-def _turned(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
+def _rotated(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
     return stored[::-1] if orientation >= 5 else stored

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from smilfit.files import reading, shorten
-from smilfit.io.image_opening import check_image_size, open_image
+from smilfit.files import shorten
+from smilfit.io.image_opening import check_image_size, decoded_image
 from smilfit.structures import MaskSource
 
 MOST_CORNERS = 200_000
@@ -274,19 +274,7 @@ class ImageMask(MaskSource):
 
 def _read_labels(path: Path, colours: bool) -> np.ndarray:
     """Read numbers (H, W) or colours (H, W, 3); a palette's image has both."""
-    from PIL import UnidentifiedImageError
-
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path}: the mask must exist; there is no such file. Check the path, or give the folder.'
-        )
-    with reading(path, 'the mask'):
-        try:
-            with open_image(path, path, 'the mask') as image:
-                if image.mode in ('RGBA', 'CMYK', 'YCbCr') or (image.mode == 'P' and colours):
-                    return np.asarray(image.convert('RGB'))
-                return np.asarray(image.convert('L') if image.mode in ('LA', 'La') else image)
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise ValueError(
-                f'{path}: the mask must be an image that opens; got: {shorten(error)}. Copy it again.'
-            ) from None
+    with decoded_image(path, 'the mask', 'must be an image that opens') as image:
+        if image.mode in ('RGBA', 'CMYK', 'YCbCr') or (image.mode == 'P' and colours):
+            return np.asarray(image.convert('RGB'))
+        return np.asarray(image.convert('L') if image.mode in ('LA', 'La') else image)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from smilfit.files import shorten
-from smilfit.files.names import Fence
+from smilfit.files.names import Fence, is_file
 from smilfit.io.annotations.entries import frame_number
 from smilfit.io.pose_tables import PoseTable
 from smilfit.io.sequence_names import sequence_name
@@ -55,14 +55,14 @@ def annotate_rows(
         result = 0
         for individual in individuals:
             track = table.tracks[individual]
-            seen = np.isfinite(track.xy[row]).all(-1)
-            if not seen.any():
+            valid = np.isfinite(track.xy[row]).all(-1)
+            if not valid.any():
                 continue
             result += 1
             target = [place[name] for name in track.names]
             keypoints, confidence = np.zeros((len(names), 2)), np.zeros(len(names))
-            keypoints[target] = np.where(seen[:, None], track.xy[row], 0.0)
-            confidence[target] = np.where(seen, track.confidence[row], 0.0)
+            keypoints[target] = np.where(valid[:, None], track.xy[row], 0.0)
+            confidence[target] = np.where(valid, track.confidence[row], 0.0)
             alone = len(individuals) == 1
             images.append(
                 AnnotatedImage(
@@ -99,7 +99,7 @@ def row_images(
             images.append(None)
             continue
         image, beside = root / path, table.path.parent / path.name
-        if folder is None and _is_file(beside) and not _is_file(image):
+        if folder is None and is_file(beside) and not is_file(image):
             image = beside
         if not allow_outside and not fence.holds(image):
             images.append(
@@ -112,21 +112,13 @@ def row_images(
     return images
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        # A name that no file can have.
-        return False
-
-
 def _project(table: Path, paths: Sequence[PurePosixPath]) -> Path:
     above = list(table.absolute().parents)[:4]
     first = next((path for path in paths if path.suffix), None)
     if first is None:
         return table.parent
     for folder in above:
-        if not first.is_absolute() and _is_file(folder / first):
+        if not first.is_absolute() and is_file(folder / first):
             return folder
     return next((folder.parent for folder in above if folder.name == first.parts[0]), table.parent)
 

@@ -271,10 +271,10 @@ class ReplicantReader(AnnotationReader):
         written = require(content, 'camera', dict)
         view, projection = matrix_of(written, 'View Matrix'), matrix_of(written, 'View Projection Matrix')
         device, depth = project_row_vectors(xyz, projection)
-        seen = depth > 0
-        size = size or _solve_size(device[seen], uv[seen])
+        visible = depth > 0
+        size = size or _solve_size(device[visible], uv[visible])
         expected = (device * (0.5, -0.5) + 0.5) * size
-        off = np.abs(expected - uv)[seen].max(initial=0.0)
+        off = np.abs(expected - uv)[visible].max(initial=0.0)
         if not off < _AGREEMENT_PX:
             raise BadEntry(
                 f'2DPos must be the projection of 3DPos in images of {size[0]}x{size[1]} px; '
@@ -293,8 +293,8 @@ class ReplicantReader(AnnotationReader):
         return AnnotatedImage(
             where=where,
             image=find_image(folder, file.stem),
-            keypoints=np.where(seen[:, None], uv - 0.5, 0.0),
-            confidence=seen.astype(np.float64),
+            keypoints=np.where(visible[:, None], uv - 0.5, 0.0),
+            confidence=visible.astype(np.float64),
             size=size,
             box=_box(given(subject, '2DBounds')),
             mask=mask,

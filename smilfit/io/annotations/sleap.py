@@ -12,7 +12,13 @@ from smilfit.io.annotations.entries import BadEntry, one_of, reason_of
 from smilfit.io.annotations.image_files import EmbeddedFrame
 from smilfit.io.keypoint_names import mirror_pairs
 from smilfit.io.recordings.camera_labels import usual_threshold
-from smilfit.io.recordings.sleap_labels import find_video_file, load_analysis, load_slp, tell_high_peaks
+from smilfit.io.recordings.sleap_labels import (
+    filled_scores,
+    find_video_file,
+    load_analysis,
+    load_slp,
+    report_high_peaks,
+)
 from smilfit.io.sequence_names import AnimalSequences, different_names, sequence_name
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotatedImage, AnnotationSet, SkippedAnnotation, VideoFrame
@@ -91,7 +97,7 @@ class SleapReader(AnnotationReader):
                     images.append(_entry(label, videos[number], index, instance, sequence))
                 except Exception as error:  # The file chose what happened here.
                     skipped.append(SkippedAnnotation(label, reason_of(error)))
-        tell_high_peaks(path, n_high)
+        report_high_peaks(path, n_high)
         if not images and not skipped:
             raise BadFileError(f'{path}: labels must have instances; got none. Was the right file exported?')
         names = tuple(labels.skeletons[0].node_names)
@@ -165,8 +171,7 @@ def _entry(
         where=where,
         image=video.at(index),
         keypoints=np.where(visible[:, None], xy, 0.0),
-        # Points without a score are a person's; peaks of a network may exceed 1 by a little.
-        confidence=np.where(visible, np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0), 0.0),
+        confidence=np.where(visible, filled_scores(score), 0.0),
         size=video.size,
         sequence=sequence if video.is_film else '',
         frame=index,

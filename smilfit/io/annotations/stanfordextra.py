@@ -7,6 +7,7 @@ import numpy as np
 
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.budget import check_budget
+from smilfit.files.numpy_files import read_header
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.entries import (
     BadEntry,
@@ -132,13 +133,7 @@ def _read_numbers(path: Path) -> np.ndarray:
     """Read a .npy file whose stated size is that of its data."""
     with path.open('rb') as file:
         try:
-            version = np.lib.format.read_magic(file)
-            header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = header(file)
+            shape, _, dtype = read_header(file)
         except ValueError as error:
             raise BadFileError(
                 f'{path}: the split must be a .npy file of numbers; got: {shorten(error)}. Save it by numpy.save.'

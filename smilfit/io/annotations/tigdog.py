@@ -173,8 +173,8 @@ def _points(landmarks: object, count: int) -> tuple[np.ndarray, np.ndarray]:
             f'{[_shape(field) for field in fields]}.'
         )
     xy = np.asarray(fields[0], dtype=np.float64)[:count]
-    seen = (np.asarray(fields[1]).ravel()[:count] > 0) & np.isfinite(xy).all(-1)
-    return xy, seen.astype(np.float64)
+    visible = (np.asarray(fields[1]).ravel()[:count] > 0) & np.isfinite(xy).all(-1)
+    return xy, visible.astype(np.float64)
 
 
 def _run_lengths(mask: np.ndarray) -> RleMask:

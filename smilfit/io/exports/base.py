@@ -115,7 +115,7 @@ class ExportedFit:
         return np.where(np.isfinite(self.xyz).all(-1), points.confidence.cpu().double().numpy(), 0.0)
 
     @cached_property
-    def seen(self) -> tuple[Float[np.ndarray, 'T C K 2'], Float[np.ndarray, 'T C K']]:
+    def points2d(self) -> tuple[Float[np.ndarray, 'T C K 2'], Float[np.ndarray, 'T C K']]:
         """Keypoints in px of the recorded images, NaN where missing or beyond a lens's fold, and scores."""
         if self.pixels is not None:
             return self.pixels

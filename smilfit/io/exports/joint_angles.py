@@ -1,6 +1,6 @@
 """Angles of joints about named axes, with what is known of them.
 
-A joint's rotation in its parent's frame is told twice: as its rotation vector in the axes along which its limits are
+A joint's rotation in its parent's frame has two forms: its rotation vector in the axes along which its limits are
 stated (x, y, z: those of the model at rest, or the joint's own where the model has any), and about axes of its bone.
 With b along the bone at rest, to the mean of the joint's children: `twist` is the turn about b of the swing-twist
 decomposition R = S T; the rotation vector of the swing S, perpendicular to b, has `flexion` about the axis nearest to
@@ -35,7 +35,7 @@ class JointAngles:
     """Angles of T frames and J joints: x, y, z, flexion, abduction, twist; degrees.
 
     `sd` are their standard deviations, where the fit has any: NaN where a joint was not fitted, infinite where
-    nothing told of it.
+    nothing is known of it.
     """
 
     names: tuple[str, ...]
@@ -52,14 +52,14 @@ def joint_angles(body: SMIL, params: BodyParams, covariance: FitCovariance | Non
         covariance: of the same frames. Where its matrices are not kept, what two turns of one joint have in common
             does not count.
     """
-    turns = params.to('cpu', torch.float64).rotations()
+    rotations = params.to('cpu', torch.float64).rotations()
     axes, own = bone_axes(body), body.data.joint_axes
 
-    def angles(turned: Tensor) -> Tensor:
-        return _angles(turned, axes, None if own is None else torch.as_tensor(own))
+    def angles(rotated: Tensor) -> Tensor:
+        return _angles(rotated, axes, None if own is None else torch.as_tensor(own))
 
-    result = angles(turns)
-    sd = None if covariance is None else _deviations(body, turns, angles, covariance)
+    result = angles(rotations)
+    sd = None if covariance is None else _deviations(body, rotations, angles, covariance)
     return JointAngles(body.joint_names, np.degrees(result.numpy()), sd)
 
 
@@ -85,36 +85,36 @@ def bone_axes(body: SMIL) -> Float[Tensor, 'J 3 3']:
 
 
 def _angles(
-    turns: Float[Tensor, 'T J 3 3'], axes: Float[Tensor, 'J 3 3'], own: Float[Tensor, 'J 3 3'] | None
+    rotations: Float[Tensor, 'T J 3 3'], axes: Float[Tensor, 'J 3 3'], own: Float[Tensor, 'J 3 3'] | None
 ) -> Float[Tensor, 'T J 6']:
     """Return x, y, z, flexion, abduction, twist, rad."""
     flexion, abduction, bone = axes.unbind(1)
-    quaternion = rotmat_to_quat_wxyz(turns)
+    quaternion = rotmat_to_quat_wxyz(rotations)
     half = torch.atan2((quaternion[..., 1:] * bone).sum(-1), quaternion[..., 0])
     # q and -q are one rotation: the twist is the shorter way round.
     twist = torch.remainder(2 * half + torch.pi, 2 * torch.pi) - torch.pi
-    swing = rotmat_to_axis_angle(turns @ axis_angle_to_rotmat(-twist.unsqueeze(-1) * bone))
+    swing = rotmat_to_axis_angle(rotations @ axis_angle_to_rotmat(-twist.unsqueeze(-1) * bone))
     named = torch.stack(((swing * flexion).sum(-1), (swing * abduction).sum(-1), twist), -1)
-    return torch.cat((own_components(rotmat_to_axis_angle(turns), own), named), -1)
+    return torch.cat((own_components(rotmat_to_axis_angle(rotations), own), named), -1)
 
 
 def _deviations(
     body: SMIL,
-    turns: Float[Tensor, 'T J 3 3'],
+    rotations: Float[Tensor, 'T J 3 3'],
     angles: Callable[[Tensor], Tensor],
     covariance: FitCovariance,
 ) -> np.ndarray:
     """Carry the covariance of each joint's turn, about the world's axes, over to its angles."""
-    of_turns = _turn_covariance(body.joint_names, covariance).to(turns)
-    above = chain_products(turns, body.tree.to('cpu', torch.float64))
+    of_rotations = _rotation_covariance(body.joint_names, covariance).to(rotations)
+    above = chain_products(rotations, body.tree.to('cpu', torch.float64))
     above = above.index_select(1, body.tree.parents.cpu())
-    above[:, 0] = torch.eye(3, dtype=turns.dtype)
-    unknown, missing = of_turns.isinf().any(-1).any(-1), of_turns.isnan().any(-1).any(-1)
-    known = torch.where((unknown | missing)[..., None, None], 0.0, of_turns)
+    above[:, 0] = torch.eye(3, dtype=rotations.dtype)
+    unknown, missing = of_rotations.isinf().any(-1).any(-1), of_rotations.isnan().any(-1).any(-1)
+    known = torch.where((unknown | missing)[..., None, None], 0.0, of_rotations)
     local = above.mT @ known @ above
     slopes = []
-    for axis in torch.eye(3, dtype=turns.dtype):
-        ahead, behind = (angles(axis_angle_to_rotmat(s * _STEP * axis) @ turns) for s in (1, -1))
+    for axis in torch.eye(3, dtype=rotations.dtype):
+        ahead, behind = (angles(axis_angle_to_rotmat(s * _STEP * axis) @ rotations) for s in (1, -1))
         # Where an angle jumps from half a turn to the other side.
         step = torch.remainder(ahead - behind + torch.pi, 2 * torch.pi) - torch.pi
         slopes.append(step / (2 * _STEP))
@@ -125,7 +125,7 @@ def _deviations(
     return torch.where(missing.unsqueeze(-1), torch.nan, sd).numpy()
 
 
-def _turn_covariance(names: tuple[str, ...], covariance: FitCovariance) -> Float[Tensor, 'T J 3 3']:
+def _rotation_covariance(names: tuple[str, ...], covariance: FitCovariance) -> Float[Tensor, 'T J 3 3']:
     """Return each joint's block; NaN of joints that were not fitted."""
     whole = covariance.parameters
     sd = covariance.parameter_sd().double().cpu()

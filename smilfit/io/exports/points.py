@@ -36,7 +36,7 @@ class CalibrationExporter(FitExporter):
     needs = ('cameras', 'one rig')
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
-        """Write it."""
+        """Write the cameras, which are one set for all frames."""
         assert fit.cameras is not None
         write_calibration(folder / CALIBRATION, fit.cameras)
 
@@ -52,7 +52,7 @@ class AniposeExporter(FitExporter):
     needs = ('keypoints', 'time')
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
-        """Write it."""
+        """Write a row a frame that was fitted; an empty cell is a missing point."""
         error, n_cameras = _errors(fit)
         names = fit.keypoint_names
         header = [f'{n}_{what}' for n in names for what in ('x', 'y', 'z', 'error', 'ncams', 'score')]
@@ -77,7 +77,7 @@ def _cells(numbers: Sequence[float] | np.ndarray) -> list[str]:
 def _errors(fit: ExportedFit) -> tuple[np.ndarray, np.ndarray]:
     if fit.pixels is None and fit.cameras is None:
         return np.full(fit.score3d.shape, np.nan), np.zeros(fit.score3d.shape)
-    xy, score = fit.seen
+    xy, score = fit.points2d
     if fit.observed is None:
         return np.full(fit.score3d.shape, np.nan), (score > 0).sum(1)
     annotated = fit.observed.select(fit.keypoint_names)
@@ -99,7 +99,7 @@ class SleapExporter(FitExporter):
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
         """Write a file a camera that sees anything, and the calibration where there is one."""
-        xy, score = fit.seen
+        xy, score = fit.points2d
         for c, name in enumerate(fit.camera_names):
             if not np.isfinite(xy[:, c]).any():
                 continue
@@ -120,7 +120,7 @@ class ReprojectionsExporter(FitExporter):
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
         """Write it; a row a frame of the recording, NaN where nothing is seen."""
-        xy, _ = fit.seen
+        xy, _ = fit.points2d
         views = {name: fit.by_number(xy[:, c]) for c, name in enumerate(fit.camera_names)}
         write_reprojections(folder / REPROJECTIONS, views)
 
@@ -133,7 +133,7 @@ class DlcExporter(FitExporter):
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
         """Write two files a camera; rows are frame numbers, or the names of single images."""
-        xy, score = fit.seen
+        xy, score = fit.points2d
         (folder / DLC).mkdir()
         rows = list(fit.labels) if fit.labels else fit.frames.tolist()
         for c, name in enumerate(fit.camera_names):
@@ -153,12 +153,12 @@ class NwbExporter(FitExporter):
     needs = ('keypoints', 'time', 'fps')
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
-        """Write it."""
+        """Write a container in space, and one a camera whose pixels are known."""
         of = 'keypoints of a fitted body'
         where = "the world of the cameras' calibration"
         tracks = [PoseTrack('pose_3d', of, fit.xyz, fit.score3d, fit.unit or 'unknown', where)]
         if fit.pixels is not None or fit.cameras is not None:
-            xy, score = fit.seen
+            xy, score = fit.points2d
             for c, name in enumerate(fit.camera_names):
                 tracks.append(
                     PoseTrack(

@@ -56,7 +56,7 @@ def posed_skeleton(body: SMIL, params: BodyParams) -> PosedSkeleton:
 logger = logging.getLogger('smilfit')
 
 ANIMATION, SKELETON, MESHES = 'animation.glb', 'skeleton.bvh', 'meshes'
-# A glTF skin that is further from the body than this share of its size is told of.
+# A glTF skin that is further from the body than this share of its size is reported.
 _LARGEST_CHANGE = 1e-3
 # Mean cosine from which on an animal's back points along an axis of the world.
 _UPRIGHT = 0.7
@@ -71,7 +71,7 @@ class GltfExporter(FitExporter):
     needs = ('body', 'faces', 'time', 'fps')
 
     def write(self, folder: Path, fit: ExportedFit, options: ExportOptions) -> None:
-        """Write it."""
+        """Write a key a frame that has a body."""
         write_animation(folder / ANIMATION, fit, options.up)
 
 
@@ -102,7 +102,7 @@ def write_animation(path: Path, fit: ExportedFit, up: str | None = None) -> None
     cameras = fit.cameras
     views = [] if cameras is None or cameras.K.ndim != 3 else viewpoints(cameras)
     write_gltf_animation(path, mesh, motion, extras, views, world_matrix(metres, up))
-    _tell_change(path.name, body, params, mesh, motion)
+    _warn_of_change(path.name, body, params, mesh, motion)
     if up is None and (axis := probable_up(body, params)):
         logger.info(
             '%s: is in the axes of the calibration, in which the back of the animal points along %s: --up=%s '
@@ -176,7 +176,7 @@ def viewpoints(cameras: Cameras) -> list[Viewpoint]:
     return result
 
 
-def _tell_change(name: str, body: SMIL, params: BodyParams, mesh: SkinnedMesh, motion: Motion) -> None:
+def _warn_of_change(name: str, body: SMIL, params: BodyParams, mesh: SkinnedMesh, motion: Motion) -> None:
     """Warn where a glTF skin cannot say what the body does: shapes that change with the pose or over time."""
     rows = np.unique(np.linspace(0, params.batch_size - 1, _LOOKED_AT).round().astype(int))
     with torch.no_grad():

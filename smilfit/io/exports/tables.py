@@ -117,7 +117,7 @@ def _median_px(fit: ExportedFit) -> dict[str, np.ndarray]:
     """Return by camera each frame's median distance from the annotated points, where these are at hand."""
     if fit.observed is None or not fit.keypoint_names or (fit.pixels is None and fit.cameras is None):
         return {}
-    annotated, (xy, score) = fit.observed.select(fit.keypoint_names), fit.seen
+    annotated, (xy, score) = fit.observed.select(fit.keypoint_names), fit.points2d
     both = (annotated.confidence > 0).numpy() & (score > 0)
     distance = np.linalg.norm(np.nan_to_num(xy) - annotated.xy.numpy(), axis=-1)
     result = np.ma.median(np.ma.masked_array(distance, ~both), axis=-1).filled(np.nan)

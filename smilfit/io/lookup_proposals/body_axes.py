@@ -65,7 +65,7 @@ def axes_by_names(body: BodyModelData) -> tuple[str | None, str | None]:
         for (words, side, numbers), joint in place.items()
         if side == LEFT and (words, RIGHT, numbers) in place
     ]
-    front, rear = (_middle(body, names, parts) for parts in (_FRONT, _REAR))
+    front, rear = (_centre(body, names, parts) for parts in (_FRONT, _REAR))
     if front is None:
         return None, None
     rear = body.joints.mean(0) if rear is None else rear
@@ -76,7 +76,7 @@ def axes_by_names(body: BodyModelData) -> tuple[str | None, str | None]:
     return (_axis(up) if up.any() else None), ahead
 
 
-def _middle(body: BodyModelData, names: list, parts: tuple[str, ...]) -> Float[np.ndarray, '3'] | None:
+def _centre(body: BodyModelData, names: list, parts: tuple[str, ...]) -> Float[np.ndarray, '3'] | None:
     for wanted in map(load_parts().named, parts):
         rows = [j for j, name in enumerate(names) if says(name.words, wanted.names | wanted.joints)]
         if rows:

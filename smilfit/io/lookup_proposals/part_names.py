@@ -103,8 +103,8 @@ def read_name(name: str) -> PartName:
     numbers = tuple(int(token[:9]) for token in tokens if token.isdigit())
     words = [token for token in tokens if not token.isdigit() and token not in parts.fillers]
     if parts.limbs & set(words):
-        turned = {**dict.fromkeys(parts.fore, 'fore'), **dict.fromkeys(parts.hind, 'hind')}
-        words = [turned.get(word, word) for word in words]
+        ends = {**dict.fromkeys(parts.fore, 'fore'), **dict.fromkeys(parts.hind, 'hind')}
+        words = [ends.get(word, word) for word in words]
     return PartName(tuple(sorted(words)), side, numbers)
 
 

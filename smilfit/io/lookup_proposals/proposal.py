@@ -155,9 +155,9 @@ def _outermost(
     direction: Float[np.ndarray, '3'],
     ours: Bool[np.ndarray, 'V'],
 ) -> int | None:
-    seen = body.v_template - start
-    along = seen @ direction
-    across = np.linalg.norm(seen - along[:, None] * direction, axis=1)
+    offsets = body.v_template - start
+    along = offsets @ direction
+    across = np.linalg.norm(offsets - along[:, None] * direction, axis=1)
     for reach in _REACHES:
         near = np.flatnonzero(ours & (along > 0) & (across < reach * body.rest_size))
         if len(near):
@@ -344,10 +344,10 @@ class _Proposal:
             joints = [self.body.joint_names[j] for j in chain_joints(self.body, chain, side)[:1]]
         return joints[0] if len(joints) == 1 else None
 
-    def _different(self, found: list[str]) -> list[str]:
+    def _different(self, names: list[str]) -> list[str]:
         """Leave out names of a point that has one already."""
-        points = [self.table[name] for name in found]
-        return [name for i, name in enumerate(found) if points[i] not in points[:i]]
+        points = [self.table[name] for name in names]
+        return [name for i, name in enumerate(names) if points[i] not in points[:i]]
 
     def _along(self, data: str, place: ChainPlace) -> ProposedRow:
         """Return the joint of a place in a chain, or a landmark between two joints or at the tip."""
@@ -375,27 +375,27 @@ class _Proposal:
     def _continues(self, child: int, joint: str) -> bool:
         return self.known[self.body.joint_names[child]].words == self.known[joint].words
 
-    def _on_skin(self, data: str, found: str, how: str, part: Part | None) -> ProposedRow:
+    def _on_skin(self, data: str, joint: str, how: str, part: Part | None) -> ProposedRow:
         """Move a joint inside the body to where its label is seen."""
         remark = {'sure': 'the same name', 'likely': 'another word for it', 'guess': 'nearly the same name'}[
             how
         ]
-        mark = self.body.landmarks.get(found)
-        if mark is not None and not mark.sd and found != data and isinstance(mark.anchor, str):
+        mark = self.body.landmarks.get(joint)
+        if mark is not None and not mark.sd and joint != data and isinstance(mark.anchor, str):
             # What a rig marks is no more than near what people click, as its joints are.
-            return self._landmark(data, mark, 'likely', f'{remark}; near {found} of the model')
-        if part is None or not part.skin or found not in self.body.joint_names:
-            return ProposedRow(data, found, confidence=how, remark=remark)
+            return self._landmark(data, mark, 'likely', f'{remark}; near {joint} of the model')
+        if part is None or not part.skin or joint not in self.body.joint_names:
+            return ProposedRow(data, joint, confidence=how, remark=remark)
         side = self.names[data].side
-        vertex = skin_vertex(self.body, found, part.skin, side, self.axes)
+        vertex = skin_vertex(self.body, joint, part.skin, side, self.axes)
         if vertex is None:
             return ProposedRow(
-                data, found, confidence='guess', remark=f'{remark}; no skin was found beside the joint'
+                data, joint, confidence='guess', remark=f'{remark}; no skin was found beside the joint'
             )
         where = 'above' if part.skin == 'up' else 'beside'
         how = 'likely' if how == 'sure' else how
         return self._landmark(
-            data, _skin_landmark(vertex, self.body), how, f'{remark}; the skin {where} {found}'
+            data, _skin_landmark(vertex, self.body), how, f'{remark}; the skin {where} {joint}'
         )
 
 

@@ -14,7 +14,7 @@ from smilfit.files import (
     charge,
     check_budget,
     inside,
-    read_apart,
+    read_in_child,
     read_json,
     reading,
     shorten,
@@ -76,7 +76,7 @@ def read_mesh(path: str | Path) -> tuple[Float[np.ndarray, 'V 3'], Int[np.ndarra
     with reading(path, WHAT):
         check_budget(path, 'the file', path.stat().st_size, _MOST_BYTES)
         import_mesh_reader()
-        return read_apart(path, WHAT, _read_triangles, path, kind)
+        return read_in_child(path, WHAT, _read_triangles, path, kind)
 
 
 def import_mesh_reader() -> None:
@@ -164,7 +164,7 @@ def read_scan_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, '3']]:
     beside = path.with_name(path.stem + LANDMARKS)
     if not beside.is_file():
         return {}
-    return read_apart(beside, _LANDMARKS_OF, _read_landmarks, beside)
+    return read_in_child(beside, _LANDMARKS_OF, _read_landmarks, beside)
 
 
 def _read_landmarks(beside: Path) -> dict[str, Float[np.ndarray, '3']]:

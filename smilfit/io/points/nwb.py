@@ -177,7 +177,7 @@ _SHORT = {
 
 def _of_type(group: h5py.Group, kind: str) -> list[tuple[str, h5py.Group]]:
     """Find the groups of a type anywhere in the file, by name; no group is entered twice."""
-    result, waiting, seen = [], [group], set()
+    result, waiting, visited = [], [group], set()
     while waiting:
         here = waiting.pop()
         for name in here:
@@ -185,9 +185,9 @@ def _of_type(group: h5py.Group, kind: str) -> list[tuple[str, h5py.Group]]:
             if not isinstance(item, h5py.Group):
                 continue
             address = h5py.h5o.get_info(item.id).addr
-            if address in seen:
+            if address in visited:
                 continue
-            seen.add(address)
+            visited.add(address)
             if _text(item.attrs.get('neurodata_type')) == kind:
                 result.append((name, item))
             else:

@@ -126,17 +126,17 @@ def _check_coordinates(path: Path, xyz: np.ndarray, names: Sequence[str] | None)
         _refuse(path, 'coordinates', f'be below {LARGEST:.0e}', f'{np.abs(xyz[finite]).max():.4g}')
 
 
-def _scores(path: Path, there: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
+def _scores(path: Path, valid: np.ndarray, confidence: np.ndarray | None) -> np.ndarray:
     """Return confidences from 0 to 1, 0 where there is no point."""
     if confidence is None:
-        return there.astype(np.float64)
+        return valid.astype(np.float64)
     scores = np.nan_to_num(np.asarray(confidence, np.float64), nan=0.0)
-    rule = f'be numbers from 0 to 1, of shape {there.shape}'
-    if scores.shape != there.shape:
+    rule = f'be numbers from 0 to 1, of shape {valid.shape}'
+    if scores.shape != valid.shape:
         _refuse(path, 'confidences', rule, f'shape {scores.shape}')
     if (scores < 0).any():
         _refuse(path, 'confidences', rule, f'{scores.min():.4g}')
-    return np.where(there, scores.clip(0, 1), 0.0)
+    return np.where(valid, scores.clip(0, 1), 0.0)
 
 
 def _check_numbers(path: Path, numbers: np.ndarray, n_frames: int) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from smilfit.files import folder_name
 from smilfit.io.camera_warning import warn_of_blind_cameras, warn_of_cameras
-from smilfit.io.lookup import check_lookup, read_joint_lookup
+from smilfit.io.lookup import names_by_lookup
 from smilfit.io.points.recorded import RecordedPoints, RecordedViews
 from smilfit.io.sequence_names import sequence_name
 from smilfit.structures import CameraReport, Cameras, Keypoints2d, Keypoints3d
@@ -26,7 +26,7 @@ class PointSession:
         unit: world unit where the file states none.
         fps: frames a second where the file states none.
         cameras: of the recording, where the file has none.
-        judge: tell in the log of cameras that contradict each other by what they saw.
+        judge: report in the log cameras that contradict each other by what they saw.
 
     Raises:
         ValueError: a unit that contradicts the file's.
@@ -55,7 +55,7 @@ class PointSession:
         self.animal, self.unit = who, points.unit or unit
         self.fps = points.fps or fps
         self.frame_numbers = points.frames
-        self._lookup = self._read_lookup(joint_lookup)
+        self._lookup = names_by_lookup(joint_lookup, points.names or ())
         self._nodes = [list(points.names or ()).index(node) for node in self._lookup.values()]
         self._xyz, self._confidence = points.xyz[:, animal], points.confidence[:, animal]
         self._views: RecordedViews | None = points.views
@@ -70,7 +70,7 @@ class PointSession:
         }
         self._camera_report: CameraReport | None = None
         if judge:
-            self._tell_of_cameras()
+            self._judge_cameras()
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
@@ -89,42 +89,34 @@ class PointSession:
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d:
         """Return the points of all frames."""
-        seen = Keypoints3d(
+        keypoints = Keypoints3d(
             xyz=torch.from_numpy(self._xyz[:, self._nodes]),
             confidence=torch.from_numpy(self._confidence[:, self._nodes]),
             names=self.keypoint_names,
             unit=self.unit,
         )
-        return seen if names is None else seen.select(names)
+        return keypoints if names is None else keypoints.select(names)
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d | None:
         """Return what the cameras saw, px of the recorded images; None where the file does not say."""
         if self._views is None or self.cameras is None:
             return None
         xy = self._views.xy[:, :, self._nodes]
-        seen = Keypoints2d(
+        keypoints = Keypoints2d(
             xy=torch.from_numpy(xy),
             confidence=torch.from_numpy(np.isfinite(xy).all(-1).astype(np.float64)),
             names=self.keypoint_names,
             cameras=self.cameras,
         ).judged(self._camera_report)
-        return seen if names is None else seen.select(names)
+        return keypoints if names is None else keypoints.select(names)
 
     def frames(self, indices: Sequence[int] | None = None) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Return the frames' numbers; there are no images."""
         return ((i, {}) for i in (range(self.n_frames) if indices is None else indices))
 
-    def _tell_of_cameras(self) -> None:
-        seen = self.keypoints2d()
-        if seen is not None:
-            self._camera_report = warn_of_cameras(str(self.path), seen)
+    def _judge_cameras(self) -> None:
+        keypoints = self.keypoints2d()
+        if keypoints is not None:
+            self._camera_report = warn_of_cameras(str(self.path), keypoints)
         elif self.cameras is not None:
             warn_of_blind_cameras(str(self.path), self.cameras, self.keypoints3d())
-
-    def _read_lookup(self, path: str | Path | None) -> dict[str, str]:
-        names = self._points.names or ()
-        if path is None:
-            return {name: name for name in names}
-        lookup = read_joint_lookup(path)
-        check_lookup(lookup, data_names=names, where=str(path))
-        return lookup

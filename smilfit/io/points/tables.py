@@ -1,7 +1,5 @@
 """Tables of points in space: csv, wide (a row a frame) or tidy (a row a point), anipose's own, and npz."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +8,10 @@ import numpy as np
 from smilfit.files import BadFileError, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.files.numpy_files import read_npz
-from smilfit.files.text_files import read_text
+from smilfit.files.text_files import read_csv
 from smilfit.io.annotations.anipose import read_points
 from smilfit.io.points.recorded import RecordedPoints, recorded_points
 
-MOST_TABLE_BYTES = 1 << 29
 # What a column may be called, the usual first.
 FRAME = ('frame', 'fnum', 'frame_idx', 'frame_number')
 ANIMAL = ('animal', 'track', 'individual', 'identity', 'instance')
@@ -31,11 +28,10 @@ def read_point_csv(path: Path) -> RecordedPoints:
     Raises:
         BadFileError: other columns, or a cell that is no number.
     """
-    text = read_text(path, 'a table of points', MOST_TABLE_BYTES, 'utf-8-sig')
-    lines = [line for line in csv.reader(io.StringIO(text, newline='')) if any(line)]
+    lines = [line for _, line in read_csv(path, 'a table of points') if any(line)]
     if len(lines) < 2:
         raise BadFileError(f'{path}: a table of points must have a header and a row; got {len(lines)} lines.')
-    header = [name.strip() for name in lines[0]]
+    header = lines[0]
     lower = [name.lower() for name in header]
     if 'fnum' in header and 'M_00' in header:
         result = read_points(path)
@@ -49,7 +45,7 @@ def read_point_csv(path: Path) -> RecordedPoints:
             raise BadFileError(
                 f'{path}: rows must have {len(header)} cells; got {len(line)} in line {number}.'
             )
-    columns = {name: [line[c].strip() for line in lines[1:]] for c, name in enumerate(lower)}
+    columns = {name: [line[c] for line in lines[1:]] for c, name in enumerate(lower)}
     frames = _frames(path, columns, len(lines) - 1)
     animals = next((columns[n] for n in ANIMAL if n in columns), None)
     tidy = next((n for n in KEYPOINT if n in columns), None)

@@ -60,14 +60,14 @@ class AniposeSession(TableSession):
     def trials(cls, folder: Path, search: Search) -> dict[str, Trial]:
         """Find the session's trials by name."""
         config = read_config(folder)
-        found_calibration = search.calibration or find_calibration(folder, config)
-        if found_calibration is None:
+        calibration = search.calibration or find_calibration(folder, config)
+        if calibration is None:
             return {}
         if search.cam_regex:
             pattern = check_pattern(str(folder), search.cam_regex, trusted=True)
         else:
             pattern = cam_regex(folder, config)
-        known = read_calibration(found_calibration).names
+        known = read_calibration(calibration).names
         named = [folder / folder_called(config, name) for name in _VIDEOS]
         video_folders = [search.videos] if search.videos else named
         trials: dict[str, dict[str, CameraFiles]] = {}
@@ -77,7 +77,7 @@ class AniposeSession(TableSession):
             if split is not None and video is not None and split[1] in known:
                 trials.setdefault(split[0], {})[split[1]] = CameraFiles(table, video)
         return {
-            name: Trial(name, found_calibration, files, _points_file(folder, config, name))
+            name: Trial(name, calibration, files, _points_file(folder, config, name))
             for name, files in sorted(trials.items())
             if len(files) > 1
         }
@@ -101,8 +101,8 @@ class AniposeSession(TableSession):
         result = read_points(self.trial.points3d).ordered(self._node_names)
         xyz = np.full((self.n_frames, len(self._node_names), 3), np.nan)
         inside = (result.frames >= 0) & (result.frames < self.n_frames)
-        seen = result.confidence[inside] > 0
-        xyz[result.frames[inside]] = np.where(seen[..., None], result.xyz[inside], np.nan)
+        valid = result.confidence[inside] > 0
+        xyz[result.frames[inside]] = np.where(valid[..., None], result.xyz[inside], np.nan)
         return xyz
 
 

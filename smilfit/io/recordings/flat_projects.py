@@ -36,7 +36,7 @@ _SMOOTHED, _FILTERED = ('multicam', 'eks'), 'filtered'
 
 
 class FlatSession(TableSession):
-    """A trial whose files tell by their names which camera and trial they are of."""
+    """A trial whose files are assigned to cameras and trials by their names."""
 
     @classmethod
     def folders(cls, root: Path) -> Iterable[Path]:

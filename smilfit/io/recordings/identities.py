@@ -36,18 +36,18 @@ def same_animals(animals: Sequence[RecordedSession]) -> list[RecordedSession]:
     Raises:
         ValueError: the labels do not tell which are the same.
     """
-    xy, seen, views = _labels(animals)
+    xy, visible, views = _labels(animals)
     n_animals, n_views = len(animals), xy.shape[2]
     order = torch.arange(n_animals).repeat(n_views, 1)
     rows = torch.linspace(0, xy.shape[1] - 1, min(_N_FRAMES, xy.shape[1])).long()
     for c in range(1, n_views):
         miss = torch.zeros(n_animals, n_animals)
         for a, b in itertools.product(range(n_animals), range(n_animals)):
-            apart = []
+            misses = []
             for d in range(c):
                 two = torch.tensor([int(order[d, a]), b])
-                apart.append(_miss_px(views, (d, c), xy[two][:, rows], seen[two][:, rows]))
-            known = [value for value in apart if value == value]
+                misses.append(_miss_px(views, (d, c), xy[two][:, rows], visible[two][:, rows]))
+            known = [value for value in misses if value == value]
             miss[a, b] = sum(known) / len(known) if known else np.nan
         order[c] = _matched(miss, animals[0], c)
     chosen = order.t()
@@ -63,20 +63,20 @@ def untangled(animals: Sequence[RecordedSession]) -> list[RecordedSession]:
     other (`find_swaps`), until nothing changes. `report['identities']` of
     each session says in how many frames of which camera its labels were another track's.
     """
-    xy, seen, views = _labels(animals)
-    taken = torch.arange(len(animals)).reshape(-1, 1, 1).repeat(1, *seen.shape[1:3])
+    xy, visible, views = _labels(animals)
+    taken = torch.arange(len(animals)).reshape(-1, 1, 1).repeat(1, *visible.shape[1:3])
     if len(animals) <= MOST_ANIMALS:
-        taken = _ordered(xy, seen, views)
+        taken = _ordered(xy, visible, views)
         frames, cameras = torch.arange(xy.shape[1])[:, None], torch.arange(xy.shape[2])
-        xy, seen = xy[taken, frames, cameras], seen[taken, frames, cameras]
+        xy, visible = xy[taken, frames, cameras], visible[taken, frames, cameras]
     for _ in range(len(animals)):
         changed = False
         for a, b in itertools.combinations(range(len(animals)), 2):
-            mask = _exchanged(xy[[a, b]], seen[[a, b]], views)
+            mask = _exchanged(xy[[a, b]], visible[[a, b]], views)
             if not bool(mask.any()):
                 continue
             changed = True
-            for values in (xy, seen, taken):
+            for values in (xy, visible, taken):
                 flip = mask.reshape(*mask.shape, *[1] * (values.ndim - 3))
                 values[[a, b]] = torch.where(flip, values[[b, a]], values[[a, b]])
         if not changed:
@@ -106,26 +106,26 @@ def _labels(animals: Sequence[RecordedSession]) -> tuple[Tensor, Tensor, IdealVi
             f'{animals[0].folder}: several animals must be seen by calibrated cameras; got none.'
         )
     rig = rig.to(torch.float64)
-    seen = [session.keypoints2d() for session in animals]
-    result = [rig.undistort(labels.xy.double()) for labels in seen]
-    valid = torch.stack([labels.visible & inside for labels, (_, inside) in zip(seen, result)])
+    observed = [session.keypoints2d() for session in animals]
+    result = [rig.undistort(labels.xy.double()) for labels in observed]
+    valid = torch.stack([labels.visible & inside for labels, (_, inside) in zip(observed, result)])
     return torch.stack([xy for xy, _ in result]), valid, IdealViews(rig.K, rig.R, rig.t)
 
 
-def _ordered(xy: Tensor, seen: Tensor, views: IdealViews) -> Tensor:
+def _ordered(xy: Tensor, visible: Tensor, views: IdealViews) -> Tensor:
     """Return whose labels each animal has in every frame and view, (A, B, C), of all animals at once."""
-    best = seen.sum((1, 2)).amin(0).argsort(descending=True, stable=True)[:_N_KEYPOINTS]
-    costs = TrackCosts.of(views, xy[:, :, :, best], seen[:, :, :, best])
-    return find_identities(costs, seen.sum((0, 1, 3))).permute(2, 1, 0)
+    best = visible.sum((1, 2)).amin(0).argsort(descending=True, stable=True)[:_N_KEYPOINTS]
+    costs = TrackCosts.of(views, xy[:, :, :, best], visible[:, :, :, best])
+    return find_identities(costs, visible.sum((0, 1, 3))).permute(2, 1, 0)
 
 
-def _exchanged(xy: Tensor, seen: Tensor, views: IdealViews) -> Tensor:
+def _exchanged(xy: Tensor, visible: Tensor, views: IdealViews) -> Tensor:
     """Return where two animals (2, B, C, K, ...) are exchanged, (B, C)."""
-    best = seen.sum((1, 2)).amin(0).argsort(descending=True, stable=True)[:_N_KEYPOINTS]
+    best = visible.sum((1, 2)).amin(0).argsort(descending=True, stable=True)[:_N_KEYPOINTS]
     n_keypoints = len(best)
     points, valid = (
         torch.cat((xy[0][:, :, best], xy[1][:, :, best]), 2),
-        torch.cat((seen[0][:, :, best], seen[1][:, :, best]), 2),
+        torch.cat((visible[0][:, :, best], visible[1][:, :, best]), 2),
     )
     number = torch.arange(n_keypoints)
     pairs = SidePairs.of(points, valid, number, number + n_keypoints, views)
@@ -133,13 +133,13 @@ def _exchanged(xy: Tensor, seen: Tensor, views: IdealViews) -> Tensor:
     return find_swaps(pairs, [whole]).any(-1)
 
 
-def _miss_px(views: IdealViews, cameras: tuple[int, int], xy: Tensor, seen: Tensor) -> float:
+def _miss_px(views: IdealViews, cameras: tuple[int, int], xy: Tensor, visible: Tensor) -> float:
     """Return the median px by which two cameras' tracks (the first and the second of `xy`) miss common points."""
     c, d = cameras
     pick = [c, d]
     two = IdealViews(views.K[pick], views.R[pick], views.t[pick])
     both = torch.stack((xy[0][:, c], xy[1][:, d]), 2).flatten(0, 1)
-    valid = torch.stack((seen[0][:, c], seen[1][:, d]), 2).flatten(0, 1)
+    valid = torch.stack((visible[0][:, c], visible[1][:, d]), 2).flatten(0, 1)
     geometry = PairGeometry(
         two.double(), both.unsqueeze(2).repeat(1, 1, 2, 1), valid.unsqueeze(2).repeat(1, 1, 2)
     )
@@ -185,8 +185,8 @@ def _of(
 
 
 def _chosen(
-    session: RecordedSession, among: Sequence[RecordedSession], index: np.ndarray, told: dict[str, object]
+    session: RecordedSession, among: Sequence[RecordedSession], index: np.ndarray, notes: dict[str, object]
 ) -> RecordedSession:
     """Return the session with labels of others: `index` (frames, cameras) says whose."""
-    identities = {**session.report.get('identities', {}), **told}
+    identities = {**session.report.get('identities', {}), **notes}
     return session.with_labels_of(among, index, {'identities': identities})

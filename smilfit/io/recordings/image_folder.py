@@ -15,10 +15,10 @@ _DIGITS = re.compile(r'(\d+)')
 
 
 class ImageFolder:
-    """Give the images of a folder in the order of their names, numbers counted as numbers.
+    """The images of a folder in the order of their names, numbers counted as numbers.
 
     Args:
-        folder: holds images of one size; what is of another, or does not decode, is told frame by frame.
+        folder: holds images of one size; what is of another, or does not decode, is reported frame by frame.
         camera: the camera's name.
         cameras: a calibrated one of that name.
         files: of the folder, to take only these.

@@ -15,7 +15,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.body_models.data import Landmark
 from smilfit.io.camera_warning import warn_of_cameras
 from smilfit.io.landmark_rows import read_landmarks
-from smilfit.io.lookup import check_lookup, read_joint_lookup
+from smilfit.io.lookup import names_by_lookup
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.session_checks import (
     check_labels_fit,
@@ -78,7 +78,7 @@ class RecordedSession(ABC):
         only_cameras: the cameras to take, as another way of saying which to exclude.
         name: how the session is called; as its folder (and trial) if None.
         images_only: open it for its `frames` alone: no labels are read, and the videos' own counts are believed.
-        judge: tell in the log of cameras that contradict each other by these labels.
+        judge: report in the log cameras that contradict each other by these labels.
         other_names: the track's name by camera, of those that call it otherwise.
 
     Raises:
@@ -227,13 +227,13 @@ class RecordedSession(ABC):
             KeyError: an unknown name, with the near ones.
         """
         nodes = self._nodes()
-        seen = Keypoints2d(
+        keypoints = Keypoints2d(
             xy=torch.from_numpy(self._xy[:, :, nodes]),
             confidence=torch.from_numpy(self._confidence[:, :, nodes]),
             names=self.keypoint_names,
             cameras=self.cameras,
         ).judged(self._camera_report)
-        return seen if names is None else seen.select(names)
+        return keypoints if names is None else keypoints.select(names)
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
         """Return the 3D points, confidence 1 where there is one; None where the session has none.
@@ -244,29 +244,29 @@ class RecordedSession(ABC):
         if self._xyz is None:
             return None
         xyz = self._xyz[:, self._nodes()]
-        seen = Keypoints3d(
+        keypoints = Keypoints3d(
             xyz=torch.from_numpy(xyz),
             confidence=torch.from_numpy(np.isfinite(xyz).all(-1).astype(np.float64)),
             names=self.keypoint_names,
             unit=self.unit,
         )
-        return seen if names is None else seen.select(names)
+        return keypoints if names is None else keypoints.select(names)
 
     def with_labels_of(
-        self, sessions: Sequence['RecordedSession'], index: np.ndarray, told: Mapping[str, Any]
+        self, sessions: Sequence['RecordedSession'], index: np.ndarray, notes: Mapping[str, Any]
     ) -> 'RecordedSession':
         """Return this session with other animals' labels of the same recording.
 
         Args:
             sessions: of all animals.
             index: (frames, cameras) whose labels are taken.
-            told: what the report says of it.
+            notes: what the report says of it.
         """
         frames, cameras = np.ogrid[: self.n_frames, : len(self.camera_names)]
         changed = copy(self)
         changed._xy = np.stack([other._xy for other in sessions])[index, frames, cameras]
         changed._confidence = np.stack([other._confidence for other in sessions])[index, frames, cameras]
-        changed.report, changed._camera_report = {**self.report, **told}, None
+        changed.report, changed._camera_report = {**self.report, **notes}, None
         return changed
 
     def centres2d(self) -> AnimalCentres | None:
@@ -313,7 +313,7 @@ class RecordedSession(ABC):
         return iterate_videos(self.video_paths, self._checked(indices), bgr)
 
     def frames_that_decode(self, indices: Iterable[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Decode images as `frames` does, without those that do not decode; `damage` and `report` tell of them."""
+        """Decode images as `frames` does, without those that do not decode; `damage` and `report` name them."""
         yield from iterate_videos(self.video_paths, self._checked(indices), damage=self.damage)
         for name, result in self.damage.items():
             self.report.setdefault(name, {}).update(
@@ -335,10 +335,9 @@ class RecordedSession(ABC):
         return [self._node_names.index(node) for node in self._lookup.values()]
 
     def _read_lookup(self, path: str | Path | None) -> dict[str, str]:
+        lookup = names_by_lookup(path, self._node_names)
         if path is None:
-            return {name: name for name in self._node_names}
-        lookup = read_joint_lookup(path)
-        check_lookup(lookup, data_names=self._node_names, where=str(path))
+            return lookup
         unused = sorted(set(self._node_names) - set(lookup.values()))
         self.report['unmapped_labels'] = unused
         if unused:

@@ -1,11 +1,12 @@
 """Checks that the files of one session belong together, made before any work starts."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.videos import VideoInfo
+from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 
 logger = logging.getLogger('smilfit')
@@ -14,6 +15,18 @@ logger = logging.getLogger('smilfit')
 _COUNT_SLACK = 2
 # Cameras that were started together may stop so many frames apart; more says that frames were lost in between.
 MOST_TRIMMED, MOST_TRIMMED_SHARE = 5, 0.05
+
+
+def kept_cameras(where: str | Path, names: Collection[str], exclude: Sequence[str]) -> list[str]:
+    """Return the cameras that are not excluded.
+
+    Raises:
+        KeyError: an excluded camera that does not exist, with the near ones.
+    """
+    for name in exclude:
+        if name not in names:
+            raise UnknownNameError(f'{where}: no camera {name!r} to exclude. {did_you_mean(name, names)}')
+    return [name for name in names if name not in exclude]
 
 
 def same_nodes(labels: Mapping[str, CameraLabels]) -> tuple[str, ...]:
@@ -47,7 +60,7 @@ def negligible(more: int, fewer: int) -> bool:
 def common_length(where: str | Path, videos: Mapping[str, VideoInfo], trim: bool = False) -> int:
     """Return the number of frames that all videos have.
 
-    Videos that differ by a few frames are used up to the shortest one's end, which is told.
+    Videos that differ by a few frames are used up to the shortest one's end, which is reported.
 
     Args:
         where: the session, for messages.
@@ -96,7 +109,7 @@ def check_sizes(videos: Mapping[str, VideoInfo], cameras: Cameras | None) -> Non
 def check_labels_fit(labels: CameraLabels, video: VideoInfo, partial: bool, trim: bool = False) -> None:
     """Refuse labels of another video: longer, of a stated other length, or ending early without a gap.
 
-    A few frames more or less (any number with `trim`) are told: what has no image is left out.
+    A few frames more or less (any number with `trim`) are reported: what has no image is left out.
     """
     stated, n_frames = labels.video_frames, video.n_frames
     if stated is not None and stated != n_frames:
@@ -105,7 +118,7 @@ def check_labels_fit(labels: CameraLabels, video: VideoInfo, partial: bool, trim
                 f'{labels.path}: labels must belong to {video.path.name}; they were made on a video of {stated} '
                 f'frames, it has {n_frames} that decode. Was the video cut short or exchanged?'
             )
-        _tell_difference(labels, video, stated)
+        _warn_of_difference(labels, video, stated)
     # A person labels frames here and there; labels of each frame up to one are those of a whole video.
     ends_early = 1 < len(labels) < n_frames and bool(labels.labelled.all()) and not partial
     if not (len(labels) > n_frames or ends_early):
@@ -117,10 +130,10 @@ def check_labels_fit(labels: CameraLabels, video: VideoInfo, partial: bool, trim
             f'the video has {n_frames} that decode. Was the video cut short or exchanged?{advice}'
         )
     if stated is None:
-        _tell_difference(labels, video, len(labels))
+        _warn_of_difference(labels, video, len(labels))
 
 
-def _tell_difference(labels: CameraLabels, video: VideoInfo, length: int) -> None:
+def _warn_of_difference(labels: CameraLabels, video: VideoInfo, length: int) -> None:
     logger.warning(
         '%s: the labels are of %d frames, %s has %d; frames that one of them lacks are left out.',
         labels.path,

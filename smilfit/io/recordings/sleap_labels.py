@@ -12,6 +12,7 @@ import numpy as np
 
 from smilfit.files import BadFileError, charge, reading, shorten, write_bytes
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
+from smilfit.files.names import is_file
 from smilfit.io.hdf5_files import open_hdf5, read_numbers, read_table
 from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
@@ -171,17 +172,9 @@ def find_video_file(labels: Path, folder: Path | None, name: str) -> Path:
         parts = [part for part in written.parts if part != '..']
         tails = (Path(*parts[-n:]) for n in range(min(len(parts), _MOST_PARTS), 0, -1))
         within = [folder / tail for tail in tails if not tail.is_absolute() and not tail.drive]
-        return next((path for path in within if _is_file(path)), folder / written.name)
+        return next((path for path in within if is_file(path)), folder / written.name)
     candidates = (Path(name), labels.parent / written.name)
-    return next((path for path in candidates if _is_file(path)), candidates[-1])
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        # A name that no file can have.
-        return False
+    return next((path for path in candidates if is_file(path)), candidates[-1])
 
 
 logger = logging.getLogger('smilfit')
@@ -336,7 +329,7 @@ def labels_of_frames(
     high = int((score > 1).sum())
     centres = _instance_centres(frames, n_frames)
     return CameraLabels(
-        *(path, names, xy, _fill_scores(score), labelled, stated, skipped, high, centres, tuple(tracks))
+        *(path, names, xy, filled_scores(score), labelled, stated, skipped, high, centres, tuple(tracks))
     )
 
 
@@ -461,7 +454,7 @@ def _read_analysis(path: Path, track: str | None) -> CameraLabels:
         path,
         names,
         tracks[best].transpose(2, 1, 0),
-        _fill_scores(score),
+        filled_scores(score),
         in_frame[best],
         None,
         int(in_frame.sum() - in_frame[best].sum()),
@@ -471,12 +464,12 @@ def _read_analysis(path: Path, track: str | None) -> CameraLabels:
     )
 
 
-def _fill_scores(score: np.ndarray) -> np.ndarray:
-    """Return points without a score, which a person set, 1; peaks of a network may exceed 1 by a little."""
+def filled_scores(score: np.ndarray) -> np.ndarray:
+    """Return confidences: 1 of points without a score, which a person set, and of peaks that exceed 1 by a little."""
     return np.clip(np.where(np.isnan(score), 1.0, score), 0.0, 1.0)
 
 
-def tell_high_peaks(where: str | Path, count: int) -> None:
+def report_high_peaks(where: str | Path, count: int) -> None:
     """Report that scores above 1 are taken as 1: a confidence map's peak may exceed it."""
     if count:
         logger.info('%s: %d scores exceed 1 and are taken as 1, as peaks of confidence maps.', where, count)

@@ -16,6 +16,7 @@ from smilfit.io.keypoint_names import check_keypoint_names
 from smilfit.io.points3d import reject_half_points
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.recorded_session import CameraFiles, RecordedSession, SessionPlace
+from smilfit.io.recordings.session_checks import kept_cameras
 from smilfit.io.recordings.sleap_labels import (
     find_video_file,
     labels_of_frames,
@@ -24,7 +25,7 @@ from smilfit.io.recordings.sleap_labels import (
     track_of,
 )
 from smilfit.io.sequence_names import sequence_name
-from smilfit.registry import SESSIONS, UnknownNameError, did_you_mean
+from smilfit.registry import SESSIONS
 from smilfit.structures import Cameras
 
 if TYPE_CHECKING:
@@ -47,13 +48,13 @@ class SlpAnimals:
     """
 
     names: Mapping[str, tuple[str, ...]]
-    told_by: str
-    found: Mapping[int, str]
+    basis: str
+    by_instance: Mapping[int, str]
     contradicted: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, instance: 'sleap_io.Instance') -> str | None:
         """Name the animal of an instance; None where nothing says."""
-        return self.found.get(id(instance))
+        return self.by_instance.get(id(instance))
 
     def of_group(self, group: 'sleap_io.InstanceGroup') -> str | None:
         """Name the animal of a group of instances: what most of them are."""
@@ -105,12 +106,12 @@ def _instances(
 
 
 def _names(
-    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']], found: Mapping[int, str]
+    frames: Mapping[str, Sequence['sleap_io.LabeledFrame']], by_instance: Mapping[int, str]
 ) -> dict[str, tuple[str, ...]]:
     names: dict[str, dict[str, None]] = {camera: {} for camera in frames}
     for camera, instance in _instances(frames):
-        if id(instance) in found:
-            names[camera].setdefault(found[id(instance)])
+        if id(instance) in by_instance:
+            names[camera].setdefault(by_instance[id(instance)])
     # In one order in all cameras, so that their lists are equal where the animals are.
     return {camera: tuple(sorted(own)) for camera, own in names.items()}
 
@@ -321,12 +322,7 @@ class SleapMultiviewSession(RecordedSession):
 
     def _find_files(self, cameras: Cameras | None, exclude: Sequence[str]) -> dict[str, CameraFiles]:
         filmed = self._filmed
-        for name in exclude:
-            if name not in filmed:
-                raise UnknownNameError(
-                    f'{self.folder}: no camera {name!r} to exclude. {did_you_mean(name, filmed)}'
-                )
-        kept = {name: camera for name, camera in filmed.items() if name not in exclude}
+        kept = {name: filmed[name] for name in kept_cameras(self.folder, filmed, exclude)}
         if not kept:
             raise ValueError(f'{self.folder}: one camera at least must be left; got none.')
         self._taken = tuple(kept)
@@ -357,14 +353,20 @@ class SleapMultiviewSession(RecordedSession):
             shape = (video.backend_metadata or {}).get('shape')
             tracks = {name: name for name in animals.names[camera]}
             labels = labels_of_frames(
-                self.folder, frames, names, tracks, track or self._most_seen, stated_length(shape), animals.of
+                self.folder,
+                frames,
+                names,
+                tracks,
+                track or self._most_visible,
+                stated_length(shape),
+                animals.of,
             )
             check_keypoint_names(self.folder, names)
             reject_half_points(f'{self.folder}, camera {camera}', labels.xy, names)
         return labels
 
     @cached_property
-    def _most_seen(self) -> str | None:
+    def _most_visible(self) -> str | None:
         """The animal with the most points of those that all cameras see; None where there is none."""
         counts = Counter[str]()
         for frame in (frame for name in self._taken for frame in self._frames[name]):
@@ -373,8 +375,8 @@ class SleapMultiviewSession(RecordedSession):
         return max(self._animals.shared, key=counts.__getitem__, default=None)
 
     def _read_all_labels(self, files: Mapping[str, CameraFiles]) -> dict[str, CameraLabels]:
-        if self._animals.told_by != TRACKS:
-            self.report['identities'] = {'told_by': self._animals.told_by}
+        if self._animals.basis != TRACKS:
+            self.report['identities'] = {'told_by': self._animals.basis}
         if self._animals.contradicted:
             self.report['identities']['instances_of_other_tracks'] = dict(self._animals.contradicted)
         return super()._read_all_labels(files)
@@ -382,7 +384,7 @@ class SleapMultiviewSession(RecordedSession):
     def _read_points3d(self) -> np.ndarray | None:
         """Read the 3D points of the animal's groups of instances; None where there are none."""
         xyz = np.full((self.n_frames, len(self._node_names), 3), np.nan)
-        track = self.track or self._most_seen
+        track = self.track or self._most_visible
         for index, group in self._session.frame_groups.items():
             groups = group.instance_groups
             if track is not None:
@@ -401,7 +403,7 @@ def has_sessions(path: Path) -> bool:
         with open_hdf5(path, _WHAT) as file:
             return 'sessions_json' in file and len(file['sessions_json']) > 0
     except (BadFileError, FileNotFoundError, TypeError):
-        # What is wrong with it is told by who reads it.
+        # Who reads it reports what is wrong with it.
         return False
 
 

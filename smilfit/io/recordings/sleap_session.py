@@ -43,18 +43,18 @@ def find_sessions(root: str | Path) -> list[Path]:
     return result
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterable[Path]:
+def _walk(folder: Path, visited: set[Path]) -> Iterable[Path]:
     # Links may lead back to where the walk has been.
     real = folder.resolve()
-    if real in seen:
+    if real in visited:
         return
-    seen.add(real)
+    visited.add(real)
     children = _subfolders(folder)
     if (folder / CALIBRATION_FILE).is_file() or any(_labels_in(child) for child in children):
         yield folder
         return
     for child in children:
-        yield from _walk(child, seen)
+        yield from _walk(child, visited)
 
 
 def match_cameras(folder: Path, calibrated: Sequence[str] | None, exclude: Sequence[str]) -> dict[str, Path]:

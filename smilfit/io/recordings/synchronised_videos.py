@@ -1,4 +1,4 @@
-"""Videos of one moment by several cameras, read frame by frame; a frame that does not decode is told, not fatal."""
+"""Videos of one moment by several cameras, read frame by frame; a frame that does not decode is only reported."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class RecordedFrame:
 
 
 class SynchronisedVideos:
-    """Give the frames of synchronised videos in order, one image a camera in memory.
+    """The frames of synchronised videos in order, one image a camera in memory.
 
     Frames are counted; where a damaged frame was left out by the decoder, the timestamps of those after it say so,
     and the other cameras' frames stay beside those of their own moment.

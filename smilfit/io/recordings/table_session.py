@@ -14,9 +14,17 @@ from smilfit.files import BadFileError, folder_name
 from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.io.annotations.entries import frame_number
 from smilfit.io.calibration import read_calibration
-from smilfit.io.pose_tables import PoseTable, Track, choose_individuals, read_pose_table, usual_threshold
+from smilfit.io.pose_tables import (
+    PoseTable,
+    Track,
+    body_parts,
+    choose_individuals,
+    read_pose_table,
+    usual_threshold,
+)
 from smilfit.io.recordings.camera_labels import CameraLabels
 from smilfit.io.recordings.recorded_session import CameraFiles, RecordedSession, SessionPlace
+from smilfit.io.recordings.session_checks import kept_cameras
 from smilfit.io.sequence_names import sequence_name
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
@@ -55,8 +63,8 @@ def labels_of_table(
     check_budget(
         table.path, f'labels up to frame {n_frames - 1}', 24 * n_frames * len(names), MOST_ARRAY_BYTES
     )
-    seen = {name: np.isfinite(own.xy).all(-1) for name, own in tracks.items()}
-    chosen = max(tracks, key=lambda name: int(seen[name].sum())) if track is None else track
+    valid = {name: np.isfinite(own.xy).all(-1) for name, own in tracks.items()}
+    chosen = max(tracks, key=lambda name: int(valid[name].sum())) if track is None else track
     xy, score = np.full((n_frames, len(names), 2), np.nan), np.zeros((n_frames, len(names)))
     columns = np.array([list(names).index(name) for name in tracks[chosen].names], dtype=np.int64)
     own, weight = tracks[chosen], _weights(tracks[chosen], label_sd_px)
@@ -79,7 +87,7 @@ def labels_of_table(
         xy=xy,
         score=score,
         labelled=labelled,
-        skipped_instances=sum(int(s.any(-1).sum()) for name, s in seen.items() if name != chosen),
+        skipped_instances=sum(int(s.any(-1).sum()) for name, s in valid.items() if name != chosen),
         scores_above_1=table.n_above_1,
         scores_missing=table.n_unscored,
         centres=_centres(tracks, frames, n_frames) if len(tracks) > 1 else None,
@@ -91,10 +99,7 @@ def labels_of_table(
 
 def part_names(tables: Sequence[PoseTable]) -> tuple[str, ...]:
     """Name the body parts of all tables' animals, each once, in the tables' order."""
-    result = (
-        name for table in tables for i in choose_individuals(table, None)[0] for name in table.tracks[i].names
-    )
-    return tuple(dict.fromkeys(result))
+    return body_parts((table, choose_individuals(table, None)[0]) for table in tables)
 
 
 def _weights(track: Track, label_sd_px: float) -> np.ndarray | None:
@@ -174,7 +179,7 @@ class Search:
 class TableSession(RecordedSession):
     """A trial of a project whose poses lie in tables.
 
-    Calibrated cameras without a table and a video are left out, and told.
+    Calibrated cameras without a table and a video are left out and reported.
 
     Args:
         folder: where the trial's files are found from.
@@ -294,13 +299,7 @@ class TableSession(RecordedSession):
         return read_calibration(self.trial.calibration, unit)
 
     def _find_files(self, cameras: Cameras | None, exclude: Sequence[str]) -> dict[str, CameraFiles]:
-        names = () if cameras is None else cameras.names
-        for name in exclude:
-            if name not in names:
-                raise UnknownNameError(
-                    f'{self.folder}: no camera {name!r} to exclude. {did_you_mean(name, names)}'
-                )
-        wanted = [name for name in names if name not in exclude]
+        wanted = kept_cameras(self.folder, () if cameras is None else cameras.names, exclude)
         without = [name for name in wanted if name not in self.trial.files]
         if without:
             logger.warning(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smilfit.files import BadFileError, charge, read_apart, read_json, reading, shorten
+from smilfit.files import BadFileError, charge, read_in_child, read_json, reading, shorten
 from smilfit.networks.engine.trained_model import TrainedRegressor
 
 FORMAT, VERSION = 'smilfit-network', 1
@@ -83,7 +83,7 @@ def try_network(path: Path) -> None:
     with reading(path, _WHAT):
         import onnxruntime  # noqa: F401 - counted for nothing when it is there before
 
-        read_apart(path, _WHAT, _run_once, path)
+        read_in_child(path, _WHAT, _run_once, path)
 
 
 def _run_once(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
-from smilfit.files import BadFileError, charge, read_apart, reading, shorten
+from smilfit.files import BadFileError, charge, read_in_child, reading, shorten
 from smilfit.rigs.gltf.file import AccessorReader, GltfFile, open_gltf
 from smilfit.rigs.gltf.meshes import MeshPiece, MorphTargets, read_mesh
 from smilfit.rigs.gltf.nodes import Animation, check_size, read_animations, read_nodes
@@ -30,7 +30,7 @@ def read_gltf(path: str | Path) -> Rig:
     """
     path = Path(path)
     with reading(path, _WHAT):
-        return read_apart(path, _WHAT, _read, path)
+        return read_in_child(path, _WHAT, _read, path)
 
 
 def _read(path: Path) -> Rig:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.body_models.data import SparseMatrix
-from smilfit.files import BadFileError, charge, read_apart, reading, shorten
+from smilfit.files import BadFileError, charge, read_in_child, reading, shorten
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs.mjcf.bodies import MjcfBody, posed_frames, read_bodies, rest_frames
 from smilfit.rigs.mjcf.document import MOST_BYTES, WHAT, Frame, MjcfDocument, read_mjcf_document, vector
@@ -44,13 +44,13 @@ def read_mjcf(path: str | Path, skin: str | Path | None = None, keypoints: str |
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: {WHAT} must be there; it is not. Check the path.')
-    marks = {} if keypoints is None else read_apart(keypoints, KEYPOINTS, read_body_keypoints, keypoints)
+    marks = {} if keypoints is None else read_in_child(keypoints, KEYPOINTS, read_body_keypoints, keypoints)
     if skin is None and _shows_meshes(path):
         # Imported where it is used: it is of a lower room.
         from smilfit.io.meshes.scan_files import import_mesh_reader
 
         import_mesh_reader()
-    return read_apart(path, WHAT, _read, path, skin, keypoints, marks)
+    return read_in_child(path, WHAT, _read, path, skin, keypoints, marks)
 
 
 def _shows_meshes(path: Path) -> bool:

@@ -99,7 +99,7 @@ def test_points_in_space(out, seen):
 
 
 def test_points_in_images(out, seen, fit):
-    xy, score = seen.seen
+    xy, score = seen.points2d
     cameras = read_calibration(out / 'calibration.toml')
     result, _, _ = cameras.project(fit.keypoints3d.xyz.double())
     valid = score > 0
@@ -143,7 +143,7 @@ def test_labels_and_calibration_are_a_session_again(out, seen, tmp_path):
     for name, source in (('calibration.toml', out / 'slp'), ('points3d.h5', out), ('reprojections.h5', out)):
         (folder / name).write_bytes((source / name).read_bytes())
     session = SleapSession(folder)
-    result, (xy, score) = session.keypoints2d(), seen.seen
+    result, (xy, score) = session.keypoints2d(), seen.points2d
     assert result.names == seen.keypoint_names
     np.testing.assert_array_equal(result.visible.numpy(), score > 0)
     np.testing.assert_allclose(result.xy.numpy(), np.nan_to_num(xy), atol=1e-4)
@@ -166,7 +166,7 @@ def test_nwb_is_read_by_pynwb(out, seen):
             np.testing.assert_allclose(series.timestamps[:], np.arange(T) / FPS)
             assert series.unit == 'mm'
             flat = module['pose_2d_mid'].pose_estimation_series[name]
-            np.testing.assert_allclose(flat.data[:], seen.seen[0][:, 1, k])
+            np.testing.assert_allclose(flat.data[:], seen.points2d[0][:, 1, k])
 
 
 def test_tables(out, fit):

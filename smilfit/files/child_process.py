@@ -55,10 +55,10 @@ class ChildTraceback(Exception):
 
 
 # Whether this process is such a child: what it reads, it reads itself.
-_inside: ContextVar[bool] = ContextVar('smilfit_read_apart', default=False)
+_inside: ContextVar[bool] = ContextVar('smilfit_read_in_child', default=False)
 
 
-def read_apart(
+def read_in_child(
     path: str | Path, what: str, read: Callable[..., Result], *args: object, **options: object
 ) -> Result:
     """Call `read(*args, **options)` in a child whose memory and CPU time are those that the file may take.

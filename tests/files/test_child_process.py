@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.files import BadFileError, accounted, charge, read_apart
+from smilfit.files import BadFileError, accounted, charge, read_in_child
 from smilfit.files.account import BASE_OBJECTS, FACTOR
 
 forks = pytest.mark.skipif(
@@ -30,7 +30,7 @@ def test_arrays_come_back_as_they_are_and_writeable(file):
         order = np.asfortranarray(np.arange(count, dtype=np.float32).reshape(-1, 2))
         return {name: order, 'empty': np.zeros((0, 3)), 'text': np.array(['ab', 'c'])}
 
-    result = read_apart(file, 'a scan', read, 100_000, name='points')
+    result = read_in_child(file, 'a scan', read, 100_000, name='points')
     np.testing.assert_array_equal(result['points'], np.arange(100_000).reshape(-1, 2))
     result['points'][0] = 5
     assert result['empty'].shape == (0, 3)
@@ -40,10 +40,10 @@ def test_arrays_come_back_as_they_are_and_writeable(file):
 @forks
 def test_it_runs_elsewhere_and_changes_nothing_here(file):
     kept = []
-    assert read_apart(file, 'a scan', lambda: (kept.append(1), os.getpid())[1]) != os.getpid()
+    assert read_in_child(file, 'a scan', lambda: (kept.append(1), os.getpid())[1]) != os.getpid()
     assert kept == []
     # Inside a child the next file is read in the same one.
-    first, second = read_apart(file, 'a', lambda: (os.getpid(), read_apart(file, 'b', os.getpid)))
+    first, second = read_in_child(file, 'a', lambda: (os.getpid(), read_in_child(file, 'b', os.getpid)))
     assert first == second
 
 
@@ -60,7 +60,7 @@ def test_errors_logs_and_warnings_come_back(file, caplog):
     ):
         # Where warnings are errors, it is the child's error.
         warnings.simplefilter('always')
-        read_apart(file, 'a scan', read)
+        read_in_child(file, 'a scan', read)
     assert [str(w.message) for w in warned] == ['old file']
     assert [r.getMessage() for r in caplog.records] == ['3 left out']
     if sys.platform == 'linux':
@@ -85,16 +85,16 @@ def test_errors_logs_and_warnings_come_back(file, caplog):
 def test_what_would_stop_the_machine_is_a_sentence(file, monkeypatch, read, rule):
     monkeypatch.setenv(FACTOR, '0.01')
     with pytest.raises(BadFileError, match=f'scan.obj: .*a scan must .*{rule}'):
-        read_apart(file, 'a scan', read)
+        read_in_child(file, 'a scan', read)
 
 
 def test_the_account_goes_on_inside_and_after(file):
     with accounted(file, 'a scan') as account:
         charge('nodes', n_objects=BASE_OBJECTS - 10)
-        read_apart(file, 'a scan', charge, 'more nodes', n_objects=10)
+        read_in_child(file, 'a scan', charge, 'more nodes', n_objects=10)
         assert account.n_objects == BASE_OBJECTS
         with pytest.raises(BadFileError, match='objects; got 300100 with more nodes'):
-            read_apart(file, 'a scan', charge, 'more nodes', n_objects=100)
+            read_in_child(file, 'a scan', charge, 'more nodes', n_objects=100)
 
 
 def test_it_reads_while_other_threads_hold_what_it_needs(file, tmp_path):
@@ -118,7 +118,7 @@ def test_it_reads_while_other_threads_hold_what_it_needs(file, tmp_path):
 
     try:
         for _ in range(5):
-            np.testing.assert_array_equal(read_apart(file, 'a scan', read), np.arange(6) + 6 * 6 * 300)
+            np.testing.assert_array_equal(read_in_child(file, 'a scan', read), np.arange(6) + 6 * 6 * 300)
     finally:
         over.set()
         thread.join()
