@@ -55,7 +55,7 @@ def find_places(source: DataSource, report: bool = True) -> list[SessionPlace]:
     path, problem = Path(source.path), None
     if source.format != SLEAP and not path.is_dir():
         return []
-    # A file that holds sessions says so itself; folders are looked through after it.
+    # A file that holds sessions states so itself; folders are looked through after it.
     for kind in sorted(session_kinds(source.format), key=lambda kind: kind.__name__ == 'SleapSession'):
         try:
             result = kind.find(path, **_search(source)) if path.exists() else []
@@ -162,7 +162,7 @@ def read_sessions(
 
 
 def _report_animals(session: RecordedSession) -> None:
-    """Return what a file itself says of which animal is which."""
+    """Report what a file itself states of which animal is which."""
     known = session.report.get('identities', {})
     if 'told_by' not in known:
         return
@@ -259,7 +259,7 @@ def _open_animals(
             f'{place.folder}: tracks must have one name in all cameras for --instance each, or be as many in all '
             f'without --keep-tracks; got {named}. Join or rename them in SLEAP.'
         )
-    # 3D points say nothing of which track they are of where cameras have names of their own.
+    # 3D points do not state which track they are of where cameras have names of their own.
     rows = [{camera: tracks[i] for camera, tracks in result.items()} for i in range(len(first))]
     animals = same_animals([opened(name, False, row) for name, row in zip(first, rows)])
     for animal in animals:

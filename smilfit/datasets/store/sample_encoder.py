@@ -226,7 +226,7 @@ class Placer:
         )
 
     def _centres(self, n: int, affine: np.ndarray, view_mask: np.ndarray) -> CentreRecord | None:
-        """Bring all animals' centres to stored px; those of a session that says nothing of others are unknown."""
+        """Bring all animals' centres to stored px; those of a session that states nothing of others are unknown."""
         header, centres = self.header, self.plan.centres
         if not header.n_centres:
             return None

@@ -19,7 +19,7 @@ class StoredSession(ABC):
     """A session of stored images, with what preprocessing asks of any session.
 
     `affine` (N, C, 2, 3) maps source px, in which cameras and keypoints are, to px of the stored squares of
-    `side`; `has_view` (N, C) says where there is an image; `frame_numbers` (N,) are the samples' times.
+    `side`; `has_view` (N, C) marks where there is an image; `frame_numbers` (N,) are the samples' times.
     """
 
     name: str
