@@ -2,8 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,16 +148,24 @@ def read_sessions(
     check_not_an_input(out, [path for place in places for path in place.inputs], 'OUT')
     excluded = _excluded_of(places, options.exclude_cameras)
     sessions: list[RecordedSession] = []
-    skipping = Skipping(len(places))
+    skipped: list[SkippedAnnotation] = []
+    first: Exception | None = None
     for place, exclude in zip(places, excluded):
-        with skipping.of(str(place.folder)):
+        try:
             sessions += _open_animals(place, exclude, source, options)
-    skipping.refuse_none(len(sessions))
+        except UNUSABLE as error:
+            if len(places) == 1:
+                raise
+            first = first or error
+            skipped.append(SkippedAnnotation(str(place.folder), str(error)))
+            logger.warning('%s: the session is left out: %s', place.folder, error)
+    if not sessions and first is not None:
+        raise first
     for session in sessions:
         for camera in session.camera_names:
             tell_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
         _report_animals(session)
-    return sessions, skipping.skipped
+    return sessions, skipped
 
 
 def _report_animals(session: RecordedSession) -> None:
@@ -174,36 +181,6 @@ def _report_animals(session: RecordedSession) -> None:
         known['told_by'],
         f', against the tracks of {notes}' if notes else '',
     )
-
-
-class Skipping:
-    """Leaves out what cannot be used of several things; the only one's fault is everybody's.
-
-    Args:
-        count: how many things there are.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.skipped: list[SkippedAnnotation] = []
-        self._first: Exception | None = None
-
-    @contextmanager
-    def of(self, where: str) -> Iterator[None]:
-        """Note what is wrong with one of them."""
-        try:
-            yield
-        except UNUSABLE as error:
-            if self.count == 1:
-                raise
-            self._first = self._first or error
-            self.skipped.append(SkippedAnnotation(where, str(error)))
-            logger.warning('%s: the session is left out: %s', where, error)
-
-    def refuse_none(self, n_usable: int) -> None:
-        """Raise the first fault where nothing can be used."""
-        if not n_usable and self._first is not None:
-            raise self._first
 
 
 def _open_animals(
