@@ -1,4 +1,4 @@
-"""Where the animal is in each frame: what networks that look at crops are told."""
+"""Where the animal is in each frame: what networks that look at crops are given."""
 
 import csv
 import io
@@ -122,7 +122,7 @@ class BoxFile:
 
 
 def square_crop(box: Box, resolution: int) -> Crop:
-    """Return the crop of whole px that is a box made square around its middle.
+    """Return the crop of whole px that is a box made square around its centre.
 
     Raises:
         ValueError: a box that is none.

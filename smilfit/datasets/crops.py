@@ -176,7 +176,7 @@ class UndistortedCut:
             crop: the box, in px of the undistorted image (same K and size as the source).
             intrinsics: K of the source, px.
             dist: lens coefficients.
-            fold: undistorted radius from which the lens model says nothing; black there.
+            fold: undistorted radius from which the lens model is not defined; black there.
         """
         import cv2
 

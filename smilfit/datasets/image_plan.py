@@ -1,4 +1,4 @@
-"""Decide which images of an image session are kept and where they are cut; tell each that is not."""
+"""Decide which images of an image session are kept and where they are cut, and report each that is not."""
 
 from collections.abc import Iterator, Sequence
 
@@ -144,7 +144,7 @@ def _points3d(
 def _boxes(
     session: ImageSession, options: PreprocessOptions
 ) -> tuple[Float[np.ndarray, 'n 1 4'], dict[int, str]]:
-    """Find the boxes that crops go round, px of the image that is cut; NaN where keypoints must say it."""
+    """Find the boxes that crops go round, px of the image that is cut; NaN where keypoints must state it."""
     boxes = np.full((len(session), 1, 4), np.nan)
     broken: dict[int, str] = {}
     if options.crop_mode != 'bbox_crop':

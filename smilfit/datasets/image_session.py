@@ -48,7 +48,7 @@ FOCAL_PER_SIDE = 1.2
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One decoded entry; without image, `fault` says why."""
+    """One decoded entry; without image, `fault` is why."""
 
     index: int
     image: UInt8[np.ndarray, 'H W 3'] | None = None
@@ -169,7 +169,7 @@ class ImageSession:
         for i, centres in enumerate(result):
             for a, centre in enumerate(centres):
                 xy[i, 0, a], known[i, 0, a] = centre, True
-        # Every image is annotated whole, unless the caller says how many animals there should be.
+        # Every image is annotated whole, unless the caller states how many animals there are.
         return AnimalCentres(xy, known, np.asarray(known.any(-1)))
 
     def keypoints3d(self, names: Sequence[str] | None = None) -> Keypoints3d | None:
@@ -226,7 +226,7 @@ class ImageSession:
             yield i, {} if mask is None else {CAMERA: mask.read()}
 
     def entries(self, indices: Sequence[int] | None = None, with_masks: bool = True) -> Iterator[ImageEntry]:
-        """Decode entries in the order of the indices, videos once; one that does not decode says why."""
+        """Decode entries in the order of the indices, videos once; one that does not decode has its fault."""
         indices = range(len(self)) if indices is None else indices
         images = decode_images([self.images[i] for i in indices])
         for i, (image, fault) in zip(indices, images):
@@ -296,7 +296,7 @@ def image_sessions(
 
 
 def _centre(image: AnnotatedImage) -> Float[np.ndarray, '2'] | None:
-    """Return an animal's centre: the mean of its labelled points, else the middle of its box; None without."""
+    """Return an animal's centre: the mean of its labelled points, else that of its box; None without."""
     valid = image.confidence > 0
     if valid.any():
         return np.asarray(image.keypoints[valid].mean(0), np.float64)
@@ -307,7 +307,7 @@ def _centre(image: AnnotatedImage) -> Float[np.ndarray, '2'] | None:
 
 
 def guessed_intrinsics(size: tuple[int, int], focal_px: float | None = None) -> Float[torch.Tensor, '3 3']:
-    """Return K of an unknown camera that looks along its middle; `FOCAL_PER_SIDE` guesses its focal length."""
+    """Return K of an unknown camera that looks along its centre; `FOCAL_PER_SIDE` guesses its focal length."""
     width, height = size
     focal = FOCAL_PER_SIDE * max(width, height) if focal_px is None else focal_px
     rows = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]

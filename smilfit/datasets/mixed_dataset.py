@@ -301,7 +301,7 @@ class MixedDataset(Dataset):
 
 
 def _centres(data: Mapping[str, torch.Tensor], n: int) -> dict[str, torch.Tensor]:
-    """Bring all animals' centres to those of n; a set that knows of none says nothing but its own keypoints."""
+    """Bring all animals' centres to those of n; a set that knows of none has those of its own keypoints alone."""
     if n == 0:
         return {}
     views = len(data['confidence2d'])

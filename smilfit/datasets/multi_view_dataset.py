@@ -388,7 +388,7 @@ def make_sample(
 
 
 def _centres(centres: CentreRecord | None, view_mask: np.ndarray) -> dict[str, torch.Tensor]:
-    """Return all animals' centres, where the file says where others are."""
+    """Return all animals' centres, where the file states where others are."""
     if centres is None:
         return {}
     known = centres.known & view_mask[:, None]

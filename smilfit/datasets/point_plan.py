@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from smilfit.datasets.crops import Crop
 from smilfit.datasets.frame_plan import median_figures, require_consistent_cameras
 from smilfit.datasets.session_plan import Counts, SessionPlan, camera_counts
 from smilfit.datasets.store.sample_encoder import Placer
@@ -14,9 +13,6 @@ from smilfit.io.camera_warning import warn_of_blind_cameras
 from smilfit.io.points import PointSession
 from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import CameraReport, Keypoints2d, Keypoints3d
-
-# A file of points does not know its images: stored px are original px.
-_AS_IT_IS = Crop(0, 0, 1, 1, 1)
 
 
 class PointPlan(SessionPlan):
@@ -30,8 +26,9 @@ class PointPlan(SessionPlan):
         """Return the samples: points, and no images."""
         place = Placer(index, self, header, options)
         for n in range(skip, len(self.frames)):
-            crops = [_AS_IT_IS if valid else None for valid in self.view_mask[n]]
-            yield place.sample(n, crops, {}, {}, '')
+            # A file of points does not know its images: stored px are original px.
+            affines = [np.eye(2, 3) if valid else None for valid in self.view_mask[n]]
+            yield place.sample(n, affines, {}, {}, '')
 
 
 def plan_points(session: PointSession, names: Sequence[str], options: PreprocessOptions) -> PointPlan:

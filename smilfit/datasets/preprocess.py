@@ -140,7 +140,7 @@ def preprocess(
         progress: called with how many samples are written, and of how many, before the first and after each.
         restart: throw a stopped run's partial file away.
         overwrite: replace a file of other inputs or options.
-        left_out: annotations that are in no session; the report tells them too.
+        left_out: annotations that are in no session; the report lists them too.
 
     Returns:
         What was kept and what was left out, with the reasons; see `make_report`.

@@ -68,7 +68,7 @@ AnySession: TypeAlias = Session | PointSession
 class SessionPlan(SampleLabels, ABC):
     """What will be stored of one session: n frames, its C kept cameras, its K keypoints. A class a kind of session.
 
-    Keypoints are px of the image that is cut: undistorted if `undistorted`. `counts` tells what was kept and what was
+    Keypoints are px of the image that is cut: undistorted if `undistorted`. `counts` are what was kept and what was
     left out, with the reason. Of images with cameras of their own there are `images`, `cameras` has a row a frame,
     `numbers` are the frames' times, and crops go round `boxes` (x0, y0, x1, y1: first and last pixel; NaN where the
     keypoints state it). `centres` are those of all animals, where there are several, px of the image that is cut.

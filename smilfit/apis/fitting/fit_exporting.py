@@ -75,7 +75,7 @@ def export_fit(
     Args:
         fit: a fit's file (`fit.npz`, or `predictions.npz`, `refined.npz`, `smoothed.npz` of `infer`), its folder, or
             a folder of such folders, each of which gets a folder in `out`.
-        to: formats, or 'all': those that can be written of the fit; the others are told of.
+        to: formats, or 'all': those that can be written of the fit; the others are reported.
         out: folder for the files.
         body_model: a file, or a shipped model's name, where the one that the fit's dataset names is not there.
         fps: frames per second, instead of what the recording stated.
@@ -156,7 +156,7 @@ def load_export(
 ) -> ExportedFit:
     """Read a fit with what its formats need: the body model, annotated keypoints, names of videos.
 
-    What is not there any more is left out, and said where a format needs it.
+    What is not there any more is left out, and reported where a format needs it.
     """
     arrays = read_npz(path, what='fitted parameters')
     plain = FitResult.load(path)

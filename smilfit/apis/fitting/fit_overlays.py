@@ -36,7 +36,7 @@ def drawn_sheets(scene: OverlayScene, rows: Sequence[int], workers: int = 1) -> 
             many frames. More than cameras serve nothing.
 
     Raises:
-        RuntimeError: another process failed; says why.
+        RuntimeError: another process failed; states why.
     """
     groups = camera_groups(len(scene.cameras), workers or usual_workers(len(scene.cameras), len(rows)))
     if len(groups) == 1:
@@ -107,7 +107,7 @@ def _draw(scene: OverlayScene, rows: Sequence[int], cameras: Sequence[int], send
     try:
         for tiles in scene.tiles(rows, cameras):
             sender.send(tiles)
-    except BrokenPipeError:  # The first process has ended, and says why.
+    except BrokenPipeError:  # The first process has ended, and reports why.
         pass
     except Exception as error:
         sender.send(f'{type(error).__name__}: {error}')

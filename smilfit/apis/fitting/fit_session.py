@@ -106,7 +106,7 @@ class SessionFits:
         self.registrant = self._registrant(Processes())
         # What was written of which fit, by session: a folder's files and the page show the same.
         self._outputs: dict[str, SessionOutputs] = {}
-        # Read at once: a file that is wrong is told of before the first fit.
+        # Read at once: a file that is wrong is reported before the first fit.
         self.thresholds = load_thresholds(options.verdict_thresholds)
         warn_of_unfitted(body, self.registrant.stages)
 
@@ -137,7 +137,7 @@ class SessionFits:
         return result
 
     def probe(self, cfg: Mapping[str, object] | None = None) -> SMPLify:
-        """Build the registrant anew, for fits of few frames to keypoints alone that nobody is told of.
+        """Build the registrant anew, for fits of few frames to keypoints alone that nobody hears of.
 
         Args:
             cfg: instead of its own.
@@ -145,7 +145,7 @@ class SessionFits:
         cfg = dict(self.cfg if cfg is None else cfg)
         silent = logging.Logger('smilfit.verdict', logging.CRITICAL)
         quiet = {'body_model': self.body, 'hooks': (), 'verbose': False, 'logger': silent}
-        # Few frames tell little of sides; the labels are given as the fit took them.
+        # Few frames show little of sides; the labels are given as the fit took them.
         quiet |= {'unswap': None} if 'unswap' in cfg else {}
         return build_registrant({**without_masks(cfg), **quiet})
 

@@ -123,7 +123,7 @@ class OverlayScene:
             for images in self._recorded(rows, which):
                 yield self._framed(images, rows[done], which, singles)
                 done += 1
-        # A fit is there when this is asked for: nothing about its pictures may end the work.
+        # A fit is there when this is asked for: nothing about its drawings may end the work.
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             logger.warning('%s: overlays show the small stored images: %s', self.session, error)
             for row in rows[done:]:
@@ -135,7 +135,7 @@ class OverlayScene:
         return [View(image, singles[c], self.affine[row, c]) for image, c in zip(images, which)]
 
     def _recorded(self, rows: Sequence[int], which: Sequence[int]) -> Iterator[list[np.ndarray]]:
-        """Decode the videos of some cameras, once and in order; windows alone are undistorted and turned to RGB."""
+        """Decode the videos of some cameras, once and in order; only windows are undistorted and made RGB."""
         names, size = [self.cameras.names[c] for c in which], (self.side_px, self.side_px)
         recorded = open_recording(self.dataset, self.session, images_only=True, cameras=names)
         cameras = recorded.cameras or self.dataset.annotated_cameras(self.session)

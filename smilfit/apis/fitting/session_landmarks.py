@@ -83,7 +83,7 @@ def fitted_landmarks(body: SMIL, result: FitResult, session: str) -> FoundLandma
 
 
 def _posterior_sd(result: FitResult, count: int) -> list[float] | None:
-    """Return the standard deviation a direction of every offset; None where the fit does not tell."""
+    """Return the standard deviation a direction of every offset; None where the fit has none."""
     covariance = result.covariance
     columns = [f'{PARAMETER}[{i}]' for i in range(3 * count)]
     if covariance is None or not set(columns) <= set(covariance.columns):

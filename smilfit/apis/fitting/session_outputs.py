@@ -247,7 +247,7 @@ class RecordingOutputs(SessionOutputs):
         if observed is None:
             return self._numbers_of_points(inputs)
         extent_px = float(extents_px(fits.dataset.keypoints2d(self.session))[0].nanmedian())
-        # How sure a fit is tells something of cameras that are left out.
+        # How sure a fit is predicts something of cameras that are left out.
         fit = self._fit_by(with_covariance(fits.cfg))
         stiff = self._fit_by(stiffened(fits.cfg, fits.registrant.handlers, extent_px))
         with self._judging(n_steps(len(observed.rig))) as step:

@@ -26,7 +26,7 @@ class DataSource:
         path: the annotations: a file, or a folder.
         keypoint_map: a csv file (columns model,data) or, of images, a shipped map's name.
         unit: world unit where the data state none.
-        images: folder that image paths are relative to; where the format itself says if None.
+        images: folder that image paths are relative to; where the format itself states if None.
         allow_outside_images: read images that the annotations name outside that folder, too.
         focal_px: focal length of images without a known camera; guessed if None.
         category: take only the entries of this category.
@@ -46,9 +46,9 @@ class DataSource:
         source_size: width and height (px) of the images that files of 'smilify' were cut from, where known.
         slp: the .slp of the first camera that files of 'smilify' with mixed-up labels (before March 2026) were made
             of.
-        fps: frames a second of 'points3d', where the file does not say.
+        fps: frames a second of 'points3d', where the file does not state it.
         skeleton: a file with the names of the keypoints of 'points3d', where the file has none.
-        image_size: width and height (px) of the images of cameras in 'points3d', where the file does not say.
+        image_size: width and height (px) of the images of cameras in 'points3d', where the file does not state it.
         allow_other_joints: take labels of 'smilify' whose 3D points have not the body's shape.
     """
 

@@ -37,7 +37,7 @@ def labelled_sessions(
     Args:
         path: as for preprocessing.
         format: how they are labelled.
-        unit: of the calibration, where it does not say.
+        unit: of the calibration, where it does not state it.
         with_3d: read their 3D points.
         exclude_cameras: cameras to leave out.
 

@@ -159,7 +159,7 @@ def _read(
 def _body(body_model: str | Path, source: DataSource, joint_sd: str | None = None) -> BodyModelData:
     """Load the model, with the landmarks that the lookup describes.
 
-    Only many frames of one animal tell how far from a joint its label is: of single images `joint_sd` is '0'.
+    Only many frames of one animal show how far from a joint its label is: of single images `joint_sd` is '0'.
     """
     body = load_body_model_data(body_model)
     if not source.keypoint_map:

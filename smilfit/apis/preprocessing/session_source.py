@@ -2,8 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def find_places(source: DataSource, report: bool = True) -> list[SessionPlace]:
     path, problem = Path(source.path), None
     if source.format != SLEAP and not path.is_dir():
         return []
-    # A file that holds sessions says so itself; folders are looked through after it.
+    # A file that holds sessions states so itself; folders are looked through after it.
     for kind in sorted(session_kinds(source.format), key=lambda kind: kind.__name__ == 'SleapSession'):
         try:
             result = kind.find(path, **_search(source)) if path.exists() else []
@@ -149,20 +148,28 @@ def read_sessions(
     check_not_an_input(out, [path for place in places for path in place.inputs], 'OUT')
     excluded = _excluded_of(places, options.exclude_cameras)
     sessions: list[RecordedSession] = []
-    skipping = Skipping(len(places))
+    skipped: list[SkippedAnnotation] = []
+    first: Exception | None = None
     for place, exclude in zip(places, excluded):
-        with skipping.of(str(place.folder)):
+        try:
             sessions += _open_animals(place, exclude, source, options)
-    skipping.refuse_none(len(sessions))
+        except UNUSABLE as error:
+            if len(places) == 1:
+                raise
+            first = first or error
+            skipped.append(SkippedAnnotation(str(place.folder), str(error)))
+            logger.warning('%s: the session is left out: %s', place.folder, error)
+    if not sessions and first is not None:
+        raise first
     for session in sessions:
         for camera in session.camera_names:
             report_high_peaks(f'{session.name}, camera {camera}', session.report[camera]['scores_above_1'])
         _report_animals(session)
-    return sessions, skipping.skipped
+    return sessions, skipped
 
 
 def _report_animals(session: RecordedSession) -> None:
-    """Return what a file itself says of which animal is which."""
+    """Report what a file itself states of which animal is which."""
     known = session.report.get('identities', {})
     if 'told_by' not in known:
         return
@@ -174,36 +181,6 @@ def _report_animals(session: RecordedSession) -> None:
         known['told_by'],
         f', against the tracks of {notes}' if notes else '',
     )
-
-
-class Skipping:
-    """Leaves out what cannot be used of several things; the only one's fault is everybody's.
-
-    Args:
-        count: how many things there are.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.skipped: list[SkippedAnnotation] = []
-        self._first: Exception | None = None
-
-    @contextmanager
-    def of(self, where: str) -> Iterator[None]:
-        """Note what is wrong with one of them."""
-        try:
-            yield
-        except UNUSABLE as error:
-            if self.count == 1:
-                raise
-            self._first = self._first or error
-            self.skipped.append(SkippedAnnotation(where, str(error)))
-            logger.warning('%s: the session is left out: %s', where, error)
-
-    def refuse_none(self, n_usable: int) -> None:
-        """Raise the first fault where nothing can be used."""
-        if not n_usable and self._first is not None:
-            raise self._first
 
 
 def _open_animals(
@@ -259,7 +236,7 @@ def _open_animals(
             f'{place.folder}: tracks must have one name in all cameras for --instance each, or be as many in all '
             f'without --keep-tracks; got {named}. Join or rename them in SLEAP.'
         )
-    # 3D points say nothing of which track they are of where cameras have names of their own.
+    # 3D points do not state which track they are of where cameras have names of their own.
     rows = [{camera: tracks[i] for camera, tracks in result.items()} for i in range(len(first))]
     animals = same_animals([opened(name, False, row) for name, row in zip(first, rows)])
     for animal in animals:

@@ -63,7 +63,7 @@ def open_hdf5(path: str | Path) -> h5py.File:
     """Open a file read-only.
 
     Raises:
-        FileNotFoundError: no such file; says so if a partial one is there.
+        FileNotFoundError: no such file; names a partial one if it is there.
         PermissionError: it cannot be read.
         BadFileError: not HDF5, or cut short.
     """
@@ -82,7 +82,7 @@ def open_hdf5(path: str | Path) -> h5py.File:
         raise PermissionError(
             f'{path}: the dataset must be readable; it is not. Check its permissions.'
         ) from error
-    except Exception as error:  # What HDF5 says of a damaged file depends on where it is damaged.
+    except Exception as error:  # What HDF5 reports of a damaged file depends on where it is damaged.
         raise BadFileError(
             f'{path}: a dataset must be a whole HDF5 file; it does not open ({shorten(error)}). '
             'Was it cut short while copying, or is it a file of another kind? Copy it again, or make it anew.'

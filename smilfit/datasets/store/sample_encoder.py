@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import numpy as np
 from torch import Tensor
@@ -31,14 +31,6 @@ Cutter = Callable[[np.ndarray], np.ndarray]
 Encoded: TypeAlias = tuple[dict[int, np.ndarray], dict[int, np.ndarray]]
 # Images and masks by camera of one frame, and why it has none.
 DecodedFrame: TypeAlias = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray], str]
-
-
-@runtime_checkable
-class Placed(Protocol):
-    """Where an image was cut."""
-
-    def affine(self) -> np.ndarray:
-        """Return the map from source px to stored px."""
 
 
 @dataclass(frozen=True)
@@ -184,27 +176,36 @@ class Placer:
         self, n: int, crops: list[Crop | None], encoded: Callable[[], Encoded], fault: str
     ) -> EncodedSample:
         """Return the n-th sample when its images are encoded."""
-        return self.sample(n, crops, *encoded(), fault)
+        affines = [None if crop is None else crop.affine() for crop in crops]
+        return self.sample(n, affines, *encoded(), fault)
 
     def sample(
         self,
         n: int,
-        crops: Sequence[Placed | None],
+        affines: Sequence[np.ndarray | None],
         images: Mapping[int, np.ndarray],
         masks: Mapping[int, np.ndarray],
         fault: str,
     ) -> EncodedSample:
-        """Put the n-th frame into the file's order of cameras and keypoints."""
+        """Put the n-th frame into the file's order of cameras and keypoints.
+
+        Args:
+            n: of the plan's frames.
+            affines: maps from source px to stored px (2, 3) of the plan's cameras; None where there is no image.
+            images: bytes by the file's cameras.
+            masks: likewise.
+            fault: why there is no image.
+        """
         plan, header = self.plan, self.header
         C, K = len(header.camera_names), len(header.keypoint_names)
         view_mask, affine = np.zeros(C, np.bool_), np.zeros((C, 2, 3))
         xy, confidence = np.zeros((C, K, 2)), np.zeros((C, K))
         xyz, confidence3d = np.zeros((K, 3)), np.zeros(K)
-        for c, crop in enumerate(crops):
-            if crop is None:
+        for c, own in enumerate(affines):
+            if own is None:
                 continue
             column, observed = self.columns[c], plan.confidence2d[n, c] > 0
-            view_mask[column], affine[column] = True, crop.affine()
+            view_mask[column], affine[column] = True, own
             stored = apply_affine(affine[column], plan.keypoints2d[n, c]) * observed[:, None]
             xy[column, self.rows], confidence[column, self.rows] = stored, plan.confidence2d[n, c]
         xyz[self.rows], confidence3d[self.rows] = plan.keypoints3d[n], plan.confidence3d[n]
@@ -225,7 +226,7 @@ class Placer:
         )
 
     def _centres(self, n: int, affine: np.ndarray, view_mask: np.ndarray) -> CentreRecord | None:
-        """Bring all animals' centres to stored px; those of a session that says nothing of others are unknown."""
+        """Bring all animals' centres to stored px; those of a session that states nothing of others are unknown."""
         header, centres = self.header, self.plan.centres
         if not header.n_centres:
             return None

@@ -46,7 +46,7 @@ The attribute `body_model` (JSON; not in older files) names its places: as given
 the table `/body_model` (bytes,) holds the model itself (`body_models.pack_model`) where that may be.
 While it is written the file is called `<name>.partial`; `n_complete` counts the samples that are whole.
 A file without any camera has no table over C. Files without own cameras are of version 1. An image of version 2
-that did not decode leaves a sample without a view; the attribute `faults` (JSON, sample number -> reason) says why.
+that did not decode leaves a sample without a view; the attribute `faults` (JSON, sample number -> reason) has why.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ PARAM_NAMES = parameter_names(of='body', optional=False)
 class ImageTable:
     """What is known of n images with cameras of their own: where each came from, whether its K is measured.
 
-    `entries` name the annotation of each, by file and number; none in files that do not say.
+    `entries` name the annotation of each, by file and number; none in files that do not state it.
     """
 
     labels: tuple[str, ...]

@@ -121,7 +121,7 @@ class DatasetFile:
         return tuple(dict.fromkeys([header.source, *from_here, *_below(self.path, header.source)]))
 
     def recording(self, session: SessionKey) -> dict[str, Any]:
-        """Return how a session is opened again: `kind` in `SESSIONS` and `arguments`; {} in files that do not say."""
+        """Return how a session is opened again: `kind` in `SESSIONS` and `arguments`; {} in files without it."""
         return dict(self.session(session).header.recording)
 
     def session_index(self, session: SessionKey) -> int:
@@ -373,7 +373,7 @@ class DatasetFile:
     def check_other_body_model(self, data: BodyModelData) -> None:
         """Check that another body model than this file's can take its place: it knows all that is labelled.
 
-        Landmarks go over where their joints are there by name; their offsets are found anew by a fit.
+        Landmarks go over where their joints are there by name; their offsets are fitted anew.
 
         Raises:
             ValueError: a keypoint that it lacks, or what holds of this file's own model alone.
@@ -470,7 +470,7 @@ def _beside(path: Path, name: str) -> str:
     try:
         return os.path.abspath(candidate) if name and candidate.is_file() else name
     except (OSError, ValueError):
-        # Too long for a path, or with a byte that none has; whoever opens it says so.
+        # Too long for a path, or with a byte that none has; whoever opens it reports it.
         return name
 
 

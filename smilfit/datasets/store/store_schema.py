@@ -1,6 +1,6 @@
 """What a dataset file must hold, as tables, and the check of an open file against them.
 
-`store_layout` says what the tables mean. Shapes' letters: N samples, C cameras of the file, c of the session, n
+`store_layout` describes what the tables mean. Shapes' letters: N samples, C cameras of the file, c of the session, n
 images of the session, K keypoints, J joints, S shape coefficients.
 """
 

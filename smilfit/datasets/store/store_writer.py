@@ -137,7 +137,7 @@ class StoreWriter:
         path: the file to be.
         header: what is stored once.
         restart: throw a partial file away instead of going on with it.
-        n_expected: how many samples will come, to tell a full disk how much is wanted.
+        n_expected: how many samples will come, so that a full disk's error states how much is wanted.
 
     Raises:
         ValueError: a partial file of other inputs or options. (A damaged one is reported and begun anew.)
@@ -176,7 +176,7 @@ class StoreWriter:
             self._write_block()
 
     def flush(self) -> None:
-        """Write what is left of the samples, so that `faults` tells of all."""
+        """Write what is left of the samples, so that `faults` has all."""
         self._write_block()
 
     def finish(self, report: Mapping[str, object]) -> Path:

@@ -69,7 +69,7 @@ def decode_stored(
         raise BadFileError(
             f'{path}: {what} must be JPEG or PNG that decodes; its {len(data)} bytes are neither. {REMEDY}'
         )
-    # OpenCV fills up what a cut JPEG lacks, and says nothing.
+    # OpenCV fills up what a cut JPEG lacks, and reports nothing.
     if encoded[:2] == _JPEG and _JPEG_END not in encoded[-_LONGEST_TAIL:]:
         raise BadFileError(
             f'{path}: {what} must be a whole JPEG; its {len(data)} bytes have no end. {REMEDY}'

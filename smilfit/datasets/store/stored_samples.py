@@ -63,7 +63,7 @@ class StoredSamples:
         return points, confidence
 
     def centres(self, sample: int) -> CentreRecord | None:
-        """Read where all animals of one sample are; None in files that do not say."""
+        """Read where all animals of one sample are; None in files that do not state it."""
         if not self._facts.n_centres:
             return None
         xy, known, complete = (self._read(f'samples/{name}', sample) for name in CENTRE_TABLES)
@@ -90,7 +90,7 @@ class StoredSamples:
         return self._handle.read(name, slice(start, start + length))
 
     def check_images(self, view_mask: Bool[np.ndarray, 'N C']) -> None:
-        """Check of all samples where their images lie, and that there is one in each view that says so."""
+        """Check of all samples where their images lie, and that there is one in each view that is marked."""
         for kind in self._facts.n_bytes if self._facts.camera_names else ():
             for first in range(0, self._facts.n_samples, _PIECE):
                 rows = slice(first, first + _PIECE)

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -16,22 +15,11 @@ from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d, SkippedAnnotation
 
 
-@dataclass(frozen=True)
-class FixedCrop:
-    """The map from source px to stored px of an image that somebody else cut."""
-
-    matrix: Float[np.ndarray, '2 3']
-
-    def affine(self) -> Float[np.ndarray, '2 3']:
-        """Return the map."""
-        return self.matrix
-
-
 class StoredSession(ABC):
     """A session of stored images, with what preprocessing asks of any session.
 
     `affine` (N, C, 2, 3) maps source px, in which cameras and keypoints are, to px of the stored squares of
-    `side`; `has_view` (N, C) says where there is an image; `frame_numbers` (N,) are the samples' times.
+    `side`; `has_view` (N, C) marks where there is an image; `frame_numbers` (N,) are the samples' times.
     """
 
     name: str
@@ -93,7 +81,7 @@ class StoredPlan(SessionPlan):
         resize = Crop(0, 0, stored.side, stored.side, header.target_resolution)
         for n in range(skip, len(self.frames)):
             sample = int(self.frames[n])
-            crops: list[FixedCrop | None] = [None] * len(cameras)
+            affines: list[np.ndarray | None] = [None] * len(cameras)
             images = {}
             for k, c in enumerate(cameras):
                 if not self.view_mask[n, k]:
@@ -105,8 +93,8 @@ class StoredPlan(SessionPlan):
                     shrunk = cut(stored.decoded(sample, c), resize)
                     images[place.columns[k]] = encode_jpeg(shrunk, options.jpeg_quality)
                     matrix = resize.affine() @ np.vstack((matrix, (0.0, 0.0, 1.0)))
-                crops[k] = FixedCrop(matrix)
-            yield place.sample(n, crops, images, {}, '')
+                affines[k] = matrix
+            yield place.sample(n, affines, images, {}, '')
 
     def deciding(self) -> list[object]:
         """Return where the images were cut, and their times."""
