@@ -13,6 +13,7 @@ import torch
 from smilfit.apis.fitting.overlay_scene import OverlayScene
 from smilfit.body_models import SMIL
 from smilfit.drawing.far_views import free_views
+from smilfit.drawing.overlays import posed
 from smilfit.drawing.video import write_image, write_video
 from smilfit.evaluation.verdict.refits import spread_rows
 from smilfit.io import write_mesh
@@ -130,10 +131,9 @@ def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.
 def write_meshes(body: SMIL, result: FitResult, folder: Path, kind: str) -> None:
     """Write the mesh of every fitted frame, world unit."""
     faces = body.faces.cpu().numpy()
-    for row in result.fitted.cpu().nonzero().flatten().tolist():
-        with torch.no_grad():
-            vertices = body(result.params[row].to(body.v_template), ('vertices',)).vertices
-        write_mesh(folder / f'{row:06d}.{kind}', vertices[0].cpu().double().numpy(), faces)
+    rows = result.fitted.cpu().nonzero().flatten().tolist()
+    for row, (vertices, _) in zip(rows, posed(body, result.params, rows=rows)):
+        write_mesh(folder / f'{row:06d}.{kind}', vertices.double().numpy(), faces)
 
 
 def write_overlay(

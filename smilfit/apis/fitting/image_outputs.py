@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from smilfit.body_models import SMIL
 from smilfit.datasets import DatasetFile
 from smilfit.drawing.fit_page import add_image_sections
 from smilfit.drawing.marks import BODY, START_BODY, Surface
-from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, posed
 from smilfit.drawing.report import Report
 from smilfit.drawing.video import write_image, write_video
 from smilfit.drawing.windows import enlarge
@@ -28,10 +29,8 @@ from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.io import write_mesh
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.renderers import ZBufferRenderer
-from smilfit.structures import BodyParams, Cameras, FitResult, Keypoints2d
+from smilfit.structures import Cameras, FitResult, Keypoints2d
 
-# Images whose meshes are in memory at once.
-BLOCK = 32
 # Steps of judging images: measuring, and fitting with shuffled keypoints.
 _JUDGING_STEPS = 2
 
@@ -93,19 +92,14 @@ class ImageDrawing:
 
     def images(self) -> Iterator[FittedImage]:
         """Return the fitted images in order; frames that were not fitted are left out."""
-        rows = self.result.fitted.cpu().nonzero().flatten()
-        for block in rows.split(BLOCK):
-            ends = self._bodies(self.result.params, block)
-            starts = None if self.result.start is None else self._bodies(self.result.start, block)
-            for i, row in enumerate(block.tolist()):
-                yield self._image(row, None if starts is None else starts[i], ends[i])
+        rows, start, names = self._fitted_rows(), self.result.start, self.observed.names
+        starts = repeat(None) if start is None else posed(self.body, start, names, rows)
+        ends = posed(self.body, self.result.params, names, rows)
+        for row, begin, end in zip(rows, starts, ends):
+            yield self._image(row, begin, end)
 
-    @torch.no_grad()
-    def _bodies(self, params: BodyParams, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
-        chosen = params[rows.to(params.transl.device)].to(self.body.v_template)
-        output = self.body(chosen, ('vertices', *self.observed.names))
-        points = output.select(self.observed.names).cpu()
-        return list(zip(output.vertices.cpu(), points))
+    def _fitted_rows(self) -> list[int]:
+        return self.result.fitted.cpu().nonzero().flatten().tolist()
 
     def _image(
         self, row: int, start: tuple[Tensor, Tensor] | None, end: tuple[Tensor, Tensor]
@@ -141,14 +135,11 @@ class ImageDrawing:
 
     def silhouettes(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Return of each fitted image that has a mask its row, what the fit covers, and the mask."""
-        for row in self.result.fitted.cpu().nonzero().flatten().tolist():
+        rows = self._fitted_rows()
+        for row, (vertices, _) in zip(rows, posed(self.body, self.result.params, rows=rows)):
             mask = self._mask(row)
             if mask is not None:
-                (vertices, _), camera = (
-                    self._bodies(self.result.params, torch.tensor([row]))[0],
-                    self.fitted_cameras,
-                )
-                yield row, self._covered(vertices, _single(camera, row)), mask
+                yield row, self._covered(vertices, _single(self.fitted_cameras, row)), mask
 
     def _mask(self, row: int) -> np.ndarray | None:
         sample = int(self.dataset.samples(self.session)[row])
@@ -190,10 +181,10 @@ class ImageDrawing:
     def write_meshes(self, folder: Path, mesh_format: str) -> None:
         """Write every image's mesh."""
         faces = self.body.faces.cpu().numpy()
-        for block in self.result.fitted.cpu().nonzero().flatten().split(BLOCK):
-            for row, (vertices, _) in zip(block.tolist(), self._bodies(self.result.params, block)):
-                path = folder / 'meshes' / f'{self._name(row)}.{mesh_format}'
-                write_mesh(path, vertices.double().numpy(), faces)
+        rows = self._fitted_rows()
+        for row, (vertices, _) in zip(rows, posed(self.body, self.result.params, rows=rows)):
+            path = folder / 'meshes' / f'{self._name(row)}.{mesh_format}'
+            write_mesh(path, vertices.double().numpy(), faces)
 
     def _name(self, row: int) -> str:
         return f'{row:06d}_{file_stem(self.labels[row])}'

@@ -16,6 +16,7 @@ from smilfit.drawing.report import Report
 from smilfit.drawing.video import write_video
 from smilfit.evaluation import PointBenchmark, point_benchmark
 from smilfit.io.recordings.videos import USUAL_FPS
+from smilfit.registrants.clip_fit import evenly_spaced_rows
 from smilfit.structures import Keypoints3d
 
 TURNTABLE = 'turntable.mp4'
@@ -70,10 +71,8 @@ class PointOutputs(RecordingOutputs):
     def _rows(self, most: int, among: Sequence[int]) -> list[int]:
         """Choose fitted frames, evenly spread."""
         fitted = self.result.fitted.cpu()
-        rows = torch.tensor([row for row in among if fitted[row]], dtype=torch.long)
-        if len(rows) > most:
-            rows = rows[torch.linspace(0, len(rows) - 1, most).round().long()]
-        return rows.tolist()
+        rows = [row for row in among if fitted[row]]
+        return [rows[i] for i in evenly_spaced_rows(len(rows), most)]
 
     def _text(self, row: int, words: Sequence[str]) -> str:
         return f'frame {self.frames[row]}{f"  {words[row]}" if words else ""}'
