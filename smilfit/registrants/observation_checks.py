@@ -328,7 +328,7 @@ def check_cameras(
             logger.warning(
                 'SMPLify: %s moves all cameras (%s): a wrong one turns the good ones, and the world with them. '
                 "Name those that may move, such as fit_cameras=('%s',).",
-                *(stage.name or 'a stage', ', '.join(cameras.names), cameras.names[-1]),
+                *(stage.label, ', '.join(cameras.names), cameras.names[-1]),
             )
     for key, given in inputs.items():
         if not isinstance(given, MultiviewKeypoint2dMSEInput):

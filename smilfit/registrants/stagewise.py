@@ -104,7 +104,7 @@ class StagewiseRegistrant:
             for key in (*stage.weights, *stage.reductions):
                 if key not in keys:
                     raise UnknownNameError(
-                        f'SMPLify: {stage.name} weights an unknown handler {key!r}. {did_you_mean(key, keys)}'
+                        f'SMPLify: {stage.label} weights an unknown handler {key!r}. {did_you_mean(key, keys)}'
                     )
         used = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         for key in used:
