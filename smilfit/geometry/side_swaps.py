@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.robust import GemanMcClure
 from smilfit.geometry.triangulation import MIN_ANGLE
 
 # Pairs of points are scored so many at a time.
@@ -63,8 +64,7 @@ def assignments(count: int) -> Bool[Tensor, 'S C']:
 
 def saturating(distance: Tensor, sigma: Tensor | float, limit: float) -> Tensor:
     """Return `(d / sigma)^2` for small distances, at most `limit` (Geman-McClure)."""
-    squared = (distance / sigma).square()
-    return limit * squared / (limit + squared)
+    return GemanMcClure(limit**0.5)((distance / sigma).square())[0]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Loss modules on tensors: one idea a file."""
 
+from smilfit.geometry.robust import Absolute, Cauchy, GemanMcClure, Robust
 from smilfit.losses.base import BaseLoss, ForwardLoss, as_loss
 from smilfit.losses.ground_contact import GroundContactLoss
 from smilfit.losses.heatmap import CentreHeatmapLoss, HeatmapLoss
@@ -14,7 +15,6 @@ from smilfit.losses.max_mixture import (
 from smilfit.losses.point_distance import PointDistanceLoss
 from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
 from smilfit.losses.residuals import Energies, ParameterSource, PointSource, Residuals, Stated, reduced
-from smilfit.losses.robust import Absolute, Cauchy, GemanMcClure, Robust
 from smilfit.losses.sampled_pose_prior import MahalanobisPosePriorLoss, PoseRegLoss, SampledPosePriorLoss
 from smilfit.losses.self_penetration import SelfPenetrationLoss
 from smilfit.losses.shape_prior import ShapeMixturePriorLoss, ShapePriorLoss

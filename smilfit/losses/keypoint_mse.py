@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.robust import GemanMcClure
 from smilfit.losses.base import BaseLoss
 from smilfit.losses.residuals import Residuals
-from smilfit.losses.robust import GemanMcClure
 from smilfit.registry import LOSSES
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from smilfit.losses.robust import Robust
+from smilfit.geometry.robust import Robust
 from smilfit.structures import Cameras
 
 REDUCTIONS = ('mean', 'sum', 'none')

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.damping import DAMPING
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.chain_steps import ChainStep, ChainSteps
-from smilfit.solvers.damping import DAMPING
 from smilfit.solvers.kernel.warp_chain import check_control, require_warp
 from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
 from smilfit.solvers.processes import Processes

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.damping import DAMPING, DampingPolicy
 from smilfit.solvers.chain_problem import ChainProblem
-from smilfit.solvers.damping import DAMPING, DampingPolicy
 from smilfit.solvers.kernel.warp_chain import check_control, require_warp
 
 

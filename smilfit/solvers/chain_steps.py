@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from smilfit.geometry.damping import LONGEST_TURN
 from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
-from smilfit.solvers.damping import LONGEST_TURN
 
 FORWARD, BACK, DAMPING = 1, 2, 4
 # Frames whose matrices are added at a time: in float64, so that the sum hardly depends on who holds which frames, and

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.damping import DAMPING, DampingPolicy, accepted, ended, next_damping
 from smilfit.registry import SOLVERS
 from smilfit.solvers.base import SolverResult, StepCallback, StopReason
-from smilfit.solvers.damping import DAMPING, DampingPolicy, accepted, ended, next_damping
 from smilfit.solvers.processes import Processes
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.geometry.damping import LONGEST_TURN
 from smilfit.geometry.rotation import skew
 from smilfit.handlers import ActiveTerm
 from smilfit.registrants.second_order.body_problem import FrameBatch, FrameEvaluation
@@ -29,7 +30,6 @@ from smilfit.solvers import (
     motion_quadratic,
     solve_motion,
 )
-from smilfit.solvers.damping import LONGEST_TURN
 from smilfit.structures import BodyParams
 
 # Frames whose rigid points are held at once: more do not fit the caches.

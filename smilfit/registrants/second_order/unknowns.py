@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.geometry.damping import LONGEST_TURN
 from smilfit.geometry.rotation import axis_angle_to_quat, multiply, quat_to_axis_angle, quat_to_rotmat
-from smilfit.solvers.damping import LONGEST_TURN
 from smilfit.structures import BodyParams
 
 

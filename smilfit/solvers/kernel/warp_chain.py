@@ -9,8 +9,8 @@ from importlib.util import find_spec
 
 import torch
 
+from smilfit.geometry.damping import DAMPING, DampingPolicy
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution
-from smilfit.solvers.damping import DAMPING, DampingPolicy
 
 
 def warp_available() -> bool:

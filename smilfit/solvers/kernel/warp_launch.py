@@ -7,10 +7,10 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from smilfit.geometry.damping import LONGEST_TURN, DampingPolicy
 from smilfit.geometry.projection import fold_radius
 from smilfit.geometry.quiet_warp import quietly
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
-from smilfit.solvers.damping import LONGEST_TURN, DampingPolicy
 from smilfit.solvers.frame_threads import FrameThreads, threads_for
 from smilfit.solvers.kernel.warp_rows import SQUARE, workspace_rows
 from smilfit.solvers.kernel.warp_types import FIXED, LANES, MOVES, TURNS_NOTHING, chain_types
