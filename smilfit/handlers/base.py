@@ -18,7 +18,8 @@ class BaseHandler(nn.Module):
     """Pairs what a loss compares: what of the body with what of one observation (an Input), or a prior with nothing.
 
     A subclass says the loss's arguments (`arguments`) and what the body must compute for them (`need`); where the
-    loss has derivatives of its own, also where its first argument comes from (`stated`).
+    loss has derivatives of its own, also where its first argument comes from (`stated`). `related_input` is of its
+    `input_type` everywhere, or None for a prior.
 
     Args:
         handler_key: names the handler in stages (`{key}_weight`) and finds its Input.
@@ -77,11 +78,11 @@ class BaseHandler(nn.Module):
         """Let the loss take what it needs from the model (limits, priors); called once before use."""
         self.loss.bind_body(body.data)
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: Any) -> tuple[str, ...]:
         """Return what the body must compute: `'joints'`, `'vertices'`, keypoint names."""
         return ()
 
-    def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
+    def observed(self, related_input: Any, keypoint_weights: Mapping[str, float]) -> Tensor:
         """Return which frames have an observation that counts (B,) bool.
 
         Args:
@@ -90,13 +91,11 @@ class BaseHandler(nn.Module):
         """
         return related_input.observed()
 
-    def arguments(
-        self, state: BodyState, related_input: BaseInput | None
-    ) -> tuple[Any, ...] | Mapping[str, Any]:
+    def arguments(self, state: BodyState, related_input: Any) -> tuple[object, ...] | Mapping[str, object]:
         """Return the loss's arguments, by place or by name; the first is what moves with the body."""
         raise TypeError(f'{type(self).__name__}: a handler must define arguments.')
 
-    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
+    def stated(self, state: BodyState, related_input: Any) -> Stated:
         """Return what the loss states of its arguments, before weights and reduction."""
         if type(self).forward is not BaseHandler.forward:
             return (Energies(self(state, related_input, 1.0, 'none')),)
@@ -108,7 +107,7 @@ class BaseHandler(nn.Module):
     def forward(
         self,
         state: BodyState,
-        related_input: BaseInput | None = None,
+        related_input: Any = None,
         loss_weight_override: float | None = None,
         reduction_override: str | None = None,
     ) -> Tensor:
@@ -161,7 +160,7 @@ class TermHandler(BaseHandler):
         """Return terms that are no squares, as a loss's."""
         raise NotImplementedError(f'{type(self).__name__}: a TermHandler must define residual or energy.')
 
-    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
+    def stated(self, state: BodyState, related_input: Any = None) -> Stated:
         """Return what the subclass states."""
         if type(self).energy is not TermHandler.energy:
             result = self.energy(state, related_input)

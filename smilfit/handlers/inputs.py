@@ -1,14 +1,19 @@
 """The contract of Inputs: observations that meet a handler."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData
 from smilfit.structures import Cameras, RecordedData
+
+Same = TypeVar('Same', bound='BaseInput')
+# What picks frames: a number, a slice, or numbers or a mask.
+Index = int | slice | Tensor | np.ndarray | Sequence[int]
 
 
 class MissingObservationError(ValueError):
@@ -67,24 +72,24 @@ class BaseInput:
             'Fit from Python with an Input of your own, or define from_dataset.'
         )
 
-    def resolve(self, data: BodyModelData) -> 'BaseInput':
+    def resolve(self: Same, data: BodyModelData) -> Same:
         """Return this Input with its keypoint convention turned into names of the model."""
         return self
 
-    def resized(self, side: int) -> 'BaseInput':
+    def resized(self: Same, side: int) -> Same:
         """Return this Input for images whose longer side is at most `side` px; only masks have any."""
         return self
 
-    def to(self, *args: Any, **kwargs: Any) -> 'BaseInput':
+    def to(self: Same, *args: object, **kwargs: object) -> Same:
         """Return this Input on another device or in another type; integers keep theirs."""
         return self._changed(lambda value: _moved(value, *args, **kwargs))
 
-    def __getitem__(self, index: Any) -> 'BaseInput':
+    def __getitem__(self: Same, index: Index) -> Same:
         """Select frames."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         return self._changed(lambda value: value[index])
 
-    def _changed(self, function: Callable[[Any], Any]) -> 'BaseInput':
+    def _changed(self: Same, function: Callable[[Any], object]) -> Same:
         changed = copy(self)
         for name in self.rows:
             value = getattr(self, name)
@@ -93,7 +98,7 @@ class BaseInput:
         return changed
 
 
-def _moved(value: Any, *args: Any, **kwargs: Any) -> Any:
+def _moved(value: Any, *args: object, **kwargs: object) -> object:
     moved = value.to(*args, **kwargs)
     whole = isinstance(value, Tensor) and not value.is_floating_point()
     return moved.to(value.dtype) if whole else moved

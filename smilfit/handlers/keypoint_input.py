@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,8 +14,10 @@ from smilfit.handlers.inputs import BaseInput
 from smilfit.handlers.keypoint_names import resolve_convention
 from smilfit.structures import Keypoints2d, Keypoints3d
 
+Keypoints = TypeVar('Keypoints', Keypoints2d, Keypoints3d)
 
-class KeypointInput(BaseInput):
+
+class KeypointInput(BaseInput, Generic[Keypoints]):
     """Observed keypoints and the convention that names them.
 
     Args:
@@ -27,9 +30,9 @@ class KeypointInput(BaseInput):
     rows = ('keypoints',)
 
     def __init__(
-        self, keypoints: Keypoints2d | Keypoints3d, convention: str | Path | Sequence[str], handler_key: str
+        self, keypoints: Keypoints, convention: str | Path | Sequence[str], handler_key: str
     ) -> None:
-        self.keypoints = keypoints
+        self.keypoints: Keypoints = keypoints
         self.convention = convention
         self.handler_key = handler_key
         self._n_masked = 0
@@ -43,7 +46,7 @@ class KeypointInput(BaseInput):
         """Return which frames have a keypoint."""
         return self.keypoints.visible.flatten(1).any(1)
 
-    def resolve(self, data: BodyModelData) -> 'KeypointInput':
+    def resolve(self, data: BodyModelData) -> 'KeypointInput[Keypoints]':
         """Name the keypoints by the model; of a convention's, leave out those that it lacks.
 
         The result's `unmatched` names what was left out.
@@ -53,17 +56,22 @@ class KeypointInput(BaseInput):
             ValueError: it has another size, or shares no keypoint with the model.
         """
         count = len(self.keypoints.names)
-        names, unmatched = resolve_convention(self.convention, count, data, type(self).__name__)
-        keypoints = replace(self.keypoints, names=names)
-        if isinstance(self.keypoints, Keypoints2d) and isinstance(keypoints, Keypoints2d):
-            keypoints = keypoints.judged(self.keypoints.camera_report)
-        if unmatched:
-            names = tuple(n for n in names if n not in unmatched)
-            keypoints = keypoints.select(names)
+        missing: tuple[str, ...]
+        names, missing = resolve_convention(self.convention, count, data, type(self).__name__)
         resolved = copy(self)
-        resolved.keypoints, resolved.convention = keypoints, names
-        resolved.unmatched = (*self.unmatched, *unmatched)
+        resolved.keypoints = _renamed(self.keypoints, names)
+        if missing:
+            names = tuple(n for n in names if n not in missing)
+            resolved.keypoints = resolved.keypoints.select(names)
+        resolved.convention, resolved.unmatched = names, (*self.unmatched, *missing)
         return resolved
+
+
+def _renamed(keypoints: Keypoints, names: tuple[str, ...]) -> Keypoints:
+    renamed = replace(keypoints, names=names)
+    if isinstance(renamed, Keypoints2d) and isinstance(keypoints, Keypoints2d):
+        return renamed.judged(keypoints.camera_report)
+    return renamed
 
 
 def keypoint_names_or_numbers(convention: str | Path | Sequence[str], count: int) -> tuple[str, ...]:

@@ -3,20 +3,19 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 import torch
 from torch import Tensor, nn
 
 from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput
+from smilfit.handlers.keypoint_input import KeypointInput, Keypoints
 from smilfit.handlers.state import BodyState
 from smilfit.losses import PointSource, Stated
 from smilfit.losses.residuals import from_source
-from smilfit.structures import Keypoints2d, Keypoints3d
 
 
-class KeypointMSEHandler(BaseHandler, ABC):
+class KeypointMSEHandler(BaseHandler, ABC, Generic[Keypoints]):
     """Compares keypoints of the body with observed ones, point by point.
 
     A subclass says what is compared (`pair`), its usual key and its usual loss.
@@ -46,20 +45,22 @@ class KeypointMSEHandler(BaseHandler, ABC):
         """Make the usual loss."""
 
     @abstractmethod
-    def pair(self, state: BodyState, seen: Keypoints2d | Keypoints3d) -> tuple[Tensor, Tensor, PointSource]:
+    def pair(self, state: BodyState, seen: Keypoints) -> tuple[Tensor, Tensor, PointSource]:
         """Return the body's points, the observed ones in the same frame and unit, and where the former come from."""
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: KeypointInput[Keypoints]) -> tuple[str, ...]:
         """Ask for the observed keypoints."""
         return related_input.keypoints.names
 
-    def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
+    def observed(
+        self, related_input: KeypointInput[Keypoints], keypoint_weights: Mapping[str, float]
+    ) -> Tensor:
         """Return which frames have a keypoint whose weight is not 0."""
         seen = related_input.keypoints
         counts = [keypoint_weights.get(name, 1.0) != 0 for name in seen.names]
         return seen.visible[..., torch.tensor(counts, device=seen.confidence.device)].flatten(1).any(1)
 
-    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
+    def stated(self, state: BodyState, related_input: KeypointInput[Keypoints]) -> Stated:
         """Compare keypoints."""
         seen = related_input.keypoints
         pred, target, source = self.pair(state, seen)

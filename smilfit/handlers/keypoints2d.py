@@ -19,7 +19,7 @@ DEFAULT_SIGMA_PX = 20.0
 
 
 @INPUTS.register_module(name=['MultiviewKeypoint2dMSEInput', 'Keypoint2dInput'])
-class MultiviewKeypoint2dMSEInput(KeypointInput):
+class MultiviewKeypoint2dMSEInput(KeypointInput[Keypoints2d]):
     """Observed 2D keypoints, px, and the cameras that saw them.
 
     Args:
@@ -55,12 +55,12 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
                 'MultiviewKeypoint2dMSEInput: the cameras must be known; got none. Give cameras=..., or keypoints '
                 'of a calibrated session.'
             )
-        self.keypoints.cameras.check('MultiviewKeypoint2dMSEInput')
+        self.keypoints.rig.check('MultiviewKeypoint2dMSEInput')
 
     @property
     def cameras(self) -> Cameras:
         """The cameras that observed."""
-        return self.keypoints.cameras
+        return self.keypoints.rig
 
     @classmethod
     def from_dataset(
@@ -75,7 +75,7 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
 
 
 @HANDLERS.register_module(name=['MultiviewKeypoint2dMSEHandler', 'Keypoint2dHandler'])
-class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
+class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler[Keypoints2d]):
     """Draws keypoints of the body, projected into every camera, to where they were seen.
 
     The loss is robust (Geman-McClure, 20 px) unless another is given.
@@ -96,7 +96,7 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
         A keypoint behind a camera or beyond its lens's fold has a finite stand-in pixel whose gradient leads
         back into view, so it stays in the loss.
         """
-        cameras, points = state.corrected(seen.cameras), state.output.select(seen.names)
+        cameras, points = state.corrected(seen.rig), state.output.select(seen.names)
         pixels, _, _ = cameras.project(points)
         return pixels, seen.xy, pixels_of(pixels, seen.names, cameras, points)
 

@@ -47,7 +47,7 @@ class PriorHandler(BaseHandler):
 
     of: tuple[str, ...] = ()
     default_key: ClassVar[str] = 'prior'
-    default_loss: ClassVar[Callable[[], nn.Module] | None] = None
+    default_loss: ClassVar[type[nn.Module] | None] = None
 
     def __init__(
         self,
@@ -57,10 +57,11 @@ class PriorHandler(BaseHandler):
         logger: logging.Logger | str | None = None,
         of: str | Sequence[str] | None = None,
     ) -> None:
-        if prior_loss is None and self.default_loss is None:
-            raise ValueError(f'{type(self).__name__}: prior_loss must be given; got None.')
-        loss = type(self).default_loss() if prior_loss is None else prior_loss
-        super().__init__(handler_key or self.default_key, loss, device, logger)
+        if prior_loss is None:
+            if self.default_loss is None:
+                raise ValueError(f'{type(self).__name__}: prior_loss must be given; got None.')
+            prior_loss = self.default_loss()
+        super().__init__(handler_key or self.default_key, prior_loss, device, logger)
         if of is not None:
             self.of = (of,) if isinstance(of, str) else tuple(of)
         if not self.of:
@@ -94,7 +95,7 @@ def quantity(state: BodyState, name: str) -> Tensor:
     """
     params = state.params
     if name in ('joints', 'vertices'):
-        return state.output.joints if name == 'joints' else state.output.vertices
+        return state.joints if name == 'joints' else state.vertices
     if name == 'body_size':
         return state.body_size()
     if name == 'fixed_scale':

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
@@ -28,6 +29,20 @@ class BodyState:
     frames: Tensor | None = None
     camera_shift: Tensor | None = None
     log_focal: Tensor | None = None
+
+    @property
+    def joints(self) -> Float[Tensor, 'B J 3']:
+        """Return the posed joints, world unit; a handler asks for them by `need`."""
+        if self.output.joints is None:
+            raise ValueError("BodyState: joints were not computed. Name 'joints' in the handler's need.")
+        return self.output.joints
+
+    @property
+    def vertices(self) -> Float[Tensor, 'B V 3']:
+        """Return the posed surface, world unit; a handler asks for it by `need`."""
+        if self.output.vertices is None:
+            raise ValueError("BodyState: vertices were not computed. Name 'vertices' in the handler's need.")
+        return self.output.vertices
 
     def corrected(self, cameras: Cameras) -> Cameras:
         """Return cameras with the corrections of a fit that moves them."""

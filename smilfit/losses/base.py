@@ -36,7 +36,7 @@ class BaseLoss(nn.Module):
     # What users should know of the model that it was bound to.
     note: str = ''
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         stated = [way for way in _WAYS if getattr(cls, way) is not getattr(BaseLoss, way)]
         if len(stated) > 1:
@@ -71,7 +71,7 @@ class BaseLoss(nn.Module):
         """Return terms that are no squares."""
         raise NotImplementedError(f'{type(self).__name__}: a loss must define residual(...) or energy(...).')
 
-    def stated(self, *args: Any, **kwargs: Any) -> Stated:
+    def stated(self, *args: object, **kwargs: object) -> Stated:
         """Return what the loss states of its arguments, before weights and reduction."""
         if type(self).forward is not BaseLoss.forward:
             return (Energies(self(*args, loss_weight_override=1.0, reduction_override='none', **kwargs)),)
@@ -113,10 +113,11 @@ class ForwardLoss(BaseLoss):
 
     def bind_body(self, data: BodyModelData) -> None:
         """Let the module take what it needs."""
-        if hasattr(self.module, 'bind_body'):
-            self.module.bind_body(data)
+        bind = getattr(self.module, 'bind_body', None)
+        if callable(bind):
+            bind(data)
 
-    def energy(self, *args: Any, **kwargs: Any) -> Energies:
+    def energy(self, *args: object, **kwargs: object) -> Energies:
         """Return its unreduced terms; one number stands for all frames."""
         value = self.module(*args, loss_weight_override=1.0, reduction_override='none', **kwargs)
         return Energies(value.reshape(1) if value.ndim == 0 else value)

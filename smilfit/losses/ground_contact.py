@@ -34,11 +34,8 @@ class GroundContactLoss(BaseLoss):
             )
         self.contact_weight = contact_weight
         self.slip_weight = slip_weight
-
-    @property
-    def frame_order(self) -> int:
-        """How many frames before it a frame's terms depend on: one where sliding counts."""
-        return int(self.slip_weight > 0)
+        # Where sliding counts, a frame's terms depend on the one before.
+        self.frame_order = int(slip_weight > 0)
 
     def residual(
         self,
@@ -56,7 +53,7 @@ class GroundContactLoss(BaseLoss):
         below, count = (height < 0).to(height), float(height.numel())
         weight = below if contact is None else torch.maximum(below, self.contact_weight * contact)
         heights = Residuals(height, weight, count=count)
-        if contact is None or not self.slip_weight:
+        if contact is None or points is None or not self.slip_weight:
             return (heights,)
         both = torch.cat((torch.zeros_like(contact[:1]), contact[1:] * contact[:-1]))
         return heights, Residuals(points, self.slip_weight * both, count=count, order=1)

@@ -48,12 +48,14 @@ class _LimitLoss(BaseLoss):
         if data.joint_axes is not None:
             self.axes = torch.as_tensor(data.joint_axes[1:], dtype=torch.float32)
 
-    def violation(self, body_pose: Tensor) -> Tensor:
-        """Measure how far each axis-angle component is outside its limits, rad (B, J-1, 3)."""
+    def _limits(self, like: Tensor) -> Tensor:
         if self.limits is None:
             raise ValueError(f'{type(self).__name__}: call bind_body(data) with the model first.')
-        own = own_components(body_pose, self.axes)
-        limits = self.limits.to(own)
+        return self.limits.to(like)
+
+    def violation(self, body_pose: Tensor) -> Tensor:
+        """Measure how far each axis-angle component is outside its limits, rad (B, J-1, 3)."""
+        own, limits = own_components(body_pose, self.axes), self._limits(body_pose)
         return (limits[..., 0] - own).relu() + (own - limits[..., 1]).relu()
 
 
@@ -119,7 +121,7 @@ class JointLimitLoss(_LimitLoss):
         """Return the violations, larger of locked axes, smaller of default limits; inside them the derivative
         is 0."""
         violation = self.violation(body_pose)
-        limits = self.limits.to(body_pose)
+        limits = self._limits(body_pose)
         own = own_components(body_pose, self.axes)
         side = torch.where(own < limits[..., 0], -1.0, 1.0) * (violation > 0)
         locked = limits[..., 0] == limits[..., 1]

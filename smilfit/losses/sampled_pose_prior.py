@@ -72,6 +72,7 @@ class MahalanobisPosePriorLoss(BaseLoss):
         Raises:
             ValueError: there is none, it is over other joints, or it is not positive semi-definite.
         """
+        mean: np.ndarray | None
         if self.prior is not None:
             given = self.prior.of_joints(data, 'MahalanobisPosePriorLoss')
             variance, vectors = _eigen(given.covariance, f'the pose prior for {data.name}')
@@ -105,8 +106,8 @@ def _eigen(matrix: np.ndarray, what: str) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: it is not.
     """
-    matrix = torch.as_tensor(matrix, dtype=torch.float64)
-    values, vectors = torch.linalg.eigh(0.5 * (matrix + matrix.t()))
+    square = torch.as_tensor(matrix, dtype=torch.float64)
+    values, vectors = torch.linalg.eigh(0.5 * (square + square.t()))
     if values.min() < -1e-6 * values.max():
         raise ValueError(f'{what} must be positive semi-definite; got {values.min():.3g}.')
     return values, vectors

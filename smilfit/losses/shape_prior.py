@@ -86,24 +86,35 @@ class ShapeMixturePriorLoss(ShapePriorLoss):
 
     def kind_of(self, betas: Float[Tensor, 'B S']) -> Int[Tensor, ' B']:
         """Return which kind is the nearest; 0 where the model has one."""
-        if self.means is None:
+        kinds = self._kinds(betas.detach())
+        if kinds is None:
             return torch.zeros(len(betas), dtype=torch.long, device=betas.device)
-        white = self._whitened(betas.detach())
-        return (white.square().sum(-1) + self.offsets.to(betas)).argmin(1)
+        return _nearest(*kinds[:2])
 
     def residual(self, betas: Float[Tensor, 'B S']) -> Residuals:
-        """Return the coefficients as the nearest kind whitens them, and the root of its constant; one matrix
-        where all
-        bodies are of one kind."""
-        if self.means is None:
-            return super().residual(betas)
-        kind = self.kind_of(betas)
-        rows = torch.arange(len(kind), device=kind.device)
-        white, offset = self._whitened(betas)[rows, kind], self.offsets.to(betas)[kind].sqrt()
-        used = kind[:1] if bool((kind == kind[:1]).all()) else kind
-        slope = self.factors.to(betas)[used].transpose(1, 2)
-        slope = torch.cat((slope, torch.zeros_like(slope[:, :1])), 1)
-        return Residuals(torch.cat((white, offset.unsqueeze(1)), 1), count=float(betas.numel()), slope=slope)
+        """Return the coefficients as the nearest kind whitens them, and the root of its constant.
 
-    def _whitened(self, betas: Tensor) -> Tensor:
-        return torch.einsum('bms,mst->bmt', betas.unsqueeze(1) - self.means.to(betas), self.factors.to(betas))
+        The slope is one matrix where all bodies are of one kind.
+        """
+        kinds = self._kinds(betas)
+        if kinds is None:
+            return super().residual(betas)
+        white, offsets, factors = kinds
+        kind = _nearest(white.detach(), offsets)
+        rows = torch.arange(len(kind), device=kind.device)
+        value = torch.cat((white[rows, kind], offsets[kind].sqrt().unsqueeze(1)), 1)
+        slope = factors[kind[:1] if bool((kind == kind[:1]).all()) else kind].transpose(1, 2)
+        slope = torch.cat((slope, torch.zeros_like(slope[:, :1])), 1)
+        return Residuals(value, count=float(betas.numel()), slope=slope)
+
+    def _kinds(self, betas: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return coefficients as each of M kinds whitens them (B, M, S), the kinds' constants (M,) and matrices."""
+        if self.means is None or self.offsets is None or self.factors is None:
+            return None
+        factors = self.factors.to(betas)
+        white = torch.einsum('bms,mst->bmt', betas.unsqueeze(1) - self.means.to(betas), factors)
+        return white, self.offsets.to(betas), factors
+
+
+def _nearest(white: Tensor, offsets: Tensor) -> Tensor:
+    return (white.square().sum(-1) + offsets).argmin(1)

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-
 from smilfit.losses.robust import Absolute, Cauchy, GemanMcClure
 
 ROBUST = {
