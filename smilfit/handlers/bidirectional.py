@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.base import BaseHandler, BodyState
 from smilfit.losses import Residuals, Stated
 
 

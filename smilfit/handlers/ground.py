@@ -9,10 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL, BodyModelData, keypoint_definitions
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput
-from smilfit.handlers.keypoint_names import JOINTS, convention_names
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.keypoints import JOINTS, convention_names
 from smilfit.losses import GroundContactLoss
 from smilfit.registry import HANDLERS, INPUTS, UnknownNameError, did_you_mean
 

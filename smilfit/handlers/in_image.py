@@ -6,12 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput, Index
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index
 from smilfit.handlers.keypoints2d import pixels_of
-from smilfit.handlers.state import BodyState
 from smilfit.losses import PointDistanceLoss, Stated
-from smilfit.losses.residuals import from_source
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, RecordedData
 

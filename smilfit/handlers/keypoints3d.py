@@ -10,11 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.keypoint_input import KeypointInput, keypoint_names_or_numbers, without_gaps
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler
-from smilfit.handlers.keypoint_names import convention_names
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.base import BaseHandler, BodyState
+from smilfit.handlers.keypoints import (
+    KeypointInput,
+    KeypointMSEHandler,
+    convention_names,
+    keypoint_names_or_numbers,
+    without_gaps,
+)
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss, PointSource
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Keypoints3d, RecordedData

@@ -12,13 +12,11 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.surface_search import ClosestPoints, FacesAround, closest_on_surface, face_normals
-from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index
 from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
-from smilfit.handlers.inputs import BaseInput, Index
-from smilfit.handlers.keypoint_input import without_gaps
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.keypoints import without_gaps
 from smilfit.losses import KeypointMSELoss, PointDistanceLoss, PointSource, Stated
-from smilfit.losses.residuals import from_source
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS, INPUTS
 
 if TYPE_CHECKING:

@@ -7,9 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
 from smilfit.losses import (
     FocalPriorLoss,
     JointLimitLoss,
@@ -27,7 +25,7 @@ from smilfit.losses import (
     SplayPriorLoss,
     Stated,
 )
-from smilfit.losses.residuals import from_source
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS
 from smilfit.structures import PARAMETERS
 

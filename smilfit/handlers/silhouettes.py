@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index, MissingObservationError
 from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
-from smilfit.handlers.inputs import BaseInput, Index, MissingObservationError
 from smilfit.handlers.keypoints2d import pixels_of
-from smilfit.handlers.state import BodyState
 from smilfit.losses import PointDistanceLoss, PointSource, SilhouetteL2Loss, Stated
-from smilfit.losses.residuals import from_source
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.renderers import Renderer, SilhouetteRenderer
 from smilfit.structures import Cameras, RecordedData

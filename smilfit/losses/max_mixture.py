@@ -13,9 +13,8 @@ from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.model_arrays import as_array, read_pickle
 from smilfit.files import reading, replacing
 from smilfit.files.pickles import shown, shown_names
-from smilfit.losses.base import BaseLoss
-from smilfit.losses.pose_gaussian import flat_poses, read_marked
-from smilfit.losses.residuals import Residuals
+from smilfit.losses.base import BaseLoss, Residuals
+from smilfit.losses.pose_prior import flat_poses, read_marked
 from smilfit.registry import LOSSES
 
 FORMAT = 'smilfit-pose-mixture'

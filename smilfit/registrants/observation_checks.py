@@ -24,7 +24,7 @@ from smilfit.handlers import (
     MultiviewKeypoint2dMSEHandler,
     MultiviewKeypoint2dMSEInput,
 )
-from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.handlers.keypoints import KeypointInput
 from smilfit.io.camera_warning import judge_cameras
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, first_cameras, known_cameras

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, describe_parts
 from smilfit.handlers import BaseHandler, BaseInput
-from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.handlers.keypoints import KeypointInput
 from smilfit.registrants.initializer import VertexInitializer
 from smilfit.registrants.input_matching import counting_frames, observed_frames
 from smilfit.registrants.observation_checks import underdetermined, unmoved

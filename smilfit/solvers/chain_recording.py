@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.geometry.damping import DAMPING, DampingPolicy
+from smilfit.solvers.chain_fit import check_control, require_warp
 from smilfit.solvers.chain_problem import ChainProblem
-from smilfit.solvers.kernel.warp_chain import check_control, require_warp
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ class ChainRecording:
         return launch.record(fit_kernel(launch.types.scalar), inputs)
 
     def _recorded_view(self) -> Callable[[], None]:
+        from smilfit.solvers.kernel.warp_fit import measure_kernel
         from smilfit.solvers.kernel.warp_launch import Launch, free_roles
-        from smilfit.solvers.kernel.warp_measure import measure_kernel
 
         launch = Launch(self.problem, 1, free_roles(self.problem))
         made = measure_kernel(launch.types.scalar)

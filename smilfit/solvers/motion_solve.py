@@ -14,8 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.geometry.rotation import skew
-from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
-from smilfit.solvers.chain_steps import ChainFactor
+from smilfit.solvers.chain_steps import ChainFactor, ChainLoads, ChainMotion, ChainQuadratic
 
 # Coefficients of backward differences by order: of the frame itself, the one before, and so on.
 DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}

@@ -9,7 +9,9 @@ from typing import Any, no_type_check
 
 import warp as wp
 
-from smilfit.solvers.kernel.warp_rows import (
+from smilfit.solvers.kernel.warp_tree import beyond_limits, prior_slope
+from smilfit.solvers.kernel.warp_types import (
+    LANES,
     coefficient_row,
     inverse_row,
     pivot_row,
@@ -19,8 +21,6 @@ from smilfit.solvers.kernel.warp_rows import (
     wide_row,
     world_row,
 )
-from smilfit.solvers.kernel.warp_tree import beyond_limits, prior_slope
-from smilfit.solvers.kernel.warp_types import LANES
 
 CHUNK = wp.constant(LANES)
 # Least damping of the border as a share of its diagonal: shape and scale can be nearly the same motion.

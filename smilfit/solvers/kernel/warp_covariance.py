@@ -14,11 +14,18 @@ from typing import Any, no_type_check
 
 import warp as wp
 
-from smilfit.solvers.kernel.warp_elimination import carry, clear, eliminate
+from smilfit.solvers.kernel.warp_elimination import back, carry, clear, eliminate, forward
 from smilfit.solvers.kernel.warp_rotations import cross_columns, scaled_identity
-from smilfit.solvers.kernel.warp_rows import own_row, place_row, root_row, scale_row, transl_row
-from smilfit.solvers.kernel.warp_substitution import back, forward
-from smilfit.solvers.kernel.warp_types import MOVES, OPTIONS, chain_types
+from smilfit.solvers.kernel.warp_types import (
+    MOVES,
+    OPTIONS,
+    chain_types,
+    own_row,
+    place_row,
+    root_row,
+    scale_row,
+    transl_row,
+)
 
 
 @no_type_check

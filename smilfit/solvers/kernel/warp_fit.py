@@ -1,6 +1,7 @@
-"""The whole fit of a frame in one kernel: kinematics, residuals, step, acceptance, damping, convergence."""
+"""The whole fit of a frame in one kernel, and the kernel that measures what a state looks like."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, no_type_check
 
 import warp as wp
@@ -11,11 +12,44 @@ from smilfit.solvers.kernel.warp_border import (
     factorise_border,
     solve_border,
 )
-from smilfit.solvers.kernel.warp_elimination import eliminate, gather
-from smilfit.solvers.kernel.warp_points import count_seen, observe
-from smilfit.solvers.kernel.warp_substitution import advance, back, forward
+from smilfit.solvers.kernel.warp_elimination import advance, back, eliminate, forward, gather
+from smilfit.solvers.kernel.warp_points import count_seen, observe, point_place, project
+from smilfit.solvers.kernel.warp_rotations import rotation_vector
 from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
-from smilfit.solvers.kernel.warp_types import OPTIONS, chain_types
+from smilfit.solvers.kernel.warp_types import OPTIONS, chain_types, place_row, scale_row
+
+
+@no_type_check
+@cache
+def measure_kernel(scalar):
+    """Make the struct of the answers and the kernel of one float type; thread and frame are one."""
+    t = chain_types(scalar)
+
+    @wp.struct
+    class Measured:
+        joints: wp.array2d(dtype=t.vec3)
+        points: wp.array2d(dtype=t.vec3)
+        pixels: wp.array3d(dtype=t.vec2)
+        turns: wp.array2d(dtype=t.vec3)
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def measure(c: t.Chain, seen: t.Seen, fit: t.Fit, m: Measured, w: t.Work, n_slots: int, first: int):
+        frame = wp.tid() + first
+        load(c, fit, w, frame, frame, 0)
+        pose(c, w, frame, frame, 0)
+        for j in range(c.n_joints):
+            m.joints[frame, j] = w.vecs[frame, place_row(c, 0) + j]
+            m.turns[frame, j] = rotation_vector(w.quats[frame, j])
+        size = wp.exp(w.nums[frame, scale_row(c, 0)])
+        for k in range(c.n_points):
+            x = point_place(c, w, frame, frame, 0, k, size)
+            m.points[frame, k] = x
+            for camera in range(c.n_cameras):
+                image, _u, _v = project(c, seen, frame, camera, x)
+                m.pixels[frame, camera, k] = image
+
+    return SimpleNamespace(Measured=Measured, kernel=measure)
+
 
 # What the next evaluation of a frame is for.
 MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))

@@ -17,9 +17,13 @@ from smilfit.solvers.kernel.warp_border import (
     factorise_border,
     solve_border,
 )
-from smilfit.solvers.kernel.warp_elimination import eliminate, gather
+from smilfit.solvers.kernel.warp_elimination import advance, back, eliminate, forward, gather
 from smilfit.solvers.kernel.warp_points import observe
-from smilfit.solvers.kernel.warp_rows import (
+from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
+from smilfit.solvers.kernel.warp_types import (
+    FIXED,
+    OPTIONS,
+    chain_types,
     own_row,
     pivot_row,
     side_row,
@@ -27,9 +31,6 @@ from smilfit.solvers.kernel.warp_rows import (
     transl_row,
     wide_row,
 )
-from smilfit.solvers.kernel.warp_substitution import advance, back, forward
-from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
-from smilfit.solvers.kernel.warp_types import FIXED, OPTIONS, chain_types
 
 # Parts of a solution: from the loads to the border and back; and what the damping takes of it.
 FORWARD, BACK, DAMPING = (wp.constant(i) for i in (1, 2, 4))

@@ -5,7 +5,9 @@ from typing import Any, no_type_check
 import warp as wp
 
 from smilfit.solvers.kernel.warp_rotations import beyond_angles, rotation_vector, violation
-from smilfit.solvers.kernel.warp_rows import (
+from smilfit.solvers.kernel.warp_types import (
+    FIXED,
+    LANES,
     angle_row,
     coefficient_row,
     place_row,
@@ -13,7 +15,6 @@ from smilfit.solvers.kernel.warp_rows import (
     transl_row,
     world_row,
 )
-from smilfit.solvers.kernel.warp_types import FIXED, LANES
 
 CHUNK = wp.constant(LANES)
 
