@@ -4,9 +4,9 @@ A motion's power under loads is `force . velocity + moment . angular + torque . 
 border`, summed over joints. All axes are the world's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,11 @@ from torch import Tensor
 
 from smilfit.geometry.damping import LONGEST_TURN
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
+
+if TYPE_CHECKING:
+    import warp as wp
+
+    from smilfit.solvers.kernel.warp_types import Extra, Factor
 
 Kind = TypeVar('Kind', bound='_Rows')
 
@@ -30,7 +35,7 @@ class _Rows:
     rows: Float[Tensor, 'B R 3']
     border: Float[Tensor, '*B q']
 
-    def plus(self: Kind, other: Kind, factor: Any = 1.0) -> Kind:
+    def plus(self: Kind, other: Kind, factor: Tensor | float = 1.0) -> Kind:
         """Add a multiple of another."""
         border = self.border + factor * other.border
         return type(self)(torch.add(self.rows, other.rows, alpha=factor), border)
@@ -259,11 +264,11 @@ class ChainSteps:
         """Run a part of the substitution."""
         self._run(self.kernels.solve, [self.solution, part, longest])
 
-    def _run(self, kernel: Any, inputs: list) -> None:
+    def _run(self, kernel: 'wp.Kernel', inputs: Sequence[object]) -> None:
         if self.problem.n_frames:
             self.launch.launch(kernel, inputs)
 
-    def _struct(self, loads: str, border: str) -> Any:
+    def _struct(self, loads: str, border: str) -> 'Factor':
         f, launch, buffers = self.structs.Factor(), self.launch, self.buffers
         f.shared, f.active = int(self.shared), launch.integers(self.active)
         f.border, f.side = launch.wide_rows(buffers[border]), launch.wide_rows(buffers['side'])
@@ -275,7 +280,7 @@ class ChainSteps:
                 setattr(f, name, launch.elements(part, launch.types.vec3))
         return f
 
-    def _extra(self, extra: ChainQuadratic) -> Any:
+    def _extra(self, extra: ChainQuadratic) -> 'Extra':
         e, launch = self.structs.Extra(), self.launch
         c = launch.chain
         launch.use_chunks(everywhere=extra.border_cross is not None)
@@ -346,7 +351,9 @@ class ChainFactor:
             result = result + (0.5 * loads.border_power(motion) + damping) / self._n_frames
         return result.to(motion.rows)
 
-    def _solve(self, rows: Tensor, border: Any, together: Any, longest: float) -> ChainMotion:
+    def _solve(
+        self, rows: Tensor, border: Tensor | float, together: Tensor | float, longest: float
+    ) -> ChainMotion:
         """Answer loads, those on the border by frame and on a shared one together."""
         s = self.steps
         if s.generation != self._generation:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,8 @@ from torch.distributed import Store
 from torch.distributed.rendezvous import rendezvous
 
 from smilfit.registry import UnknownNameError, reject_unknown
+
+Item = TypeVar('Item')
 
 
 class Processes:
@@ -33,7 +35,7 @@ class Processes:
         """Join the rows of all processes, in the order of their ranks."""
         return rows
 
-    def gather_list(self, items: list[Any]) -> list[Any]:
+    def gather_list(self, items: list[Item]) -> list[Item]:
         """Join the lists of all processes, in the order of their ranks."""
         return items
 
@@ -72,9 +74,9 @@ class DistributedProcesses(Processes):
             torch.distributed.all_gather_object(parts, rows.detach().cpu().numpy())
         return torch.cat([torch.from_numpy(part) for part in parts]).to(rows)
 
-    def gather_list(self, items: list[Any]) -> list[Any]:
+    def gather_list(self, items: list[Item]) -> list[Item]:
         """Join the lists of all processes, in the order of their ranks."""
-        parts: list[list[Any] | None] = [None] * self.count
+        parts: list[list[Item] | None] = [None] * self.count
         with _all_there():
             torch.distributed.all_gather_object(parts, items)
         return [item for part in parts for item in part or []]

@@ -11,7 +11,7 @@ numbers. Twists about a common origin lose half of float32's digits at the end o
 bounded by Jensen's inequality: each takes its share of the point's curvature, so that the system stays a tree.
 """
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
 
@@ -41,6 +41,11 @@ from smilfit.solvers.kernel.warp_types import (
     FIXED,
     MOVES,
     ROOT,
+    Chain,
+    Matrix,
+    Scalar,
+    Vector,
+    Work,
     angle_row,
     arm_row,
     curvature_row,
@@ -62,7 +67,7 @@ FLOOR = wp.constant(1e-9)
 
 @no_type_check
 @wp.func
-def carry(c: Any, w: Any, slot: int, j: int, d: Any, turn: Any, mixed: Any, shift: Any):
+def carry(c: Chain, w: Work, slot: int, j: int, d: Vector, turn: Matrix, mixed: Matrix, shift: Matrix):
     """Add an inertia given about a place at d from joint j: v there is v_j - [d]x omega_j."""
     jn = c.n_joints
     moved = mixed + cross_columns(d, shift)
@@ -75,7 +80,7 @@ def carry(c: Any, w: Any, slot: int, j: int, d: Any, turn: Any, mixed: Any, shif
 
 @no_type_check
 @wp.func
-def clear(c: Any, w: Any, slot: int):
+def clear(c: Chain, w: Work, slot: int):
     """Start with joints that nothing holds."""
     zero = type(c.ftol)(0.0)
     for i in range(3 * c.n_joints):
@@ -88,7 +93,7 @@ def clear(c: Any, w: Any, slot: int):
 
 @no_type_check
 @wp.func
-def gather_part(c: Any, w: Any, slot: int, side: int, n: int, curvature: Any, mass: Any, g: Any):
+def gather_part(c: Chain, w: Work, slot: int, side: int, n: int, curvature: Matrix, mass: Scalar, g: Vector):
     """Add what a rigid point weighs and how it is drawn to its joint."""
     jn = c.n_joints
     j = c.part_joint[n]
@@ -113,7 +118,7 @@ def gather_part(c: Any, w: Any, slot: int, side: int, n: int, curvature: Any, ma
 
 @no_type_check
 @wp.func
-def gather(c: Any, w: Any, slot: int, side: int):
+def gather(c: Chain, w: Work, slot: int, side: int):
     """Collect the points' gradients and curvatures at their joints."""
     clear(c, w, slot)
     for k in range(c.n_points):
@@ -128,7 +133,7 @@ def gather(c: Any, w: Any, slot: int, side: int):
 
 @no_type_check
 @wp.func
-def parent_turn(c: Any, w: Any, slot: int, side: int, j: int):
+def parent_turn(c: Chain, w: Work, slot: int, side: int, j: int):
     """Return the world rotation of a joint's parent."""
     if j == 0:
         return scaled_identity(type(c.ftol)(1.0))
@@ -137,7 +142,7 @@ def parent_turn(c: Any, w: Any, slot: int, side: int, j: int):
 
 @no_type_check
 @wp.func
-def resistance(c: Any, w: Any, slot: int, side: int, j: int):
+def resistance(c: Chain, w: Work, slot: int, side: int, j: int):
     """Add the gradient of priors and limits to that of the joint's own turn, and return their curvature."""
     zero = type(c.ftol)(0.0)
     gradient = wp.vector(zero, zero, zero)
@@ -165,17 +170,17 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
 @no_type_check
 @wp.func
 def pass_border(
-    c: Any,
-    w: Any,
+    c: Chain,
+    w: Work,
     slot: int,
     side: int,
     j: int,
-    d: Any,
-    size: Any,
-    mixed: Any,
-    mixed_left: Any,
-    shift: Any,
-    hold: Any,
+    d: Vector,
+    size: Scalar,
+    mixed: Matrix,
+    mixed_left: Matrix,
+    shift: Matrix,
+    hold: Matrix,
 ):
     """Eliminate a joint's turn from the border and hand the rest to its parent.
 
@@ -224,7 +229,9 @@ def pass_border(
 
 @no_type_check
 @wp.func
-def hand_on(c: Any, w: Any, slot: int, j: int, p: int, d: Any, turn: Any, mixed: Any, shift: Any):
+def hand_on(
+    c: Chain, w: Work, slot: int, j: int, p: int, d: Vector, turn: Matrix, mixed: Matrix, shift: Matrix
+):
     """Add what is left of a joint's inertia to its parent, at d from it."""
     jn = c.n_joints
     mass = w.nums[slot, j]
@@ -238,7 +245,7 @@ def hand_on(c: Any, w: Any, slot: int, j: int, p: int, d: Any, turn: Any, mixed:
 
 @no_type_check
 @wp.func
-def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
+def eliminate_root(c: Chain, w: Work, slot: int, mu: Scalar, shift: Matrix):
     """Eliminate the root's place. A root that stays has no compliance."""
     zero = type(mu)(0.0)
     inverse = scaled_identity(zero)
@@ -255,7 +262,7 @@ def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
 
 @no_type_check
 @wp.func
-def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
+def eliminate(c: Chain, w: Work, slot: int, side: int, mu: Scalar):
     """Reduce a state's quadratic to the border; what the substitutions need stays in the workspace."""
     jn = c.n_joints
     half = type(mu)(0.5)
@@ -302,7 +309,7 @@ def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
 
 @no_type_check
 @wp.func
-def forward(c: Any, w: Any, slot: int, side: int, transl_load: Any):
+def forward(c: Chain, w: Work, slot: int, side: int, transl_load: Vector):
     """Reduce loads to the border's right-hand side; return load^T factor^-1 load."""
     jn, place = c.n_joints, place_row(c, side)
     value = type(c.ftol)(0.0)
@@ -340,7 +347,7 @@ def forward(c: Any, w: Any, slot: int, side: int, transl_load: Any):
 
 @no_type_check
 @wp.func
-def back(c: Any, w: Any, slot: int, side: int, mu: Any, longest: Any):
+def back(c: Chain, w: Work, slot: int, side: int, mu: Scalar, longest: Scalar):
     """Follow the border's step to the root's and all joints' turns; return what the damping takes.
 
     A joint turns by `longest` at most; those beyond it make up for the rest.
@@ -384,7 +391,7 @@ def back(c: Any, w: Any, slot: int, side: int, mu: Any, longest: Any):
 
 @no_type_check
 @wp.func
-def advance(c: Any, w: Any, slot: int, side: int):
+def advance(c: Chain, w: Work, slot: int, side: int):
     """Put the state after the step on the other side."""
     jn = c.n_joints
     for j in range(jn):

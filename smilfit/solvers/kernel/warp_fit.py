@@ -1,8 +1,11 @@
 """The whole fit of a frame in one kernel, and the kernel that measures what a state looks like."""
 
+# Warp takes annotations that are values, which no checker reads.
+# mypy: disable-error-code="valid-type, name-defined, misc"
+
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
 
@@ -16,7 +19,17 @@ from smilfit.solvers.kernel.warp_elimination import advance, back, eliminate, fo
 from smilfit.solvers.kernel.warp_points import count_seen, observe, point_place, project
 from smilfit.solvers.kernel.warp_rotations import rotation_vector
 from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
-from smilfit.solvers.kernel.warp_types import OPTIONS, chain_types, place_row, scale_row
+from smilfit.solvers.kernel.warp_types import (
+    OPTIONS,
+    Chain,
+    Fit,
+    Scalar,
+    Seen,
+    Work,
+    chain_types,
+    place_row,
+    scale_row,
+)
 
 
 @no_type_check
@@ -57,7 +70,7 @@ MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
 
 @no_type_check
 @wp.func
-def widening(c: Any, iteration: int):
+def widening(c: Chain, iteration: int):
     """Return the factor on robust sigmas in an iteration."""
     if iteration < c.n_graduation:
         return c.graduation[iteration]
@@ -66,7 +79,7 @@ def widening(c: Any, iteration: int):
 
 @no_type_check
 @wp.func
-def propose(c: Any, w: Any, slot: int, side: int, mu: Any):
+def propose(c: Chain, w: Work, slot: int, side: int, mu: Scalar):
     """Put the damped step's state on the other side; return the predicted reduction."""
     gather(c, w, slot, side)
     eliminate(c, w, slot, side, mu)
@@ -85,7 +98,7 @@ def propose(c: Any, w: Any, slot: int, side: int, mu: Any):
 
 @no_type_check
 @wp.func
-def next_damping(c: Any, accept: bool, mu: Any, growth: Any, quality: Any):
+def next_damping(c: Chain, accept: bool, mu: Scalar, growth: Scalar, quality: Scalar):
     """Return the next step's damping; `damping.next_damping` is its twin."""
     one, two = type(mu)(1.0), type(mu)(2.0)
     result = wp.max(mu, c.policy.least_rejected) * growth
@@ -97,7 +110,9 @@ def next_damping(c: Any, accept: bool, mu: Any, growth: Any, quality: Any):
 
 @no_type_check
 @wp.func
-def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, predicted: Any) -> bool:
+def has_converged(
+    c: Chain, accept: bool, mu: Scalar, energy: Scalar, reduction: Scalar, predicted: Scalar
+) -> bool:
     """Check whether a frame has converged; `damping.ended` is its twin."""
     if accept:
         one = type(mu)(1.0)
@@ -110,7 +125,7 @@ def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, pr
 
 @no_type_check
 @wp.func
-def fit_frame(c: Any, seen: Any, fit: Any, w: Any, slot: int, frame: int):
+def fit_frame(c: Chain, seen: Seen, fit: Fit, w: Work, slot: int, frame: int):
     """Fit one frame. Every part stands here once: it is inlined, and its compilation is waited for."""
     load(c, fit, w, slot, frame, 0)
     task = wp.int32(MEASURE)

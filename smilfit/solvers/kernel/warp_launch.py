@@ -21,6 +21,10 @@ from smilfit.solvers.kernel.warp_types import (
     MOVES,
     SQUARE,
     TURNS_NOTHING,
+    Chain,
+    Fit,
+    Seen,
+    Work,
     chain_types,
     workspace_rows,
 )
@@ -118,7 +122,7 @@ class Launch:
         if graduation:
             c.graduation = self.numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
 
-    def launch(self, kernel: wp.Kernel, inputs: list) -> None:
+    def launch(self, kernel: wp.Kernel, inputs: Sequence[object]) -> None:
         """Launch a kernel on chain, inputs and workspace, a task a slot.
 
         On CUDA in torch's stream; on a CPU the slots are shared out to threads, as frames do not know each other.
@@ -131,20 +135,20 @@ class Launch:
         if self.device.is_cuda:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))
         with quietly():
-            inputs = [self.chain, *inputs, self.work, self.n_slots, 0]
-            wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
+            given = [self.chain, *inputs, self.work, self.n_slots, 0]
+            wp.launch(kernel, dim=self.n_slots, inputs=given, device=self.device, stream=stream)
 
-    def record(self, kernel: wp.Kernel, inputs: list) -> Callable[[], None]:
+    def record(self, kernel: wp.Kernel, inputs: Sequence[object]) -> Callable[[], None]:
         """Prepare a launch on a CPU, and give what launches it again and again on the same memory."""
         # What the command points to lives as long as the function does.
         return partial(_replay, self._command(kernel, inputs, range(self.n_slots)), self.alive)
 
-    def _command(self, kernel: wp.Kernel, inputs: list, slots: range) -> wp.Launch:
+    def _command(self, kernel: wp.Kernel, inputs: Sequence[object], slots: range) -> wp.Launch:
         with quietly():
-            inputs = [self.chain, *inputs, self.work, self.n_slots, slots.start]
-            return wp.launch(kernel, dim=len(slots), inputs=inputs, device=self.device, record_cmd=True)
+            given = [self.chain, *inputs, self.work, self.n_slots, slots.start]
+            return wp.launch(kernel, dim=len(slots), inputs=given, device=self.device, record_cmd=True)
 
-    def view_state(self, state: ChainState, answers: dict[str, Tensor] | None = None) -> object:
+    def view_state(self, state: ChainState, answers: dict[str, Tensor] | None = None) -> Fit:
         """View a state, and the answers about it, as the kernels' struct."""
         t, f = self.types, self.types.Fit()
         f.rotations = self.elements(state.rotations, t.mat33)
@@ -192,7 +196,7 @@ class Launch:
         """View the last dimension, whole vectors, as such."""
         return self.elements(tensor.unflatten(-1, (self.n_chunks, LANES)), self.types.wide)
 
-    def _chain(self, roles: Tensor) -> object:
+    def _chain(self, roles: Tensor) -> Chain:
         p, t = self.problem, self.types
         c = t.Chain()
         c.n_frames, c.n_joints, c.n_points = p.n_frames, p.n_joints, p.point_joint.shape[0]
@@ -213,7 +217,7 @@ class Launch:
             c.sharpness2d = self.numbers(p.sigma2d.detach().square().reciprocal())
         return c
 
-    def _parts(self, c: object) -> None:
+    def _parts(self, c: Chain) -> None:
         p = self.problem
         joint, share, offset = p.point_joint.flatten(), p.point_share.flatten(), p.point_offset.flatten(1, 2)
         count = torch.full_like(p.point_joint[:, 0], p.point_joint.shape[1])
@@ -235,7 +239,7 @@ class Launch:
                 c.has_part_columns = 1
                 c.part_columns = self.columns(dirs[..., p.fit_coefficients])
 
-    def _coefficients(self, c: object) -> None:
+    def _coefficients(self, c: Chain) -> None:
         p = self.problem
         mask = torch.zeros(self.width, dtype=self.dtype, device=self.torch_device)
         if c.fit_scale == 1:
@@ -254,7 +258,7 @@ class Launch:
         """Let joints couple to the columns that move something below them, or to all."""
         self.chain.chunk_start, self.chain.chunk = self._everywhere if everywhere else self._below
 
-    def _chunks(self, c: object) -> None:
+    def _chunks(self, c: Chain) -> None:
         """List the chunks that change a joint's own bone, and those of the border that move something below it."""
         p, whole = self.problem, [range(self.n_chunks)] * self.problem.n_joints
         self._everywhere = self._below = self._lists(whole)
@@ -279,7 +283,7 @@ class Launch:
         starts = torch.tensor([0, *(len(x) for x in lists)]).cumsum(0)
         return self.integers(starts), self.integers(torch.tensor([i for x in lists for i in x]))
 
-    def _priors(self, c: object) -> None:
+    def _priors(self, c: Chain) -> None:
         p = self.problem
         c.has_limits = int(p.limits is not None and p.limit_weight > 0)
         c.has_priors = int(p.pose_weight is not None or c.has_limits == 1)
@@ -317,24 +321,25 @@ class Launch:
             result[-1, -1] = p.log_scale_weight
         return result
 
-    def _seen(self) -> object:
+    def _seen(self) -> Seen:
         p, t = self.problem, self.types
-        s = t.Seen()
-        if p.targets3d is not None:
-            s.targets = self.elements(p.targets3d, t.vec3)
-            s.weights3d = self.numbers(p.weights3d)
-        if p.xy is not None:
-            s.xy = self.elements(p.xy, t.vec2)
-            s.weights2d = self.numbers(p.weights2d)
-            s.intrinsics = self.elements(p.camera_K, t.mat33)
-            s.rotation = self.elements(p.camera_R, t.mat33)
-            s.translation = self.elements(p.camera_t, t.vec3)
-        if p.camera_dist is not None:
-            fold = fold_radius(p.camera_dist) if p.camera_fold is None else p.camera_fold
-            s.lens, s.fold = self.numbers(p.camera_dist), self.numbers(fold)
+        s, fold = t.Seen(), p.camera_fold
+        if p.camera_dist is not None and fold is None:
+            fold = fold_radius(p.camera_dist)
+        vectors = {
+            'targets': (p.targets3d, t.vec3), 'xy': (p.xy, t.vec2), 'intrinsics': (p.camera_K, t.mat33),
+            'rotation': (p.camera_R, t.mat33), 'translation': (p.camera_t, t.vec3),
+        }  # fmt: skip
+        for name, (tensor, dtype) in vectors.items():
+            if tensor is not None:
+                setattr(s, name, self.elements(tensor, dtype))
+        numbers = {'weights3d': p.weights3d, 'weights2d': p.weights2d, 'lens': p.camera_dist, 'fold': fold}
+        for name, tensor in numbers.items():
+            if tensor is not None:
+                setattr(s, name, self.numbers(tensor))
         return s
 
-    def _work(self, frames_at_once: int | None) -> tuple[int, object]:
+    def _work(self, frames_at_once: int | None) -> tuple[int, Work]:
         c, t = self.chain, self.types
         rows = workspace_rows(c.n_joints, c.n_points, c.n_parts, c.n_border, self.n_chunks)
         shapes = {

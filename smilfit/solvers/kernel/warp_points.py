@@ -4,11 +4,16 @@ A point is a weighted mean of rigid points. Gradients and curvatures are halved 
 Robust terms are reweighted.
 """
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
 
 from smilfit.solvers.kernel.warp_types import (
+    Chain,
+    Scalar,
+    Seen,
+    Vector,
+    Work,
     arm_row,
     coefficient_row,
     curvature_row,
@@ -24,7 +29,7 @@ NEAR = wp.constant(1e-4)
 
 @no_type_check
 @wp.func
-def through_lens(seen: Any, frame: int, camera: int, place: Any, by_u: Any, by_v: Any):
+def through_lens(seen: Seen, frame: int, camera: int, place: Vector, by_u: Vector, by_v: Vector):
     """Bend a ray by Brown and Conrady's lens: its place and its derivative's rows.
 
     Beyond the fold it stands on it; how far beyond it was counts as a constant.
@@ -55,7 +60,7 @@ def through_lens(seen: Any, frame: int, camera: int, place: Any, by_u: Any, by_v
 
 @no_type_check
 @wp.func
-def project(c: Any, seen: Any, frame: int, camera: int, x: Any):
+def project(c: Chain, seen: Seen, frame: int, camera: int, x: Vector):
     """Return the image of a world point in px and the rows of its derivative."""
     # One row of cameras serves all frames.
     rotation = seen.rotation[wp.min(frame, seen.rotation.shape[0] - 1), camera]
@@ -87,7 +92,7 @@ SATURATED = wp.constant(1e12)
 
 @no_type_check
 @wp.func
-def count_seen(c: Any, seen: Any, frame: int) -> int:
+def count_seen(c: Chain, seen: Seen, frame: int) -> int:
     """Count observations with a weight."""
     n = wp.int32(0)
     zero = type(c.ftol)(0.0)
@@ -102,7 +107,7 @@ def count_seen(c: Any, seen: Any, frame: int) -> int:
 
 @no_type_check
 @wp.func
-def see_in_space(c: Any, seen: Any, frame: int, k: int, x: Any, narrow: Any):
+def see_in_space(c: Chain, seen: Seen, frame: int, k: int, x: Vector, narrow: Scalar):
     """Begin with what was seen of a point in space: energy, gradient, diagonal and mixed curvature."""
     zero = type(narrow)(0.0)
     energy = type(narrow)(0.0)
@@ -126,7 +131,9 @@ def see_in_space(c: Any, seen: Any, frame: int, k: int, x: Any, narrow: Any):
 
 @no_type_check
 @wp.func
-def see_in_image(c: Any, seen: Any, frame: int, camera: int, k: int, x: Any, weight: Any, narrow: Any):
+def see_in_image(
+    c: Chain, seen: Seen, frame: int, camera: int, k: int, x: Vector, weight: Scalar, narrow: Scalar
+):
     """Return what one camera saw of a point: energy, gradient, diagonal and mixed (xy, xz, yz) curvature."""
     zero = type(narrow)(0.0)
     place, u, v = project(c, seen, frame, camera, x)
@@ -156,7 +163,7 @@ def see_in_image(c: Any, seen: Any, frame: int, camera: int, k: int, x: Any, wei
 
 @no_type_check
 @wp.func
-def part_place(c: Any, w: Any, slot: int, frame: int, side: int, n: int, size: Any):
+def part_place(c: Chain, w: Work, slot: int, frame: int, side: int, n: int, size: Scalar):
     """Return the world place of a rigid point; keep its arm from its joint."""
     j = c.part_joint[n]
     x = w.vecs[slot, place_row(c, side) + j]
@@ -180,7 +187,7 @@ def part_place(c: Any, w: Any, slot: int, frame: int, side: int, n: int, size: A
 
 @no_type_check
 @wp.func
-def point_place(c: Any, w: Any, slot: int, frame: int, side: int, k: int, size: Any):
+def point_place(c: Chain, w: Work, slot: int, frame: int, side: int, k: int, size: Scalar):
     """Return the world place of a point, the mean of its rigid points; keep their arms."""
     first = c.part_start[k]
     x = part_place(c, w, slot, frame, side, first, size)
@@ -193,7 +200,7 @@ def point_place(c: Any, w: Any, slot: int, frame: int, side: int, k: int, size: 
 
 @no_type_check
 @wp.func
-def observe(c: Any, seen: Any, w: Any, slot: int, frame: int, side: int, widening: Any):
+def observe(c: Chain, seen: Seen, w: Work, slot: int, frame: int, side: int, widening: Scalar):
     """Compute a posed state's points, their gradients and curvatures; return the points' energy."""
     zero = type(widening)(0.0)
     energy = type(widening)(0.0)

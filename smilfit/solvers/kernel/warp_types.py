@@ -3,11 +3,29 @@
 Imported only where warp is used.
 """
 
+# Warp takes annotations that are values, which no checker reads.
+# mypy: disable-error-code="valid-type, name-defined, misc"
+
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, no_type_check
 
 import warp as wp
+
+# Kernels' functions take either float type, which warp spells Any; these are the structs and numbers that they mean.
+Chain = Any
+Seen = Any
+Fit = Any
+Work = Any
+Factor = Any  # of `warp_steps`
+Extra = Any
+Spread = Any  # of `warp_covariance`
+Scalar = Any
+Vector = Any
+Matrix = Any
+Quaternion = Any
+Lanes = Any
+Array = Any
 
 # What a joint's own rotation does in the fit.
 FIXED, MOVES, TURNS_NOTHING = (wp.constant(i) for i in range(3))
@@ -182,70 +200,70 @@ ROOT = wp.constant(0)
 
 @no_type_check
 @wp.func
-def world_row(c: Any, side: int) -> int:
+def world_row(c: Chain, side: int) -> int:
     """Find the joints' world rotations."""
     return (3 + side) * c.n_joints
 
 
 @no_type_check
 @wp.func
-def curvature_row(c: Any, side: int) -> int:
+def curvature_row(c: Chain, side: int) -> int:
     """Find the points' curvatures."""
     return 5 * c.n_joints + side * c.n_points
 
 
 @no_type_check
 @wp.func
-def root_row(c: Any) -> int:
+def root_row(c: Chain) -> int:
     """Find the inverse for the root's place."""
     return 5 * c.n_joints + 2 * c.n_points
 
 
 @no_type_check
 @wp.func
-def place_row(c: Any, side: int) -> int:
+def place_row(c: Chain, side: int) -> int:
     """Find the joints' places."""
     return (5 + side) * c.n_joints
 
 
 @no_type_check
 @wp.func
-def angle_row(c: Any, side: int) -> int:
+def angle_row(c: Chain, side: int) -> int:
     """Find the joints' rotation vectors."""
     return (7 + side) * c.n_joints
 
 
 @no_type_check
 @wp.func
-def own_row(c: Any) -> int:
+def own_row(c: Chain) -> int:
     """Find the gradient or load of the joints' own turns."""
     return 9 * c.n_joints
 
 
 @no_type_check
 @wp.func
-def arm_row(c: Any, side: int) -> int:
+def arm_row(c: Chain, side: int) -> int:
     """Find the arms of rigid points."""
     return 10 * c.n_joints + side * c.n_parts
 
 
 @no_type_check
 @wp.func
-def gradient_row(c: Any, side: int) -> int:
+def gradient_row(c: Chain, side: int) -> int:
     """Find the points' gradients."""
     return 10 * c.n_joints + 2 * c.n_parts + side * c.n_points
 
 
 @no_type_check
 @wp.func
-def transl_row(c: Any, side: int) -> int:
+def transl_row(c: Chain, side: int) -> int:
     """Find the translation; the root's step for side 2."""
     return 10 * c.n_joints + 2 * c.n_parts + 2 * c.n_points + side
 
 
 @no_type_check
 @wp.func
-def scale_row(c: Any, side: int) -> int:
+def scale_row(c: Chain, side: int) -> int:
     """Find the log scale; the body's second moment for side 2."""
     return 3 * c.n_joints + side
 
