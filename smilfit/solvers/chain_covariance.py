@@ -1,12 +1,16 @@
 """Covariances of a tree's twists, turns and place by the fused kernel's factor, in plain tensors."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
+
+if TYPE_CHECKING:
+    import warp as wp
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class ChainCovariance:
             setattr(s, name, launch.elements(torch.empty_like(like), launch.types.mat33))
         return s, kept
 
-    def _run(self, kernel: object, *given: object) -> None:
+    def _run(self, kernel: 'wp.Kernel', *given: object) -> None:
         if self.launch.n_slots:
             self.launch.launch(kernel, list(given))
 

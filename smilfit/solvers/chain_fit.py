@@ -112,14 +112,13 @@ class ChainLeastSquares:
         robust_scale: float = 1.0,
     ) -> None:
         self.problem, self.coupled, self.processes = problem, shared, processes or Processes()
-        options = {'shared': shared, 'reduce': self.processes.sum}
         self.active = _seen(problem)
-        self.steps = ChainSteps(problem, active=self.active, **options)
+        self.steps = ChainSteps(problem, shared, self.active, self.processes.sum)
         self.start_energy = self.steps.energy(problem.start, robust_scale)
         finite = self.start_energy.isfinite()
         if not bool(finite.all()):
             self.active = self.active & finite
-            self.steps = ChainSteps(problem, active=self.active, **options)
+            self.steps = ChainSteps(problem, shared, self.active, self.processes.sum)
 
     def evaluate(self, point: ChainState, robust_scale: float = 1.0) -> ChainEvaluation:
         """Compute the energies."""

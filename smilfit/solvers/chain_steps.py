@@ -206,7 +206,7 @@ class ChainSteps:
         self.all_active = bool(self.active.all())
         self.generation = 0
         b, rows, width = problem.n_frames, 3 * problem.n_joints + 1, self.launch.width
-        shapes = dict.fromkeys(('loads', 'answer', 'gradient'), (b, rows, 3))
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(('loads', 'answer', 'gradient'), (b, rows, 3))
         shapes |= dict.fromkeys(('border', 'side', 'gradient_border'), (b, width))
         shapes |= dict.fromkeys(('mu', 'predicted'), (b,))
         # What the kernels do not write, the rows of frames that take no part among it, stays 0.
@@ -285,18 +285,14 @@ class ChainSteps:
         c = launch.chain
         launch.use_chunks(everywhere=extra.border_cross is not None)
         c.has_turns = int(extra.turn_gradient is not None)
-        if extra.turn_gradient is not None:
+        if extra.turn_gradient is not None and extra.turn_hessian is not None:
             c.turn_gradient = launch.elements(extra.turn_gradient, launch.types.vec3)
             c.turn_hessian = launch.elements(extra.turn_hessian, launch.types.mat33)
-        if extra.joint_gradient is not None:
-            e.joint_gradient, e.joint_hessian = (
-                launch.numbers(extra.joint_gradient),
-                launch.numbers(extra.joint_hessian),
-            )
-        for name in ('border_cross', 'border_gradient', 'border_hessian'):
+        for name in ('joint_gradient', 'joint_hessian', 'border_cross', 'border_gradient', 'border_hessian'):
             value = getattr(extra, name)
             if value is not None:
-                setattr(e, name, launch.columns(value))
+                view = launch.numbers if name.startswith('joint') else launch.columns
+                setattr(e, name, view(value))
         return e
 
 
@@ -383,8 +379,8 @@ class ChainFactor:
         blocks = [block.sum(0, dtype=torch.float64) for block in squares.split(BLOCK)]
         upper = sum(blocks, squares.new_zeros(q, q, dtype=torch.float64)).triu()
         count = logs.new_tensor([len(logs)])
-        sums = (upper.flatten(), logs.sum(0, keepdim=True, dtype=torch.float64), count.double())
-        sums = s.reduce(torch.cat(sums))
+        parts = (upper.flatten(), logs.sum(0, keepdim=True, dtype=torch.float64), count.double())
+        sums = s.reduce(torch.cat(parts))
         self._n_frames = sums[-1].clamp_min(1)
         upper, mean = sums[: q * q].view(q, q), (sums[-2] / self._n_frames).exp()
         matrix = upper + upper.triu(1).T

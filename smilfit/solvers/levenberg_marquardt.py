@@ -174,11 +174,7 @@ class LevenbergMarquardt(SecondOrderSolver):
             )
         self.backend, self.policy = backend, replace(DAMPING, start=damping)
         self.gnc_schedule, self.covariance = tuple(gnc_schedule), covariance
-
-    @property
-    def may_use_kernel(self) -> bool:
-        """Whether the fused kernel may run in the place of `minimise`."""
-        return self.backend in ('auto', 'warp')
+        self.may_use_kernel = backend in ('auto', 'warp')
 
     def minimise(
         self,

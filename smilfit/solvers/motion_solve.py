@@ -96,7 +96,8 @@ class MotionCoupling:
 
     def differences(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
         """Return the backward differences; 0 in the first frames."""
-        return sum(c * _later(places, k) for k, c in enumerate(DIFFERENCES[self.order])) * self._there(places)
+        parts = [c * _later(places, k) for k, c in enumerate(DIFFERENCES[self.order])]
+        return sum(parts[1:], parts[0]) * self._valid(places)
 
     def energy(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, ' B']:
         """Return the energy of every difference at its last frame."""
@@ -105,14 +106,18 @@ class MotionCoupling:
     def gradient(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
         """Return the energy's derivative by the places, `2 D' W D x`."""
         weighted = 2 * self.weight.unsqueeze(-1) * self.differences(places)
-        return sum(c * _earlier(weighted, k) for k, c in enumerate(DIFFERENCES[self.order]))
+        parts = [c * _earlier(weighted, k) for k, c in enumerate(DIFFERENCES[self.order])]
+        return sum(parts[1:], parts[0])
 
     def band(self, distance: int) -> Float[Tensor, 'B N']:
         """Return the hessian of a frame's places with those so many frames later, the same for all axes."""
-        weight, c = 2 * self.weight * self._there(self.weight), DIFFERENCES[self.order]
-        return sum(c[k] * c[k - distance] * _earlier(weight, k) for k in range(distance, self.order + 1))
+        weight, c = 2 * self.weight * self._valid(self.weight), DIFFERENCES[self.order]
+        return sum(
+            (c[k] * c[k - distance] * _earlier(weight, k) for k in range(distance, self.order + 1)),
+            torch.zeros_like(weight),
+        )
 
-    def _there(self, like: Tensor) -> Tensor:
+    def _valid(self, like: Tensor) -> Tensor:
         valid = torch.arange(len(like), device=like.device) >= self.order
         return valid.to(like).view(-1, *[1] * (like.ndim - 1))
 
@@ -185,7 +190,8 @@ def _by_points(
 def _bands_between(couplings: Sequence[MotionCoupling]) -> list[Float[Tensor, 'B N 1']]:
     """Sum the couplings' hessians of frames one apart, two apart, and so on."""
     furthest = max(c.order for c in couplings)
-    return [sum(c.band(k) for c in couplings if c.order >= k).unsqueeze(-1) for k in range(1, furthest + 1)]
+    bands = [[c.band(k) for c in couplings if c.order >= k] for k in range(1, furthest + 1)]
+    return [sum(band[1:], band[0]).unsqueeze(-1) for band in bands]
 
 
 def _with_bands(

@@ -233,7 +233,7 @@ class Launch:
         c.part_offset = self.elements(offset, self.types.vec3)
         c.has_part_dirs = int(dirs is not None and p.n_coefficients > 0)
         c.has_arms = int(c.has_part_dirs == 1 or bool(offset.any()))
-        if c.has_part_dirs == 1:
+        if dirs is not None and c.has_part_dirs == 1:
             c.part_dirs = self.columns(dirs)
             if c.n_fitted > 0:
                 c.has_part_columns = 1
@@ -265,11 +265,11 @@ class Launch:
         c.dirs_start, c.dirs_chunk = self._everywhere
         if self.n_chunks > 1:
             below = [{(self.n_border - 1) // LANES} if p.fit_scale else set() for _ in whole]
-            if c.has_dirs == 1:
+            if p.bone_dirs is not None and c.has_dirs == 1:
                 c.dirs_start, c.dirs_chunk = self._lists(_touched(p.bone_dirs))
                 for result, own in zip(below, _touched(p.bone_dirs[..., p.fit_coefficients])):
                     result.update(own)
-            if c.has_part_columns == 1:
+            if p.point_dirs is not None and c.has_part_columns == 1:
                 parts = _touched(p.point_dirs.flatten(0, 1)[..., p.fit_coefficients])
                 for j, own in zip(p.point_joint.flatten().tolist(), parts):
                     below[j].update(own)
@@ -289,23 +289,19 @@ class Launch:
         c.has_priors = int(p.pose_weight is not None or c.has_limits == 1)
         c.limit_weight = p.limit_weight
         if c.has_priors == 1:
-            weight = p.pose_weight
-            c.pose_weight = self.numbers(
-                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
-                if weight is None
-                else weight
-            )
-        if c.has_limits == 1:
+            nothing = torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
+            c.pose_weight = self.numbers(nothing if p.pose_weight is None else p.pose_weight)
+        if p.limits is not None and c.has_limits == 1:
             c.limits = self.elements(p.limits, self.types.vec2)
             maps = p.limit_maps
             if maps is None:
                 maps = torch.eye(3, dtype=self.dtype, device=self.torch_device).repeat(p.n_joints, 1, 1)
             c.limit_maps = self.elements(maps, self.types.mat33)
-        if p.coefficient_precision is not None:
+        if p.coefficient_precision is not None and p.coefficient_mean is not None:
             c.n_priors = p.n_coefficients
             c.mean, c.precision = self.columns(p.coefficient_mean), self.columns(p.coefficient_precision)
             c.prior_start, c.prior_chunk = self._lists(_touched(p.coefficient_precision.unsqueeze(1)))
-        if p.coefficient_limits is not None:
+        if p.coefficient_limits is not None and p.coefficient_limit_weight is not None:
             c.n_limits = p.n_coefficients
             c.coefficient_limits = self.elements(p.coefficient_limits, self.types.vec2)
             c.coefficient_limit_weight = self.numbers(p.coefficient_limit_weight)
@@ -406,7 +402,7 @@ def joint_roles(problem: ChainProblem) -> Tensor:
 
 def _touched(dirs: Tensor) -> list[list[int]]:
     """Return of every row (N, 3, S) the chunks of columns that are not all zero."""
-    result = [set() for _ in dirs]
+    result: list[set[int]] = [set() for _ in dirs]
     for row, column in (dirs.detach() != 0).any(1).nonzero().tolist():
         result[row].add(column // LANES)
     return [sorted(x) for x in result]
