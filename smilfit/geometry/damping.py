@@ -53,7 +53,7 @@ class DampingPolicy:
 
 DAMPING = DampingPolicy()
 # A joint turns at most this far in one step, rad; the others are not held back by it.
-LONGEST_TURN = 1.5
+LONGEST_ROTATION = 1.5
 
 
 def accepted(

@@ -150,8 +150,8 @@ class _PoseSkeleton(torch.autograd.Function):
         rest = rest_joints.transpose(0, 1)
         parents = tree.parents[1:]
         offsets = (rest[1:] - rest.index_select(0, parents)).expand(-1, linear.shape[1], -1)
-        turned = linear.index_select(0, parents).flatten(0, 1)
-        bones = torch.bmm(turned, offsets.reshape(-1, 3, 1)).view(len(parents), linear.shape[1], 3)
+        rotated = linear.index_select(0, parents).flatten(0, 1)
+        bones = torch.bmm(rotated, offsets.reshape(-1, 3, 1)).view(len(parents), linear.shape[1], 3)
         steps = torch.cat((rest[:1].expand(-1, linear.shape[1], -1), bones))
         joints = (tree.paths @ steps.flatten(1)).view_as(steps)
         return linear.transpose(0, 1), joints.transpose(0, 1)
@@ -177,8 +177,8 @@ class _PoseSkeleton(torch.autograd.Function):
             )
         if d_linear is not None:
             # A frame's columns turn with every joint above it.
-            turned = torch.linalg.cross(linear, d_linear, dim=-2).sum(-1)
-            torque = torque + from_tips @ turned
+            rotated = torch.linalg.cross(linear, d_linear, dim=-2).sum(-1)
+            torque = torque + from_tips @ rotated
         d_axis_angle = d_rest = None
         if ctx.needs_input_grad[0]:
             local = (linear.transpose(-1, -2) @ torque.unsqueeze(-1)).squeeze(-1)

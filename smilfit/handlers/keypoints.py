@@ -213,7 +213,7 @@ class KeypointMSEHandler(BaseHandler, ABC, Generic[Keypoints]):
         """Make the usual loss."""
 
     @abstractmethod
-    def pair(self, state: BodyState, seen: Keypoints) -> tuple[Tensor, Tensor, PointSource]:
+    def pair(self, state: BodyState, observations: Keypoints) -> tuple[Tensor, Tensor, PointSource]:
         """Return the body's points, the observed ones in the same frame and unit, and where the former come from."""
 
     def need(self, related_input: KeypointInput[Keypoints]) -> tuple[str, ...]:
@@ -224,18 +224,22 @@ class KeypointMSEHandler(BaseHandler, ABC, Generic[Keypoints]):
         self, related_input: KeypointInput[Keypoints], keypoint_weights: Mapping[str, float]
     ) -> Tensor:
         """Return which frames have a keypoint whose weight is not 0."""
-        seen = related_input.keypoints
-        counts = [keypoint_weights.get(name, 1.0) != 0 for name in seen.names]
-        return seen.visible[..., torch.tensor(counts, device=seen.confidence.device)].flatten(1).any(1)
+        observations = related_input.keypoints
+        counts = [keypoint_weights.get(name, 1.0) != 0 for name in observations.names]
+        return (
+            observations.visible[..., torch.tensor(counts, device=observations.confidence.device)]
+            .flatten(1)
+            .any(1)
+        )
 
     def stated(self, state: BodyState, related_input: KeypointInput[Keypoints]) -> Stated:
         """Compare keypoints."""
-        seen = related_input.keypoints
-        pred, target, source = self.pair(state, seen)
+        observations = related_input.keypoints
+        pred, target, source = self.pair(state, observations)
         stated = self.loss.stated(
             pred=pred,
             target=target,
-            target_conf=seen.confidence,
-            keypoint_weight=state.weights_of(seen.names),
+            target_conf=observations.confidence,
+            keypoint_weight=state.weights_of(observations.names),
         )
         return from_source(stated, source)

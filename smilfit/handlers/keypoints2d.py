@@ -96,15 +96,15 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler[Keypoints2d]):
         """Squared distance in px, bounded."""
         return KeypointMSELoss(sigma=DEFAULT_SIGMA_PX)
 
-    def pair(self, state: BodyState, seen: Keypoints2d) -> tuple[Tensor, Tensor, PointSource]:
+    def pair(self, state: BodyState, observations: Keypoints2d) -> tuple[Tensor, Tensor, PointSource]:
         """Compare pixels.
 
         A keypoint behind a camera or beyond its lens's fold has a finite stand-in pixel whose gradient leads
         back into view, so it stays in the loss.
         """
-        cameras, points = state.corrected(seen.rig), state.output.select(seen.names)
+        cameras, points = state.corrected(observations.rig), state.output.select(observations.names)
         pixels, _, _ = cameras.project(points)
-        return pixels, seen.xy, pixels_of(pixels, seen.names, cameras, points)
+        return pixels, observations.xy, pixels_of(pixels, observations.names, cameras, points)
 
 
 def pixels_of(pixels: Tensor, names: tuple[str, ...] | None, cameras: Cameras, points: Tensor) -> PointSource:
@@ -153,22 +153,22 @@ class TriangulationConsistencyHandler(BaseHandler):
         self, related_input: MultiviewKeypoint2dMSEInput, keypoint_weights: Mapping[str, float]
     ) -> Tensor:
         """Return which frames have a keypoint that two views see and whose weight is not 0."""
-        seen = related_input.keypoints
-        counts = [keypoint_weights.get(name, 1.0) != 0 for name in seen.names]
-        twice = seen.visible.sum(1) >= 2
+        observations = related_input.keypoints
+        counts = [keypoint_weights.get(name, 1.0) != 0 for name in observations.names]
+        twice = observations.visible.sum(1) >= 2
         return (twice & torch.tensor(counts, device=twice.device)).any(1)
 
     def arguments(
         self, state: BodyState, related_input: MultiviewKeypoint2dMSEInput
     ) -> dict[str, Tensor | None]:
         """Triangulate what was seen."""
-        seen = related_input.keypoints
-        cameras = state.corrected(seen.rig)
-        directions, has_ray = cameras.rays(seen.xy)
-        points, known = meet_rays(cameras.centres(), directions, seen.confidence * has_ray)
+        observations = related_input.keypoints
+        cameras = state.corrected(observations.rig)
+        directions, has_ray = cameras.rays(observations.xy)
+        points, known = meet_rays(cameras.centres(), directions, observations.confidence * has_ray)
         return {
             'triangulated': points,
-            'target': state.output.select(seen.names),
+            'target': state.output.select(observations.names),
             'known': known,
-            'keypoint_weight': state.weights_of(seen.names),
+            'keypoint_weight': state.weights_of(observations.names),
         }

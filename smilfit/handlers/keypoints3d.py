@@ -95,10 +95,10 @@ class Keypoint3dMSEHandler(KeypointMSEHandler[Keypoints3d]):
         """Squared distance in the world's unit."""
         return KeypointMSELoss()
 
-    def pair(self, state: BodyState, seen: Keypoints3d) -> tuple[Tensor, Tensor, PointSource]:
+    def pair(self, state: BodyState, observations: Keypoints3d) -> tuple[Tensor, Tensor, PointSource]:
         """Compare positions in the world."""
-        points = state.output.select(seen.names)
-        return points, seen.xyz, PointSource(points, seen.names)
+        points = state.output.select(observations.names)
+        return points, observations.xyz, PointSource(points, observations.names)
 
 
 Keypoint3dHandler = Keypoint3dMSEHandler
@@ -169,13 +169,13 @@ class Keypoint3dLimbLenHandler(BaseHandler):
     def arguments(self, state: BodyState, related_input: Keypoint3dLimbLenInput) -> dict[str, Tensor]:
         """Compare limb lengths."""
         names, limbs = self._rigid(related_input.keypoints.names)
-        seen = related_input.keypoints
-        seen = seen if names == seen.names else seen.select(names)
+        observations = related_input.keypoints
+        observations = observations if names == observations.names else observations.select(names)
         return {
             'pred': state.output.select(names),
-            'target': seen.xyz,
-            'limbs': limbs.to(seen.xyz.device),
-            'target_conf': seen.confidence,
+            'target': observations.xyz,
+            'limbs': limbs.to(observations.xyz.device),
+            'target_conf': observations.confidence,
         }
 
 

@@ -198,12 +198,12 @@ class PointCloudHandler(BidirectionalDistanceHandler):
         """
         cloud, vertices = self.cloud(related_input), state.vertices
         closest = self._closest(cloud, vertices)
-        result, weight = closest.on(vertices), cloud.confidence * closest.found
+        result, weight = closest.on(vertices), cloud.confidence * closest.matched
         difference = result - cloud.points
         if self.loss.limit is not None:
             # A point without a match pays like one that is too far.
             far = torch.full_like(difference, self.loss.limit)
-            difference = torch.where(closest.found.unsqueeze(-1), difference, far)
+            difference = torch.where(closest.matched.unsqueeze(-1), difference, far)
             weight = cloud.confidence
         source = PointSource(result, None, index=closest.vertices, share=closest.shares)
         if self.metric == 'plane':

@@ -32,7 +32,7 @@ from smilfit.structures import PARAMETERS
 
 @HANDLERS.register_module()
 class PriorHandler(BaseHandler):
-    """Gives quantities of the body to a loss, without an observation.
+    """Scores quantities of the body by a loss, without an observation.
 
     Args:
         prior_loss: takes the quantities, in their order; `default_loss()` of a subclass if None.
@@ -120,7 +120,7 @@ _PARAMETERS: dict[str, tuple[str, Callable[[BodyState], float]]] = {
 
 @HANDLERS.register_module()
 class BetasPriorHandler(PriorHandler):
-    """Gives the shape coefficients to a loss, `ShapePriorLoss` unless another is given."""
+    """Scores the shape coefficients, by `ShapePriorLoss` unless another is given."""
 
     of, holds = ('betas',), ('betas',)
     default_key, default_loss = 'betas_prior', ShapePriorLoss
@@ -128,7 +128,7 @@ class BetasPriorHandler(PriorHandler):
 
 @HANDLERS.register_module()
 class BodyPosePriorHandler(PriorHandler):
-    """Gives the joints' rotations (axis-angle, without the root) to a loss, `PoseRegLoss` unless another is given."""
+    """Scores the joints' rotations (axis-angle, without the root), by `PoseRegLoss` unless another is given."""
 
     of, holds = ('body_pose',), ('body_pose',)
     default_key, default_loss = 'body_pose_prior', PoseRegLoss

@@ -80,18 +80,18 @@ class SilhouetteInput(BaseInput):
         return cls(torch.from_numpy(masks), cameras, torch.from_numpy(weight), handler_key)
 
     @classmethod
-    def from_observation(cls, seen: Any, names: Sequence[str], handler_key: str) -> 'SilhouetteInput':
+    def from_observation(cls, observation: Any, names: Sequence[str], handler_key: str) -> 'SilhouetteInput':
         """Take the masks of a batch of training samples, with the cameras of their crops in the scene frame.
 
         Raises:
             ValueError: the samples have no masks.
         """
-        if seen.masks is None:
+        if observation.masks is None:
             raise ValueError(
                 f'SilhouetteInput: training samples must have masks for the handler {handler_key!r}; the dataset '
                 'file has none. Take the handler away, or make the file from annotations with masks.'
             )
-        return cls(seen.masks, seen.mask_cameras, seen.mask_weight, handler_key)
+        return cls(observation.masks, observation.mask_cameras, observation.mask_weight, handler_key)
 
     @property
     def cameras(self) -> Cameras:

@@ -176,11 +176,11 @@ class Energies:
 Stated = tuple[Residuals | Energies, ...]
 
 
-def as_stated(found: Tensor | Residuals | Energies | Sequence[Residuals | Energies]) -> Stated:
+def as_stated(stated: Tensor | Residuals | Energies | Sequence[Residuals | Energies]) -> Stated:
     """Take a plain tensor (B, ...) for residuals of weight 1, and one statement for a list of one."""
-    if isinstance(found, Tensor):
-        return (Residuals(found if found.ndim > 1 else found.unsqueeze(-1)),)
-    return (found,) if isinstance(found, (Residuals, Energies)) else tuple(found)
+    if isinstance(stated, Tensor):
+        return (Residuals(stated if stated.ndim > 1 else stated.unsqueeze(-1)),)
+    return (stated,) if isinstance(stated, (Residuals, Energies)) else tuple(stated)
 
 
 def weighted_terms(

@@ -80,12 +80,12 @@ class LimbLengthLoss(BaseLoss):
         for confidence in (pred_conf, target_conf):
             if confidence is not None:
                 weight = weight * confidence[:, limbs].amin(-1)
-        seen = (weight != 0).unsqueeze(-1).unsqueeze(-1)
-        return Residuals(self._lengths(pred, limbs, seen) - self._lengths(target, limbs, seen), weight)
+        visible = (weight != 0).unsqueeze(-1).unsqueeze(-1)
+        return Residuals(self._lengths(pred, limbs, visible) - self._lengths(target, limbs, visible), weight)
 
-    def _lengths(self, points: Tensor, limbs: Tensor, seen: Tensor) -> Tensor:
+    def _lengths(self, points: Tensor, limbs: Tensor, visible: Tensor) -> Tensor:
         # What takes no part may be no number, and has no gradient.
-        ends = torch.where(seen, points[:, limbs], 0.0)
+        ends = torch.where(visible, points[:, limbs], 0.0)
         return ((ends[:, :, 0] - ends[:, :, 1]).square().sum(-1) + self.eps**2).sqrt()
 
 

@@ -219,22 +219,22 @@ class TiedJointScalePriorLoss(BaseLoss):
             joined = {label[index[m]] for m in members}
             label = [min(joined) if value in joined else value for value in label]
         same = torch.tensor([[float(a == b) for b in label] for a in label], dtype=torch.float64)
-        self.apart = (torch.eye(len(label)) - same / same.sum(1, keepdim=True)).float()
+        self.deviation = (torch.eye(len(label)) - same / same.sum(1, keepdim=True)).float()
 
     def residual(self, log_joint_scales: Float[Tensor, 'B J 3']) -> Residuals:
         """Return scales, and what each differs from the mean of those it is tied to."""
-        apart = self._apart(log_joint_scales)
-        rows = torch.cat((torch.eye(len(apart)).to(apart), self.tie**0.5 * apart))
+        deviation = self._deviation(log_joint_scales)
+        rows = torch.cat((torch.eye(len(deviation)).to(deviation), self.tie**0.5 * deviation))
         value = torch.einsum('ij,bjc->bic', rows, log_joint_scales)
-        axes = torch.eye(3, dtype=apart.dtype, device=apart.device)
+        axes = torch.eye(3, dtype=deviation.dtype, device=deviation.device)
         # The mean is over joints and axes, not over the differences too.
         count = float(log_joint_scales.numel())
         return Residuals(value, count=count, slope=torch.kron(rows, axes).unsqueeze(0))
 
-    def _apart(self, like: Tensor) -> Tensor:
-        if self.apart is None:
+    def _deviation(self, like: Tensor) -> Tensor:
+        if self.deviation is None:
             raise ValueError('TiedJointScalePriorLoss: call bind_body(data) with the model first.')
-        return self.apart.to(like)
+        return self.deviation.to(like)
 
 
 class _JointSquaresLoss(BaseLoss):

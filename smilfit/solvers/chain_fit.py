@@ -62,7 +62,7 @@ def solve_chains(
     whole = torch.zeros(problem.n_frames, dtype=torch.int32, device=state.transl.device)
     answers |= {'converged': whole, 'iterations': whole.clone()}
     if problem.n_frames:
-        launch.launch(fit_kernel(launch.types.scalar), [launch.seen, launch.view_state(state, answers)])
+        launch.launch(fit_kernel(launch.types.scalar), [launch.observed, launch.view_state(state, answers)])
     answers['converged'] = answers['converged'].bool()
     return ChainSolution(**vars(state), **answers)
 
@@ -112,7 +112,7 @@ class ChainLeastSquares:
         robust_scale: float = 1.0,
     ) -> None:
         self.problem, self.coupled, self.processes = problem, shared, processes or Processes()
-        self.active = _seen(problem)
+        self.active = _observed(problem)
         self.steps = ChainSteps(problem, shared, self.active, self.processes.sum)
         self.start_energy = self.steps.energy(problem.start, robust_scale)
         finite = self.start_energy.isfinite()
@@ -210,7 +210,7 @@ def _same_border(one: ChainLeastSquares, state: ChainState) -> ChainState:
     return ChainState(state.rotations, state.transl, log_scale, coefficients)
 
 
-def _seen(problem: ChainProblem) -> Bool[Tensor, ' B']:
+def _observed(problem: ChainProblem) -> Bool[Tensor, ' B']:
     """Report in which frames something has a weight."""
     weights = [w.flatten(1) for w in (problem.weights3d, problem.weights2d) if w is not None]
     return (torch.cat(weights, 1) > 0).any(1)

@@ -54,8 +54,8 @@ class ChainRecording:
                 f'ChainRecording: the problem must be of one frame on the CPU; got {problem.n_frames} on {device}. '
                 'Use solve_chains for batches.'
             )
-        seen = ('targets3d', 'weights3d', 'xy', 'weights2d')
-        own = {name: getattr(problem, name) for name in seen}
+        observed = ('targets3d', 'weights3d', 'xy', 'weights2d')
+        own = {name: getattr(problem, name) for name in observed}
         self.problem = replace(
             problem,
             **{
@@ -117,7 +117,7 @@ class ChainRecording:
         # A launch keeps the structs it was recorded with: each recording has its own.
         launch = Launch(problem, 1, joint_roles(problem))
         launch.control(n_iter, ftol, graduation, self.policy)
-        inputs = [launch.seen, launch.view_state(self.state, self._answers)]
+        inputs = [launch.observed, launch.view_state(self.state, self._answers)]
         return launch.record(fit_kernel(launch.types.scalar), inputs)
 
     def _recorded_view(self) -> Callable[[], None]:
@@ -131,4 +131,4 @@ class ChainRecording:
             launch.elements(x[None], t.vec3) for x in (v.joints, v.points, v.turns)
         )
         m.pixels = launch.elements(v.pixels[None], t.vec2)
-        return launch.record(made.kernel, [launch.seen, launch.view_state(self.state), m])
+        return launch.record(made.kernel, [launch.observed, launch.view_state(self.state), m])

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.geometry.damping import LONGEST_TURN
+from smilfit.geometry.damping import LONGEST_ROTATION
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class _Rows:
     rows: Float[Tensor, 'B R 3']
     border: Float[Tensor, '*B q']
 
-    def plus(self: Kind, other: Kind, factor: Tensor | float = 1.0) -> Kind:
+    def plus(self: Kind, other: Kind, factor: float = 1.0) -> Kind:
         """Add a multiple of another."""
         border = self.border + factor * other.border
         return type(self)(torch.add(self.rows, other.rows, alpha=factor), border)
@@ -68,7 +68,7 @@ class ChainMotion(_Rows):
         """Return the root's translation."""
         return self.rows[:, -1]
 
-    def no_turn_beyond(self, longest: float) -> 'ChainMotion':
+    def no_rotation_beyond(self, longest: float) -> 'ChainMotion':
         """Shorten the turns to so many rad at most."""
         rows = self.rows.clone()
         turns = ChainMotion(rows, self.border).turns
@@ -124,8 +124,8 @@ class ChainQuadratic:
     Args:
         joint_gradient: by (angular velocity of the joint's frame, velocity of its place).
         joint_hessian: by the same, symmetric; given together with the gradient.
-        turn_gradient: by the joint's own turn.
-        turn_hessian: by the same, symmetric; given together with the gradient.
+        rotation_gradient: by the joint's own turn.
+        rotation_hessian: by the same, symmetric; given together with the gradient.
         border_cross: by the joint's twist and the border.
         border_gradient: by the border.
         border_hessian: by the border, symmetric.
@@ -133,8 +133,8 @@ class ChainQuadratic:
 
     joint_gradient: Float[Tensor, 'B J 6'] | None = None
     joint_hessian: Float[Tensor, 'B J 6 6'] | None = None
-    turn_gradient: Float[Tensor, 'B J 3'] | None = None
-    turn_hessian: Float[Tensor, 'B J 3 3'] | None = None
+    rotation_gradient: Float[Tensor, 'B J 3'] | None = None
+    rotation_hessian: Float[Tensor, 'B J 3 3'] | None = None
     border_cross: Float[Tensor, 'B J 6 q'] | None = None
     border_gradient: Float[Tensor, 'B q'] | None = None
     border_hessian: Float[Tensor, 'B q q'] | None = None
@@ -224,7 +224,7 @@ class ChainSteps:
         self.linearisation.widening = robust_scale
         energy = torch.zeros_like(state.log_scale)
         fit = self.launch.view_state(state, {'energy': energy})
-        self._run(self.kernels.energies, [self.launch.seen, fit, self.linearisation])
+        self._run(self.kernels.energies, [self.launch.observed, fit, self.linearisation])
         return energy
 
     def factorise(
@@ -242,7 +242,7 @@ class ChainSteps:
         fit = self.launch.view_state(state, {'energy': energy})
         self._run(
             self.kernels.factorise,
-            [self.launch.seen, fit, self.linearisation, self._extra(extra or ChainQuadratic())],
+            [self.launch.observed, fit, self.linearisation, self._extra(extra or ChainQuadratic())],
         )
         return ChainFactor(self, energy)
 
@@ -284,10 +284,10 @@ class ChainSteps:
         e, launch = self.structs.Extra(), self.launch
         c = launch.chain
         launch.use_chunks(everywhere=extra.border_cross is not None)
-        c.has_turns = int(extra.turn_gradient is not None)
-        if extra.turn_gradient is not None and extra.turn_hessian is not None:
-            c.turn_gradient = launch.elements(extra.turn_gradient, launch.types.vec3)
-            c.turn_hessian = launch.elements(extra.turn_hessian, launch.types.mat33)
+        c.has_rotations = int(extra.rotation_gradient is not None)
+        if extra.rotation_gradient is not None and extra.rotation_hessian is not None:
+            c.rotation_gradient = launch.elements(extra.rotation_gradient, launch.types.vec3)
+            c.rotation_hessian = launch.elements(extra.rotation_hessian, launch.types.mat33)
         for name in ('joint_gradient', 'joint_hessian', 'border_cross', 'border_gradient', 'border_hessian'):
             value = getattr(extra, name)
             if value is not None:
@@ -325,10 +325,10 @@ class ChainFactor:
         return self._solve(loads.rows, 0.0, loads.border.double(), float('inf'))
 
     def step(self) -> ChainStep:
-        """Return the damped Newton step; joints turn by `LONGEST_TURN` at most."""
+        """Return the damped Newton step; joints turn by `LONGEST_ROTATION` at most."""
         s = self.steps
         border = s.buffers['gradient_border'][:, : s.launch.n_border]
-        motion = self._solve(-s.buffers['gradient'], -border, 0.0, LONGEST_TURN)
+        motion = self._solve(-s.buffers['gradient'], -border, 0.0, LONGEST_ROTATION)
         return ChainStep(motion, s.buffers['predicted'].clone())
 
     def predicted_reduction(self, loads: ChainLoads, motion: ChainMotion) -> Float[Tensor, ' B']:

@@ -42,15 +42,15 @@ class CarriedPoints:
 
     def velocity(self, motion: ChainMotion) -> Float[Tensor, 'B N 3']:
         """Return the points' velocity."""
-        turned = torch.linalg.cross(motion.angular.index_select(1, self.joint), self.arm)
-        rows = self.share.unsqueeze(-1) * (turned + motion.velocity.index_select(1, self.joint))
+        rotated = torch.linalg.cross(motion.angular.index_select(1, self.joint), self.arm)
+        rows = self.share.unsqueeze(-1) * (rotated + motion.velocity.index_select(1, self.joint))
         return torch.zeros_like(self.places).index_add_(1, self.point, rows)
 
-    def add_loads(self, found: ChainLoads, force: Float[Tensor, 'B N 3']) -> None:
+    def add_loads(self, loads: ChainLoads, force: Float[Tensor, 'B N 3']) -> None:
         """Add what forces on the points do to their joints, in place."""
         rows = self.share.unsqueeze(-1) * force.index_select(1, self.point)
-        found.force.index_add_(1, self.joint, rows)
-        found.moment.index_add_(1, self.joint, torch.linalg.cross(self.arm, rows))
+        loads.force.index_add_(1, self.joint, rows)
+        loads.moment.index_add_(1, self.joint, torch.linalg.cross(self.arm, rows))
 
     def add_quadratic(
         self,

@@ -63,27 +63,27 @@ class DistributedProcesses(Processes):
     def sum(self, value: Tensor) -> Tensor:
         """Sum a tensor over all processes."""
         whole = value.detach().double().clone(memory_format=torch.contiguous_format)
-        with _all_there():
+        with _all_present():
             torch.distributed.all_reduce(whole)
         return whole.to(value.dtype)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Join the rows of all processes, in the order of their ranks."""
         parts: list[Tensor | None] = [None] * self.count
-        with _all_there():
+        with _all_present():
             torch.distributed.all_gather_object(parts, rows.detach().cpu().numpy())
         return torch.cat([torch.from_numpy(part) for part in parts]).to(rows)
 
     def gather_list(self, items: list[Item]) -> list[Item]:
         """Join the lists of all processes, in the order of their ranks."""
         parts: list[list[Item] | None] = [None] * self.count
-        with _all_there():
+        with _all_present():
             torch.distributed.all_gather_object(parts, items)
         return [item for part in parts for item in part or []]
 
 
 @contextmanager
-def _all_there() -> Iterator[None]:
+def _all_present() -> Iterator[None]:
     """Describe in words that another process does not take part any more."""
     try:
         yield

@@ -124,14 +124,14 @@ def spread_frame(c: Chain, s: Spread, w: Work, frame: int):
     s.place[frame] = half * w.mats[frame, root_row(c)]
     for j in range(jn):
         a, b, d = from_above(c, s, w, frame, j)
-        s.turn[frame, j] = zero
+        s.rotation[frame, j] = zero
         if c.roles[j] == MOVES:
             keep, mixed = w.mats[frame, j], w.mats[frame, jn + j]
             inverse = half * w.mats[frame, 2 * jn + j]
             # K' P of K' = (keep, mixed), and from it K' P K.
             pa = keep * a + mixed * wp.transpose(b)
             pb = keep * b + mixed * d
-            s.turn[frame, j] = pa * wp.transpose(keep) + pb * wp.transpose(mixed) + inverse
+            s.rotation[frame, j] = pa * wp.transpose(keep) + pb * wp.transpose(mixed) + inverse
             # omega' = (1 - keep) omega - mixed v + e
             left = one - keep
             ra = left * a - mixed * wp.transpose(b)
@@ -147,11 +147,11 @@ def spread_frame(c: Chain, s: Spread, w: Work, frame: int):
 
 @no_type_check
 @wp.func
-def add_block(g: Spread, frame: int, j: int, d: Vector, turn: Matrix, mixed: Matrix, shift: Matrix):
+def add_block(g: Spread, frame: int, j: int, d: Vector, rotation: Matrix, mixed: Matrix, shift: Matrix):
     """Add an inertia given about a place at d from joint j, as `carry`."""
     moved = mixed + cross_columns(d, shift)
     across = wp.transpose(cross_columns(d, wp.transpose(moved)))
-    g.a[frame, j] = g.a[frame, j] + turn + across + cross_columns(d, wp.transpose(mixed))
+    g.a[frame, j] = g.a[frame, j] + rotation + across + cross_columns(d, wp.transpose(mixed))
     g.b[frame, j] = g.b[frame, j] + moved
     g.d[frame, j] = g.d[frame, j] + shift
 
@@ -183,7 +183,7 @@ def collect_change(c: Chain, g: Spread, w: Work, frame: int):
         if c.roles[j] == MOVES:
             keep, mixed = w.mats[frame, j], w.mats[frame, jn + j]
             inverse = half * w.mats[frame, 2 * jn + j]
-            own = g.turn[frame, j]
+            own = g.rotation[frame, j]
             change = own + a
             g.a[frame, j] = (a - wp.transpose(keep) * change) * inverse
             g.b[frame, j] = (wp.transpose(b) - wp.transpose(mixed) * change) * inverse
@@ -222,7 +222,7 @@ def spread_change(c: Chain, s: Spread, g: Spread, w: Work, frame: int):
             qa = keep * ca + mixed * wp.transpose(cb)
             qb = keep * cb + mixed * cd
             whole = qa * wp.transpose(keep) + qb * wp.transpose(mixed)
-            g.turn[frame, j] = whole - cross - wp.transpose(cross) + inverse
+            g.rotation[frame, j] = whole - cross - wp.transpose(cross) + inverse
             left = one - keep
             fold = left * held_a - mixed * held_b + half * inverse
             ra = left * ca - mixed * wp.transpose(cb)
@@ -230,7 +230,7 @@ def spread_change(c: Chain, s: Spread, g: Spread, w: Work, frame: int):
             ca = ra * wp.transpose(left) - rb * wp.transpose(mixed) + fold + wp.transpose(fold)
             cb = rb + wp.transpose(held_b)
         else:
-            g.turn[frame, j] = zero
+            g.rotation[frame, j] = zero
         g.a[frame, j] = ca
         g.b[frame, j] = cb
         g.d[frame, j] = cd
@@ -279,7 +279,7 @@ def spread_struct(scalar):
     class Spread:
         places: wp.array2d(dtype=t.vec3)
         twist: wp.array4d(dtype=t.scalar)  # [frame, joint], about the root's place
-        turn: wp.array2d(dtype=t.mat33)
+        rotation: wp.array2d(dtype=t.mat33)
         place: wp.array(dtype=t.mat33)
         a: wp.array2d(dtype=t.mat33)  # about the joint's own place: angular, mixed, linear
         b: wp.array2d(dtype=t.mat33)

@@ -34,8 +34,8 @@ from smilfit.solvers.kernel.warp_rotations import (
     cross_columns,
     inverse_spd,
     limit_axes,
+    rotated,
     scaled_identity,
-    turned,
 )
 from smilfit.solvers.kernel.warp_types import (
     FIXED,
@@ -67,13 +67,13 @@ FLOOR = wp.constant(1e-9)
 
 @no_type_check
 @wp.func
-def carry(c: Chain, w: Work, slot: int, j: int, d: Vector, turn: Matrix, mixed: Matrix, shift: Matrix):
+def carry(c: Chain, w: Work, slot: int, j: int, d: Vector, rotation: Matrix, mixed: Matrix, shift: Matrix):
     """Add an inertia given about a place at d from joint j: v there is v_j - [d]x omega_j."""
     jn = c.n_joints
     moved = mixed + cross_columns(d, shift)
     # -B' [d]x is [d]x applied to the rows of B': its transpose is [d]x B'^T.
     across = wp.transpose(cross_columns(d, wp.transpose(moved)))
-    w.mats[slot, j] = w.mats[slot, j] + (turn + across + cross_columns(d, wp.transpose(mixed)))
+    w.mats[slot, j] = w.mats[slot, j] + (rotation + across + cross_columns(d, wp.transpose(mixed)))
     w.mats[slot, jn + j] = w.mats[slot, jn + j] + moved
     w.mats[slot, 2 * jn + j] = w.mats[slot, 2 * jn + j] + shift
 
@@ -133,7 +133,7 @@ def gather(c: Chain, w: Work, slot: int, side: int):
 
 @no_type_check
 @wp.func
-def parent_turn(c: Chain, w: Work, slot: int, side: int, j: int):
+def parent_rotation(c: Chain, w: Work, slot: int, side: int, j: int):
     """Return the world rotation of a joint's parent."""
     if j == 0:
         return scaled_identity(type(c.ftol)(1.0))
@@ -150,7 +150,7 @@ def resistance(c: Chain, w: Work, slot: int, side: int, j: int):
     if c.has_priors == 1:
         weight = c.pose_weight[j]
         if c.has_limits == 1 or weight > zero:
-            rotation = parent_turn(c, w, slot, side, j)
+            rotation = parent_rotation(c, w, slot, side, j)
             theta = w.vecs[slot, angle_row(c, side) + j]
             gradient = weight * (rotation * theta)
             hold = weight * angle_curvature(rotation * theta)
@@ -160,10 +160,10 @@ def resistance(c: Chain, w: Work, slot: int, side: int, j: int):
                     axes = limit_axes(c, theta, over, rotation, j)
                     hold = hold + c.limit_weight * (wp.transpose(axes) * axes)
                     gradient = gradient + c.limit_weight * (wp.transpose(axes) * over)
-    if c.has_turns == 1:
+    if c.has_rotations == 1:
         half = type(c.ftol)(0.5)
-        gradient = gradient + half * c.turn_gradient[slot, j]
-        hold = hold + half * c.turn_hessian[slot, j]
+        gradient = gradient + half * c.rotation_gradient[slot, j]
+        hold = hold + half * c.rotation_hessian[slot, j]
     return gradient, hold
 
 
@@ -192,7 +192,7 @@ def pass_border(
     up = wp.int32(0)
     if j > 0:
         up = c.chunk_start[c.parents[j]]
-    rotation = parent_turn(c, w, slot, side, j) * size
+    rotation = parent_rotation(c, w, slot, side, j) * size
     first = c.chunk_start[j]
     for n in range(first, c.chunk_start[j + 1]):
         i = c.chunk[n]
@@ -230,14 +230,14 @@ def pass_border(
 @no_type_check
 @wp.func
 def hand_on(
-    c: Chain, w: Work, slot: int, j: int, p: int, d: Vector, turn: Matrix, mixed: Matrix, shift: Matrix
+    c: Chain, w: Work, slot: int, j: int, p: int, d: Vector, rotation: Matrix, mixed: Matrix, shift: Matrix
 ):
     """Add what is left of a joint's inertia to its parent, at d from it."""
     jn = c.n_joints
     mass = w.nums[slot, j]
     moment = w.vecs[slot, 2 * jn + j]
     second = w.nums[slot, jn + j] + type(mass)(2.0) * wp.dot(d, moment) + mass * wp.dot(d, d)
-    carry(c, w, slot, p, d, turn, mixed, shift)
+    carry(c, w, slot, p, d, rotation, mixed, shift)
     w.vecs[slot, 2 * jn + p] = w.vecs[slot, 2 * jn + p] + moment + mass * d
     w.nums[slot, p] = w.nums[slot, p] + mass
     w.nums[slot, jn + p] = w.nums[slot, jn + p] + second
@@ -397,7 +397,7 @@ def advance(c: Chain, w: Work, slot: int, side: int):
     for j in range(jn):
         q = w.quats[slot, side * jn + j]
         if c.roles[j] != FIXED:
-            q = turned(q, wp.transpose(parent_turn(c, w, slot, side, j)) * w.vecs[slot, j])
+            q = rotated(q, wp.transpose(parent_rotation(c, w, slot, side, j)) * w.vecs[slot, j])
         w.quats[slot, (1 - side) * jn + j] = q
     w.vecs[slot, transl_row(c, 1 - side)] = w.vecs[slot, transl_row(c, side)] + w.vecs[slot, transl_row(c, 2)]
     move_border(c, w, slot, side)

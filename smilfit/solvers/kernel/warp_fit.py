@@ -16,15 +16,15 @@ from smilfit.solvers.kernel.warp_border import (
     solve_border,
 )
 from smilfit.solvers.kernel.warp_elimination import advance, back, eliminate, forward, gather
-from smilfit.solvers.kernel.warp_points import count_seen, observe, point_place, project
+from smilfit.solvers.kernel.warp_points import count_observations, observe, point_place, project
 from smilfit.solvers.kernel.warp_rotations import rotation_vector
 from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
 from smilfit.solvers.kernel.warp_types import (
     OPTIONS,
     Chain,
     Fit,
+    Observed,
     Scalar,
-    Seen,
     Work,
     chain_types,
     place_row,
@@ -46,7 +46,9 @@ def measure_kernel(scalar):
         turns: wp.array2d(dtype=t.vec3)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def measure(c: t.Chain, seen: t.Seen, fit: t.Fit, m: Measured, w: t.Work, n_slots: int, first: int):
+    def measure(
+        c: t.Chain, observed: t.Observed, fit: t.Fit, m: Measured, w: t.Work, n_slots: int, first: int
+    ):
         frame = wp.tid() + first
         load(c, fit, w, frame, frame, 0)
         pose(c, w, frame, frame, 0)
@@ -58,7 +60,7 @@ def measure_kernel(scalar):
             x = point_place(c, w, frame, frame, 0, k, size)
             m.points[frame, k] = x
             for camera in range(c.n_cameras):
-                image, _u, _v = project(c, seen, frame, camera, x)
+                image, _u, _v = project(c, observed, frame, camera, x)
                 m.pixels[frame, camera, k] = image
 
     return SimpleNamespace(Measured=Measured, kernel=measure)
@@ -91,7 +93,7 @@ def propose(c: Chain, w: Work, slot: int, side: int, mu: Scalar):
     predicted = forward(c, w, slot, side, wp.vector(zero, zero, zero))
     if c.n_border > 0:
         predicted += solve_border(c, w, slot)
-    predicted += back(c, w, slot, side, mu, c.policy.longest_turn)
+    predicted += back(c, w, slot, side, mu, c.policy.longest_rotation)
     advance(c, w, slot, side)
     return predicted
 
@@ -125,7 +127,7 @@ def has_converged(
 
 @no_type_check
 @wp.func
-def fit_frame(c: Chain, seen: Seen, fit: Fit, w: Work, slot: int, frame: int):
+def fit_frame(c: Chain, observed: Observed, fit: Fit, w: Work, slot: int, frame: int):
     """Fit one frame. Every part stands here once: it is inlined, and its compilation is waited for."""
     load(c, fit, w, slot, frame, 0)
     task = wp.int32(MEASURE)
@@ -137,7 +139,7 @@ def fit_frame(c: Chain, seen: Seen, fit: Fit, w: Work, slot: int, frame: int):
     mu = type(c.ftol)(c.policy.start)
     growth = type(c.ftol)(c.policy.rejected)
     wide = widening(c, 0)
-    if count_seen(c, seen, frame) == 0:
+    if count_observations(c, observed, frame) == 0:
         task = FINISH
         wide = type(c.ftol)(1.0)
     while task != STOP:
@@ -146,7 +148,7 @@ def fit_frame(c: Chain, seen: Seen, fit: Fit, w: Work, slot: int, frame: int):
             predicted = propose(c, w, slot, side, mu)
             at = 1 - side
         pose(c, w, slot, frame, at)
-        value = observe(c, seen, w, slot, frame, at, wide) + priors(c, w, slot, at)
+        value = observe(c, observed, w, slot, frame, at, wide) + priors(c, w, slot, at)
         ends = bool(False)  # noqa: UP018 (a variable of the kernel, no constant)
         before = wide
         if task == TRY:
@@ -193,11 +195,11 @@ def fit_kernel(scalar):
     t = chain_types(scalar)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def fit_frames(c: t.Chain, seen: t.Seen, fit: t.Fit, w: t.Work, n_slots: int, first: int):
+    def fit_frames(c: t.Chain, observed: t.Observed, fit: t.Fit, w: t.Work, n_slots: int, first: int):
         slot = wp.tid() + first
         frame = wp.int32(slot)
         while frame < c.n_frames:
-            fit_frame(c, seen, fit, w, slot, frame)
+            fit_frame(c, observed, fit, w, slot, frame)
             frame += n_slots
 
     return fit_frames

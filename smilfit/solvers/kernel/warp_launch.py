@@ -11,7 +11,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from smilfit.geometry.damping import LONGEST_TURN, DampingPolicy
+from smilfit.geometry.damping import LONGEST_ROTATION, DampingPolicy
 from smilfit.geometry.projection import fold_radius
 from smilfit.geometry.quiet_warp import quietly
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
@@ -23,7 +23,7 @@ from smilfit.solvers.kernel.warp_types import (
     TURNS_NOTHING,
     Chain,
     Fit,
-    Seen,
+    Observed,
     Work,
     chain_types,
     workspace_rows,
@@ -100,7 +100,7 @@ class Launch:
         self.n_threads = self._threads.count
         self.chain = self._chain(roles)
         self._chunks(self.chain)
-        self.seen = self._seen()
+        self.observed = self._observed()
         self.n_slots, self.work = self._work(frames_at_once)
 
     def control(self, n_iter: int, ftol: float, graduation: tuple[float, ...], policy: DampingPolicy) -> None:
@@ -204,7 +204,7 @@ class Launch:
         c.fit_scale, c.fit_transl = int(p.fit_scale), int(p.fit_transl)
         c.n_border, c.n_chunks, c.n_fitted = self.n_border, self.n_chunks, self.n_border - c.fit_scale
         c.has_3d, c.has_lens = int(p.targets3d is not None), int(p.camera_dist is not None)
-        c.policy.longest_turn = LONGEST_TURN
+        c.policy.longest_rotation = LONGEST_ROTATION
         c.log_scale_weight = p.log_scale_weight
         c.parents, c.roles = self.integers(p.parents), self.integers(roles)
         c.bones = self.elements(p.bones, t.vec3)
@@ -317,9 +317,9 @@ class Launch:
             result[-1, -1] = p.log_scale_weight
         return result
 
-    def _seen(self) -> Seen:
+    def _observed(self) -> Observed:
         p, t = self.problem, self.types
-        s, fold = t.Seen(), p.camera_fold
+        s, fold = t.Observed(), p.camera_fold
         if p.camera_dist is not None and fold is None:
             fold = fold_radius(p.camera_dist)
         vectors = {
@@ -386,11 +386,11 @@ def joint_roles(problem: ChainProblem) -> Tensor:
     """Report on every joint whether it is fixed, moves points by turning, or turns without moving any."""
     parents, free = problem.parents.tolist(), problem.free_joints.tolist()
     carries, turns = [False] * len(parents), [False] * len(parents)
-    apart = (problem.point_offset.detach() != 0).any(-1).any(0)
+    off_joint = (problem.point_offset.detach() != 0).any(-1).any(0)
     if problem.point_dirs is not None:
-        apart = apart | (problem.point_dirs.detach() != 0).flatten(2).any(-1)
-    joints, seen = problem.point_joint.flatten().tolist(), (problem.point_share > 0).flatten().tolist()
-    for j, off, counts in zip(joints, apart.flatten().tolist(), seen):
+        off_joint = off_joint | (problem.point_dirs.detach() != 0).flatten(2).any(-1)
+    joints, observed = problem.point_joint.flatten().tolist(), (problem.point_share > 0).flatten().tolist()
+    for j, off, counts in zip(joints, off_joint.flatten().tolist(), observed):
         carries[j] |= counts
         turns[j] |= counts and off
     for j in range(len(parents) - 1, 0, -1):

@@ -10,8 +10,8 @@ import warp as wp
 
 from smilfit.solvers.kernel.warp_types import (
     Chain,
+    Observed,
     Scalar,
-    Seen,
     Vector,
     Work,
     arm_row,
@@ -29,22 +29,22 @@ NEAR = wp.constant(1e-4)
 
 @no_type_check
 @wp.func
-def through_lens(seen: Seen, frame: int, camera: int, place: Vector, by_u: Vector, by_v: Vector):
+def through_lens(observed: Observed, frame: int, camera: int, place: Vector, by_u: Vector, by_v: Vector):
     """Bend a ray by Brown and Conrady's lens: its place and its derivative's rows.
 
     Beyond the fold it stands on it; how far beyond it was counts as a constant.
     """
     one, two = place.dtype(1.0), place.dtype(2.0)
-    fold = seen.fold[wp.min(frame, seen.fold.shape[0] - 1), camera]
+    fold = observed.fold[wp.min(frame, observed.fold.shape[0] - 1), camera]
     radius = wp.length(place)
     shrink = place.dtype(1.0)
     if radius >= fold:
         shrink = fold / wp.max(radius, place.dtype(1e-12))
     x, y = place[0] * shrink, place[1] * shrink
     by_x, by_y = by_u * shrink, by_v * shrink
-    row = wp.min(frame, seen.lens.shape[0] - 1)
-    k1, k2, k3 = seen.lens[row, camera, 0], seen.lens[row, camera, 1], seen.lens[row, camera, 4]
-    p1, p2 = seen.lens[row, camera, 2], seen.lens[row, camera, 3]
+    row = wp.min(frame, observed.lens.shape[0] - 1)
+    k1, k2, k3 = observed.lens[row, camera, 0], observed.lens[row, camera, 1], observed.lens[row, camera, 4]
+    p1, p2 = observed.lens[row, camera, 2], observed.lens[row, camera, 3]
     r2 = x * x + y * y
     radial = one + r2 * (k1 + r2 * (k2 + r2 * k3))
     growth = two * (k1 + r2 * (two * k2 + r2 * place.dtype(3.0) * k3))
@@ -60,11 +60,11 @@ def through_lens(seen: Seen, frame: int, camera: int, place: Vector, by_u: Vecto
 
 @no_type_check
 @wp.func
-def project(c: Chain, seen: Seen, frame: int, camera: int, x: Vector):
+def project(c: Chain, observed: Observed, frame: int, camera: int, x: Vector):
     """Return the image of a world point in px and the rows of its derivative."""
     # One row of cameras serves all frames.
-    rotation = seen.rotation[wp.min(frame, seen.rotation.shape[0] - 1), camera]
-    p = rotation * x + seen.translation[wp.min(frame, seen.translation.shape[0] - 1), camera]
+    rotation = observed.rotation[wp.min(frame, observed.rotation.shape[0] - 1), camera]
+    p = rotation * x + observed.translation[wp.min(frame, observed.translation.shape[0] - 1), camera]
     near = x.dtype(NEAR)
     # Behind the camera the depth is a constant, and the derivative has no share of it.
     depth = p[2]
@@ -77,8 +77,8 @@ def project(c: Chain, seen: Seen, frame: int, camera: int, x: Vector):
     by_u = (rotation[0] - rotation[2] * (place[0] * slope)) * inverse
     by_v = (rotation[1] - rotation[2] * (place[1] * slope)) * inverse
     if c.has_lens == 1:
-        place, by_u, by_v = through_lens(seen, frame, camera, place, by_u, by_v)
-    k = seen.intrinsics[wp.min(frame, seen.intrinsics.shape[0] - 1), camera]
+        place, by_u, by_v = through_lens(observed, frame, camera, place, by_u, by_v)
+    k = observed.intrinsics[wp.min(frame, observed.intrinsics.shape[0] - 1), camera]
     image = wp.vector(
         k[0, 0] * place[0] + k[0, 1] * place[1] + k[0, 2],
         k[1, 0] * place[0] + k[1, 1] * place[1] + k[1, 2],
@@ -92,22 +92,22 @@ SATURATED = wp.constant(1e12)
 
 @no_type_check
 @wp.func
-def count_seen(c: Chain, seen: Seen, frame: int) -> int:
+def count_observations(c: Chain, observed: Observed, frame: int) -> int:
     """Count observations with a weight."""
     n = wp.int32(0)
     zero = type(c.ftol)(0.0)
     for k in range(c.n_points):
-        if c.has_3d == 1 and seen.weights3d[frame, k] > zero:
+        if c.has_3d == 1 and observed.weights3d[frame, k] > zero:
             n += 1
         for camera in range(c.n_cameras):
-            if seen.weights2d[frame, camera, k] > zero:
+            if observed.weights2d[frame, camera, k] > zero:
                 n += 1
     return n
 
 
 @no_type_check
 @wp.func
-def see_in_space(c: Chain, seen: Seen, frame: int, k: int, x: Vector, narrow: Scalar):
+def see_in_space(c: Chain, observed: Observed, frame: int, k: int, x: Vector, narrow: Scalar):
     """Begin with what was seen of a point in space: energy, gradient, diagonal and mixed curvature."""
     zero = type(narrow)(0.0)
     energy = type(narrow)(0.0)
@@ -117,9 +117,9 @@ def see_in_space(c: Chain, seen: Seen, frame: int, k: int, x: Vector, narrow: Sc
         wp.vector(zero, zero, zero),
     )
     if c.has_3d == 1:
-        weight = seen.weights3d[frame, k]
+        weight = observed.weights3d[frame, k]
         if weight > zero:
-            r = x - seen.targets[frame, k]
+            r = x - observed.targets[frame, k]
             s = wp.dot(r, r)
             bend = type(narrow)(1.0) / (type(narrow)(1.0) + s * c.sharpness3d[k] * narrow)
             share = weight * bend * bend
@@ -132,12 +132,12 @@ def see_in_space(c: Chain, seen: Seen, frame: int, k: int, x: Vector, narrow: Sc
 @no_type_check
 @wp.func
 def see_in_image(
-    c: Chain, seen: Seen, frame: int, camera: int, k: int, x: Vector, weight: Scalar, narrow: Scalar
+    c: Chain, observed: Observed, frame: int, camera: int, k: int, x: Vector, weight: Scalar, narrow: Scalar
 ):
     """Return what one camera saw of a point: energy, gradient, diagonal and mixed (xy, xz, yz) curvature."""
     zero = type(narrow)(0.0)
-    place, u, v = project(c, seen, frame, camera, x)
-    r = place - seen.xy[frame, camera, k]
+    place, u, v = project(c, observed, frame, camera, x)
+    r = place - observed.xy[frame, camera, k]
     s = wp.dot(r, r)
     sharp = c.sharpness2d[k] * narrow
     energy = type(narrow)(0.0)
@@ -200,7 +200,7 @@ def point_place(c: Chain, w: Work, slot: int, frame: int, side: int, k: int, siz
 
 @no_type_check
 @wp.func
-def observe(c: Chain, seen: Seen, w: Work, slot: int, frame: int, side: int, widening: Scalar):
+def observe(c: Chain, observed: Observed, w: Work, slot: int, frame: int, side: int, widening: Scalar):
     """Compute a posed state's points, their gradients and curvatures; return the points' energy."""
     zero = type(widening)(0.0)
     energy = type(widening)(0.0)
@@ -210,11 +210,11 @@ def observe(c: Chain, seen: Seen, w: Work, slot: int, frame: int, side: int, wid
     narrow = type(widening)(1.0) / (widening * widening)
     for k in range(c.n_points):
         x = point_place(c, w, slot, frame, side, k, size)
-        e, g, d, m = see_in_space(c, seen, frame, k, x, narrow)
+        e, g, d, m = see_in_space(c, observed, frame, k, x, narrow)
         for camera in range(c.n_cameras):
-            weight = seen.weights2d[frame, camera, k]
+            weight = observed.weights2d[frame, camera, k]
             if weight > zero:
-                e2, g2, d2, m2 = see_in_image(c, seen, frame, camera, k, x, weight, narrow)
+                e2, g2, d2, m2 = see_in_image(c, observed, frame, camera, k, x, weight, narrow)
                 e = e + e2
                 g = g + g2
                 d = d + d2

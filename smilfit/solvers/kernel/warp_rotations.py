@@ -56,7 +56,7 @@ def scaled_identity(x: Scalar):
 
 @no_type_check
 @wp.func
-def turned(q: Quaternion, w: Vector):
+def rotated(q: Quaternion, w: Vector):
     """Turn by the rotation vector w, seen from the parent; of unit length again."""
     angle = wp.length(w)
     half = w.dtype(0.5)
@@ -125,7 +125,7 @@ def beyond_angles(c: Chain, theta: Vector, j: int):
 
 @no_type_check
 @wp.func
-def limit_axes(c: Chain, theta: Vector, over: Vector, turn: Matrix, j: int):
+def limit_axes(c: Chain, theta: Vector, over: Vector, rotation: Matrix, j: int):
     """Return the derivative of the violated angles by w, row by row: map J_l^-1(theta) G_parent^T, others 0."""
     factor = cotangent_rest(wp.dot(theta, theta))
     skew = wp.skew(theta)
@@ -135,4 +135,4 @@ def limit_axes(c: Chain, theta: Vector, over: Vector, turn: Matrix, j: int):
         wp.where(over[1] != over.dtype(0.0), over.dtype(1.0), over.dtype(0.0)),
         wp.where(over[2] != over.dtype(0.0), over.dtype(1.0), over.dtype(0.0)),
     )
-    return wp.diag(keep) * (c.limit_maps[j] * (axes * wp.transpose(turn)))
+    return wp.diag(keep) * (c.limit_maps[j] * (axes * wp.transpose(rotation)))

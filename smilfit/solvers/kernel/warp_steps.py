@@ -30,8 +30,8 @@ from smilfit.solvers.kernel.warp_types import (
     Extra,
     Factor,
     Fit,
+    Observed,
     Scalar,
-    Seen,
     Work,
     chain_types,
     own_row,
@@ -113,11 +113,11 @@ def write_gradient(c: Chain, w: Work, slot: int, frame: int, f: Factor):
 
 @no_type_check
 @wp.func
-def factorise_frame(c: Chain, seen: Seen, fit: Fit, f: Factor, e: Extra, w: Work, frame: int):
+def factorise_frame(c: Chain, observed: Observed, fit: Fit, f: Factor, e: Extra, w: Work, frame: int):
     """Linearise and factorise a frame; a frame whose energy is not finite gets none."""
     load(c, fit, w, frame, frame, 0)
     pose(c, w, frame, frame, 0)
-    energy = observe(c, seen, w, frame, frame, 0, f.widening) + priors(c, w, frame, 0)
+    energy = observe(c, observed, w, frame, frame, 0, f.widening) + priors(c, w, frame, 0)
     fit.energy[frame] = energy
     if wp.isfinite(energy):
         gather(c, w, frame, 0)
@@ -240,19 +240,28 @@ def step_kernels(scalar):
     t, s = chain_types(scalar), step_structs(scalar)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def energies(c: t.Chain, seen: t.Seen, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int, first: int):
+    def energies(
+        c: t.Chain, observed: t.Observed, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int, first: int
+    ):
         frame = wp.tid() + first
         load(c, fit, w, frame, frame, 1)
         pose(c, w, frame, frame, 1)
-        fit.energy[frame] = observe(c, seen, w, frame, frame, 1, f.widening) + priors(c, w, frame, 1)
+        fit.energy[frame] = observe(c, observed, w, frame, frame, 1, f.widening) + priors(c, w, frame, 1)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def factorise(
-        c: t.Chain, seen: t.Seen, fit: t.Fit, f: s.Factor, e: s.Extra, w: t.Work, n_slots: int, first: int
+        c: t.Chain,
+        observed: t.Observed,
+        fit: t.Fit,
+        f: s.Factor,
+        e: s.Extra,
+        w: t.Work,
+        n_slots: int,
+        first: int,
     ):
         frame = wp.tid() + first
         if f.active[frame] != 0:
-            factorise_frame(c, seen, fit, f, e, w, frame)
+            factorise_frame(c, observed, fit, f, e, w, frame)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def solve(c: t.Chain, f: s.Factor, part: int, longest: t.scalar, w: t.Work, n_slots: int, first: int):

@@ -47,10 +47,10 @@ def pose(c: Chain, w: Work, slot: int, frame: int, side: int):
     w.mats[slot, rotation] = wp.quat_to_matrix(w.quats[slot, side * c.n_joints])
     for j in range(1, c.n_joints):
         p = c.parents[j]
-        parent_turn = w.mats[slot, rotation + p]
-        arm = size * (parent_turn * bone(c, w, slot, frame, side, j))
+        parent_rotation = w.mats[slot, rotation + p]
+        arm = size * (parent_rotation * bone(c, w, slot, frame, side, j))
         w.vecs[slot, place + j] = w.vecs[slot, place + p] + arm
-        w.mats[slot, rotation + j] = parent_turn * wp.quat_to_matrix(w.quats[slot, side * c.n_joints + j])
+        w.mats[slot, rotation + j] = parent_rotation * wp.quat_to_matrix(w.quats[slot, side * c.n_joints + j])
 
 
 @no_type_check

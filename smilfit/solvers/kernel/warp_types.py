@@ -14,7 +14,7 @@ import warp as wp
 
 # Kernels' functions take either float type, which warp spells Any; these are the structs and numbers that they mean.
 Chain = Any
-Seen = Any
+Observed = Any
 Fit = Any
 Work = Any
 Factor = Any  # of `warp_steps`
@@ -41,7 +41,7 @@ OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=
 def chain_types(scalar):
     """Make the structs that a kernel takes, for one float type.
 
-    `Chain` holds what all frames share, `Seen` the observations, `Fit` the state that is read and written in place,
+    `Chain` holds what all frames share, `Observed` the observations, `Fit` the state that is read and written,
     `Work` the workspace of the threads: [thread, row], its rows named below.
     """
     t = SimpleNamespace(
@@ -53,7 +53,7 @@ def chain_types(scalar):
         wide=wp.types.vector(LANES, scalar),
     )
     t.Policy = _policy(t)
-    return SimpleNamespace(**vars(t), Chain=_chain(t), Seen=_seen(t), Fit=_fit(t), Work=_work(t))
+    return SimpleNamespace(**vars(t), Chain=_chain(t), Observed=_observed(t), Fit=_fit(t), Work=_work(t))
 
 
 @no_type_check
@@ -69,7 +69,7 @@ def _policy(t):
         max_converged: t.scalar
         loosest: t.scalar
         rounding: t.scalar
-        longest_turn: t.scalar
+        longest_rotation: t.scalar
 
     return Policy
 
@@ -98,7 +98,7 @@ def _chain(t):
         has_part_columns: int
         has_limits: int
         has_priors: int
-        has_turns: int
+        has_rotations: int
         n_graduation: int
         n_iter: int
         ftol: t.scalar
@@ -134,8 +134,8 @@ def _chain(t):
         coefficient_limits: wp.array(dtype=t.vec2)
         coefficient_limit_weight: wp.array(dtype=t.scalar)
         border_precision: wp.array2d(dtype=t.wide)  # of fitted coefficients and the scale
-        turn_gradient: wp.array2d(dtype=t.vec3)  # more of the joints' own turns, by frame
-        turn_hessian: wp.array2d(dtype=t.mat33)
+        rotation_gradient: wp.array2d(dtype=t.vec3)  # more of the joints' own turns, by frame
+        rotation_hessian: wp.array2d(dtype=t.mat33)
         sharpness3d: wp.array(dtype=t.scalar)  # 1 / sigma^2, 0 for a plain square
         sharpness2d: wp.array(dtype=t.scalar)
         graduation: wp.array(dtype=t.scalar)
@@ -144,9 +144,9 @@ def _chain(t):
 
 
 @no_type_check
-def _seen(t):
+def _observed(t):
     @wp.struct
-    class Seen:
+    class Observed:
         targets: wp.array2d(dtype=t.vec3)
         weights3d: wp.array2d(dtype=t.scalar)
         xy: wp.array3d(dtype=t.vec2)
@@ -157,7 +157,7 @@ def _seen(t):
         lens: wp.array3d(dtype=t.scalar)
         fold: wp.array2d(dtype=t.scalar)
 
-    return Seen
+    return Observed
 
 
 @no_type_check

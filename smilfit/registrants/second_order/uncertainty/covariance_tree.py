@@ -82,7 +82,7 @@ def _matrices(sums: TreeSums) -> TreeMatrices:
 
 
 def _spreads(found: TreeMatrices) -> Spreads:
-    rows = (found.twist, found.turn, found.place.unsqueeze(1))
+    rows = (found.twist, found.rotation, found.place.unsqueeze(1))
     return Spreads(*(Spread(x, x.new_zeros(*x.shape[:-1], 0)) for x in rows))
 
 
