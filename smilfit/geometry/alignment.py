@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.geometry.kinematic_chain import KinematicTree
+from smilfit.geometry.posing import KinematicTree
 
 # A part whose points spread this much less across their main axis than along it leaves its turn about the axis open.
 RANK_TOLERANCE = 1e-4

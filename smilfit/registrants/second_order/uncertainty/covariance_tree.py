@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.geometry.kinematic_chain import KinematicTree
+from smilfit.geometry.posing import KinematicTree
 from smilfit.geometry.rotation import skew
 from smilfit.registrants.second_order.body_problem import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
