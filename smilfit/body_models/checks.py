@@ -6,7 +6,7 @@ import numpy as np
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.files import shorten
-from smilfit.geometry.kinematic_chain import JOINT_SCALE_MODES
+from smilfit.geometry.posing import JOINT_SCALE_MODES
 from smilfit.options.fields import AXES
 from smilfit.registry import did_you_mean
 

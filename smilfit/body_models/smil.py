@@ -25,13 +25,15 @@ from smilfit.body_models.rest_shape import (
     driven_offsets,
     driven_scales,
 )
-from smilfit.geometry.kinematic_chain import (
+from smilfit.geometry.posing import (
     KinematicTree,
+    SkinTable,
+    blend,
+    bone_maps,
     chain_products,
     forward_kinematics,
     pose_skeleton,
 )
-from smilfit.geometry.skinning import SkinTable, blend, bone_maps
 from smilfit.registry import BODY_MODELS
 from smilfit.structures import PARAMETERS, BodyOutput, BodyParams, parameter_names
 

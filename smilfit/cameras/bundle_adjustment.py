@@ -5,14 +5,20 @@ Blocks are eliminated first (Schur's complement), so that a step costs little mo
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
 from smilfit.cameras.rig import N_COLUMNS, Rig, linearise, project, rotation_of, skew_matrix
+from smilfit.geometry.damping import DAMPING, descend
+from smilfit.geometry.robust import Cauchy
 
 # Cauchy's width in standard deviations: 95 % as good as least squares where errors are normal.
 CAUCHY = 2.385
+_ROBUST = Cauchy(1.0)
+_POLICY = replace(DAMPING, start=1e-4)
 _MOST_STEPS = 100
 # What a point behind its camera misses by, in widths: it must not pay to push points there.
 _BEHIND = 1e3
@@ -121,26 +127,24 @@ def adjust(
         tolerance: ends where a step lowers the cost by less than this share.
     """
     prior = Prior.none(len(rig.R)) if prior is None else prior
-    cost = _cost(rig, blocks, seen, prior)
-    damping, done, count = 1e-4, False, 0
-    system = _normal_equations(rig, blocks, seen, free, prior, move_blocks)
-    while count < steps and not done:
-        count += 1
-        camera_step, block_step = system.solve(damping)
+
+    def look(at: _Place) -> tuple[torch.Tensor, _Place]:
+        return torch.tensor([_cost(at.rig, at.blocks, seen, prior)], dtype=torch.float64), at
+
+    def step(at: _Place, damping: torch.Tensor) -> tuple[_Place, torch.Tensor]:
+        camera_step, block_step, gain = at.system.solve(float(damping))
         full = np.zeros((len(rig.R), N_COLUMNS))
         full[free] = camera_step
-        trial_rig = _moved_rig(rig, full, free)
-        trial_blocks = blocks.moved(block_step) if move_blocks else blocks
-        trial = _cost(trial_rig, trial_blocks, seen, prior)
-        if trial <= cost:
-            done = cost - trial <= tolerance * max(cost, 1e-300)
-            rig, blocks, cost = trial_rig, trial_blocks, trial
-            damping = max(damping / 10, 1e-12)
-            system = _normal_equations(rig, blocks, seen, free, prior, move_blocks)
-        else:
-            damping *= 10
-            done = damping > 1e10
-    return Adjustment(rig, blocks, free, cost, system.schur, system.scores(), count, done)
+        moved = at.blocks.moved(block_step) if move_blocks else at.blocks
+        return replace(at, rig=_moved_rig(at.rig, full, free), blocks=moved), damping.new_tensor([gain])
+
+    start = _Place(rig, blocks, seen, free, prior, move_blocks)
+    end = descend(
+        look, step, start, _POLICY, steps, tolerance, lambda accept, new, old: new if accept else old
+    )
+    at, system = end.state, end.state.system
+    cost, done = float(end.energy), bool(end.ended)
+    return Adjustment(at.rig, at.blocks, free, cost, system.schur, system.scores(), end.n_steps, done)
 
 
 def _moved_rig(rig: Rig, step: np.ndarray, free: np.ndarray) -> Rig:
@@ -168,10 +172,26 @@ def usual_miss_px(error: Float[np.ndarray, 'N'], least: float = 0.05) -> float:
 
 def _cost(rig: Rig, blocks: Blocks, seen: Observations, prior: Prior) -> float:
     error = residuals_px(rig, blocks, seen) / (CAUCHY * seen.sigma_px[seen.camera])
-    robust = np.log1p(np.square(np.minimum(error, _BEHIND))).sum()
+    robust = float(_ROBUST(torch.from_numpy(np.square(np.minimum(error, _BEHIND))))[0].sum())
     gap = (rig.columns() - prior.mean) / prior.sd
     # The prior counts as standard deviations do in the robust sum: both in units of CAUCHY's square.
-    return 0.5 * float(robust + np.square(gap).sum() / CAUCHY**2)
+    return 0.5 * (robust + float(np.square(gap).sum()) / CAUCHY**2)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Cameras and blocks, and their normal equations, which a rejected step does not ask for."""
+
+    rig: Rig
+    blocks: Blocks
+    seen: Observations
+    free: np.ndarray
+    prior: Prior
+    move_blocks: bool
+
+    @cached_property
+    def system(self) -> '_System':
+        return _normal_equations(self.rig, self.blocks, self.seen, self.free, self.prior, self.move_blocks)
 
 
 @dataclass(frozen=True)
@@ -185,19 +205,22 @@ class _System:
     own_gradient: np.ndarray
     prior_gradient: np.ndarray
 
-    def solve(self, damping: float) -> tuple[np.ndarray, np.ndarray]:
-        """Take a damped step of cameras and blocks."""
+    def solve(self, damping: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """Compute a damped step of cameras and blocks, and what it gains by the quadratic model."""
         diagonal = np.diagonal(self.cameras)
         matrix = self.cameras + np.diag(damping * diagonal + 1e-12 * max(diagonal.max(initial=0.0), 1e-300))
         if self.own is None:
-            return -_solve(matrix, self.gradient), np.zeros_like(self.own_gradient)
+            step = -_solve(matrix, self.gradient)
+            return step, np.zeros_like(self.own_gradient), _gain(step, self.gradient, damping * diagonal)
         own = _damped(self.own, damping)
         sides = np.concatenate((self.own_gradient[..., None], self.across), -1)
         solved = np.linalg.solve(own, sides)
         reduced = matrix - np.einsum('mqp,mqr->pr', self.across, solved[..., 1:])
         gradient = self.gradient - np.einsum('mqp,mq->p', self.across, solved[..., 0])
         step = -_solve(reduced, gradient)
-        return step, -solved[..., 0] - np.einsum('mqp,p->mq', solved[..., 1:], step)
+        moved = -solved[..., 0] - np.einsum('mqp,p->mq', solved[..., 1:], step)
+        gain = _gain(moved, self.own_gradient, damping * np.einsum('mqq->mq', self.own))
+        return step, moved, gain + _gain(step, self.gradient, damping * diagonal)
 
     @property
     def schur(self) -> np.ndarray:
@@ -214,6 +237,10 @@ class _System:
             return shares
         solved = np.linalg.solve(_damped(self.own, 1e-12), self.own_gradient[..., None])[..., 0]
         return shares - np.einsum('mqp,mq->mp', self.across, solved)
+
+
+def _gain(step: np.ndarray, gradient: np.ndarray, damped: np.ndarray) -> float:
+    return 0.5 * float((step * (damped * step - gradient)).sum())
 
 
 def _damped(own: np.ndarray, damping: float) -> np.ndarray:
@@ -243,7 +270,7 @@ def _normal_equations(
     width = CAUCHY * seen.sigma_px[seen.camera]
     pixels, by_camera, by_point, front = linearise(rig, seen.camera, blocks.place(seen))
     gap = (pixels - seen.xy) / width[:, None]
-    weight = front / (1 + np.square(gap).sum(-1))
+    weight = front * _ROBUST(torch.from_numpy(np.square(gap).sum(-1)))[1].numpy()
     by_camera = by_camera / width[:, None, None]
     by_block = blocks.slopes(seen, by_point) / width[:, None, None]
     n, q, size = int(free.sum()), blocks.size, len(blocks.t)

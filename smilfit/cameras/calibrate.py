@@ -19,11 +19,7 @@ from smilfit.cameras.boards import MOST_IMAGES, Board, likely_board
 from smilfit.cameras.camera_repair import CameraRepair
 from smilfit.cameras.repair_page import repair_page
 from smilfit.cameras.rig import Rig
-from smilfit.cameras.rig_calibration import (
-    RigCalibration,
-    calibrate_rig,
-    require_seen,
-)
+from smilfit.cameras.rig_calibration import RigCalibration, calibrate_rig, require_seen
 from smilfit.cameras.rig_page import rig_page
 from smilfit.cameras.summary import (
     comparison_sentences,

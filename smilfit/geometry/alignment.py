@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.geometry.kinematic_chain import KinematicTree
+from smilfit.geometry.posing import KinematicTree
 
 # A part whose points spread this much less across their main axis than along it leaves its turn about the axis open.
 RANK_TOLERANCE = 1e-4
@@ -112,8 +112,8 @@ def posed_directions(
     positions = tree.paths @ torch.einsum('bjac,bkjc->bkja', above, steps.expand(len(linear), -1, -1, -1))
     shift = positions - torch.einsum('bjac,bkjc->bkja', linear, joints.expand(len(linear), -1, -1, -1))
     blended = torch.einsum('nj,bjac->bnac', skin, linear)
-    turned = torch.einsum('bnac,bknc->bkna', blended, vertices.expand(len(linear), -1, -1, -1))
-    return turned + skin @ shift
+    rotated = torch.einsum('bnac,bknc->bkna', blended, vertices.expand(len(linear), -1, -1, -1))
+    return rotated + skin @ shift
 
 
 def fit_shape(
@@ -194,8 +194,8 @@ class Similarity(NamedTuple):
 
     def apply(self, points: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
         """Move points as the source was moved."""
-        turned = points @ self.rotation.transpose(-1, -2)
-        return self.scale[:, None, None] * turned + self.translation[:, None]
+        rotated = points @ self.rotation.transpose(-1, -2)
+        return self.scale[:, None, None] * rotated + self.translation[:, None]
 
 
 def procrustes(
@@ -256,8 +256,8 @@ def _correlate(source: Tensor, target: Tensor, weights: Tensor | None) -> _Parts
     source, target = source.double(), target.double()
     weights = torch.ones_like(source[..., 0]) if weights is None else weights.double()
     # What has no weight must not enter, not even as NaN.
-    seen = (weights > 0).unsqueeze(-1)
-    source, target = (torch.where(seen, x, torch.zeros_like(x)) for x in (source, target))
+    visible = (weights > 0).unsqueeze(-1)
+    source, target = (torch.where(visible, x, torch.zeros_like(x)) for x in (source, target))
     w = (weights / weights.sum(-1, keepdim=True).clamp_min(1e-300)).unsqueeze(-1)
     source_mean, target_mean = (w * source).sum(-2), (w * target).sum(-2)
     a, b = source - source_mean.unsqueeze(-2), target - target_mean.unsqueeze(-2)
@@ -291,9 +291,9 @@ def _smallest_rotation(a: Tensor, b: Tensor) -> Tensor:
     cosine = (a * b).sum(-1)[..., None, None]
     # R = I + [v]x + [v]x^2 / (1 + c) = I + (b a^T - a b^T) + (b a^T - a b^T)^2 / (1 + c).
     skew = b.unsqueeze(-1) * a.unsqueeze(-2) - a.unsqueeze(-1) * b.unsqueeze(-2)
-    turned = identity + skew + skew @ skew / (1 + cosine).clamp_min(1e-12)
+    rotated = identity + skew + skew @ skew / (1 + cosine).clamp_min(1e-12)
     axis = identity[a.abs().argmin(-1)]
     normal = torch.linalg.cross(a, axis)
     normal = normal / normal.norm(dim=-1, keepdim=True)
-    half_turn = 2 * normal.unsqueeze(-1) * normal.unsqueeze(-2) - identity
-    return torch.where(1 + cosine > 1e-9, turned, half_turn)
+    half_rotation = 2 * normal.unsqueeze(-1) * normal.unsqueeze(-2) - identity
+    return torch.where(1 + cosine > 1e-9, rotated, half_rotation)

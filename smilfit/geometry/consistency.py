@@ -72,13 +72,13 @@ class _Rig(NamedTuple):
     diagonal: Tensor
 
     @property
-    def seen(self) -> Tensor:
+    def visible(self) -> Tensor:
         """Which points each camera saw (C, N)."""
         return self.confidence > 0
 
     def thinned(self, most: int) -> '_Rig':
         """Return the same cameras with some of the points, those that most cameras saw."""
-        rows = _choose(self.seen.T, most, many_views=True)
+        rows = _choose(self.visible.T, most, many_views=True)
         return self._replace(**{n: getattr(self, n)[:, rows] for n in ('xy', 'ideal', 'confidence')})
 
 
@@ -119,18 +119,18 @@ def camera_consistency(
         points: 3D points from elsewhere, world unit.
         points_confidence: 0 where there is no 3D point; where None, all finite points count.
     """
-    seen = confidence > 0
+    visible = confidence > 0
     if points is None:
-        comparable = seen.sum(1) >= 2
+        comparable = visible.sum(1) >= 2
     else:
-        comparable = points.isfinite().all(-1) & seen.any(1)
+        comparable = points.isfinite().all(-1) & visible.any(1)
         if points_confidence is not None:
             comparable &= points_confidence > 0
     frame, keypoint = comparable.nonzero(as_tuple=True)
     # Given points are only projected, so many more of them cost the same.
     most = MAX_POINTS if points is None else 4 * MAX_POINTS
     if len(frame) > most:
-        rows = _choose(seen[frame, :, keypoint], most)
+        rows = _choose(visible[frame, :, keypoint], most)
         frame, keypoint = frame[rows], keypoint[rows]
     rig = _prepare(
         xy[frame, :, keypoint].transpose(0, 1),
@@ -146,16 +146,16 @@ def camera_consistency(
     return CameraConsistency(median, count, limit, bad, False, same_place)
 
 
-def _choose(seen: Tensor, most: int, many_views: bool = False) -> Tensor:
+def _choose(visible: Tensor, most: int, many_views: bool = False) -> Tensor:
     """Choose points (N, C) by chance, the same each time, and further ones of cameras that saw few of them."""
-    if len(seen) <= most:
-        return torch.arange(len(seen))
-    order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(0))
+    if len(visible) <= most:
+        return torch.arange(len(visible))
+    order = torch.randperm(len(visible), generator=torch.Generator().manual_seed(0))
     if many_views:
-        order = order[seen.sum(1)[order].argsort(descending=True, stable=True)]
+        order = order[visible.sum(1)[order].argsort(descending=True, stable=True)]
     rows, further = order[:most], order[most:]
-    missing = (_LEAST_OF_CAMERA - seen[rows].sum(0)).tolist()
-    rare = [further[seen[further, c]][:n] for c, n in enumerate(missing) if n > 0]
+    missing = (_LEAST_OF_CAMERA - visible[rows].sum(0)).tolist()
+    rare = [further[visible[further, c]][:n] for c, n in enumerate(missing) if n > 0]
     return torch.cat([rows, *rare]).unique()
 
 
@@ -181,7 +181,7 @@ def _medians(rig: _Rig, points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     safe = torch.where(known.unsqueeze(-1), points, torch.zeros_like(points))
     pixels, _, visible = project_points(safe, rig.K, rig.R, rig.t, rig.dist, rig.fold)
     error = (pixels - rig.xy).norm(dim=-1)
-    compared = rig.seen & known.unsqueeze(-2)
+    compared = rig.visible & known.unsqueeze(-2)
     # A label whose point lies behind the camera is as wrong as can be, not absent.
     error = torch.where(visible, error, torch.full_like(error, torch.inf))
     count = compared.sum(-1).double()
@@ -248,7 +248,7 @@ def _find_group(rig: _Rig, same_place: tuple[_Pair, ...]) -> tuple[list[_Proposa
     few = rig.thinned(POINTS_OF_A_TRIAL)
     pairs = _pairs(few, same_place)
     some = _some_of(pairs, len(rig.K))
-    judged = int((rig.seen.sum(1) >= MIN_POINTS).sum())
+    judged = int((rig.visible.sum(1) >= MIN_POINTS).sum())
     for looked_at, asked in ((few, some), (few, pairs), (rig, None)):
         asked = _pairs(rig, same_place) if asked is None else asked
         proposals = _propose(looked_at, asked)
@@ -261,11 +261,11 @@ def _find_group(rig: _Rig, same_place: tuple[_Pair, ...]) -> tuple[list[_Proposa
 
 def _pairs(rig: _Rig, same_place: tuple[_Pair, ...]) -> list[_Pair]:
     """List the pairs that saw enough points together, those that tell most first: many points, wide angles."""
-    seen = rig.seen.double()
-    common = seen @ seen.T
+    visible = rig.visible.double()
+    common = visible @ visible.T
     rays = torch.cat((rig.ideal, torch.ones_like(rig.ideal[..., :1])), -1)
     rays = rays @ (torch.linalg.inv(rig.K).transpose(-1, -2) @ rig.R)
-    rays = (rays * seen.unsqueeze(-1)).sum(1)
+    rays = (rays * visible.unsqueeze(-1)).sum(1)
     rays = rays / rays.norm(dim=-1, keepdim=True).clamp_min(1e-12)
     sine = (1 - (rays @ rays.T).square()).clamp_min(0.0).sqrt()
     worth = common.sqrt() * (sine + _LEAST_SINE)
@@ -327,7 +327,7 @@ def _grow(rig: _Rig, group: list[int]) -> list[int]:
     two neighbouring cameras are vague in depth and may miss a third that is right. A wrong camera drags the
     others' points with it and so shares its miss with them: hence half the floor for the second rule.
     """
-    floor, saw = _floor(rig.diagonal), rig.seen.sum(1)
+    floor, saw = _floor(rig.diagonal), rig.visible.sum(1)
     while True:
         points, known = _place(rig, torch.tensor(group))
         before, count = _medians(rig, points, known)
@@ -358,7 +358,7 @@ def same_places(R: Float[Tensor, 'C 3 3'], t: Float[Tensor, 'C 3']) -> tuple[tup
     size = (centres - centres.mean(0)).norm(dim=-1).max()
     pairs = []
     for i, j in itertools.combinations(range(len(R)), 2):
-        apart = (centres[i] - centres[j]).norm()
-        if apart <= SAME_PLACE * size and (R[i] - R[j]).norm() <= 2**0.5 * SAME_PLACE:
+        distance_between = (centres[i] - centres[j]).norm()
+        if distance_between <= SAME_PLACE * size and (R[i] - R[j]).norm() <= 2**0.5 * SAME_PLACE:
             pairs.append((i, j))
     return tuple(pairs)

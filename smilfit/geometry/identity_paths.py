@@ -35,19 +35,19 @@ class TrackCosts:
 
     @classmethod
     def of(
-        cls, views: IdealViews, xy: Float[Tensor, 'n B C K 2'], seen: Bool[Tensor, 'n B C K']
+        cls, views: IdealViews, xy: Float[Tensor, 'n B C K 2'], visible: Bool[Tensor, 'n B C K']
     ) -> 'TrackCosts':
         """Compare all tracks with one another.
 
         Args:
             views: the cameras.
             xy: px of ideal lenses.
-            seen: where there is a label.
+            visible: where there is a label.
         """
         n_views = xy.shape[2]
         pairs = itertools.combinations(range(n_views), 2)
-        between = {(c, d): _between(views, (c, d), xy, seen) for c, d in pairs}
-        return cls(between, torch.stack([_steps(xy[:, :, c], seen[:, :, c]) for c in range(n_views)]))
+        between = {(c, d): _between(views, (c, d), xy, visible) for c, d in pairs}
+        return cls(between, torch.stack([_steps(xy[:, :, c], visible[:, :, c]) for c in range(n_views)]))
 
     def of_view(self, view: int, order: Int[Tensor, 'C B n'], others: list[int]) -> Float[Tensor, 'B n n']:
         """Return what it costs that an animal is a track of a view, by which tracks of other views it is."""
@@ -155,21 +155,21 @@ def _least_changed(order: Tensor) -> Tensor:
     return order[..., list(names[kept.index(max(kept))])]
 
 
-def _between(views: IdealViews, pair: tuple[int, int], xy: Tensor, seen: Tensor) -> Tensor:
+def _between(views: IdealViews, pair: tuple[int, int], xy: Tensor, visible: Tensor) -> Tensor:
     """Hold tracks of two views against each other: how far labels lie from the other view's epipolar lines."""
     c, d = pair
     first, second = xy[:, :, c].transpose(0, 1), xy[:, :, d].transpose(0, 1)
-    valid = seen[:, :, c].transpose(0, 1).unsqueeze(2) & seen[:, :, d].transpose(0, 1).unsqueeze(1)
+    valid = visible[:, :, c].transpose(0, 1).unsqueeze(2) & visible[:, :, d].transpose(0, 1).unsqueeze(1)
     fundamental = _fundamental(views, c, d)
-    apart = torch.maximum(
+    distance_between = torch.maximum(
         _off_line(first.unsqueeze(2), second.unsqueeze(1), fundamental),
         _off_line(second.unsqueeze(1), first.unsqueeze(2), fundamental.T),
     )
-    apart = torch.where(valid, apart, torch.nan)
+    distance_between = torch.where(valid, distance_between, torch.nan)
     # In each frame a track's own animal is the nearest one, mostly.
-    nearest = apart.nanmedian(-1).values.nan_to_num(torch.inf).amin(2)
+    nearest = distance_between.nanmedian(-1).values.nan_to_num(torch.inf).amin(2)
     sigma = (nearest[nearest.isfinite()].nanmedian() / _MEDIAN).nan_to_num(_LEAST_PX).clamp_min(_LEAST_PX)
-    return torch.where(valid, saturating(apart, sigma, _LIMIT), _UNCOMPARED).sum(-1).float()
+    return torch.where(valid, saturating(distance_between, sigma, _LIMIT), _UNCOMPARED).sum(-1).float()
 
 
 def _fundamental(views: IdealViews, c: int, d: int) -> Tensor:
@@ -188,13 +188,13 @@ def _off_line(points: Tensor, others: Tensor, fundamental: Tensor) -> Tensor:
     return far.abs() / line[..., :2].norm(dim=-1).clamp_min(1e-12)
 
 
-def _steps(xy: Float[Tensor, 'n B K 2'], seen: Bool[Tensor, 'n B K']) -> Float[Tensor, 'b n n']:
+def _steps(xy: Float[Tensor, 'n B K 2'], visible: Bool[Tensor, 'n B K']) -> Float[Tensor, 'b n n']:
     """Hold tracks of a frame against those of the frame before, of one view.
 
     All cost alike where tracks move about as far from frame to frame as they are from one another.
     """
     before, after = xy[:, :-1].transpose(0, 1).unsqueeze(2), xy[:, 1:].transpose(0, 1).unsqueeze(1)
-    valid = seen[:, :-1].transpose(0, 1).unsqueeze(2) & seen[:, 1:].transpose(0, 1).unsqueeze(1)
+    valid = visible[:, :-1].transpose(0, 1).unsqueeze(2) & visible[:, 1:].transpose(0, 1).unsqueeze(1)
     length = torch.where(valid, (after - before).norm(dim=-1), torch.nan)
     own = torch.eye(len(xy), dtype=torch.bool)
     same, crossed = (length[:, mask].nanmedian() for mask in (own, ~own))

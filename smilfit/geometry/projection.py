@@ -337,19 +337,19 @@ def scaled_orthographic(
     rotation = torch.cat((rows, torch.linalg.cross(rows[..., 0, :], rows[..., 1, :]).unsqueeze(-2)), -2)
     scale = S.mean(-1)
     for _ in range(n_steps):
-        turned = a @ rotation.transpose(-1, -2)
-        scale = (w * turned[..., :2] * b).sum((-1, -2)) / (w * turned[..., :2].square()).sum(
+        rotated = a @ rotation.transpose(-1, -2)
+        scale = (w * rotated[..., :2] * b).sum((-1, -2)) / (w * rotated[..., :2].square()).sum(
             (-1, -2)
         ).clamp_min(1e-300)
-        filled = torch.cat((b, scale.clamp_min(1e-300)[..., None, None] * turned[..., 2:]), -1)
+        filled = torch.cat((b, scale.clamp_min(1e-300)[..., None, None] * rotated[..., 2:]), -1)
         U, _, Vh = torch.linalg.svd(filled.transpose(-1, -2) @ (w * a))
         sign = torch.ones_like(U[..., 0])
         sign[..., 2] = torch.linalg.det(U @ Vh).sign()
         rotation = (U * sign.unsqueeze(-2)) @ Vh
-    turned = a @ rotation.transpose(-1, -2)
-    scale = (w * turned[..., :2] * b).sum((-1, -2)) / (w * turned[..., :2].square()).sum((-1, -2)).clamp_min(
-        1e-300
-    )
+    rotated = a @ rotation.transpose(-1, -2)
+    scale = (w * rotated[..., :2] * b).sum((-1, -2)) / (w * rotated[..., :2].square()).sum(
+        (-1, -2)
+    ).clamp_min(1e-300)
     moved = (rotation @ source_mean.unsqueeze(-1)).squeeze(-1)[..., :2]
     translation = target_mean - scale.unsqueeze(-1) * moved
     return ScaledOrthographic(rotation.to(dtype), translation.to(dtype), scale.to(dtype))

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.robust import GemanMcClure
 from smilfit.geometry.triangulation import MIN_ANGLE
 
 # Pairs of points are scored so many at a time.
@@ -63,8 +64,7 @@ def assignments(count: int) -> Bool[Tensor, 'S C']:
 
 def saturating(distance: Tensor, sigma: Tensor | float, limit: float) -> Tensor:
     """Return `(d / sigma)^2` for small distances, at most `limit` (Geman-McClure)."""
-    squared = (distance / sigma).square()
-    return limit * squared / (limit + squared)
+    return GemanMcClure(limit**0.5)((distance / sigma).square())[0]
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class PairGeometry:
     Args:
         views: the cameras.
         xy: of both sides (N, C, 2, 2), px of the ideal lens.
-        seen: where there is a label (N, C, 2).
+        visible: where there is a label (N, C, 2).
     """
 
     views: IdealViews
     xy: Float[Tensor, 'N C 2 2']
-    seen: Bool[Tensor, 'N C 2']
+    visible: Bool[Tensor, 'N C 2']
 
     def distances(self) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """Place a point by every two views and side of each, and measure the way to all labels.
@@ -91,10 +91,10 @@ class PairGeometry:
         first, second = (torch.tensor(p) for p in zip(*pairs))
         way, centres = self.views.rays(self.xy), self.views.centres
         a, b = way[:, first].unsqueeze(3), way[:, second].unsqueeze(2)
-        apart = (centres[second] - centres[first])[None, :, None, None]
+        baseline = (centres[second] - centres[first])[None, :, None, None]
         # The middle of where both rays are nearest to each other.
         cosine = (a * b).sum(-1)
-        along_a, along_b = (a * apart).sum(-1), (b * apart).sum(-1)
+        along_a, along_b = (a * baseline).sum(-1), (b * baseline).sum(-1)
         sine2 = (1 - cosine.square()).clamp_min(1e-12)
         s = (along_a - cosine * along_b) / sine2
         r = (cosine * along_a - along_b) / sine2
@@ -104,7 +104,7 @@ class PairGeometry:
             + centres[second][None, :, None, None]
             + r.unsqueeze(-1) * b
         )
-        known = self.seen[:, first].unsqueeze(3) & self.seen[:, second].unsqueeze(2)
+        known = self.visible[:, first].unsqueeze(3) & self.visible[:, second].unsqueeze(2)
         known = known & (sine2 > MIN_ANGLE**2) & (s > 0) & (r > 0)
         pixels, front = self.views.project(point.flatten(0, -2))
         pixels = pixels.reshape(*point.shape[:-1], -1, 2)
@@ -121,7 +121,7 @@ class PairGeometry:
         """
         far, known, pairs = self.distances()
         cost = saturating(far, sigma[:, None], limit).nan_to_num(limit, limit, limit)
-        cost = torch.where(self.seen[:, None, None, None], cost, 0.0)
+        cost = torch.where(self.visible[:, None, None, None], cost, 0.0)
         ways = assignments(self.xy.shape[1]).long()
         views = torch.arange(ways.shape[1])
         side = torch.full((len(cost), len(ways)), torch.inf, dtype=cost.dtype)
@@ -129,7 +129,7 @@ class PairGeometry:
             # What view i gives to this side and what view j does, then all views' labels of this side.
             own = cost[:, p][:, ways[:, i, None], ways[:, j, None], views, ways].sum(-1)
             side = torch.minimum(side, torch.where(known[:, p][:, ways[:, i], ways[:, j]], own, torch.inf))
-        count = self.seen[:, views, ways].sum(-1)
+        count = self.visible[:, views, ways].sum(-1)
         side = torch.where(side.isfinite(), side, _UNCOMPARED * count)
         # The other side has what this one has not.
         return side + side.flip(1)
@@ -143,8 +143,8 @@ def noise_of_views(
     n_views = far.shape[-2]
     sides = torch.arange(2)
     own = far[:, :, sides, sides].permute(0, 2, 1, 3, 4)[:, sides, :, :, sides].transpose(0, 1)
-    seen, usable = geometry.seen.transpose(1, 2), known[:, :, sides, sides].transpose(1, 2)
-    own = torch.where(seen.unsqueeze(2), own, torch.nan)
+    visible, usable = geometry.visible.transpose(1, 2), known[:, :, sides, sides].transpose(1, 2)
+    own = torch.where(visible.unsqueeze(2), own, torch.nan)
     sigma = torch.full((n_views,), start, dtype=far.dtype)
     # A point that a view has placed itself lies near its label whatever that is worth.
     placed_by = torch.tensor([[c in pair for c in range(n_views)] for pair in pairs])
@@ -164,12 +164,12 @@ def noise_of_views(
 def geometry_costs(
     views: IdealViews,
     xy: Float[Tensor, 'B C P 2 2'],
-    seen: Bool[Tensor, 'B C P 2'],
+    visible: Bool[Tensor, 'B C P 2'],
     sigma: Float[Tensor, ' C'],
     limit: float,
 ) -> Float[Tensor, 'B P S']:
     """Return the costs of all assignments of each pair and frame."""
-    flat, valid = xy.transpose(1, 2).flatten(0, 1), seen.transpose(1, 2).flatten(0, 1)
+    flat, valid = xy.transpose(1, 2).flatten(0, 1), visible.transpose(1, 2).flatten(0, 1)
     parts = [
         PairGeometry(views, own, mask).costs(sigma, limit).float()
         for own, mask in zip(flat.split(_AT_ONCE), valid.split(_AT_ONCE))
@@ -178,7 +178,7 @@ def geometry_costs(
 
 
 def step_lengths(
-    xy: Float[Tensor, 'B C P 2 D'], seen: Bool[Tensor, 'B C P 2'], following: Bool[Tensor, ' b']
+    xy: Float[Tensor, 'B C P 2 D'], visible: Bool[Tensor, 'B C P 2'], following: Bool[Tensor, ' b']
 ) -> tuple[Float[Tensor, 'b C P 2 2'], Bool[Tensor, 'b C P 2']]:
     """Measure how far labels are from those of the frame before, both as given and exchanged.
 
@@ -189,7 +189,7 @@ def step_lengths(
     before, after = xy[:-1], xy[1:]
     same = (after - before).norm(dim=-1)
     crossed = (after - before.flip(-2)).norm(dim=-1)
-    compared = seen[1:] & seen[:-1].all(-1, keepdim=True) & following[:, None, None, None]
+    compared = visible[1:] & visible[:-1].all(-1, keepdim=True) & following[:, None, None, None]
     return torch.stack((same, crossed), -2), compared
 
 
@@ -253,13 +253,13 @@ class SidePairs:
 
     Args:
         xy: points (B, C, P, 2, D) of P pairs: px of ideal lenses, or of points in space (C = 1, D = 3).
-        seen: where there is a point (B, C, P, 2).
+        visible: where there is a point (B, C, P, 2).
         views: the cameras; None where motion alone tells.
         following: which frames follow the one before (B - 1).
     """
 
     xy: Float[Tensor, 'B C P 2 D']
-    seen: Bool[Tensor, 'B C P 2']
+    visible: Bool[Tensor, 'B C P 2']
     views: IdealViews | None
     following: Bool[Tensor, ' b']
 
@@ -267,7 +267,7 @@ class SidePairs:
     def of(
         cls,
         points: Float[Tensor, 'B C K D'],
-        seen: Bool[Tensor, 'B C K'],
+        visible: Bool[Tensor, 'B C K'],
         left: Int[Tensor, ' P'],
         right: Int[Tensor, ' P'],
         views: IdealViews | None = None,
@@ -277,38 +277,38 @@ class SidePairs:
 
         Args:
             points: as of the class.
-            seen: where there is a point.
+            visible: where there is a point.
             left: numbers of the points of one side.
             right: those of the other side, in the same order.
             views: the cameras.
             frames: the frames' numbers; they follow one another if None. Those farther apart than usual do not.
         """
         index = torch.stack((left, right), -1).to(points.device)
-        seen = seen & points.isfinite().all(-1)
-        xy = torch.where(seen.unsqueeze(-1), points, 0.0).detach().double()
+        visible = visible & points.isfinite().all(-1)
+        xy = torch.where(visible.unsqueeze(-1), points, 0.0).detach().double()
         gaps = torch.ones(max(len(points) - 1, 0)) if frames is None else frames.cpu().diff()
         following = gaps <= gaps.median() if len(gaps) else gaps.bool()
         if views is not None:
             # One view has its motion alone.
             views = None if points.shape[1] < 2 else views.double()
-        return cls(xy[:, :, index].cpu(), seen[:, :, index].cpu(), views, following)
+        return cls(xy[:, :, index].cpu(), visible[:, :, index].cpu(), views, following)
 
     def groupings(self, *between: Int[Tensor, ' P']) -> list[Int[Tensor, ' P']]:
         """Group all pairs together, then as is said, then each by itself."""
-        count = self.seen.shape[2]
+        count = self.visible.shape[2]
         return [torch.zeros(count, dtype=torch.long), *between, torch.arange(count)]
 
     def take_views(self, index: Tensor) -> 'SidePairs':
         """Pick views."""
         views = self.views
         picked = None if views is None else IdealViews(views.K[index], views.R[index], views.t[index])
-        return replace(self, xy=self.xy[:, index], seen=self.seen[:, index], views=picked)
+        return replace(self, xy=self.xy[:, index], visible=self.visible[:, index], views=picked)
 
     def exchanged(self, mask: Bool[Tensor, 'B C P']) -> 'SidePairs':
         """Exchange both sides where a mask says so."""
         flip = mask.unsqueeze(-1)
         xy = torch.where(flip.unsqueeze(-1), self.xy.flip(-2), self.xy)
-        return replace(self, xy=xy, seen=torch.where(flip, self.seen.flip(-1), self.seen))
+        return replace(self, xy=xy, visible=torch.where(flip, self.visible.flip(-1), self.visible))
 
 
 def find_swaps(
@@ -338,9 +338,9 @@ def find_swaps(
     n_views = pairs.xy.shape[1]
     if n_views <= MOST_TRIED:
         return _find(pairs, groupings, costs)
-    order = pairs.seen.sum((0, 2, 3)).argsort(descending=True, stable=True)
+    order = pairs.visible.sum((0, 2, 3)).argsort(descending=True, stable=True)
     first, rest = order[:MOST_TRIED], order[MOST_TRIED:]
-    mask = torch.zeros(pairs.seen.shape[:3], dtype=torch.bool)
+    mask = torch.zeros(pairs.visible.shape[:3], dtype=torch.bool)
     mask[:, first] = _find(pairs.take_views(first), groupings, costs)
     mended = pairs.exchanged(mask)
     for c in rest:
@@ -350,7 +350,7 @@ def find_swaps(
 
 
 def _find(pairs: SidePairs, groupings: Sequence[Tensor], costs: SwapCosts) -> Tensor:
-    n_frames, n_views, n_pairs = pairs.seen.shape[:3]
+    n_frames, n_views, n_pairs = pairs.visible.shape[:3]
     mask = torch.zeros(n_frames, n_views, n_pairs, dtype=torch.bool)
     if not n_frames or not n_pairs:
         return mask
@@ -365,7 +365,7 @@ def _find(pairs: SidePairs, groupings: Sequence[Tensor], costs: SwapCosts) -> Te
         path = _cheapest_path(now, steps, ways, pairs.following, costs)
         mask = mask ^ ways[path].transpose(1, 2)[:, :, grouping]
     # What nobody saw is not exchanged.
-    return _without_noise(pairs, mask & pairs.seen.any(-1), noise)
+    return _without_noise(pairs, mask & pairs.visible.any(-1), noise)
 
 
 def _without_noise(pairs: SidePairs, mask: Tensor, noise: Tensor) -> Tensor:
@@ -375,32 +375,32 @@ def _without_noise(pairs: SidePairs, mask: Tensor, noise: Tensor) -> Tensor:
     few others are exchanged. Where all pairs of a view and frame that do tell are exchanged, the others are too.
     """
     distance = (pairs.xy[..., 0, :] - pairs.xy[..., 1, :]).norm(dim=-1)
-    both = pairs.seen.all(-1)
-    apart = both & (distance > _NEAR * noise[:, None])
+    both = pairs.visible.all(-1)
+    separate = both & (distance > _NEAR * noise[:, None])
     elsewhere = both.sum(1, keepdim=True) - both.long()
-    notes = apart | (~both & pairs.seen.any(-1) & (elsewhere >= min(2, both.shape[1] - 1)))
+    notes = separate | (~both & pairs.visible.any(-1) & (elsewhere >= min(2, both.shape[1] - 1)))
     whole = notes.any(-1, keepdim=True) & (mask | ~notes).all(-1, keepdim=True)
-    few = int((mask & apart).sum()) < _FEW * max(int(apart.sum()), 1)
+    few = int((mask & separate).sum()) < _FEW * max(int(separate.sum()), 1)
     return mask & (notes | whole | (both & (not few)))
 
 
 def _noise(pairs: SidePairs, costs: SwapCosts) -> Tensor:
     """Return the sd of each view's labels (C,), px; 0 where views are not compared."""
     if pairs.views is None:
-        return torch.zeros(pairs.seen.shape[1], dtype=torch.float64)
-    some = slice(None, None, -(-len(pairs.seen) // _NOISE_FRAMES))
-    xy, seen = (x[some].transpose(1, 2).flatten(0, 1) for x in (pairs.xy, pairs.seen))
-    return noise_of_views(PairGeometry(pairs.views, xy, seen), _FIRST_NOISE_PX, costs.least_noise_px)
+        return torch.zeros(pairs.visible.shape[1], dtype=torch.float64)
+    some = slice(None, None, -(-len(pairs.visible) // _NOISE_FRAMES))
+    xy, visible = (x[some].transpose(1, 2).flatten(0, 1) for x in (pairs.xy, pairs.visible))
+    return noise_of_views(PairGeometry(pairs.views, xy, visible), _FIRST_NOISE_PX, costs.least_noise_px)
 
 
 def _energies(pairs: SidePairs, noise: Tensor, costs: SwapCosts) -> tuple[Tensor, Tensor]:
     """Return geometry's costs (B, P, S), and those of motion (B - 1, C, P, 2) as given and exchanged since."""
-    n_frames, n_views, n_pairs = pairs.seen.shape[:3]
+    n_frames, n_views, n_pairs = pairs.visible.shape[:3]
     if pairs.views is None:
         energy = torch.zeros(n_frames, n_pairs, 2**n_views)
     else:
-        energy = geometry_costs(pairs.views, pairs.xy, pairs.seen, noise, costs.limit)
-    steps, compared = step_lengths(pairs.xy, pairs.seen, pairs.following)
+        energy = geometry_costs(pairs.views, pairs.xy, pairs.visible, noise, costs.limit)
+    steps, compared = step_lengths(pairs.xy, pairs.visible, pairs.following)
     return energy, motion_costs(steps, compared, noise.clamp_min(1e-9), costs.motion_limit)
 
 

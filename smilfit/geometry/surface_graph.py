@@ -154,7 +154,7 @@ def farthest_points(graph: csr_matrix, count: int, start: int = 0) -> Int[np.nda
     return np.array(chosen)
 
 
-def middle_vertex(graph: csr_matrix, samples: int = 12) -> int:
+def central_vertex(graph: csr_matrix, samples: int = 12) -> int:
     """Find the vertex that is nearest to all ends of the surface: its geodesic centre.
 
     Root mean square of the distances from far vertices; a single long limb moves it less than it moves the centre of
@@ -213,7 +213,7 @@ def find_limbs(
         middle: from where distances are taken; the geodesic centre if None.
         height: distances, where the caller has them.
     """
-    middle = middle_vertex(graph) if middle is None else middle
+    middle = central_vertex(graph) if middle is None else middle
     height = dijkstra(graph, indices=middle) if height is None else height
     order = (-height).argsort(kind='stable')
     root = [-1] * len(height)
@@ -230,8 +230,8 @@ def find_limbs(
 
     indptr, indices = graph.indptr, graph.indices
     for v in order.tolist():
-        seen = indices[indptr[v] : indptr[v + 1]]
-        near = {top(u) for u in seen.tolist() if root[u] >= 0}
+        neighbours = indices[indptr[v] : indptr[v + 1]]
+        near = {top(u) for u in neighbours.tolist() if root[u] >= 0}
         root[v] = v
         if not near:
             tip[v], members[v] = v, [v]

@@ -127,7 +127,7 @@ class ClosestPoints:
 
     vertices: Int[Tensor, 'B N 3']
     shares: Float[Tensor, 'B N 3']
-    found: Bool[Tensor, 'B N']
+    matched: Bool[Tensor, 'B N']
 
     def on(self, vertices: Float[Tensor, 'B V 3']) -> Float[Tensor, 'B N 3']:
         """Return the closest points' positions, differentiably."""
@@ -175,11 +175,11 @@ def closest_on_surface(
     n_vertices = vertices.shape[1]
     flat = vertices.reshape(-1, 3)
     cloud, mesh = points.detach().cpu().numpy(), vertices.detach().cpu().numpy()
-    seen = observed.cpu().numpy()
-    nearest = np.zeros((int(seen.sum()), min(neighbours, len(around.used))), dtype=np.int64)
+    known = observed.cpu().numpy()
+    nearest = np.zeros((int(known.sum()), min(neighbours, len(around.used))), dtype=np.int64)
     at = 0
     for b in range(batch):
-        rows = cloud[b][seen[b]]
+        rows = cloud[b][known[b]]
         if len(rows):
             _, index = cKDTree(mesh[b][around.used]).query(rows, k=np.arange(1, nearest.shape[1] + 1))
             nearest[at : at + len(rows)] = around.used[index]
@@ -219,7 +219,7 @@ def _candidates(nearest: Tensor, around: FacesAround) -> tuple[Tensor, Tensor]:
 
 
 def _least(which: Tensor, value: Tensor, allowed: Tensor, n: int) -> Tensor:
-    """Give, for every point, the first of its allowed pairs with the least value; -1 without one."""
+    """Return, for every point, the first of its allowed pairs with the least value; -1 without one."""
     value = torch.where(allowed, value, torch.full_like(value, torch.inf))
     least = value.new_full((n,), torch.inf).scatter_reduce(0, which, value, 'amin')
     place = torch.arange(len(which), device=which.device)

@@ -1,15 +1,20 @@
 """Points from several views: weighted linear triangulation and its refinement in px."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from smilfit.geometry.damping import DAMPING, choose_rows, descend
+
 # Rays that meet at a smaller angle fix no depth: 1 px of error at a focal length of 1000 px is 0.06 degrees.
 MIN_ANGLE = 0.5 * torch.pi / 180
 # Smallest depth of a seen point, as a share of its distance to the camera (as in `project_points`).
 _NEAR = 1e-4
+# The linear solution is near: hardly any damping at first.
+_POLICY = replace(DAMPING, start=1e-6)
 
 
 class Triangulation(NamedTuple):
@@ -70,10 +75,13 @@ def triangulate(
     x = _linear(pixels, weight, matrix, enough)
     x = _linear(pixels, weight / _depths(x, matrix).clamp_min(_NEAR), matrix, enough)
     x = _refine(x, pixels, weight, matrix, enough, n_refine, huber_px)
-    error, in_front = _reproject(x, pixels, weight, matrix)
+    predicted, _, in_front = _project(x, matrix)
+    in_front &= weight > 0
     angle = _widest_angle(x, (centres - origin) / size, in_front)
     valid = enough & (in_front.sum(-1) >= 2) & (angle >= MIN_ANGLE) & x.isfinite().all(-1)
-    residual = torch.where(valid.unsqueeze(-1) & (weight > 0), error.norm(dim=-1), torch.zeros_like(weight))
+    residual = torch.where(
+        valid.unsqueeze(-1) & (weight > 0), (predicted - pixels).norm(dim=-1), torch.zeros_like(weight)
+    )
     points = torch.where(valid.unsqueeze(-1), x * size[:, 0] + origin[:, 0], torch.zeros_like(x))
     return Triangulation(points.to(dtype), valid, residual.transpose(1, 2).to(dtype))
 
@@ -84,28 +92,30 @@ def _linear(pixels: Tensor, weight: Tensor, matrix: Tensor, enough: Tensor) -> T
     rows = (rows * weight[..., None, None]).flatten(-3, -2)
     left, right = rows[..., :3], -rows[..., 3:]
     normal = left.transpose(-1, -2) @ left
-    return _solve(normal, (left.transpose(-1, -2) @ right).squeeze(-1), enough)
+    return _solve(normal, (left.transpose(-1, -2) @ right).squeeze(-1), enough)[0]
 
 
-def _solve(normal: Tensor, right: Tensor, enough: Tensor) -> Tensor:
-    """Solve 3x3 systems; those without a solution are replaced, their points are invalid anyway."""
+def _solve(
+    normal: Tensor, right: Tensor, enough: Tensor, damping: float | Tensor = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Solve 3x3 systems, and return the scale of each, by which damping counts; a hopeless one is replaced."""
     identity = torch.eye(3, dtype=normal.dtype, device=normal.device)
-    scale = normal.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None].clamp_min(1e-300)
+    scale = normal.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-300)
     # Singular systems (parallel rays) get a step of a point far away instead of an exception.
-    normal = torch.where(enough[..., None, None], normal / scale + 1e-15 * identity, identity)
-    return torch.linalg.solve(normal, (right / scale[..., 0]).unsqueeze(-1)).squeeze(-1)
+    normal = normal / scale[..., None, None] + (damping + 1e-15) * identity
+    normal = torch.where(enough[..., None, None], normal, identity)
+    return torch.linalg.solve(normal, (right / scale.unsqueeze(-1)).unsqueeze(-1)).squeeze(-1), scale
 
 
 def _depths(x: Tensor, matrix: Tensor) -> Tensor:
     return (matrix[..., 2, :3] @ x.unsqueeze(-1)).squeeze(-1) + matrix[..., 2, 3]
 
 
-def _reproject(x: Tensor, pixels: Tensor, weight: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the residual (…, C, 2) px and which views with weight have the point in front of them."""
+def _project(x: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (…, C, 2) px, depths (…, C) of no less than _NEAR, and which views have the point in front of them."""
     image = (matrix[..., :3] @ x[..., None, :, None]).squeeze(-1) + matrix[..., 3]
-    in_front = (image[..., 2] > _NEAR) & (weight > 0)
-    depth = torch.where(image[..., 2] > _NEAR, image[..., 2], torch.full_like(image[..., 2], _NEAR))
-    return image[..., :2] / depth.unsqueeze(-1) - pixels, in_front
+    depth = image[..., 2].clamp_min(_NEAR)
+    return image[..., :2] / depth.unsqueeze(-1), depth, image[..., 2] > _NEAR
 
 
 def _cost(error: Tensor, weight: Tensor, huber_px: float | None) -> tuple[Tensor, Tensor]:
@@ -127,32 +137,24 @@ def _refine(
     n_steps: int,
     huber_px: float | None,
 ) -> Tensor:
-    """Take Levenberg-Marquardt steps, each accepted only where it lowers its own point's cost."""
-    damping = torch.full_like(x[..., 0], 1e-6)
-    error, in_front = _reproject(x, pixels, weight, matrix)
-    cost, irls = _cost(error, weight, huber_px)
-    identity = torch.eye(3, dtype=x.dtype, device=x.device)
-    for _ in range(n_steps):
-        depth = _depths(x, matrix).clamp_min(_NEAR)[..., None, None]
-        predicted = (error + pixels).unsqueeze(-1)
-        jacobian = (matrix[..., :2, :3] - predicted * matrix[..., 2:, :3]) / depth
-        weighted = jacobian * (irls * in_front)[..., None, None]
-        normal = torch.einsum('...cij,...cik->...jk', weighted, jacobian)
-        gradient = torch.einsum('...cij,...ci->...j', weighted, error)
-        trace = normal.diagonal(dim1=-2, dim2=-1).mean(-1)
-        trial = x - _solve(normal + (damping * trace)[..., None, None] * identity, gradient, enough)
-        trial_error, trial_front = _reproject(trial, pixels, weight, matrix)
-        trial_cost, trial_irls = _cost(trial_error, weight, huber_px)
-        better = trial_cost <= cost
-        x = torch.where(better[..., None], trial, x)
-        error = torch.where(better[..., None, None], trial_error, error)
-        in_front, irls = (
-            torch.where(better[..., None], new, old)
-            for new, old in ((trial_front, in_front), (trial_irls, irls))
-        )
-        cost = torch.where(better, trial_cost, cost)
-        damping = torch.where(better, damping * 0.1, damping * 10)
-    return x
+    """Take Levenberg-Marquardt steps, each point by itself."""
+
+    def look(x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        predicted, depth, in_front = _project(x, matrix)
+        error = predicted - pixels
+        cost, irls = _cost(error, weight, huber_px)
+        return cost, (x, error, depth, torch.where(in_front, irls, 0.0))
+
+    def step(at: tuple[Tensor, ...], damping: Tensor) -> tuple[Tensor, Tensor]:
+        x, error, depth, irls = at
+        slope = matrix[..., :2, :3] - (error + pixels).unsqueeze(-1) * matrix[..., 2:, :3]
+        back = (slope * (irls / depth.square()).unsqueeze(-1).unsqueeze(-1)).flatten(-3, -2)
+        normal = back.transpose(-1, -2) @ slope.flatten(-3, -2)
+        gradient = ((error * depth.unsqueeze(-1)).flatten(-2).unsqueeze(-2) @ back).squeeze(-2)
+        change, scale = _solve(normal, gradient, enough, damping[..., None, None])
+        return x - change, (change * (gradient + (damping * scale).unsqueeze(-1) * change)).sum(-1)
+
+    return descend(look, step, x, _POLICY, n_steps, None, choose_rows).state[0]
 
 
 def _widest_angle(x: Tensor, centres: Tensor, used: Tensor) -> Tensor:

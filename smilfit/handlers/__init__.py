@@ -1,16 +1,22 @@
 """Tie one observation (an Input) or a prior to one loss."""
 
-from smilfit.handlers.active_term import ActiveTerm
-from smilfit.handlers.base import BaseHandler, TermHandler
+from smilfit.handlers.base import (
+    ActiveTerm,
+    BaseHandler,
+    BaseInput,
+    BodyState,
+    MissingObservationError,
+    TermHandler,
+)
 from smilfit.handlers.ground import GroundContactHandler, GroundContactInput, GroundHandler
 from smilfit.handlers.in_image import ImageFrameInput, InImageHandler
-from smilfit.handlers.inputs import BaseInput, MissingObservationError
-from smilfit.handlers.keypoint_names import convention_names, resolve_convention
+from smilfit.handlers.keypoints import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
     Keypoint2dHandler,
     Keypoint2dInput,
     MultiviewKeypoint2dMSEHandler,
     MultiviewKeypoint2dMSEInput,
+    TriangulationConsistencyHandler,
 )
 from smilfit.handlers.keypoints3d import (
     Keypoint3dHandler,
@@ -44,8 +50,6 @@ from smilfit.handlers.priors import (
     SplayPriorHandler,
 )
 from smilfit.handlers.silhouettes import SilhouetteDistanceHandler, SilhouetteHandler, SilhouetteInput
-from smilfit.handlers.state import BodyState
-from smilfit.handlers.triangulation import TriangulationConsistencyHandler
 
 __all__ = [
     'ActiveTerm',

@@ -3,13 +3,12 @@
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.base import BaseHandler, BodyState
 from smilfit.losses import Residuals, Stated
 
 
@@ -38,18 +37,18 @@ class BidirectionalDistanceHandler(BaseHandler, ABC):
         self.backward_weight = backward_weight
 
     @abstractmethod
-    def forward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+    def forward_terms(self, state: BodyState, related_input: Any) -> Stated:
         """Compare in the first direction."""
 
     @abstractmethod
-    def backward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+    def backward_terms(self, state: BodyState, related_input: Any) -> Stated:
         """Compare in the other direction."""
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: object) -> tuple[str, ...]:
         """Ask for the surface."""
         return ('vertices',)
 
-    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
+    def stated(self, state: BodyState, related_input: Any) -> Stated:
         """Compare in one direction, and in the other where it is weighted."""
         result = self.forward_terms(state, related_input)
         if not self.backward_weight:

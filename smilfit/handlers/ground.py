@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL, BodyModelData, keypoint_definitions
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput
-from smilfit.handlers.keypoint_names import JOINTS, convention_names
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
+from smilfit.handlers.keypoints import JOINTS, convention_names
 from smilfit.losses import GroundContactLoss
 from smilfit.registry import HANDLERS, INPUTS, UnknownNameError, did_you_mean
 
@@ -91,7 +90,7 @@ class GroundHandler(BaseHandler):
         self._names = named_points(self.keypoints, body.data, where)
         self._up = self.normal or up_axis(body.data, where)
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: Any) -> tuple[str, ...]:
         """Ask for the points that may stand."""
         if not self._names:
             raise ValueError(f'{type(self).__name__}: call bind(body) first.')
@@ -102,7 +101,7 @@ class GroundHandler(BaseHandler):
         """Whether a frame's term depends on the one before: only contacts know what slides."""
         return 0
 
-    def arguments(self, state: BodyState, related_input: BaseInput | None) -> tuple[Tensor, ...]:
+    def arguments(self, state: BodyState, related_input: Any) -> tuple[Tensor, ...]:
         """Score heights."""
         return (self._height(state.output.select(self._names)),)
 
@@ -122,12 +121,12 @@ class GroundContactHandler(GroundHandler):
         """How many frames before it a frame's terms depend on: one where sliding counts."""
         return self.loss.frame_order
 
-    def arguments(self, state: BodyState, related_input: BaseInput | None) -> tuple[Tensor, ...]:
+    def arguments(self, state: BodyState, related_input: GroundContactInput) -> tuple[Tensor, ...]:
         """Score heights and what slides."""
         points = state.output.select(self._names)
         return self._height(points), points, related_input.contact
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: GroundContactInput) -> tuple[str, ...]:
         """Ask for the points that may stand.
 
         Raises:
@@ -178,11 +177,12 @@ def up_axis(data: BodyModelData, where: str) -> tuple[float, float, float]:
         )
     up = [0.0, 0.0, 0.0]
     up[_AXES[data.up_axis[-1]]] = -1.0 if data.up_axis.startswith('-') else 1.0
-    return tuple(up)
+    return up[0], up[1], up[2]
 
 
 def _unit(vector: Sequence[float], where: str) -> tuple[float, float, float]:
     length = sum(x * x for x in vector) ** 0.5
     if len(vector) != 3 or not length > 0:
         raise ValueError(f'{where}: normal must be three numbers, not all 0; got {tuple(vector)}.')
-    return tuple(x / length for x in vector)
+    x, y, z = vector
+    return x / length, y / length, z / length

@@ -1,18 +1,15 @@
 """Keep a body in the image that was cut out around the animal."""
 
 import logging
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index
 from smilfit.handlers.keypoints2d import pixels_of
-from smilfit.handlers.state import BodyState
 from smilfit.losses import PointDistanceLoss, Stated
-from smilfit.losses.residuals import from_source
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, RecordedData
 
@@ -49,11 +46,11 @@ class ImageFrameInput(BaseInput):
         """A frame alone shows no animal."""
         return torch.zeros(self.batch_size, dtype=torch.bool)
 
-    def to(self, *args: Any, **kwargs: Any) -> 'ImageFrameInput':
+    def to(self, *args: object, **kwargs: object) -> 'ImageFrameInput':
         """Move or cast."""
         return ImageFrameInput(self.cameras.to(*args, **kwargs), self.batch_size, self.handler_key)
 
-    def __getitem__(self, index: Any) -> 'ImageFrameInput':
+    def __getitem__(self, index: Index) -> 'ImageFrameInput':
         """Select frames."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         count = len(torch.arange(self.batch_size)[index.cpu() if isinstance(index, Tensor) else index])
@@ -85,13 +82,13 @@ class InImageHandler(BaseHandler):
     ) -> None:
         super().__init__(handler_key, PointDistanceLoss() if loss is None else loss, device, logger)
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: ImageFrameInput) -> tuple[str, ...]:
         """Ask for the joints."""
         return ('joints',)
 
-    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
+    def stated(self, state: BodyState, related_input: ImageFrameInput) -> Stated:
         """Score the distances of all joints to the images."""
-        cameras, joints = state.corrected(related_input.cameras), state.output.joints
+        cameras, joints = state.corrected(related_input.cameras), state.joints
         pixels, _, valid = cameras.project(joints)
         beyond = beyond_image(pixels, cameras.size)
         # Beside the image a pixel's distance changes as the pixel does, and not at all inside.

@@ -1,16 +1,22 @@
 """Keypoints in images, under any number of cameras."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from smilfit.handlers.keypoint_input import KeypointInput, keypoint_names_or_numbers, without_gaps
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler
-from smilfit.handlers.state import BodyState
-from smilfit.losses import KeypointMSELoss, PointSource
+from smilfit.geometry.triangulation import meet_rays
+from smilfit.handlers.base import BaseHandler, BodyState
+from smilfit.handlers.keypoints import (
+    KeypointInput,
+    KeypointMSEHandler,
+    keypoint_names_or_numbers,
+    without_gaps,
+)
+from smilfit.losses import KeypointMSELoss, PointSource, TriangulationConsistencyLoss
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, Keypoints2d, RecordedData
 
@@ -19,7 +25,7 @@ DEFAULT_SIGMA_PX = 20.0
 
 
 @INPUTS.register_module(name=['MultiviewKeypoint2dMSEInput', 'Keypoint2dInput'])
-class MultiviewKeypoint2dMSEInput(KeypointInput):
+class MultiviewKeypoint2dMSEInput(KeypointInput[Keypoints2d]):
     """Observed 2D keypoints, px, and the cameras that saw them.
 
     Args:
@@ -55,12 +61,12 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
                 'MultiviewKeypoint2dMSEInput: the cameras must be known; got none. Give cameras=..., or keypoints '
                 'of a calibrated session.'
             )
-        self.keypoints.cameras.check('MultiviewKeypoint2dMSEInput')
+        self.keypoints.rig.check('MultiviewKeypoint2dMSEInput')
 
     @property
     def cameras(self) -> Cameras:
         """The cameras that observed."""
-        return self.keypoints.cameras
+        return self.keypoints.rig
 
     @classmethod
     def from_dataset(
@@ -75,7 +81,7 @@ class MultiviewKeypoint2dMSEInput(KeypointInput):
 
 
 @HANDLERS.register_module(name=['MultiviewKeypoint2dMSEHandler', 'Keypoint2dHandler'])
-class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
+class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler[Keypoints2d]):
     """Draws keypoints of the body, projected into every camera, to where they were seen.
 
     The loss is robust (Geman-McClure, 20 px) unless another is given.
@@ -90,15 +96,15 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler):
         """Squared distance in px, bounded."""
         return KeypointMSELoss(sigma=DEFAULT_SIGMA_PX)
 
-    def pair(self, state: BodyState, seen: Keypoints2d) -> tuple[Tensor, Tensor, PointSource]:
+    def pair(self, state: BodyState, observations: Keypoints2d) -> tuple[Tensor, Tensor, PointSource]:
         """Compare pixels.
 
         A keypoint behind a camera or beyond its lens's fold has a finite stand-in pixel whose gradient leads
         back into view, so it stays in the loss.
         """
-        cameras, points = state.corrected(seen.cameras), state.output.select(seen.names)
+        cameras, points = state.corrected(observations.rig), state.output.select(observations.names)
         pixels, _, _ = cameras.project(points)
-        return pixels, seen.xy, pixels_of(pixels, seen.names, cameras, points)
+        return pixels, observations.xy, pixels_of(pixels, observations.names, cameras, points)
 
 
 def pixels_of(pixels: Tensor, names: tuple[str, ...] | None, cameras: Cameras, points: Tensor) -> PointSource:
@@ -108,3 +114,61 @@ def pixels_of(pixels: Tensor, names: tuple[str, ...] | None, cameras: Cameras, p
 
 Keypoint2dHandler = MultiviewKeypoint2dMSEHandler
 Keypoint2dInput = MultiviewKeypoint2dMSEInput
+
+
+@HANDLERS.register_module()
+class TriangulationConsistencyHandler(BaseHandler):
+    """Draws cameras to where they triangulate the seen keypoints to the body's; the body feels nothing.
+
+    For networks that predict or correct cameras, beside a loss that holds the body. A keypoint that fewer than two
+    views see, or that lies behind one of them, does not count.
+
+    Args:
+        loss: compares the points; a plain square if None.
+        handler_key: names it in stages and loss weights.
+        device: where its constants live.
+        logger: a logger or its name.
+    """
+
+    input_type = MultiviewKeypoint2dMSEInput
+    structure = Keypoints2d
+    default_key = 'triangulation_consistency'
+
+    def __init__(
+        self,
+        loss: nn.Module | None = None,
+        handler_key: str | None = None,
+        device: torch.device | str | None = None,
+        logger: logging.Logger | str | None = None,
+    ) -> None:
+        super().__init__(
+            handler_key or self.default_key, loss or TriangulationConsistencyLoss(), device, logger
+        )
+
+    def need(self, related_input: MultiviewKeypoint2dMSEInput) -> tuple[str, ...]:
+        """Ask for the observed keypoints."""
+        return related_input.keypoints.names
+
+    def observed(
+        self, related_input: MultiviewKeypoint2dMSEInput, keypoint_weights: Mapping[str, float]
+    ) -> Tensor:
+        """Return which frames have a keypoint that two views see and whose weight is not 0."""
+        observations = related_input.keypoints
+        counts = [keypoint_weights.get(name, 1.0) != 0 for name in observations.names]
+        twice = observations.visible.sum(1) >= 2
+        return (twice & torch.tensor(counts, device=twice.device)).any(1)
+
+    def arguments(
+        self, state: BodyState, related_input: MultiviewKeypoint2dMSEInput
+    ) -> dict[str, Tensor | None]:
+        """Triangulate what was seen."""
+        observations = related_input.keypoints
+        cameras = state.corrected(observations.rig)
+        directions, has_ray = cameras.rays(observations.xy)
+        points, known = meet_rays(cameras.centres(), directions, observations.confidence * has_ray)
+        return {
+            'triangulated': points,
+            'target': state.output.select(observations.names),
+            'known': known,
+            'keypoint_weight': state.weights_of(observations.names),
+        }

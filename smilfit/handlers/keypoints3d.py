@@ -1,7 +1,7 @@
 """Keypoints in the world: their positions, and the lengths of the limbs between them."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -10,19 +10,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL, BodyModelData
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput
-from smilfit.handlers.keypoint_input import KeypointInput, keypoint_names_or_numbers, without_gaps
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler
-from smilfit.handlers.keypoint_names import convention_names
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.base import BaseHandler, BodyState
+from smilfit.handlers.keypoints import (
+    KeypointInput,
+    KeypointMSEHandler,
+    convention_names,
+    keypoint_names_or_numbers,
+    without_gaps,
+)
 from smilfit.losses import KeypointMSELoss, LimbLengthLoss, PointSource
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Keypoints3d, RecordedData
 
 
 @INPUTS.register_module()
-class Keypoint3dMSEInput(KeypointInput):
+class Keypoint3dMSEInput(KeypointInput[Keypoints3d]):
     """Observed 3D keypoints, in the world's unit.
 
     Args:
@@ -81,7 +83,7 @@ class Keypoint3dLimbLenInput(Keypoint3dMSEInput):
 
 
 @HANDLERS.register_module(name=['Keypoint3dMSEHandler', 'Keypoint3dHandler'])
-class Keypoint3dMSEHandler(KeypointMSEHandler):
+class Keypoint3dMSEHandler(KeypointMSEHandler[Keypoints3d]):
     """Draws keypoints of the body to observed 3D positions, by squared distance unless a loss is given."""
 
     input_type = Keypoint3dMSEInput
@@ -93,10 +95,10 @@ class Keypoint3dMSEHandler(KeypointMSEHandler):
         """Squared distance in the world's unit."""
         return KeypointMSELoss()
 
-    def pair(self, state: BodyState, seen: Keypoints3d) -> tuple[Tensor, Tensor, PointSource]:
+    def pair(self, state: BodyState, observations: Keypoints3d) -> tuple[Tensor, Tensor, PointSource]:
         """Compare positions in the world."""
-        points = state.output.select(seen.names)
-        return points, seen.xyz, PointSource(points, seen.names)
+        points = state.output.select(observations.names)
+        return points, observations.xyz, PointSource(points, observations.names)
 
 
 Keypoint3dHandler = Keypoint3dMSEHandler
@@ -132,22 +134,19 @@ class Keypoint3dLimbLenHandler(BaseHandler):
         self._data = body.data
         self._limbs.clear()
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: Keypoint3dLimbLenInput) -> tuple[str, ...]:
         """Ask for the keypoints that end a rigid limb."""
         return self._rigid(related_input.keypoints.names)[0]
-
-    def _wanted(self, names: tuple[str, ...]) -> Collection[str]:
-        """Narrow the comparison to the keypoints of the loss's convention, where it names one."""
-        convention = self.loss.convention if isinstance(self.loss, LimbLengthLoss) else None
-        if convention is None:
-            return names
-        return convention_names(convention, self._data, 'Keypoint3dLimbLenHandler')
 
     def _rigid(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], Tensor]:
         if self._data is None:
             raise ValueError('Keypoint3dLimbLenHandler: call bind(body) first.')
         if names not in self._limbs:
-            wanted = self._wanted(names)
+            # Only the keypoints of the loss's convention are compared, where it names one.
+            convention = self.loss.convention if isinstance(self.loss, LimbLengthLoss) else None
+            wanted = (
+                convention_names(convention, self._data, 'Keypoint3dLimbLenHandler') if convention else names
+            )
             kept = tuple(n for n in names if n in wanted)
             limbs = rigid_limbs(self._data, kept)
             if not limbs:
@@ -159,22 +158,24 @@ class Keypoint3dLimbLenHandler(BaseHandler):
             self._limbs[names] = (kept, torch.tensor(limbs))
         return self._limbs[names]
 
-    def observed(self, related_input: BaseInput, keypoint_weights: Mapping[str, float]) -> Tensor:
+    def observed(
+        self, related_input: Keypoint3dLimbLenInput, keypoint_weights: Mapping[str, float]
+    ) -> Tensor:
         """Return which frames show both ends of a limb."""
         names, limbs = self._rigid(related_input.keypoints.names)
         visible = related_input.keypoints.select(names).visible
         return visible[:, limbs.to(visible.device)].all(-1).any(1)
 
-    def arguments(self, state: BodyState, related_input: BaseInput | None) -> dict[str, Tensor]:
+    def arguments(self, state: BodyState, related_input: Keypoint3dLimbLenInput) -> dict[str, Tensor]:
         """Compare limb lengths."""
         names, limbs = self._rigid(related_input.keypoints.names)
-        seen = related_input.keypoints
-        seen = seen if names == seen.names else seen.select(names)
+        observations = related_input.keypoints
+        observations = observations if names == observations.names else observations.select(names)
         return {
             'pred': state.output.select(names),
-            'target': seen.xyz,
-            'limbs': limbs.to(seen.xyz.device),
-            'target_conf': seen.confidence,
+            'target': observations.xyz,
+            'limbs': limbs.to(observations.xyz.device),
+            'target_conf': observations.confidence,
         }
 
 

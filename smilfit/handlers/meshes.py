@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.surface_search import ClosestPoints, FacesAround, closest_on_surface, face_normals
-from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index
 from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
-from smilfit.handlers.inputs import BaseInput
-from smilfit.handlers.keypoint_input import without_gaps
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.keypoints import without_gaps
 from smilfit.losses import KeypointMSELoss, PointDistanceLoss, PointSource, Stated
-from smilfit.losses.residuals import from_source
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS, INPUTS
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 
 @INPUTS.register_module()
@@ -67,7 +68,7 @@ class PointCloudInput(BaseInput):
         self.confidence = weight
         self.points = torch.where((weight > 0).unsqueeze(-1), xyz, torch.zeros_like(xyz))
         self.normals = None if normals is None else torch.nn.functional.normalize(_padded(normals), dim=-1)
-        self._trees: list[tuple[Any, np.ndarray] | None] | None = None
+        self._trees: list[tuple[cKDTree, np.ndarray] | None] | None = None
 
     @property
     def n_masked(self) -> int:
@@ -83,13 +84,13 @@ class PointCloudInput(BaseInput):
         """Return which frames have a point."""
         return self.present.any(1)
 
-    def to(self, *args: Any, **kwargs: Any) -> 'PointCloudInput':
+    def to(self, *args: object, **kwargs: object) -> 'PointCloudInput':
         """Move or cast."""
         moved = super().to(*args, **kwargs)
         moved._trees = None
         return moved
 
-    def __getitem__(self, index: Any) -> 'PointCloudInput':
+    def __getitem__(self, index: Index) -> 'PointCloudInput':
         """Select frames."""
         chosen = super().__getitem__(index)
         if self._trees is not None:
@@ -111,13 +112,13 @@ class PointCloudInput(BaseInput):
         return torch.from_numpy(result).to(vertices.device)
 
 
-def rows_of(index: Any, count: int) -> list[int]:
+def rows_of(index: Index, count: int) -> list[int]:
     """List the frames that an index picks."""
     index = slice(index, index + 1 or None) if isinstance(index, int) else index
     return torch.arange(count)[index.cpu() if isinstance(index, Tensor) else index].tolist()
 
 
-def _tree(points: Tensor, observed: Tensor) -> tuple[Any, np.ndarray] | None:
+def _tree(points: Tensor, observed: Tensor) -> tuple['cKDTree', np.ndarray] | None:
     # Imported late: scipy takes a third of a second, and few ask for this.
     from scipy.spatial import cKDTree
 
@@ -153,7 +154,7 @@ class PointCloudHandler(BidirectionalDistanceHandler):
         logger: a logger or its name.
     """
 
-    input_type: type[BaseInput] = PointCloudInput
+    input_type: ClassVar[type[BaseInput]] = PointCloudInput
     default_key = 'point_cloud'
 
     def __init__(
@@ -186,23 +187,23 @@ class PointCloudHandler(BidirectionalDistanceHandler):
         super().bind(body)
         self._around = FacesAround.of(body.faces, body.data.n_vertices)
 
-    def cloud(self, related_input: BaseInput) -> PointCloudInput:
+    def cloud(self, related_input: Any) -> PointCloudInput:
         """Return the points to fit to."""
         return related_input
 
-    def forward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+    def forward_terms(self, state: BodyState, related_input: Any) -> Stated:
         """Compare scan -> body.
 
         A closest point follows the corners of its triangle by its barycentric coordinates.
         """
-        cloud, vertices = self.cloud(related_input), state.output.vertices
+        cloud, vertices = self.cloud(related_input), state.vertices
         closest = self._closest(cloud, vertices)
-        result, weight = closest.on(vertices), cloud.confidence * closest.found
+        result, weight = closest.on(vertices), cloud.confidence * closest.matched
         difference = result - cloud.points
         if self.loss.limit is not None:
             # A point without a match pays like one that is too far.
             far = torch.full_like(difference, self.loss.limit)
-            difference = torch.where(closest.found.unsqueeze(-1), difference, far)
+            difference = torch.where(closest.matched.unsqueeze(-1), difference, far)
             weight = cloud.confidence
         source = PointSource(result, None, index=closest.vertices, share=closest.shares)
         if self.metric == 'plane':
@@ -212,9 +213,9 @@ class PointCloudHandler(BidirectionalDistanceHandler):
             return from_source(self.loss.stated(difference, weight, slope), source)
         return from_source(self.loss.stated(difference, weight), source)
 
-    def backward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+    def backward_terms(self, state: BodyState, related_input: Any) -> Stated:
         """Compare body -> scan."""
-        cloud, vertices = self.cloud(related_input), state.output.vertices
+        cloud, vertices = self.cloud(related_input), state.vertices
         target, present = self._targets(cloud, vertices)
         return from_source(self.loss.stated(vertices - target, present), PointSource(vertices, None))
 
@@ -288,13 +289,13 @@ class MeshInput(BaseInput):
         """Return which frames have a vertex that counts."""
         return (self.confidence > 0).any(1)
 
-    def to(self, *args: Any, **kwargs: Any) -> 'MeshInput':
+    def to(self, *args: object, **kwargs: object) -> 'MeshInput':
         """Move or cast; faces stay integers, and points are drawn anew."""
         moved = super().to(*args, **kwargs)
         moved.faces, moved._clouds = self.faces.to(moved.vertices.device), {}
         return moved
 
-    def __getitem__(self, index: Any) -> 'MeshInput':
+    def __getitem__(self, index: Index) -> 'MeshInput':
         """Select frames; each keeps its points, whichever frames are left."""
         chosen = super().__getitem__(index)
         chosen._clouds = {key: cloud[index] for key, cloud in self._clouds.items()}
@@ -336,24 +337,23 @@ class MeshVertexHandler(BaseHandler):
         super().bind(body)
         self._faces = body.faces
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: MeshInput) -> tuple[str, ...]:
         """Ask for the vertices.
 
         Raises:
             ValueError: a mesh of another topology.
         """
-        faces = related_input.faces
-        same = self._faces is not None and faces.shape == self._faces.shape
-        if not same or not bool((faces.to(self._faces.device) == self._faces).all()):
+        faces, own = related_input.faces, self._faces
+        if own is None or faces.shape != own.shape or not bool((faces.to(own.device) == own).all()):
             raise ValueError(
                 f'MeshVertexHandler: the mesh must have the faces of the body model; got {len(faces)} other ones. '
                 'Use MeshSurfaceHandler for a mesh of another topology.'
             )
         return ('vertices',)
 
-    def stated(self, state: BodyState, related_input: BaseInput | None = None) -> Stated:
+    def stated(self, state: BodyState, related_input: MeshInput) -> Stated:
         """Compare vertices."""
-        vertices = state.output.vertices
+        vertices = state.vertices
         stated = self.loss.stated(vertices, related_input.vertices, target_conf=related_input.confidence)
         return from_source(stated, PointSource(vertices, None))
 
@@ -376,7 +376,7 @@ class MeshSurfaceHandler(PointCloudHandler):
         self.n_points = n_points
         self.seed = seed
 
-    def cloud(self, related_input: BaseInput) -> PointCloudInput:
+    def cloud(self, related_input: MeshInput) -> PointCloudInput:
         """Return points of the mesh."""
         return related_input.as_point_cloud(self.n_points, self.seed)
 

@@ -7,9 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler
-from smilfit.handlers.inputs import BaseInput
-from smilfit.handlers.state import BodyState
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState
 from smilfit.losses import (
     FocalPriorLoss,
     JointLimitLoss,
@@ -27,14 +25,14 @@ from smilfit.losses import (
     SplayPriorLoss,
     Stated,
 )
-from smilfit.losses.residuals import from_source
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS
 from smilfit.structures import PARAMETERS
 
 
 @HANDLERS.register_module()
 class PriorHandler(BaseHandler):
-    """Gives quantities of the body to a loss, without an observation.
+    """Scores quantities of the body by a loss, without an observation.
 
     Args:
         prior_loss: takes the quantities, in their order; `default_loss()` of a subclass if None.
@@ -47,7 +45,7 @@ class PriorHandler(BaseHandler):
 
     of: tuple[str, ...] = ()
     default_key: ClassVar[str] = 'prior'
-    default_loss: ClassVar[Callable[[], nn.Module] | None] = None
+    default_loss: ClassVar[type[nn.Module] | None] = None
 
     def __init__(
         self,
@@ -57,10 +55,11 @@ class PriorHandler(BaseHandler):
         logger: logging.Logger | str | None = None,
         of: str | Sequence[str] | None = None,
     ) -> None:
-        if prior_loss is None and self.default_loss is None:
-            raise ValueError(f'{type(self).__name__}: prior_loss must be given; got None.')
-        loss = type(self).default_loss() if prior_loss is None else prior_loss
-        super().__init__(handler_key or self.default_key, loss, device, logger)
+        if prior_loss is None:
+            if self.default_loss is None:
+                raise ValueError(f'{type(self).__name__}: prior_loss must be given; got None.')
+            prior_loss = self.default_loss()
+        super().__init__(handler_key or self.default_key, prior_loss, device, logger)
         if of is not None:
             self.of = (of,) if isinstance(of, str) else tuple(of)
         if not self.of:
@@ -94,7 +93,7 @@ def quantity(state: BodyState, name: str) -> Tensor:
     """
     params = state.params
     if name in ('joints', 'vertices'):
-        return state.output.joints if name == 'joints' else state.output.vertices
+        return state.joints if name == 'joints' else state.vertices
     if name == 'body_size':
         return state.body_size()
     if name == 'fixed_scale':
@@ -121,7 +120,7 @@ _PARAMETERS: dict[str, tuple[str, Callable[[BodyState], float]]] = {
 
 @HANDLERS.register_module()
 class BetasPriorHandler(PriorHandler):
-    """Gives the shape coefficients to a loss, `ShapePriorLoss` unless another is given."""
+    """Scores the shape coefficients, by `ShapePriorLoss` unless another is given."""
 
     of, holds = ('betas',), ('betas',)
     default_key, default_loss = 'betas_prior', ShapePriorLoss
@@ -129,7 +128,7 @@ class BetasPriorHandler(PriorHandler):
 
 @HANDLERS.register_module()
 class BodyPosePriorHandler(PriorHandler):
-    """Gives the joints' rotations (axis-angle, without the root) to a loss, `PoseRegLoss` unless another is given."""
+    """Scores the joints' rotations (axis-angle, without the root), by `PoseRegLoss` unless another is given."""
 
     of, holds = ('body_pose',), ('body_pose',)
     default_key, default_loss = 'body_pose_prior', PoseRegLoss

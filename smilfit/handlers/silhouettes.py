@@ -10,13 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index, MissingObservationError
 from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
-from smilfit.handlers.inputs import BaseInput, MissingObservationError
 from smilfit.handlers.keypoints2d import pixels_of
-from smilfit.handlers.state import BodyState
 from smilfit.losses import PointDistanceLoss, PointSource, SilhouetteL2Loss, Stated
-from smilfit.losses.residuals import from_source
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.renderers import Renderer, SilhouetteRenderer
 from smilfit.structures import Cameras, RecordedData
@@ -82,18 +80,18 @@ class SilhouetteInput(BaseInput):
         return cls(torch.from_numpy(masks), cameras, torch.from_numpy(weight), handler_key)
 
     @classmethod
-    def from_observation(cls, seen: Any, names: Sequence[str], handler_key: str) -> 'SilhouetteInput':
+    def from_observation(cls, observation: Any, names: Sequence[str], handler_key: str) -> 'SilhouetteInput':
         """Take the masks of a batch of training samples, with the cameras of their crops in the scene frame.
 
         Raises:
             ValueError: the samples have no masks.
         """
-        if seen.masks is None:
+        if observation.masks is None:
             raise ValueError(
                 f'SilhouetteInput: training samples must have masks for the handler {handler_key!r}; the dataset '
                 'file has none. Take the handler away, or make the file from annotations with masks.'
             )
-        return cls(seen.masks, seen.mask_cameras, seen.mask_weight, handler_key)
+        return cls(observation.masks, observation.mask_cameras, observation.mask_weight, handler_key)
 
     @property
     def cameras(self) -> Cameras:
@@ -104,13 +102,13 @@ class SilhouetteInput(BaseInput):
         """Return which frames have a mask that shows anything."""
         return ((self.masks > 0).flatten(2).any(2) & (self.view_weight > 0)).any(1)
 
-    def to(self, *args: Any, **kwargs: Any) -> 'SilhouetteInput':
+    def to(self, *args: object, **kwargs: object) -> 'SilhouetteInput':
         """Move or cast."""
         moved = super().to(*args, **kwargs)
         moved._points = {}
         return moved
 
-    def __getitem__(self, index: Any) -> 'SilhouetteInput':
+    def __getitem__(self, index: Index) -> 'SilhouetteInput':
         """Select frames; each keeps its points, whichever frames are left."""
         index = slice(index, index + 1 or None) if isinstance(index, int) else index
         chosen = super().__getitem__(index)
@@ -232,14 +230,14 @@ class SilhouetteHandler(BaseHandler):
         reason = f'{type(self.renderer).__name__} has no second derivative'
         return None if self.loss.states_residual else reason
 
-    def need(self, related_input: BaseInput | None) -> tuple[str, ...]:
+    def need(self, related_input: SilhouetteInput) -> tuple[str, ...]:
         """Ask for the surface."""
         return ('vertices',)
 
-    def arguments(self, state: BodyState, related_input: BaseInput | None) -> tuple[Tensor, ...]:
+    def arguments(self, state: BodyState, related_input: SilhouetteInput) -> tuple[Tensor, ...]:
         """Render every frame in every view and compare."""
         n_views = related_input.masks.shape[1]
-        vertices = state.output.vertices.repeat_interleave(n_views, 0)
+        vertices = state.vertices.repeat_interleave(n_views, 0)
         cameras = state.corrected(related_input.cameras)
         alpha = self.renderer(vertices, state.body.faces, related_input.flat_cameras(cameras)).alpha
         return alpha.reshape(related_input.masks.shape), related_input.masks, related_input.view_weight
@@ -286,7 +284,7 @@ class SilhouetteDistanceHandler(BidirectionalDistanceHandler):
         self.n_mask_points = n_mask_points
         self.seed = seed
 
-    def forward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+    def forward_terms(self, state: BodyState, related_input: SilhouetteInput) -> Stated:
         """Compare vertices with the mask, in every image."""
         pixels, source = self._pixels(state, related_input)
         outside, uphill = distance_and_slope(related_input.distance_px(), pixels)
@@ -294,7 +292,7 @@ class SilhouetteDistanceHandler(BidirectionalDistanceHandler):
         stated = self.loss.stated(outside.unsqueeze(-1), weight, uphill.unsqueeze(-2))
         return from_source(stated, source)
 
-    def backward_terms(self, state: BodyState, related_input: BaseInput) -> Stated:
+    def backward_terms(self, state: BodyState, related_input: SilhouetteInput) -> Stated:
         """Compare the mask's pixels with the nearest vertices, in every image."""
         pixels, source = self._pixels(state, related_input)
         points, valid = related_input.points_px(self.n_mask_points, self.seed)
@@ -303,8 +301,8 @@ class SilhouetteDistanceHandler(BidirectionalDistanceHandler):
         stated = self.loss.stated(_pick(pixels, nearest) - points, weight)
         return from_source(stated, replace(source, index=nearest.unsqueeze(-1)))
 
-    def _pixels(self, state: BodyState, related_input: BaseInput) -> tuple[Tensor, PointSource]:
-        cameras, vertices = state.corrected(related_input.cameras), state.output.vertices
+    def _pixels(self, state: BodyState, related_input: SilhouetteInput) -> tuple[Tensor, PointSource]:
+        cameras, vertices = state.corrected(related_input.cameras), state.vertices
         pixels, _, _ = cameras.project(vertices)
         return pixels, pixels_of(pixels, None, cameras, vertices)
 

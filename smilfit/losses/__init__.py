@@ -1,23 +1,50 @@
 """Loss modules on tensors: one idea a file."""
 
-from smilfit.losses.base import BaseLoss, ForwardLoss, as_loss
-from smilfit.losses.ground_contact import GroundContactLoss
+from smilfit.geometry.robust import Absolute, Cauchy, GemanMcClure, Robust
+from smilfit.losses.base import (
+    BaseLoss,
+    Energies,
+    ForwardLoss,
+    ParameterSource,
+    PointSource,
+    Residuals,
+    Stated,
+    as_loss,
+    reduced,
+)
+from smilfit.losses.contact import GroundContactLoss, SelfPenetrationLoss
 from smilfit.losses.heatmap import CentreHeatmapLoss, HeatmapLoss
-from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss
-from smilfit.losses.keypoint_mse import KeypointMSELoss, LimbLengthLoss, TriangulationConsistencyLoss
+from smilfit.losses.joint_limits import JointLimitLoss, JointPriorLoss, SplayPriorLoss
 from smilfit.losses.max_mixture import (
     MaxMixturePriorLoss,
     PoseMixture,
     fit_pose_mixture,
     read_pose_mixture,
 )
-from smilfit.losses.point_distance import PointDistanceLoss
-from smilfit.losses.pose_gaussian import PoseGaussian, fit_pose_gaussian, read_pose_gaussian
-from smilfit.losses.residuals import Energies, ParameterSource, PointSource, Residuals, Stated, reduced
-from smilfit.losses.robust import Absolute, Cauchy, GemanMcClure, Robust
-from smilfit.losses.sampled_pose_prior import MahalanobisPosePriorLoss, PoseRegLoss, SampledPosePriorLoss
-from smilfit.losses.self_penetration import SelfPenetrationLoss
-from smilfit.losses.shape_prior import ShapeMixturePriorLoss, ShapePriorLoss
+from smilfit.losses.points import (
+    KeypointMSELoss,
+    LimbLengthLoss,
+    PointDistanceLoss,
+    TriangulationConsistencyLoss,
+)
+from smilfit.losses.pose_prior import (
+    MahalanobisPosePriorLoss,
+    PoseGaussian,
+    PoseRegLoss,
+    SampledPosePriorLoss,
+    fit_pose_gaussian,
+    read_pose_gaussian,
+)
+from smilfit.losses.shape_priors import (
+    FocalPriorLoss,
+    JointOffsetPriorLoss,
+    JointScalePriorLoss,
+    LandmarkOffsetPriorLoss,
+    PartSizePriorLoss,
+    ShapeMixturePriorLoss,
+    ShapePriorLoss,
+    TiedJointScalePriorLoss,
+)
 from smilfit.losses.silhouette import (
     SilhouetteBCELoss,
     SilhouetteDistanceTransformLoss,
@@ -26,16 +53,7 @@ from smilfit.losses.silhouette import (
     SilhouetteL2Loss,
     SilhouetteLoss,
 )
-from smilfit.losses.size_priors import (
-    FocalPriorLoss,
-    JointOffsetPriorLoss,
-    JointScalePriorLoss,
-    LandmarkOffsetPriorLoss,
-    PartSizePriorLoss,
-    TiedJointScalePriorLoss,
-)
 from smilfit.losses.smooth import SmoothJointLoss, SmoothPointsLoss
-from smilfit.losses.splay import SplayPriorLoss
 
 __all__ = [
     'Absolute',

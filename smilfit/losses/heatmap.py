@@ -5,8 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.geometry.heatmaps import gaussian_axes, inside_map, mixture_targets
-from smilfit.losses.base import BaseLoss
-from smilfit.losses.residuals import Energies
+from smilfit.losses.base import BaseLoss, Energies
 from smilfit.registry import LOSSES
 
 

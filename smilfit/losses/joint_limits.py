@@ -1,4 +1,4 @@
-"""Joints beyond the limits that the model file states."""
+"""Joints beyond the limits that the model file states, or turned about axes that they hardly turn about."""
 
 import math
 
@@ -14,8 +14,7 @@ from smilfit.body_models.joint_limits import (
     default_joints,
     own_components,
 )
-from smilfit.losses.base import BaseLoss
-from smilfit.losses.residuals import Residuals
+from smilfit.losses.base import BaseLoss, Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
 
 # A locked axis is to give way by less than a tenth of what a limit does.
@@ -48,12 +47,14 @@ class _LimitLoss(BaseLoss):
         if data.joint_axes is not None:
             self.axes = torch.as_tensor(data.joint_axes[1:], dtype=torch.float32)
 
-    def violation(self, body_pose: Tensor) -> Tensor:
-        """Measure how far each axis-angle component is outside its limits, rad (B, J-1, 3)."""
+    def _limits(self, like: Tensor) -> Tensor:
         if self.limits is None:
             raise ValueError(f'{type(self).__name__}: call bind_body(data) with the model first.')
-        own = own_components(body_pose, self.axes)
-        limits = self.limits.to(own)
+        return self.limits.to(like)
+
+    def violation(self, body_pose: Tensor) -> Tensor:
+        """Measure how far each axis-angle component is outside its limits, rad (B, J-1, 3)."""
+        own, limits = own_components(body_pose, self.axes), self._limits(body_pose)
         return (limits[..., 0] - own).relu() + (own - limits[..., 1]).relu()
 
 
@@ -119,7 +120,7 @@ class JointLimitLoss(_LimitLoss):
         """Return the violations, larger of locked axes, smaller of default limits; inside them the derivative
         is 0."""
         violation = self.violation(body_pose)
-        limits = self.limits.to(body_pose)
+        limits = self._limits(body_pose)
         own = own_components(body_pose, self.axes)
         side = torch.where(own < limits[..., 0], -1.0, 1.0) * (violation > 0)
         locked = limits[..., 0] == limits[..., 1]
@@ -220,3 +221,29 @@ def _exponential(violation: Tensor) -> Tensor:
     return torch.where(
         beyond > 0, (top**2 + slope * beyond).sqrt(), torch.expm1(violation.clamp_max(math.pi))
     )
+
+
+@LOSSES.register_module()
+class SplayPriorLoss(BaseLoss):
+    """Squared axis-angle components about some axes, rad^2: legs that spread, or twist, in a view that cannot tell.
+
+    With the axes x and z it is SMALify's (Biggs et al. 2018): a quadruped's legs swing about y.
+
+    Args:
+        axes: of `'x'`, `'y'` and `'z'`, those of the model's rest frame.
+        reduction: `'mean'` divides by the number of frames, joints and named axes.
+        loss_weight: factor on the result.
+    """
+
+    def __init__(
+        self, axes: tuple[str, ...] = ('x', 'z'), reduction: str = 'mean', loss_weight: float = 1.0
+    ) -> None:
+        super().__init__(reduction, loss_weight)
+        if not axes or set(axes) - set('xyz'):
+            raise ValueError(f"SplayPriorLoss: axes must be some of 'x', 'y' and 'z'; got {axes}.")
+        self.axes = ['xyz'.index(axis) for axis in sorted(set(axes))]
+
+    def residual(self, body_pose: Float[Tensor, 'B j 3']) -> Residuals:
+        """Return the components about the named axes."""
+        named = torch.eye(3, dtype=body_pose.dtype, device=body_pose.device)[self.axes]
+        return Residuals(body_pose[..., self.axes], pointwise=True, slope=named)

@@ -13,9 +13,8 @@ from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.model_arrays import as_array, read_pickle
 from smilfit.files import reading, replacing
 from smilfit.files.pickles import shown, shown_names
-from smilfit.losses.base import BaseLoss
-from smilfit.losses.pose_gaussian import flat_poses, read_marked
-from smilfit.losses.residuals import Residuals
+from smilfit.losses.base import BaseLoss, Residuals
+from smilfit.losses.pose_prior import flat_poses, read_marked
 from smilfit.registry import LOSSES
 
 FORMAT = 'smilfit-pose-mixture'
@@ -60,9 +59,14 @@ class PoseMixture:
     def save(self, path: str | Path) -> Path:
         """Write an .npz."""
         path = Path(path).with_suffix('.npz')
-        arrays = {'means': self.means, 'covariances': self.covariances, 'weights': self.weights}
         with replacing(path) as temporary:
-            np.savez(temporary, format=FORMAT, **arrays)
+            np.savez(
+                temporary,
+                format=FORMAT,
+                means=self.means,
+                covariances=self.covariances,
+                weights=self.weights,
+            )
         return path
 
 
@@ -121,7 +125,7 @@ def fit_pose_mixture(
         )
     flat = flat_poses(poses, num_gaussians, 'fit_pose_mixture')
     draw = np.random.default_rng(seed)
-    best, best_likelihood = None, -math.inf
+    ends = []
     for _ in range(n_starts):
         mixture, likelihood = _start(flat, num_gaussians, least_variance, draw), -math.inf
         for _ in range(n_iter):
@@ -129,9 +133,8 @@ def fit_pose_mixture(
             if before - likelihood < tolerance:
                 break
             mixture, likelihood = changed, before
-        if best is None or likelihood > best_likelihood:
-            best, best_likelihood = mixture, likelihood
-    return best
+        ends.append((likelihood, mixture))
+    return max(ends, key=lambda end: end[0])[1]
 
 
 def em_step(mixture: PoseMixture, poses: np.ndarray, least_variance: float) -> tuple[PoseMixture, float]:
@@ -193,6 +196,10 @@ class MaxMixturePriorLoss(BaseLoss):
         prior_path: a mixture's file, `.npz` or pickle, instead of one in `prior_folder`.
         mixture: the mixture itself, as `fit_pose_mixture` gives it, instead of a file.
     """
+
+    means: Tensor
+    factors: Tensor
+    offsets: Tensor
 
     def __init__(
         self,

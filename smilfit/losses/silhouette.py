@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.losses.base import BaseLoss
-from smilfit.losses.residuals import Energies
+from smilfit.losses.base import BaseLoss, Energies
 from smilfit.registry import LOSSES
 
 

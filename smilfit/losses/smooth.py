@@ -6,10 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.geometry.robust import Absolute, Cauchy
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_rot6d
-from smilfit.losses.base import BaseLoss
-from smilfit.losses.residuals import Residuals
-from smilfit.losses.robust import Absolute, Cauchy
+from smilfit.losses.base import BaseLoss, Residuals
 from smilfit.registry import LOSSES
 
 LOSS_FUNCTIONS = ('L1', 'L2')

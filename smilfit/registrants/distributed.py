@@ -19,13 +19,13 @@ def unsupported_reason(stage: Stage, solver: Any, handlers: Mapping[str, BaseHan
     """Return why the frames of a stage cannot be distributed over processes, and what to do; None if they can."""
     if not isinstance(solver, SecondOrderSolver):
         return (
-            f'{stage.name}: the optimizer must be of second order; got {type(solver).__name__}, which looks at '
+            f'{stage.label}: the optimizer must be of second order; got {type(solver).__name__}, which looks at '
             'all frames at once. Use optimizer=dict(type="LevenbergMarquardt").'
         )
     for key, weight in stage.weights.items():
         if weight and handlers[key].frame_order:
             return (
-                f'{stage.name}: no handler may tie frames to their neighbours; {type(handlers[key]).__name__} '
+                f'{stage.label}: no handler may tie frames to their neighbours; {type(handlers[key]).__name__} '
                 f'{key!r} does. Leave out {key}_weight.'
             )
     return None

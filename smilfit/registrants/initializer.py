@@ -18,7 +18,7 @@ from smilfit.geometry.alignment import (
     procrustes,
     procrustes_shared_scale,
 )
-from smilfit.geometry.kinematic_chain import chain_products
+from smilfit.geometry.posing import chain_products
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.handlers import BaseInput, Keypoint3dMSEInput, MeshInput, MultiviewKeypoint2dMSEInput
 from smilfit.io import triangulate_keypoints

@@ -24,7 +24,7 @@ from smilfit.handlers import (
     MultiviewKeypoint2dMSEHandler,
     MultiviewKeypoint2dMSEInput,
 )
-from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.handlers.keypoints import KeypointInput
 from smilfit.io.camera_warning import judge_cameras
 from smilfit.registrants.stage import Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, first_cameras, known_cameras
@@ -328,7 +328,7 @@ def check_cameras(
             logger.warning(
                 'SMPLify: %s moves all cameras (%s): a wrong one turns the good ones, and the world with them. '
                 "Name those that may move, such as fit_cameras=('%s',).",
-                *(stage.name or 'a stage', ', '.join(cameras.names), cameras.names[-1]),
+                *(stage.label, ', '.join(cameras.names), cameras.names[-1]),
             )
     for key, given in inputs.items():
         if not isinstance(given, MultiviewKeypoint2dMSEInput):

@@ -294,7 +294,7 @@ class SMPLify(StagewiseRegistrant):
             )
             task, outcome, report = ended.task, ended.outcome, merged_report([report, ended.report])
             if ended.note is not None:
-                self.logger.warning('SMPLify: %s was not solved, frames stay: %s', stage.name, ended.note)
+                self.logger.warning('SMPLify: %s was not solved, frames stay: %s', stage.label, ended.note)
             if ended.rows is not None:
                 left, inputs = left[ended.rows], picked(inputs, ended.rows)
                 frames = frames[ended.rows.to(frames.device)]
@@ -399,7 +399,7 @@ class SMPLify(StagewiseRegistrant):
     def _on_step(self, stage: Stage) -> Any:
         def on_step(step: int, loss: float) -> bool:
             if self.verbose and self.info_level == 'step':
-                self.logger.info('%s, step %d: loss %.6g', stage.name, step, loss)
+                self.logger.info('%s, step %d: loss %.6g', stage.label, step, loss)
             # Every hook is called, whatever the first one says.
             answers = [hook(stage, step, loss) for hook in self.hooks]
             return any(answers)
@@ -419,7 +419,7 @@ def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler])
         reason = handlers[key].first_order_only
         if reason is not None:
             raise TypeError(
-                f'{type(solver).__name__}: {stage.name} weights {type(handlers[key]).__name__} {key!r}, of which '
+                f'{type(solver).__name__}: {stage.label} weights {type(handlers[key]).__name__} {key!r}, of which '
                 f'{reason}. Give this stage optimizer=dict(type="LBFGS") or dict(type="Adam").'
             )
 

@@ -77,28 +77,31 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Check what can be checked without handlers and model."""
-        options = (*PARAMETERS, *POSE_PARTS)
+        where, options = f'Stage {self.name}'.rstrip(), (*PARAMETERS, *POSE_PARTS)
         for parameter in self.fit:
             if parameter not in options:
-                raise ValueError(
-                    f'Stage {self.name}: cannot fit {parameter!r}. {did_you_mean(parameter, options)}'
-                )
+                raise ValueError(f'{where}: cannot fit {parameter!r}. {did_you_mean(parameter, options)}')
         if self.fit_cameras and 'cameras' not in self.fit:
             raise ValueError(
-                f"Stage {self.name}: fit_cameras names {list(self.fit_cameras)}, so fit must hold 'cameras'; got "
+                f"{where}: fit_cameras names {list(self.fit_cameras)}, so fit must hold 'cameras'; got "
                 f'{list(self.fit)}. Add it.'
             )
         if self.n_iter < 0 or self.ftol < 0:
             raise ValueError(
-                f'Stage {self.name}: n_iter and ftol must not be negative; got {self.n_iter}, {self.ftol}.'
+                f'{where}: n_iter and ftol must not be negative; got {self.n_iter}, {self.ftol}.'
             )
         for kind, weights in (('weight', self.weights), ('part weight', self.part_weights)):
             for key, weight in weights.items():
                 if not 0 <= weight < math.inf:
                     raise ValueError(
-                        f'Stage {self.name}: the {kind} of {key!r} must be finite and not negative; got {weight}. '
+                        f'{where}: the {kind} of {key!r} must be finite and not negative; got {weight}. '
                         'A weight of 0 switches it off.'
                     )
+
+    @property
+    def label(self) -> str:
+        """Return what messages call it."""
+        return self.name or 'the stage'
 
     @property
     def turns(self) -> bool:
@@ -175,7 +178,7 @@ def fitted_joints(stage: Stage, data: BodyModelData) -> list[int] | None:
     for group in stage.fit_joint_groups:
         if group not in groups:
             raise UnknownNameError(
-                f'SMPLify: {stage.name} fits the joint group {group!r}, which {data.name} does not have. '
+                f'SMPLify: {stage.label} fits the joint group {group!r}, which {data.name} does not have. '
                 f'{did_you_mean(group, groups)}'
             )
     allowed = _turning(stage, data)
@@ -191,7 +194,7 @@ def _turning(stage: Stage, data: BodyModelData) -> set[str]:
     missing = [group for group in asked.values() if group not in data.joint_groups]
     if missing and not stage.parts_apart:
         raise UnknownNameError(
-            f'SMPLify: {stage.name} fits the joint group {missing[0]!r}, which {data.name} does not have. '
+            f'SMPLify: {stage.label} fits the joint group {missing[0]!r}, which {data.name} does not have. '
             f'{did_you_mean(missing[0], data.joint_groups)}'
         )
     apart = {n for g in POSE_PARTS.values() for n in data.joint_groups.get(g, ())}
@@ -216,14 +219,14 @@ def keypoint_weights(stage: Stage, data: BodyModelData, ignore: Sequence[str]) -
     for group, weight in parts.items():
         if group not in groups and weight not in (0.0, 1.0):
             raise UnknownNameError(
-                f'SMPLify: {stage.name} weights the keypoints of group {group!r}, which {data.name} does not have. '
+                f'SMPLify: {stage.label} weights the keypoints of group {group!r}, which {data.name} does not have. '
                 f'{did_you_mean(group, groups)}'
             )
     if stage.use_shoulder_hip_only:
         missing = [g for g in ('shoulder', 'hip') if g not in groups]
         if missing:
             raise UnknownNameError(
-                f'SMPLify: {stage.name} uses shoulders and hips only, but {data.name} has no joint group '
+                f'SMPLify: {stage.label} uses shoulders and hips only, but {data.name} has no joint group '
                 f'{missing[0]!r}. Use part_weights with a group of the model. {did_you_mean(missing[0], groups)}'
             )
     joint_of = {name: name for name in data.joint_names}

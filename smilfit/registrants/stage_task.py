@@ -101,7 +101,7 @@ class StageTask:
         result = [cameras for cameras in result if cameras is not None]
         if len(result) != 1 or result[0].K.ndim != 3:
             raise ValueError(
-                f'SMPLify: {self.stage.name} fits cameras: exactly one input must have cameras, the same in all '
+                f'SMPLify: {self.stage.label} fits cameras: exactly one input must have cameras, the same in all '
                 f'frames; got {len(result)}. Set fit_cameras=False.'
             )
         return result[0]
@@ -125,7 +125,7 @@ def known_cameras(stage: Stage, names: Sequence[str]) -> tuple[str, ...]:
     for name in stage.fit_cameras:
         if name not in names:
             raise UnknownNameError(
-                f'SMPLify: {stage.name} fits the camera {name!r}, which did not see the keypoints. '
+                f'SMPLify: {stage.label} fits the camera {name!r}, which did not see the keypoints. '
                 f'{did_you_mean(name, names)}'
             )
     return stage.fit_cameras

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, describe_parts
 from smilfit.handlers import BaseHandler, BaseInput
-from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.handlers.keypoints import KeypointInput
 from smilfit.registrants.initializer import VertexInitializer
 from smilfit.registrants.input_matching import counting_frames, observed_frames
 from smilfit.registrants.observation_checks import underdetermined, unmoved
@@ -104,7 +104,7 @@ class StagewiseRegistrant:
             for key in (*stage.weights, *stage.reductions):
                 if key not in keys:
                     raise UnknownNameError(
-                        f'SMPLify: {stage.name} weights an unknown handler {key!r}. {did_you_mean(key, keys)}'
+                        f'SMPLify: {stage.label} weights an unknown handler {key!r}. {did_you_mean(key, keys)}'
                     )
         used = {key for stage in self.stages for key, weight in stage.weights.items() if weight}
         for key in used:

@@ -14,8 +14,7 @@ from smilfit.body_models import BodyModelData, keypoint_definitions
 from smilfit.body_models.sides import names_of_other_side
 from smilfit.geometry.side_swaps import IdealViews, SidePairs, SwapCosts, find_swaps
 from smilfit.handlers import ActiveTerm, BaseInput
-from smilfit.handlers.keypoint_input import KeypointInput
-from smilfit.handlers.keypoint_mse import KeypointMSEHandler
+from smilfit.handlers.keypoints import KeypointInput, KeypointMSEHandler
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registry import REGISTRANTS
 from smilfit.structures import Keypoints2d, Keypoints3d, parameter_names

@@ -44,7 +44,7 @@ from smilfit.scans.registration import MeshRegistrant, Scan, clean_scan, templat
 from smilfit.scans.registration.result import NUMBERS
 from smilfit.scans.registration_page import draw_registration, registration_page
 from smilfit.solvers import DistributedProcesses, Processes
-from smilfit.solvers.process_group import process_group
+from smilfit.solvers.processes import process_group
 from smilfit.structures.body import MILLIMETRES
 from smilfit.version import __version__
 

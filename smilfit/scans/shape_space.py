@@ -18,7 +18,7 @@ from scipy.special import stdtrit
 
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.body_models.checks import check_body_model
-from smilfit.geometry.skinning import bone_maps
+from smilfit.geometry.posing import bone_maps
 from smilfit.scans.measurements.specimens import Registration
 from smilfit.structures import BodyParams
 from smilfit.structures.body import MILLIMETRES

@@ -1,15 +1,20 @@
 """Optimisers of an objective; they know no body."""
 
+from smilfit.geometry.damping import DampingPolicy
 from smilfit.solvers.base import SolverResult, StopReason
 from smilfit.solvers.chain_covariance import ChainCovariance, TreeMatrices
-from smilfit.solvers.chain_least_squares import ChainLeastSquares, solve_shared_chains
-from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
+from smilfit.solvers.chain_fit import ChainLeastSquares, solve_chains, solve_shared_chains, warp_available
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.chain_recording import ChainRecording, ChainView
-from smilfit.solvers.chain_steps import ChainFactor, ChainStep, ChainSteps
-from smilfit.solvers.damping import DampingPolicy
+from smilfit.solvers.chain_steps import (
+    ChainFactor,
+    ChainLoads,
+    ChainMotion,
+    ChainQuadratic,
+    ChainStep,
+    ChainSteps,
+)
 from smilfit.solvers.first_order import LBFGS, Adam, FirstOrderSolver
-from smilfit.solvers.kernel.warp_chain import solve_chains, warp_available
 from smilfit.solvers.levenberg_marquardt import (
     FrameStatus,
     LeastSquares,

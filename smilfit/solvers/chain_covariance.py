@@ -1,12 +1,16 @@
 """Covariances of a tree's twists, turns and place by the fused kernel's factor, in plain tensors."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
+
+if TYPE_CHECKING:
+    import warp as wp
 
 
 @dataclass(frozen=True)
@@ -15,12 +19,12 @@ class TreeMatrices:
 
     Args:
         twist: by the joints' twists (angular, linear), all about the root's place.
-        turn: by the joints' own turns.
+        rotation: by the joints' own turns.
         place: by the root's place.
     """
 
     twist: Float[Tensor, 'B J 6 6']
-    turn: Float[Tensor, 'B J 3 3']
+    rotation: Float[Tensor, 'B J 3 3']
     place: Float[Tensor, 'B 3 3']
 
 
@@ -53,10 +57,10 @@ class ChainCovariance:
         self.launch = Launch(problem, problem.n_frames, free_roles(problem))
         scalar = self.launch.types.scalar
         self.kernels, self.struct = spread_kernels(scalar), spread_struct(scalar)
-        chain, rotation = self.launch.chain, hessian.turn.contiguous()
-        chain.has_turns = 1
-        chain.turn_gradient = self.launch.elements(torch.zeros_like(places), self.launch.types.vec3)
-        chain.turn_hessian = self.launch.elements(rotation, self.launch.types.mat33)
+        chain, rotation = self.launch.chain, hessian.rotation.contiguous()
+        chain.has_rotations = 1
+        chain.rotation_gradient = self.launch.elements(torch.zeros_like(places), self.launch.types.vec3)
+        chain.rotation_hessian = self.launch.elements(rotation, self.launch.types.mat33)
         self._run(self.kernels.factorise, self._view(hessian, places)[0])
         self.spread = self._spread(places)
 
@@ -93,10 +97,10 @@ class ChainCovariance:
 
     def _view(self, matrices: TreeMatrices, places: Tensor | None = None) -> tuple[object, TreeMatrices]:
         """View matrices as the kernels' struct, and give those that it writes."""
-        launch, like = self.launch, matrices.turn
+        launch, like = self.launch, matrices.rotation
         kept = TreeMatrices(*(x.contiguous() for x in vars(matrices).values()))
         s = self.struct()
-        s.twist, s.turn = launch.numbers(kept.twist), launch.elements(kept.turn, launch.types.mat33)
+        s.twist, s.rotation = launch.numbers(kept.twist), launch.elements(kept.rotation, launch.types.mat33)
         s.place = launch.elements(kept.place, launch.types.mat33)
         if places is not None:
             s.places = launch.elements(places, launch.types.vec3)
@@ -104,7 +108,7 @@ class ChainCovariance:
             setattr(s, name, launch.elements(torch.empty_like(like), launch.types.mat33))
         return s, kept
 
-    def _run(self, kernel: object, *given: object) -> None:
+    def _run(self, kernel: 'wp.Kernel', *given: object) -> None:
         if self.launch.n_slots:
             self.launch.launch(kernel, list(given))
 

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.damping import DAMPING, DampingPolicy
+from smilfit.solvers.chain_fit import check_control, require_warp
 from smilfit.solvers.chain_problem import ChainProblem
-from smilfit.solvers.damping import DAMPING, DampingPolicy
-from smilfit.solvers.kernel.warp_chain import check_control, require_warp
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class ChainRecording:
                 f'ChainRecording: the problem must be of one frame on the CPU; got {problem.n_frames} on {device}. '
                 'Use solve_chains for batches.'
             )
-        seen = ('targets3d', 'weights3d', 'xy', 'weights2d')
-        own = {name: getattr(problem, name) for name in seen}
+        observed = ('targets3d', 'weights3d', 'xy', 'weights2d')
+        own = {name: getattr(problem, name) for name in observed}
         self.problem = replace(
             problem,
             **{
@@ -117,12 +117,12 @@ class ChainRecording:
         # A launch keeps the structs it was recorded with: each recording has its own.
         launch = Launch(problem, 1, joint_roles(problem))
         launch.control(n_iter, ftol, graduation, self.policy)
-        inputs = [launch.seen, launch.view_state(self.state, self._answers)]
+        inputs = [launch.observed, launch.view_state(self.state, self._answers)]
         return launch.record(fit_kernel(launch.types.scalar), inputs)
 
     def _recorded_view(self) -> Callable[[], None]:
+        from smilfit.solvers.kernel.warp_fit import measure_kernel
         from smilfit.solvers.kernel.warp_launch import Launch, free_roles
-        from smilfit.solvers.kernel.warp_measure import measure_kernel
 
         launch = Launch(self.problem, 1, free_roles(self.problem))
         made = measure_kernel(launch.types.scalar)
@@ -131,4 +131,4 @@ class ChainRecording:
             launch.elements(x[None], t.vec3) for x in (v.joints, v.points, v.turns)
         )
         m.pixels = launch.elements(v.pixels[None], t.vec2)
-        return launch.record(made.kernel, [launch.seen, launch.view_state(self.state), m])
+        return launch.record(made.kernel, [launch.observed, launch.view_state(self.state), m])

@@ -1,16 +1,152 @@
-"""Single Newton steps of posed trees for a loop in torch: energies, factors that are kept, solutions, next states."""
+"""Single Newton steps of posed trees for a loop in torch: loads, motions, energies, factors and next states.
 
-from collections.abc import Callable
+A motion's power under loads is `force . velocity + moment . angular + torque . turns + transl . transl + border .
+border`, summed over joints. All axes are the world's.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
+from smilfit.geometry.damping import LONGEST_ROTATION
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
-from smilfit.solvers.damping import LONGEST_TURN
+
+if TYPE_CHECKING:
+    import warp as wp
+
+    from smilfit.solvers.kernel.warp_types import Extra, Factor
+
+Kind = TypeVar('Kind', bound='_Rows')
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Vectors of all frames by joint, three kinds one after the other, and one of the root; and the border's.
+
+    Args:
+        rows: of all joints against the first kind, the second, the third; then the root's.
+        border: of coefficients, then the logarithm of the scale; (q,) where it is shared by all frames.
+    """
+
+    rows: Float[Tensor, 'B R 3']
+    border: Float[Tensor, '*B q']
+
+    def plus(self: Kind, other: Kind, factor: float = 1.0) -> Kind:
+        """Add a multiple of another."""
+        border = self.border + factor * other.border
+        return type(self)(torch.add(self.rows, other.rows, alpha=factor), border)
+
+    def _kind(self, i: int) -> Float[Tensor, 'B J 3']:
+        n = self.rows.shape[1] // 3
+        return self.rows[:, n * i : n * (i + 1)]
+
+
+class ChainMotion(_Rows):
+    """A change of all frames."""
+
+    @property
+    def velocity(self) -> Float[Tensor, 'B J 3']:
+        """Return the velocity of the joints' places."""
+        return self._kind(0)
+
+    @property
+    def angular(self) -> Float[Tensor, 'B J 3']:
+        """Return the angular velocity of the joints' frames, the sum of the turns from the root."""
+        return self._kind(1)
+
+    @property
+    def turns(self) -> Float[Tensor, 'B J 3']:
+        """Return the turns of every joint against its parent, rad."""
+        return self._kind(2)
+
+    @property
+    def transl(self) -> Float[Tensor, 'B 3']:
+        """Return the root's translation."""
+        return self.rows[:, -1]
+
+    def no_rotation_beyond(self, longest: float) -> 'ChainMotion':
+        """Shorten the turns to so many rad at most."""
+        rows = self.rows.clone()
+        turns = ChainMotion(rows, self.border).turns
+        turns *= longest / turns.norm(dim=-1, keepdim=True).clamp_min(longest)
+        return ChainMotion(rows, self.border)
+
+
+class ChainLoads(_Rows):
+    """What the energy's change is linear in; gradients are loads."""
+
+    @property
+    def force(self) -> Float[Tensor, 'B J 3']:
+        """Return the forces on the joints' places."""
+        return self._kind(0)
+
+    @property
+    def moment(self) -> Float[Tensor, 'B J 3']:
+        """Return the moments on the joints' frames."""
+        return self._kind(1)
+
+    @property
+    def torque(self) -> Float[Tensor, 'B J 3']:
+        """Return the torques on the joints' own turns."""
+        return self._kind(2)
+
+    @property
+    def transl(self) -> Float[Tensor, 'B 3']:
+        """Return the load on the root's translation alone."""
+        return self.rows[:, -1]
+
+    def with_force(self, force: Float[Tensor, 'B J 3']) -> 'ChainLoads':
+        """Add forces on the joints."""
+        result = ChainLoads(self.rows.clone(), self.border)
+        result.force.add_(force)
+        return result
+
+    def power(self, motion: ChainMotion) -> Float[Tensor, ' B']:
+        """Return the power of every frame but that of a shared border, in float64."""
+        own = (self.rows * motion.rows).sum((1, 2), dtype=torch.float64)
+        if motion.border.ndim == 1:
+            return own
+        return own + (self.border * motion.border).sum(1, dtype=torch.float64)
+
+    def border_power(self, motion: ChainMotion) -> Float[Tensor, '']:
+        """Return the power of a border that all frames share."""
+        return (self.border * motion.border).sum(dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ChainQuadratic:
+    """An energy beside the tree's own: `gradient . m + m . hessian m / 2` of a motion m. What is None is zero.
+
+    Args:
+        joint_gradient: by (angular velocity of the joint's frame, velocity of its place).
+        joint_hessian: by the same, symmetric; given together with the gradient.
+        rotation_gradient: by the joint's own turn.
+        rotation_hessian: by the same, symmetric; given together with the gradient.
+        border_cross: by the joint's twist and the border.
+        border_gradient: by the border.
+        border_hessian: by the border, symmetric.
+    """
+
+    joint_gradient: Float[Tensor, 'B J 6'] | None = None
+    joint_hessian: Float[Tensor, 'B J 6 6'] | None = None
+    rotation_gradient: Float[Tensor, 'B J 3'] | None = None
+    rotation_hessian: Float[Tensor, 'B J 3 3'] | None = None
+    border_cross: Float[Tensor, 'B J 6 q'] | None = None
+    border_gradient: Float[Tensor, 'B q'] | None = None
+    border_hessian: Float[Tensor, 'B q q'] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ('joint', 'turn'):
+            if (getattr(self, f'{name}_gradient') is None) != (getattr(self, f'{name}_hessian') is None):
+                raise ValueError(
+                    f'ChainQuadratic: {name}_gradient and {name}_hessian must be given together; got one of them. '
+                    'Give zeros for the other.'
+                )
+
 
 FORWARD, BACK, DAMPING = 1, 2, 4
 # Frames whose matrices are added at a time: in float64, so that the sum hardly depends on who holds which frames, and
@@ -70,7 +206,7 @@ class ChainSteps:
         self.all_active = bool(self.active.all())
         self.generation = 0
         b, rows, width = problem.n_frames, 3 * problem.n_joints + 1, self.launch.width
-        shapes = dict.fromkeys(('loads', 'answer', 'gradient'), (b, rows, 3))
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(('loads', 'answer', 'gradient'), (b, rows, 3))
         shapes |= dict.fromkeys(('border', 'side', 'gradient_border'), (b, width))
         shapes |= dict.fromkeys(('mu', 'predicted'), (b,))
         # What the kernels do not write, the rows of frames that take no part among it, stays 0.
@@ -88,7 +224,7 @@ class ChainSteps:
         self.linearisation.widening = robust_scale
         energy = torch.zeros_like(state.log_scale)
         fit = self.launch.view_state(state, {'energy': energy})
-        self._run(self.kernels.energies, [self.launch.seen, fit, self.linearisation])
+        self._run(self.kernels.energies, [self.launch.observed, fit, self.linearisation])
         return energy
 
     def factorise(
@@ -106,7 +242,7 @@ class ChainSteps:
         fit = self.launch.view_state(state, {'energy': energy})
         self._run(
             self.kernels.factorise,
-            [self.launch.seen, fit, self.linearisation, self._extra(extra or ChainQuadratic())],
+            [self.launch.observed, fit, self.linearisation, self._extra(extra or ChainQuadratic())],
         )
         return ChainFactor(self, energy)
 
@@ -128,11 +264,11 @@ class ChainSteps:
         """Run a part of the substitution."""
         self._run(self.kernels.solve, [self.solution, part, longest])
 
-    def _run(self, kernel: Any, inputs: list) -> None:
+    def _run(self, kernel: 'wp.Kernel', inputs: Sequence[object]) -> None:
         if self.problem.n_frames:
             self.launch.launch(kernel, inputs)
 
-    def _struct(self, loads: str, border: str) -> Any:
+    def _struct(self, loads: str, border: str) -> 'Factor':
         f, launch, buffers = self.structs.Factor(), self.launch, self.buffers
         f.shared, f.active = int(self.shared), launch.integers(self.active)
         f.border, f.side = launch.wide_rows(buffers[border]), launch.wide_rows(buffers['side'])
@@ -144,23 +280,19 @@ class ChainSteps:
                 setattr(f, name, launch.elements(part, launch.types.vec3))
         return f
 
-    def _extra(self, extra: ChainQuadratic) -> Any:
+    def _extra(self, extra: ChainQuadratic) -> 'Extra':
         e, launch = self.structs.Extra(), self.launch
         c = launch.chain
         launch.use_chunks(everywhere=extra.border_cross is not None)
-        c.has_turns = int(extra.turn_gradient is not None)
-        if extra.turn_gradient is not None:
-            c.turn_gradient = launch.elements(extra.turn_gradient, launch.types.vec3)
-            c.turn_hessian = launch.elements(extra.turn_hessian, launch.types.mat33)
-        if extra.joint_gradient is not None:
-            e.joint_gradient, e.joint_hessian = (
-                launch.numbers(extra.joint_gradient),
-                launch.numbers(extra.joint_hessian),
-            )
-        for name in ('border_cross', 'border_gradient', 'border_hessian'):
+        c.has_rotations = int(extra.rotation_gradient is not None)
+        if extra.rotation_gradient is not None and extra.rotation_hessian is not None:
+            c.rotation_gradient = launch.elements(extra.rotation_gradient, launch.types.vec3)
+            c.rotation_hessian = launch.elements(extra.rotation_hessian, launch.types.mat33)
+        for name in ('joint_gradient', 'joint_hessian', 'border_cross', 'border_gradient', 'border_hessian'):
             value = getattr(extra, name)
             if value is not None:
-                setattr(e, name, launch.columns(value))
+                view = launch.numbers if name.startswith('joint') else launch.columns
+                setattr(e, name, view(value))
         return e
 
 
@@ -193,10 +325,10 @@ class ChainFactor:
         return self._solve(loads.rows, 0.0, loads.border.double(), float('inf'))
 
     def step(self) -> ChainStep:
-        """Return the damped Newton step; joints turn by `LONGEST_TURN` at most."""
+        """Return the damped Newton step; joints turn by `LONGEST_ROTATION` at most."""
         s = self.steps
         border = s.buffers['gradient_border'][:, : s.launch.n_border]
-        motion = self._solve(-s.buffers['gradient'], -border, 0.0, LONGEST_TURN)
+        motion = self._solve(-s.buffers['gradient'], -border, 0.0, LONGEST_ROTATION)
         return ChainStep(motion, s.buffers['predicted'].clone())
 
     def predicted_reduction(self, loads: ChainLoads, motion: ChainMotion) -> Float[Tensor, ' B']:
@@ -215,7 +347,9 @@ class ChainFactor:
             result = result + (0.5 * loads.border_power(motion) + damping) / self._n_frames
         return result.to(motion.rows)
 
-    def _solve(self, rows: Tensor, border: Any, together: Any, longest: float) -> ChainMotion:
+    def _solve(
+        self, rows: Tensor, border: Tensor | float, together: Tensor | float, longest: float
+    ) -> ChainMotion:
         """Answer loads, those on the border by frame and on a shared one together."""
         s = self.steps
         if s.generation != self._generation:
@@ -245,8 +379,8 @@ class ChainFactor:
         blocks = [block.sum(0, dtype=torch.float64) for block in squares.split(BLOCK)]
         upper = sum(blocks, squares.new_zeros(q, q, dtype=torch.float64)).triu()
         count = logs.new_tensor([len(logs)])
-        sums = (upper.flatten(), logs.sum(0, keepdim=True, dtype=torch.float64), count.double())
-        sums = s.reduce(torch.cat(sums))
+        parts = (upper.flatten(), logs.sum(0, keepdim=True, dtype=torch.float64), count.double())
+        sums = s.reduce(torch.cat(parts))
         self._n_frames = sums[-1].clamp_min(1)
         upper, mean = sums[: q * q].view(q, q), (sums[-2] / self._n_frames).exp()
         matrix = upper + upper.triu(1).T

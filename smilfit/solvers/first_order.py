@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -116,7 +117,7 @@ class FirstOrderSolver(ABC):
         losses = _Losses(objective, variables, start)
         before, step, settled, reason = start, 0, 0, StopReason.MAX_STEPS
         while step < n_iter:
-            optimizer.step(losses.closure)
+            optimizer.step(losses.closure)  # type: ignore[arg-type]  # torch takes losses that are tensors
             step += 1
             after = losses.after_step(more=step < n_iter)
             if not math.isfinite(after):
@@ -168,7 +169,7 @@ class LBFGS(FirstOrderSolver):
         tolerance_change: float = 1e-12,
     ) -> None:
         super().__init__(lr)
-        self.options = {
+        self.options: dict[str, Any] = {
             'max_iter': max_iter,
             'history_size': history_size,
             'line_search_fn': line_search_fn,
@@ -194,7 +195,7 @@ class Adam(FirstOrderSolver):
 
     def __init__(self, lr: float = 1e-2, betas: tuple[float, float] = (0.9, 0.999)) -> None:
         super().__init__(lr)
-        self.betas = tuple(betas)
+        self.betas = betas[0], betas[1]
 
     def make_optimizer(self, variables: list[Tensor], lr: float) -> torch.optim.Optimizer:
         """Make a fresh torch optimiser."""

@@ -3,21 +3,56 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.damping import DAMPING, DampingPolicy, accepted, ended, next_damping
 from smilfit.registry import SOLVERS
 from smilfit.solvers.base import SolverResult, StepCallback, StopReason
-from smilfit.solvers.damping import DAMPING, DampingPolicy, accepted, ended, next_damping
 from smilfit.solvers.processes import Processes
+
+Own = TypeVar('Own', bound='Point')
+
+
+class Point(Protocol):
+    """The variables of all frames, by frame."""
+
+    def take(self: Own, index: Int[Tensor, ' n'], /) -> Own:
+        """Return some frames."""
+
+    def put(self: Own, index: Int[Tensor, ' n'], part: Own, /) -> Own:
+        """Replace some frames."""
+
+    def where(self: Own, mask: Bool[Tensor, ' B'], other: Own, /) -> Own:
+        """Take the other's frames where the mask holds."""
+
+
+class Evaluation(Protocol):
+    """What a problem knows at a point."""
+
+    @property
+    def point(self) -> Any:
+        """Where it is: a `Point`."""
+
+    @property
+    def energy(self) -> Float[Tensor, ' B']:
+        """By frame."""
+
+
+class Step(Protocol):
+    """A damped step."""
+
+    @property
+    def predicted_reduction(self) -> Float[Tensor, ' B']:
+        """Of the energy, by the quadratic model."""
 
 
 @runtime_checkable
 class LeastSquares(Protocol):
-    """What the solver needs of a problem. Points and evaluations are the problem's own.
+    """What the solver needs of a problem. Points, evaluations and steps are the problem's own.
 
     Processes that share a problem go through all steps together: each waits for those that still have frames.
     """
@@ -25,16 +60,13 @@ class LeastSquares(Protocol):
     coupled: bool
     processes: Processes
 
-    def evaluate(self, point: Any, robust_scale: float = 1.0) -> Any:
-        """Return an evaluation with `point` and `energy` (B,)."""
+    def evaluate(self, point: Any, robust_scale: float = 1.0) -> Evaluation:
+        """Compute the energies; robust scales are widened by a factor."""
 
-    def step(self, at: Any, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Any:
-        """Return a step with `predicted_reduction` (B,) of the energy by the quadratic model.
+    def step(self, at: Any, damping: Float[Tensor, ' B'], n_together: int | None = None) -> Step:
+        """Solve the damped system; `n_together` frames are still worked on in all processes."""
 
-        `n_together` says how many frames all processes still work on.
-        """
-
-    def moved(self, at: Any, step: Any) -> Any:
+    def moved(self, at: Any, step: Any) -> Point:
         """Return the point after a step."""
 
     def take(self, index: Int[Tensor, ' n']) -> 'LeastSquares':
@@ -64,12 +96,12 @@ class SecondOrderSolver(ABC):
     def minimise(
         self,
         problem: LeastSquares,
-        point: Any,
+        point: Own,
         n_iter: int,
         ftol: float,
         on_step: StepCallback | None = None,
         robust: bool = False,
-    ) -> tuple[Any, FrameStatus, SolverResult]:
+    ) -> tuple[Own, FrameStatus, SolverResult]:
         """Minimise.
 
         Args:
@@ -142,21 +174,17 @@ class LevenbergMarquardt(SecondOrderSolver):
             )
         self.backend, self.policy = backend, replace(DAMPING, start=damping)
         self.gnc_schedule, self.covariance = tuple(gnc_schedule), covariance
-
-    @property
-    def may_use_kernel(self) -> bool:
-        """Whether the fused kernel may run in the place of `minimise`."""
-        return self.backend in ('auto', 'warp')
+        self.may_use_kernel = backend in ('auto', 'warp')
 
     def minimise(
         self,
         problem: LeastSquares,
-        point: Any,
+        point: Own,
         n_iter: int,
         ftol: float,
         on_step: StepCallback | None = None,
         robust: bool = False,
-    ) -> tuple[Any, FrameStatus, SolverResult]:
+    ) -> tuple[Own, FrameStatus, SolverResult]:
         """Minimise the sum of squares of a problem.
 
         Args:
@@ -179,13 +207,13 @@ class LevenbergMarquardt(SecondOrderSolver):
         return run.point, FrameStatus(run.converged, run.n_iter), run.result(reason)
 
 
-class _Run:
+class _Run(Generic[Own]):
     """One minimisation: the working set of frames and what is known of all of them."""
 
-    def __init__(self, solver: LevenbergMarquardt, problem: LeastSquares, point: Any, robust: bool) -> None:
+    def __init__(self, solver: LevenbergMarquardt, problem: LeastSquares, point: Own, robust: bool) -> None:
         self.policy: DampingPolicy = solver.policy
-        self.problem, self.whole = problem, problem
-        self.point, self.working = point, point
+        self.problem = self.whole = problem
+        self.point = point
         self.scales = list(solver.gnc_schedule) if robust else []
         at = problem.evaluate(point, self._scale(0))
         self.evaluations = 1
@@ -285,7 +313,7 @@ class _Run:
         )
         return ended(self.policy, energy, mean, following, accept, actual, predicted, ftol)
 
-    def _advance(self, accept: Tensor, trial: Any, new_scale: float | None) -> None:
+    def _advance(self, accept: Tensor, trial: Evaluation, new_scale: float | None) -> None:
         if bool(accept.all()) and new_scale is None:
             self.at = trial
             return

@@ -14,8 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.geometry.rotation import skew
-from smilfit.solvers.chain_loads import ChainLoads, ChainMotion, ChainQuadratic
-from smilfit.solvers.chain_steps import ChainFactor
+from smilfit.solvers.chain_steps import ChainFactor, ChainLoads, ChainMotion, ChainQuadratic
 
 # Coefficients of backward differences by order: of the frame itself, the one before, and so on.
 DIFFERENCES = {1: (1.0, -1.0), 2: (1.0, -2.0, 1.0)}
@@ -43,15 +42,15 @@ class CarriedPoints:
 
     def velocity(self, motion: ChainMotion) -> Float[Tensor, 'B N 3']:
         """Return the points' velocity."""
-        turned = torch.linalg.cross(motion.angular.index_select(1, self.joint), self.arm)
-        rows = self.share.unsqueeze(-1) * (turned + motion.velocity.index_select(1, self.joint))
+        rotated = torch.linalg.cross(motion.angular.index_select(1, self.joint), self.arm)
+        rows = self.share.unsqueeze(-1) * (rotated + motion.velocity.index_select(1, self.joint))
         return torch.zeros_like(self.places).index_add_(1, self.point, rows)
 
-    def add_loads(self, found: ChainLoads, force: Float[Tensor, 'B N 3']) -> None:
+    def add_loads(self, loads: ChainLoads, force: Float[Tensor, 'B N 3']) -> None:
         """Add what forces on the points do to their joints, in place."""
         rows = self.share.unsqueeze(-1) * force.index_select(1, self.point)
-        found.force.index_add_(1, self.joint, rows)
-        found.moment.index_add_(1, self.joint, torch.linalg.cross(self.arm, rows))
+        loads.force.index_add_(1, self.joint, rows)
+        loads.moment.index_add_(1, self.joint, torch.linalg.cross(self.arm, rows))
 
     def add_quadratic(
         self,
@@ -97,7 +96,8 @@ class MotionCoupling:
 
     def differences(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
         """Return the backward differences; 0 in the first frames."""
-        return sum(c * _later(places, k) for k, c in enumerate(DIFFERENCES[self.order])) * self._there(places)
+        parts = [c * _later(places, k) for k, c in enumerate(DIFFERENCES[self.order])]
+        return sum(parts[1:], parts[0]) * self._valid(places)
 
     def energy(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, ' B']:
         """Return the energy of every difference at its last frame."""
@@ -106,14 +106,18 @@ class MotionCoupling:
     def gradient(self, places: Float[Tensor, 'B N 3']) -> Float[Tensor, 'B N 3']:
         """Return the energy's derivative by the places, `2 D' W D x`."""
         weighted = 2 * self.weight.unsqueeze(-1) * self.differences(places)
-        return sum(c * _earlier(weighted, k) for k, c in enumerate(DIFFERENCES[self.order]))
+        parts = [c * _earlier(weighted, k) for k, c in enumerate(DIFFERENCES[self.order])]
+        return sum(parts[1:], parts[0])
 
     def band(self, distance: int) -> Float[Tensor, 'B N']:
         """Return the hessian of a frame's places with those so many frames later, the same for all axes."""
-        weight, c = 2 * self.weight * self._there(self.weight), DIFFERENCES[self.order]
-        return sum(c[k] * c[k - distance] * _earlier(weight, k) for k in range(distance, self.order + 1))
+        weight, c = 2 * self.weight * self._valid(self.weight), DIFFERENCES[self.order]
+        return sum(
+            (c[k] * c[k - distance] * _earlier(weight, k) for k in range(distance, self.order + 1)),
+            torch.zeros_like(weight),
+        )
 
-    def _there(self, like: Tensor) -> Tensor:
+    def _valid(self, like: Tensor) -> Tensor:
         valid = torch.arange(len(like), device=like.device) >= self.order
         return valid.to(like).view(-1, *[1] * (like.ndim - 1))
 
@@ -186,7 +190,8 @@ def _by_points(
 def _bands_between(couplings: Sequence[MotionCoupling]) -> list[Float[Tensor, 'B N 1']]:
     """Sum the couplings' hessians of frames one apart, two apart, and so on."""
     furthest = max(c.order for c in couplings)
-    return [sum(c.band(k) for c in couplings if c.order >= k).unsqueeze(-1) for k in range(1, furthest + 1)]
+    bands = [[c.band(k) for c in couplings if c.order >= k] for k in range(1, furthest + 1)]
+    return [sum(band[1:], band[0]).unsqueeze(-1) for band in bands]
 
 
 def _with_bands(

@@ -13,15 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.files import (
-    BadFileError,
-    read_json,
-    read_npz,
-    reading,
-    replacing,
-    shorten,
-    write_text,
-)
+from smilfit.files import BadFileError, read_json, read_npz, reading, replacing, shorten, write_text
 from smilfit.structures.body import BodyOutput, BodyParams, by_blocks
 from smilfit.structures.cameras import Cameras
 from smilfit.structures.fit_covariance import SHARED_DOUBT, FitCovariance, SharedDoubt

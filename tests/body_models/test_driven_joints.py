@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from smilfit.body_models.rest_shape import MIN_JOINT_SCALE, driven_log_rates, driven_offsets, driven_scales
+from smilfit.body_models.rest_shape import (
+    MIN_JOINT_SCALE,
+    driven_log_rates,
+    driven_offsets,
+    driven_scales,
+)
 
 
 @pytest.mark.parametrize('logarithmic', [False, True])

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from smplx.lbs import lbs
 
 from smilfit.body_models import SMIL, load_body_model
-from smilfit.geometry.skinning import SkinTable, blend, blend_reference
+from smilfit.geometry.posing import SkinTable, blend, blend_reference
 from smilfit.structures import BodyParams
 from tests.animals import random_params, small_animal, static_animal
 

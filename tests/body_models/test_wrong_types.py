@@ -11,7 +11,7 @@ from smilfit.body_models import SMPLX, load_body_model_data, save_body_model
 from smilfit.body_models.files.smal_parts import read_pose_prior, with_smal_parts
 from smilfit.io.pose_tables import read_pandas_table
 from smilfit.losses.max_mixture import read_pose_mixture
-from smilfit.losses.pose_gaussian import read_pose_gaussian
+from smilfit.losses.pose_prior import read_pose_gaussian
 from tests.animals import small_animal
 from tests.body_models.human_files import smplx_arrays
 

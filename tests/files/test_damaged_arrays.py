@@ -8,7 +8,7 @@ from smilfit.evaluation.benchmark_result import BenchmarkResult
 from smilfit.files import BadFileError
 from smilfit.io.truth import read_true_params, write_truth
 from smilfit.losses.max_mixture import PoseMixture, read_pose_mixture
-from smilfit.losses.pose_gaussian import PoseGaussian, read_pose_gaussian
+from smilfit.losses.pose_prior import PoseGaussian, read_pose_gaussian
 from smilfit.structures import BodyParams
 
 N, C, K = 2, 1, 3

@@ -110,8 +110,8 @@ def test_a_camera_that_looks_away_is_named(ring):
     K, R, t, size = ring
     points, xy, confidence = _seen(ring)
     R, t = R.clone(), t.clone()
-    half_turn = torch.diag(torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64))
-    R[0], t[0] = half_turn @ R[0], half_turn @ t[0]
+    half_rotation = torch.diag(torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64))
+    R[0], t[0] = half_rotation @ R[0], half_rotation @ t[0]
     for given in (points, None):
         result = camera_consistency(xy, confidence, K, R, t, size, LENS.expand(4, 5), given)
         assert result.contradicts.tolist() == [True, False, False, False]

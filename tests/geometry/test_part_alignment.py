@@ -11,7 +11,7 @@ from smilfit.geometry.alignment import (
     part_rotations,
     posed_directions,
 )
-from smilfit.geometry.kinematic_chain import KinematicTree, chain_products
+from smilfit.geometry.posing import KinematicTree, chain_products
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from tests.animals import random_params, small_animal
 

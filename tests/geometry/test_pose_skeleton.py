@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from smilfit.geometry.kinematic_chain import KinematicTree, forward_kinematics, pose_skeleton
+from smilfit.geometry.posing import KinematicTree, forward_kinematics, pose_skeleton
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 
 # A chain of twelve, a fork and a leaf on the root.

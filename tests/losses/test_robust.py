@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from smilfit.losses.robust import Absolute, Cauchy, GemanMcClure
+from smilfit.geometry.robust import Absolute, Cauchy, GemanMcClure
 
 ROBUST = {
     'square': GemanMcClure(),

@@ -11,7 +11,7 @@ import torch
 from smilfit.files import BadFileError
 from smilfit.handlers import Keypoint3dHandler
 from smilfit.io.truth import read_true_params, write_truth
-from smilfit.registrants import SMPLify
+from smilfit.registrants import SMPLify, Stage
 from smilfit.registry import BODY_MODELS, build_body_model
 from smilfit.solvers import LevenbergMarquardt
 from smilfit.structures import PARAMETERS, BodyParams, FitResult, Keypoints3d
@@ -173,3 +173,12 @@ def test_one_that_is_linear_at_rest_is_fitted_by_second_order(backend):
     result = fitter([seen], init_params=start)
     assert torch.allclose(result.params.bulges, truth.bulges, atol=1e-5)
     assert result.covariance.columns[-2:] == ('bulges[0]', 'bulges[1]')
+
+
+def test_messages_of_a_stage_without_a_name_can_be_read(body, clip):
+    stage = Stage(fit=('deform_verts',), weights={'keypoints3d_mse': 1.0})
+    fitter = SMPLify(body, [stage], [Keypoint3dHandler()], optimizer=LevenbergMarquardt())
+    with pytest.raises(TypeError, match='LevenbergMarquardt: the stage must be of .*; got deform_verts'):
+        fitter([clip[1]])
+    with pytest.raises(ValueError, match='^Stage: n_iter and ftol must not be negative'):
+        Stage(n_iter=-1)

@@ -251,8 +251,8 @@ def test_extra_turns_and_border_are_priors():
     gradient = torch.zeros(b, s + 1, dtype=torch.float64)
     gradient[:, :s] = (start.coefficients - problem.coefficient_mean) @ (2 * problem.coefficient_precision)
     extra = ChainQuadratic(
-        turn_gradient=torch.zeros(b, j, 3, dtype=torch.float64),
-        turn_hessian=(2 * weight[:, None, None] * eye).expand(b, j, 3, 3).contiguous(),
+        rotation_gradient=torch.zeros(b, j, 3, dtype=torch.float64),
+        rotation_hessian=(2 * weight[:, None, None] * eye).expand(b, j, 3, 3).contiguous(),
         border_gradient=gradient,
         border_hessian=hessian,
     )
@@ -264,8 +264,8 @@ def test_extra_turns_and_border_are_priors():
 
 
 def test_half_a_quadratic_is_refused():
-    with pytest.raises(ValueError, match='turn_gradient and turn_hessian must be given together'):
-        ChainQuadratic(turn_gradient=torch.zeros(1, 1, 3))
+    with pytest.raises(ValueError, match='rotation_gradient and rotation_hessian must be given together'):
+        ChainQuadratic(rotation_gradient=torch.zeros(1, 1, 3))
 
 
 def test_an_old_factor_is_refused():

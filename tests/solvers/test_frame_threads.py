@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smilfit.solvers import solve_chains, solve_shared_chains
-from smilfit.solvers.frame_threads import FRAMES_A_THREAD, FrameThreads, threads_for
+from smilfit.solvers.kernel.warp_launch import FRAMES_A_THREAD, FrameThreads, threads_for
 from tests.solvers.chain_problems import seen2d, single, skinned, tree, truth_of
 
 ANSWERS = (

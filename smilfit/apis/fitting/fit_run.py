@@ -20,14 +20,7 @@ from smilfit.apis.preprocessing.data_source import DataSource, as_images
 from smilfit.apis.preprocessing.make_dataset import PreprocessRun, preprocess
 from smilfit.apis.progress import ignore
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
-from smilfit.body_models import (
-    SMIL,
-    BodyModelData,
-    FoundModel,
-    find_model,
-    load_body_model,
-    reference_to,
-)
+from smilfit.body_models import SMIL, BodyModelData, FoundModel, find_model, load_body_model, reference_to
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.drawing.report import Report
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark
@@ -35,9 +28,15 @@ from smilfit.evaluation.verdict import NOT_BELIEVABLE, Verdict
 from smilfit.files import MadeOf, OutputFolder, OutputLock, writing
 from smilfit.handlers import SilhouetteDistanceHandler, SilhouetteHandler
 from smilfit.registrants import SMPLify
-from smilfit.registry import ConfigError, UnknownNameError, build_body_model, build_registrant, did_you_mean
+from smilfit.registry import (
+    ConfigError,
+    UnknownNameError,
+    build_body_model,
+    build_registrant,
+    did_you_mean,
+)
 from smilfit.solvers import DistributedProcesses, Processes
-from smilfit.solvers.process_group import process_group
+from smilfit.solvers.processes import process_group
 from smilfit.structures import FitResult, ModelReference
 from smilfit.version import __version__
 

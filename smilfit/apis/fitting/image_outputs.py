@@ -25,7 +25,7 @@ from smilfit.evaluation import ImageFigures, ImageFit, image_fit, read_figures, 
 from smilfit.evaluation.verdict import SessionNumbers, picture_numbers
 from smilfit.files import file_stem
 from smilfit.handlers import BaseInput
-from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.handlers.keypoints import KeypointInput
 from smilfit.io import write_mesh
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.renderers import ZBufferRenderer

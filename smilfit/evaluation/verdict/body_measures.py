@@ -12,7 +12,7 @@ from smilfit.body_models.joint_limits import default_joints, own_components
 from smilfit.evaluation.verdict.judge import Measured
 from smilfit.evaluation.verdict.labels import names_seen
 from smilfit.evaluation.verdict.refits import side_pairs
-from smilfit.losses.shape_prior import whitening_of
+from smilfit.losses.shape_priors import whitening_of
 from smilfit.structures import BodyParams, Keypoints2d
 from smilfit.structures.body import MILLIMETRES, by_blocks
 

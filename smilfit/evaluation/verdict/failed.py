@@ -12,7 +12,14 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict.body_measures import betas_sd, body_frames, frame_meshes
-from smilfit.evaluation.verdict.judge import FRAME_FAILED, FRAMES_FAILED, Measured, Threshold, Verdict, judge
+from smilfit.evaluation.verdict.judge import (
+    FRAME_FAILED,
+    FRAMES_FAILED,
+    Measured,
+    Threshold,
+    Verdict,
+    judge,
+)
 from smilfit.evaluation.verdict.labels import errors_px, extents_px, places_seen
 from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
 from smilfit.evaluation.verdict.session import SessionNumbers, view_frames

@@ -18,7 +18,7 @@ from smilfit.body_models import BodyModelData
 from smilfit.evaluation.point_fit import extent
 from smilfit.evaluation.verdict.labels import errors_px, extents_px
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
-from smilfit.handlers.keypoint_input import KeypointInput
+from smilfit.handlers.keypoints import KeypointInput
 from smilfit.registrants.clip_fit import evenly_spaced_rows
 from smilfit.structures import FitResult, Keypoints2d, Keypoints3d
 

@@ -19,7 +19,13 @@ The machine speaks dialects: what it reads of models is that of arrays; `files/t
 
 from smilfit.files.pickles.arrays import Builder, StandIn, as_array, value_of, whole_numbers, without_keys
 from smilfit.files.pickles.machine import Dialect, run, run_from
-from smilfit.files.pickles.nodes import BrokenPickleError, UnsafePickleError, check_size, shown, shown_names
+from smilfit.files.pickles.nodes import (
+    BrokenPickleError,
+    UnsafePickleError,
+    check_size,
+    shown,
+    shown_names,
+)
 
 __all__ = [
     'BrokenPickleError',

@@ -7,7 +7,13 @@ from smilfit.files import BadFileError, shorten
 from smilfit.io.annotations.base import AnnotationReader
 from smilfit.io.annotations.pose_rows import RowImage, annotate_rows, find_video, row_frames, row_images
 from smilfit.io.keypoint_names import mirror_pairs
-from smilfit.io.pose_tables import PoseTable, body_parts, choose_individuals, read_pose_table, usual_threshold
+from smilfit.io.pose_tables import (
+    PoseTable,
+    body_parts,
+    choose_individuals,
+    read_pose_table,
+    usual_threshold,
+)
 from smilfit.registry import ANNOTATIONS
 from smilfit.structures import AnnotationSet
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.joint_limits import own_components
-from smilfit.geometry.kinematic_chain import chain_products
+from smilfit.geometry.posing import chain_products
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle, rotmat_to_quat_wxyz
 from smilfit.io.lookup_proposals import body_axes
 from smilfit.structures import BodyParams, FitCovariance

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from smilfit.body_models import SMIL
-from smilfit.geometry.kinematic_chain import chain_products
+from smilfit.geometry.posing import chain_products
 from smilfit.geometry.rotation import rotmat_to_quat_wxyz
 from smilfit.io import write_mesh
 from smilfit.io.exports.base import ExportedFit, ExportOptions, FitExporter

@@ -9,12 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from smilfit.apis.infer_options import (
-    OWN,
-    SLEAP,
-    WHOLE,
-    SourceOptions,
-)
+from smilfit.apis.infer_options import OWN, SLEAP, WHOLE, SourceOptions
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import BBOX_MARGIN, invert_affine

@@ -35,7 +35,7 @@ from smilfit.networks.engine.runner import build_test_runner, choose_device
 from smilfit.networks.regressors.modal_regressor import ModalRegressor
 from smilfit.networks.tasks.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
 from smilfit.registry.config_options import merge_options
-from smilfit.solvers.process_group import process_group
+from smilfit.solvers.processes import process_group
 
 # `test` is what the command is called; pytest looks into files of tests only.
 

@@ -25,7 +25,7 @@ from smilfit.networks.engine.runner import build_train_runner, choose_device
 from smilfit.networks.tasks.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
 from smilfit.networks.tasks.training_labels import add_pseudo_labels, add_targets, count_pseudo_labels
 from smilfit.registry import ConfigError, UnknownNameError
-from smilfit.solvers.process_group import process_group
+from smilfit.solvers.processes import process_group
 
 
 @dataclass(frozen=True)

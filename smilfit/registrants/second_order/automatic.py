@@ -9,7 +9,7 @@ from torch import Tensor
 
 from smilfit.handlers import ActiveTerm, BodyState
 from smilfit.losses import Residuals
-from smilfit.losses.residuals import weighted_terms
+from smilfit.losses.base import weighted_terms
 from smilfit.structures import BodyOutput
 
 # Numbers that an energy may depend on in a frame: its second derivative is a matrix of as many rows.

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.geometry.posing import bone_maps
 from smilfit.geometry.rotation import left_jacobian_inverse, skew
-from smilfit.geometry.skinning import bone_maps
 from smilfit.handlers import BodyState
 from smilfit.losses import Energies
 from smilfit.registrants.second_order.automatic import Slopes, energy_slopes, residual_slopes

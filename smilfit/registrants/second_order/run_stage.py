@@ -80,7 +80,7 @@ def plan_kernel(
     except UnsupportedError as reason:
         if solver.backend == 'warp':
             raise TypeError(
-                f'LevenbergMarquardt: the back end "warp" cannot take {reason} in {task.stage.name or "this stage"}. '
+                f'LevenbergMarquardt: the back end "warp" cannot take {reason} in {task.stage.label}. '
                 'Use backend="auto" or "torch".'
             ) from reason
         return KernelPlan(None, None, str(reason))
@@ -280,12 +280,12 @@ def run_second_order(
     further = [n for n in params.further if not PARAMETERS[n].linear]
     if further:
         raise TypeError(
-            f'LevenbergMarquardt: {stage.name} must be of parameters whose derivatives are known; got '
+            f'LevenbergMarquardt: {stage.label} must be of parameters whose derivatives are known; got '
             f'{", ".join(further)}. Use optimizer=dict(type="LBFGS").'
         )
     if 'focal' in stage.fit:
         raise TypeError(
-            f'LevenbergMarquardt: {stage.name} must not fit the focal length; got fit_focal=True. Use '
+            f'LevenbergMarquardt: {stage.label} must not fit the focal length; got fit_focal=True. Use '
             'optimizer=dict(type="LBFGS") or dict(type="Adam") in this stage.'
         )
     fitted = {

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.geometry.damping import LONGEST_ROTATION
 from smilfit.geometry.rotation import skew
 from smilfit.handlers import ActiveTerm
 from smilfit.registrants.second_order.body_problem import FrameBatch, FrameEvaluation
@@ -29,7 +30,6 @@ from smilfit.solvers import (
     motion_quadratic,
     solve_motion,
 )
-from smilfit.solvers.damping import LONGEST_TURN
 from smilfit.structures import BodyParams
 
 # Frames whose rigid points are held at once: more do not fit the caches.
@@ -264,7 +264,7 @@ class TreeProblem:
         loads = loads.plus(loads, -2.0)
         motion, _ = solve_motion(factor, couplings, loads)
         predicted = factor.predicted_reduction(loads, motion)
-        return ChainStep(motion.no_turn_beyond(LONGEST_TURN), predicted)
+        return ChainStep(motion.no_rotation_beyond(LONGEST_ROTATION), predicted)
 
     def _extra(self, at: FrameEvaluation, couplings: list[MotionCoupling]) -> ChainQuadratic:
         """Bring the quadratic models of the terms that torch has to the joints."""

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.geometry.damping import LONGEST_ROTATION
 from smilfit.geometry.rotation import axis_angle_to_quat, multiply, quat_to_axis_angle, quat_to_rotmat
-from smilfit.solvers.damping import LONGEST_TURN
 from smilfit.structures import BodyParams
 
 
@@ -118,7 +118,7 @@ class VariableState:
             extras: of the extras that move.
         """
         length = turns.norm(dim=-1, keepdim=True)
-        turns = turns * (LONGEST_TURN / length.clamp_min(LONGEST_TURN))
+        turns = turns * (LONGEST_ROTATION / length.clamp_min(LONGEST_ROTATION))
         local = (parents.transpose(-1, -2) @ turns.unsqueeze(-1)).squeeze(-1)
         quats = multiply(axis_angle_to_quat(local), self.quats)
         quats = quats / quats.norm(dim=-1, keepdim=True)

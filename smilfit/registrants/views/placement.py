@@ -1,6 +1,6 @@
 """How well orientations of a rigid body agree with one image: with its keypoints, or with its mask."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 from typing import NamedTuple
 
@@ -8,11 +8,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from smilfit.geometry.damping import DAMPING, choose_rows, descend
+from smilfit.geometry.robust import GemanMcClure
 from smilfit.geometry.rotation import axis_angle_to_rotmat, skew
 from smilfit.handlers import SilhouetteInput
 from smilfit.handlers.silhouettes import sample_distance
 from smilfit.registrants.views.starts import angle_between
 from smilfit.structures import Cameras
+
+_POLICY = replace(DAMPING, start=1e-3)
+# A step that gains a smaller share is the last: starts are only compared.
+_ENOUGH = 1e-6
 
 
 class Placed(NamedTuple):
@@ -32,7 +38,7 @@ def align_to_pixels(
     sigma_px: Float[Tensor, ' N'],
     n_iter: int = 15,
 ) -> Placed:
-    """Find rotation and translation by damped Gauss-Newton steps; each body keeps a step only if it gains.
+    """Find rotation and translation by Levenberg-Marquardt, each body by itself.
 
     Args:
         points: before they are moved.
@@ -44,54 +50,35 @@ def align_to_pixels(
         n_iter: steps.
     """
     share = weight / weight.sum((1, 2), keepdim=True).clamp_min(1e-12)
-    sigma2 = sigma_px.square()[:, None, None]
-    rotation, translation = start
-    damping = torch.full_like(sigma_px, 1e-3)
-    here = _look(points, rotation, translation, cameras, pixels, share, sigma2)
-    for _ in range(n_iter):
-        moved, slope, difference, robust_weight, error = here
+    robust = GemanMcClure(sigma_px[:, None, None])
+
+    def look(placed: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        rotation, translation = placed
+        moved = points @ rotation.transpose(-1, -2) + translation.unsqueeze(1)
+        projected, slope = cameras.linearise(moved)
+        _, depth, _ = cameras.project(moved)
+        difference = torch.where((share > 0).unsqueeze(-1), projected - pixels, torch.zeros_like(pixels))
+        bounded, reweighting = robust(difference.square().sum(-1))
+        # Behind the camera nothing is seen, whatever its pixels say.
+        behind = ((depth <= 0) & (share > 0)).flatten(1).any(1)
+        error = torch.where(behind, torch.inf, (share * bounded).sum((1, 2)))
+        return error, (rotation, translation, moved, slope, difference, share * reweighting)
+
+    def step(at: tuple[Tensor, ...], damping: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        rotation, translation, moved, slope, difference, robust_weight = at
         arm = moved - translation.unsqueeze(1)
         jacobian = torch.cat((-slope @ skew(arm).unsqueeze(1), slope), -1)
         back = (robust_weight[..., None, None] * jacobian).transpose(-1, -2)
         matrix = (back @ jacobian).sum((1, 2))
         vector = (back @ difference.unsqueeze(-1)).sum((1, 2)).squeeze(-1)
         scale = matrix.diagonal(dim1=-2, dim2=-1)
-        scale = scale + 1e-9 * scale.amax(1, keepdim=True).clamp_min(1e-12)
-        step = -torch.linalg.solve(matrix + torch.diag_embed(damping.unsqueeze(1) * scale), vector)
-        rotation_matrix = axis_angle_to_rotmat(step[:, :3])
-        next_rotation, next_translation = rotation_matrix @ rotation, translation + step[:, 3:]
-        valid = _look(points, next_rotation, next_translation, cameras, pixels, share, sigma2)
-        better = valid[-1] < error
-        here = tuple(_where(better, new, old) for new, old in zip(valid, here))
-        rotation = _where(better, next_rotation, rotation)
-        translation = _where(better, next_translation, translation)
-        damping = torch.where(better, damping / 5, damping * 10).clamp(1e-9, 1e6)
-    return Placed(rotation, translation, here[-1])
+        scale = damping.unsqueeze(1) * (scale + 1e-9 * scale.amax(1, keepdim=True).clamp_min(1e-12))
+        change = -torch.linalg.solve(matrix + torch.diag_embed(scale), vector)
+        following = axis_angle_to_rotmat(change[:, :3]) @ rotation, translation + change[:, 3:]
+        return following, (change * (scale * change - vector)).sum(1)
 
-
-def _look(
-    points: Tensor,
-    rotation: Tensor,
-    translation: Tensor,
-    cameras: Cameras,
-    pixels: Tensor,
-    share: Tensor,
-    sigma2: Tensor,
-) -> tuple[Tensor, ...]:
-    moved = points @ rotation.transpose(-1, -2) + translation.unsqueeze(1)
-    projected, slope = cameras.linearise(moved)
-    _, depth, _ = cameras.project(moved)
-    difference = torch.where((share > 0).unsqueeze(-1), projected - pixels, torch.zeros_like(pixels))
-    squared = difference.square().sum(-1)
-    bound = 1 + squared / sigma2
-    error = (share * squared / bound).sum((1, 2))
-    # Behind the camera nothing is seen, whatever its pixels say.
-    behind = ((depth <= 0) & (share > 0)).flatten(1).any(1)
-    return moved, slope, difference, share / bound.square(), torch.where(behind, torch.inf, error)
-
-
-def _where(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+    end = descend(look, step, start, _POLICY, n_iter, _ENOUGH, choose_rows)
+    return Placed(end.state[0], end.state[1], end.energy)
 
 
 def cube_rotations(like: Tensor) -> Float[Tensor, '24 3 3']:

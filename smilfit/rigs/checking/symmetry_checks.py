@@ -9,13 +9,7 @@ from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, share, vertex_places
 from smilfit.rigs.read_rig import listed
-from smilfit.rigs.symmetry import (
-    joint_pairs,
-    mirror_axis,
-    mirror_centre,
-    mirror_distances,
-    pairs_by_name,
-)
+from smilfit.rigs.symmetry import joint_pairs, mirror_axis, mirror_centre, mirror_distances, pairs_by_name
 
 # Insects, spiders and crabs have so many pairs of legs or more; a leg has at least three joints and is at least so
 # long, a share of the skeleton's size.

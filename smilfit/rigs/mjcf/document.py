@@ -15,15 +15,7 @@ from xml.parsers import expat
 import numpy as np
 from jaxtyping import Float
 
-from smilfit.files import (
-    BadFileError,
-    accounted,
-    charge,
-    check_budget,
-    inside,
-    reading,
-    shorten,
-)
+from smilfit.files import BadFileError, accounted, charge, check_budget, inside, reading, shorten
 
 WHAT = 'a MuJoCo model'
 MOST_BYTES, MOST_ELEMENTS, MOST_INCLUDES, DEEPEST = 1 << 26, 200_000, 200, 500

@@ -14,15 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import ConvexHull, QhullError
 
-from smilfit.files import (
-    BadFileError,
-    accounted,
-    charge,
-    check_budget,
-    inside,
-    reading,
-    shorten,
-)
+from smilfit.files import BadFileError, accounted, charge, check_budget, inside, reading, shorten
 from smilfit.rigs.mjcf.bodies import MjcfBody
 from smilfit.rigs.mjcf.document import (
     MAIN,

@@ -11,9 +11,7 @@ from jaxtyping import Float
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
 from smilfit.rigs.mjcf.bodies import BALL, FREE, HINGE, SLIDE, MjcfBody, MjcfJoint
-from smilfit.rigs.mjcf.document import (
-    Frame,
-)
+from smilfit.rigs.mjcf.document import Frame
 
 # Hinges whose axes have a smaller cosine are at right angles, and places nearer than this share of the size are one.
 RIGHT_ANGLE, SAME_PLACE = 1e-3, 1e-6

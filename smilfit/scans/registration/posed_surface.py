@@ -10,9 +10,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.geometry.kinematic_chain import forward_kinematics
+from smilfit.geometry.posing import bone_maps, forward_kinematics
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rotmat_to_axis_angle
-from smilfit.geometry.skinning import bone_maps
 from smilfit.rigs.defaults import mean_betas
 from smilfit.structures import BodyParams
 

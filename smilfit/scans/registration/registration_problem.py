@@ -173,7 +173,7 @@ class RegistrationProblem:
         # Seen from the body, whose curvature is no noise.
         difference = points[0].numpy() - target + (s.rows @ self._outside(vertices))[:, None] * normal
         return self._scored(
-            s.rows, difference, towards, self.weights.template * s.weight, result.found[0].numpy()
+            s.rows, difference, towards, self.weights.template * s.weight, result.matched[0].numpy()
         )
 
     def from_scan(self, vertices: np.ndarray) -> Matched:
@@ -192,7 +192,7 @@ class RegistrationProblem:
         difference = (shares[:, :, None] * corners).sum(1) - points + outside[:, None] * normal
         rows = point_rows(index, shares, len(vertices))
         return self._scored(
-            rows, difference, normal, self.weights.scan * self.index_weight, result.found[0].numpy()
+            rows, difference, normal, self.weights.scan * self.index_weight, result.matched[0].numpy()
         )
 
     def _outside(self, vertices: np.ndarray) -> Float[np.ndarray, ' V']:

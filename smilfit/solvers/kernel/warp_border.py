@@ -5,11 +5,20 @@ A matrix of 3 rows and as many columns as the border has stands in three wide ro
 the chunk of the diagonal on.
 """
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
 
-from smilfit.solvers.kernel.warp_rows import (
+from smilfit.solvers.kernel.warp_tree import beyond_limits, prior_slope
+from smilfit.solvers.kernel.warp_types import (
+    LANES,
+    Chain,
+    Factor,
+    Lanes,
+    Matrix,
+    Scalar,
+    Vector,
+    Work,
     coefficient_row,
     inverse_row,
     pivot_row,
@@ -19,8 +28,6 @@ from smilfit.solvers.kernel.warp_rows import (
     wide_row,
     world_row,
 )
-from smilfit.solvers.kernel.warp_tree import beyond_limits, prior_slope
-from smilfit.solvers.kernel.warp_types import LANES
 
 CHUNK = wp.constant(LANES)
 # Least damping of the border as a share of its diagonal: shape and scale can be nearly the same motion.
@@ -30,7 +37,7 @@ DEAD = wp.constant(1e-7)
 
 @no_type_check
 @wp.func
-def times(a: Any, x: Any, y: Any, z: Any):
+def times(a: Matrix, x: Lanes, y: Lanes, z: Lanes):
     """Multiply a 3 x 3 matrix with a chunk of columns."""
     return (
         a[0, 0] * x + a[0, 1] * y + a[0, 2] * z,
@@ -41,14 +48,14 @@ def times(a: Any, x: Any, y: Any, z: Any):
 
 @no_type_check
 @wp.func
-def crossed(d: Any, x: Any, y: Any, z: Any):
+def crossed(d: Vector, x: Lanes, y: Lanes, z: Lanes):
     """Compute [d]x of a chunk of columns."""
     return d[1] * z - d[2] * y, d[2] * x - d[0] * z, d[0] * y - d[1] * x
 
 
 @no_type_check
 @wp.func
-def add_rows(w: Any, slot: int, at: int, x: Any, y: Any, z: Any):
+def add_rows(w: Work, slot: int, at: int, x: Lanes, y: Lanes, z: Lanes):
     """Add a chunk to a stored matrix."""
     w.pool[slot, at] = w.pool[slot, at] + x
     w.pool[slot, at + 1] = w.pool[slot, at + 1] + y
@@ -57,14 +64,14 @@ def add_rows(w: Any, slot: int, at: int, x: Any, y: Any, z: Any):
 
 @no_type_check
 @wp.func
-def read_rows(w: Any, slot: int, at: int):
+def read_rows(w: Work, slot: int, at: int):
     """Read a chunk of a stored matrix."""
     return w.pool[slot, at], w.pool[slot, at + 1], w.pool[slot, at + 2]
 
 
 @no_type_check
 @wp.func
-def write_rows(w: Any, slot: int, at: int, x: Any, y: Any, z: Any):
+def write_rows(w: Work, slot: int, at: int, x: Lanes, y: Lanes, z: Lanes):
     """Write a chunk of a stored matrix."""
     w.pool[slot, at] = x
     w.pool[slot, at + 1] = y
@@ -73,14 +80,14 @@ def write_rows(w: Any, slot: int, at: int, x: Any, y: Any, z: Any):
 
 @no_type_check
 @wp.func
-def total(v: Any):
+def total(v: Lanes):
     """Add a chunk's numbers in pairs: one after the other each would wait for the last."""
     return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]))
 
 
 @no_type_check
 @wp.func
-def by_step(c: Any, w: Any, slot: int, j: int, kind: int):
+def by_step(c: Chain, w: Work, slot: int, j: int, kind: int):
     """Multiply a matrix of joint j by the border's step."""
     # Three of their own: a loop changes its variables in place.
     a = c.scale_mask[0] * type(c.ftol)(0.0)
@@ -95,7 +102,7 @@ def by_step(c: Any, w: Any, slot: int, j: int, kind: int):
 
 @no_type_check
 @wp.func
-def add_loads(c: Any, w: Any, slot: int, j: int, kind: int, v: Any):
+def add_loads(c: Chain, w: Work, slot: int, j: int, kind: int, v: Vector):
     """Add the transpose of a matrix of joint j times v to the border's right-hand side."""
     for n in range(c.chunk_start[j], c.chunk_start[j + 1]):
         i = c.chunk[n]
@@ -105,7 +112,7 @@ def add_loads(c: Any, w: Any, slot: int, j: int, kind: int, v: Any):
 
 @no_type_check
 @wp.func
-def add_squares(c: Any, w: Any, slot: int, first: int, n: int, kind: int, x: Any, y: Any, z: Any):
+def add_squares(c: Chain, w: Work, slot: int, first: int, n: int, kind: int, x: Lanes, y: Lanes, z: Lanes):
     """Add a^T b to the border's matrix: of a joint's chunks, `first` to n, a is stored as far as n, b given there."""
     k = c.chunk[n]
     for m in range(first, n + 1):
@@ -122,7 +129,7 @@ def add_squares(c: Any, w: Any, slot: int, first: int, n: int, kind: int, x: Any
 
 @no_type_check
 @wp.func
-def clear_border(c: Any, w: Any, slot: int):
+def clear_border(c: Chain, w: Work, slot: int):
     """Start with a border of which only the priors know."""
     nothing = c.scale_mask[0] * type(c.ftol)(0.0)
     for n in range(c.chunk_start[c.n_joints]):
@@ -136,7 +143,9 @@ def clear_border(c: Any, w: Any, slot: int):
 
 @no_type_check
 @wp.func
-def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, curvature: Any, gradient: Any):
+def add_part(
+    c: Chain, w: Work, slot: int, side: int, j: int, n: int, arm: Vector, curvature: Matrix, gradient: Vector
+):
     """Add a rigid point of joint j: the scale moves it along its arm, coefficients by its own columns."""
     first, end = c.chunk_start[j], c.chunk_start[j + 1]
     if c.has_part_columns == 0:
@@ -171,7 +180,7 @@ def add_part(c: Any, w: Any, slot: int, side: int, j: int, n: int, arm: Any, cur
 
 @no_type_check
 @wp.func
-def add_border_slopes(c: Any, w: Any, slot: int, side: int):
+def add_border_slopes(c: Chain, w: Work, slot: int, side: int):
     """Add the slopes of what is known of coefficients and scale beforehand, and the curvature of their limits."""
     if c.n_priors > 0:
         for i in range(c.n_fitted):
@@ -193,7 +202,7 @@ def add_border_slopes(c: Any, w: Any, slot: int, side: int):
 
 @no_type_check
 @wp.func
-def damp_border(c: Any, w: Any, slot: int, mu: Any):
+def damp_border(c: Chain, w: Work, slot: int, mu: Scalar):
     """Add the damping, a share of the border's own diagonal."""
     square = square_row()
     for k in range(c.n_chunks):
@@ -206,7 +215,7 @@ def damp_border(c: Any, w: Any, slot: int, mu: Any):
 
 @no_type_check
 @wp.func
-def factorise_border(c: Any, w: Any, slot: int):
+def factorise_border(c: Chain, w: Work, slot: int):
     """Factorise the border's matrix as U^T D^-1 U in place, 1 / D in a row of its own, 0 for a dead pivot.
 
     The diagonal and what is left of it become 0, so that whole vectors can be multiplied.
@@ -230,7 +239,7 @@ def factorise_border(c: Any, w: Any, slot: int):
 
 @no_type_check
 @wp.func
-def solve_border(c: Any, w: Any, slot: int):
+def solve_border(c: Chain, w: Work, slot: int):
     """Replace the right-hand side s by the step -square^-1 s; return s^T square^-1 s."""
     top, z = square_row(), side_row()
     value = type(c.ftol)(0.0)
@@ -253,7 +262,7 @@ def solve_border(c: Any, w: Any, slot: int):
 
 @no_type_check
 @wp.func
-def move_border(c: Any, w: Any, slot: int, side: int):
+def move_border(c: Chain, w: Work, slot: int, side: int):
     """Put coefficients and scale after the border's step on the other side."""
     s = w.nums[slot, scale_row(c, side)]
     if c.fit_scale == 1:
@@ -268,7 +277,7 @@ def move_border(c: Any, w: Any, slot: int, side: int):
 
 @no_type_check
 @wp.func
-def border_rise(c: Any, w: Any, slot: int, f: Any, frame: int):
+def border_rise(c: Chain, w: Work, slot: int, f: Factor, frame: int):
     """Compute (2 s + square z)^T z of the right-hand side s, a matrix not factorised, and a step z from outside."""
     rise = type(c.ftol)(0.0)
     for i in range(c.n_border):

@@ -8,22 +8,38 @@ what that changes of covariances back. `second_order.uncertainty.covariance_pass
 Matrices come and go by twists about the root's place, (angular, linear); inside they are about each joint's own.
 """
 
+# Warp takes annotations that are values, which no checker reads.
+# mypy: disable-error-code="valid-type, name-defined, misc"
+
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
 
-from smilfit.solvers.kernel.warp_elimination import carry, clear, eliminate
+from smilfit.solvers.kernel.warp_elimination import back, carry, clear, eliminate, forward
 from smilfit.solvers.kernel.warp_rotations import cross_columns, scaled_identity
-from smilfit.solvers.kernel.warp_rows import own_row, place_row, root_row, scale_row, transl_row
-from smilfit.solvers.kernel.warp_substitution import back, forward
-from smilfit.solvers.kernel.warp_types import MOVES, OPTIONS, chain_types
+from smilfit.solvers.kernel.warp_types import (
+    MOVES,
+    OPTIONS,
+    Array,
+    Chain,
+    Matrix,
+    Spread,
+    Vector,
+    Work,
+    chain_types,
+    own_row,
+    place_row,
+    root_row,
+    scale_row,
+    transl_row,
+)
 
 
 @no_type_check
 @wp.func
-def block(m: Any, frame: int, j: int, row: int, column: int):
+def block(m: Array, frame: int, j: int, row: int, column: int):
     """Read a 3 x 3 block."""
     return wp.matrix(
         m[frame, j, row, column], m[frame, j, row, column + 1], m[frame, j, row, column + 2],
@@ -35,7 +51,7 @@ def block(m: Any, frame: int, j: int, row: int, column: int):
 
 @no_type_check
 @wp.func
-def write_twist(m: Any, frame: int, j: int, a: Any, b: Any, d: Any):
+def write_twist(m: Array, frame: int, j: int, a: Matrix, b: Matrix, d: Matrix):
     """Write [[a, b], [b^T, d]]."""
     for row in range(3):
         for column in range(3):
@@ -47,7 +63,7 @@ def write_twist(m: Any, frame: int, j: int, a: Any, b: Any, d: Any):
 
 @no_type_check
 @wp.func
-def at_place(d: Any, a: Any, b: Any, c: Any):
+def at_place(d: Vector, a: Matrix, b: Matrix, c: Matrix):
     """Carry the covariance of a twist to a place at d: v there is v - [d]x omega."""
     mixed = b - wp.transpose(cross_columns(d, a))
     return mixed, c - cross_columns(d, b) - wp.transpose(cross_columns(d, mixed))
@@ -55,7 +71,7 @@ def at_place(d: Any, a: Any, b: Any, c: Any):
 
 @no_type_check
 @wp.func
-def arm_of(c: Any, w: Any, slot: int, j: int):
+def arm_of(c: Chain, w: Work, slot: int, j: int):
     """Return a joint's place from its parent's; of the root nothing."""
     place = place_row(c, 0)
     if j == 0:
@@ -65,7 +81,7 @@ def arm_of(c: Any, w: Any, slot: int, j: int):
 
 @no_type_check
 @wp.func
-def from_above(c: Any, s: Any, w: Any, frame: int, j: int):
+def from_above(c: Chain, s: Spread, w: Work, frame: int, j: int):
     """Return the covariance of a joint's twist, or its change, before the joint turns."""
     if j == 0:
         zero = scaled_identity(type(c.ftol)(0.0))
@@ -77,7 +93,7 @@ def from_above(c: Any, s: Any, w: Any, frame: int, j: int):
 
 @no_type_check
 @wp.func
-def factorise_hessian(c: Any, h: Any, w: Any, frame: int):
+def factorise_hessian(c: Chain, h: Spread, w: Work, frame: int):
     """Eliminate turns and place of given matrices; inside all is halved."""
     zero, half = type(c.ftol)(0.0), type(c.ftol)(0.5)
     jn = c.n_joints
@@ -99,7 +115,7 @@ def factorise_hessian(c: Any, h: Any, w: Any, frame: int):
 
 @no_type_check
 @wp.func
-def spread_frame(c: Any, s: Any, w: Any, frame: int):
+def spread_frame(c: Chain, s: Spread, w: Work, frame: int):
     """Return the covariances, from the root on."""
     half, jn = type(c.ftol)(0.5), c.n_joints
     root = w.vecs[frame, place_row(c, 0)]
@@ -108,14 +124,14 @@ def spread_frame(c: Any, s: Any, w: Any, frame: int):
     s.place[frame] = half * w.mats[frame, root_row(c)]
     for j in range(jn):
         a, b, d = from_above(c, s, w, frame, j)
-        s.turn[frame, j] = zero
+        s.rotation[frame, j] = zero
         if c.roles[j] == MOVES:
             keep, mixed = w.mats[frame, j], w.mats[frame, jn + j]
             inverse = half * w.mats[frame, 2 * jn + j]
             # K' P of K' = (keep, mixed), and from it K' P K.
             pa = keep * a + mixed * wp.transpose(b)
             pb = keep * b + mixed * d
-            s.turn[frame, j] = pa * wp.transpose(keep) + pb * wp.transpose(mixed) + inverse
+            s.rotation[frame, j] = pa * wp.transpose(keep) + pb * wp.transpose(mixed) + inverse
             # omega' = (1 - keep) omega - mixed v + e
             left = one - keep
             ra = left * a - mixed * wp.transpose(b)
@@ -131,18 +147,18 @@ def spread_frame(c: Any, s: Any, w: Any, frame: int):
 
 @no_type_check
 @wp.func
-def add_block(g: Any, frame: int, j: int, d: Any, turn: Any, mixed: Any, shift: Any):
+def add_block(g: Spread, frame: int, j: int, d: Vector, rotation: Matrix, mixed: Matrix, shift: Matrix):
     """Add an inertia given about a place at d from joint j, as `carry`."""
     moved = mixed + cross_columns(d, shift)
     across = wp.transpose(cross_columns(d, wp.transpose(moved)))
-    g.a[frame, j] = g.a[frame, j] + turn + across + cross_columns(d, wp.transpose(mixed))
+    g.a[frame, j] = g.a[frame, j] + rotation + across + cross_columns(d, wp.transpose(mixed))
     g.b[frame, j] = g.b[frame, j] + moved
     g.d[frame, j] = g.d[frame, j] + shift
 
 
 @no_type_check
 @wp.func
-def collect_change(c: Any, g: Any, w: Any, frame: int):
+def collect_change(c: Chain, g: Spread, w: Work, frame: int):
     """Bring what G changes to the joints, from the leaves on; keep the changes of K, top and bottom, and inverse."""
     half, jn = type(c.ftol)(0.5), c.n_joints
     one = scaled_identity(type(c.ftol)(1.0))
@@ -167,7 +183,7 @@ def collect_change(c: Any, g: Any, w: Any, frame: int):
         if c.roles[j] == MOVES:
             keep, mixed = w.mats[frame, j], w.mats[frame, jn + j]
             inverse = half * w.mats[frame, 2 * jn + j]
-            own = g.turn[frame, j]
+            own = g.rotation[frame, j]
             change = own + a
             g.a[frame, j] = (a - wp.transpose(keep) * change) * inverse
             g.b[frame, j] = (wp.transpose(b) - wp.transpose(mixed) * change) * inverse
@@ -186,7 +202,7 @@ def collect_change(c: Any, g: Any, w: Any, frame: int):
 
 @no_type_check
 @wp.func
-def spread_change(c: Any, s: Any, g: Any, w: Any, frame: int):
+def spread_change(c: Chain, s: Spread, g: Spread, w: Work, frame: int):
     """Follow the changes from the root on: minus the derivatives of the covariances."""
     jn = c.n_joints
     root = w.vecs[frame, place_row(c, 0)]
@@ -206,7 +222,7 @@ def spread_change(c: Any, s: Any, g: Any, w: Any, frame: int):
             qa = keep * ca + mixed * wp.transpose(cb)
             qb = keep * cb + mixed * cd
             whole = qa * wp.transpose(keep) + qb * wp.transpose(mixed)
-            g.turn[frame, j] = whole - cross - wp.transpose(cross) + inverse
+            g.rotation[frame, j] = whole - cross - wp.transpose(cross) + inverse
             left = one - keep
             fold = left * held_a - mixed * held_b + half * inverse
             ra = left * ca - mixed * wp.transpose(cb)
@@ -214,7 +230,7 @@ def spread_change(c: Any, s: Any, g: Any, w: Any, frame: int):
             ca = ra * wp.transpose(left) - rb * wp.transpose(mixed) + fold + wp.transpose(fold)
             cb = rb + wp.transpose(held_b)
         else:
-            g.turn[frame, j] = zero
+            g.rotation[frame, j] = zero
         g.a[frame, j] = ca
         g.b[frame, j] = cb
         g.d[frame, j] = cd
@@ -224,7 +240,7 @@ def spread_change(c: Any, s: Any, g: Any, w: Any, frame: int):
 
 @no_type_check
 @wp.func
-def answer_columns(c: Any, rows: Any, turns: Any, places: Any, w: Any, frame: int):
+def answer_columns(c: Chain, rows: Array, turns: Array, places: Array, w: Work, frame: int):
     """Replace loads on twists about the root's place, column by column, by the motion that gives way to them."""
     zero, half, jn = type(c.ftol)(0.0), type(c.ftol)(0.5), c.n_joints
     place = place_row(c, 0)
@@ -263,7 +279,7 @@ def spread_struct(scalar):
     class Spread:
         places: wp.array2d(dtype=t.vec3)
         twist: wp.array4d(dtype=t.scalar)  # [frame, joint], about the root's place
-        turn: wp.array2d(dtype=t.mat33)
+        rotation: wp.array2d(dtype=t.mat33)
         place: wp.array(dtype=t.mat33)
         a: wp.array2d(dtype=t.mat33)  # about the joint's own place: angular, mixed, linear
         b: wp.array2d(dtype=t.mat33)

@@ -1,4 +1,4 @@
-"""One damped Gauss-Newton system of a tree, factorised by articulated elimination from leaves to root, in O(J).
+"""One damped Gauss-Newton system of a tree, factorised from leaves to root and solved from root to leaves, in O(J).
 
 Unknowns are the joints' rotations w_j (world frame, `R_j <- exp(G_parent^T w_j) R_j`), the root's translation, and
 a border z of coefficients and the logarithm of the scale. A joint moves by its twist (omega, v) about its own
@@ -11,16 +11,19 @@ numbers. Twists about a common origin lose half of float32's digits at the end o
 bounded by Jensen's inequality: each takes its share of the point's curvature, so that the system stays a tree.
 """
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
 
 from smilfit.solvers.kernel.warp_border import (
+    add_loads,
     add_part,
     add_rows,
     add_squares,
+    by_step,
     clear_border,
     crossed,
+    move_border,
     read_rows,
     times,
     write_rows,
@@ -31,22 +34,32 @@ from smilfit.solvers.kernel.warp_rotations import (
     cross_columns,
     inverse_spd,
     limit_axes,
+    rotated,
     scaled_identity,
 )
-from smilfit.solvers.kernel.warp_rows import (
+from smilfit.solvers.kernel.warp_types import (
+    FIXED,
+    MOVES,
+    ROOT,
+    Chain,
+    Matrix,
+    Scalar,
+    Vector,
+    Work,
     angle_row,
     arm_row,
     curvature_row,
     gradient_row,
     own_row,
+    pivot_row,
     place_row,
     root_row,
     scale_row,
+    side_row,
     transl_row,
     wide_row,
     world_row,
 )
-from smilfit.solvers.kernel.warp_types import FIXED, MOVES
 
 # Damping that never goes away, as a share of the body's second moment: a bone of no length asks for no turn.
 FLOOR = wp.constant(1e-9)
@@ -54,20 +67,20 @@ FLOOR = wp.constant(1e-9)
 
 @no_type_check
 @wp.func
-def carry(c: Any, w: Any, slot: int, j: int, d: Any, turn: Any, mixed: Any, shift: Any):
+def carry(c: Chain, w: Work, slot: int, j: int, d: Vector, rotation: Matrix, mixed: Matrix, shift: Matrix):
     """Add an inertia given about a place at d from joint j: v there is v_j - [d]x omega_j."""
     jn = c.n_joints
     moved = mixed + cross_columns(d, shift)
     # -B' [d]x is [d]x applied to the rows of B': its transpose is [d]x B'^T.
     across = wp.transpose(cross_columns(d, wp.transpose(moved)))
-    w.mats[slot, j] = w.mats[slot, j] + (turn + across + cross_columns(d, wp.transpose(mixed)))
+    w.mats[slot, j] = w.mats[slot, j] + (rotation + across + cross_columns(d, wp.transpose(mixed)))
     w.mats[slot, jn + j] = w.mats[slot, jn + j] + moved
     w.mats[slot, 2 * jn + j] = w.mats[slot, 2 * jn + j] + shift
 
 
 @no_type_check
 @wp.func
-def clear(c: Any, w: Any, slot: int):
+def clear(c: Chain, w: Work, slot: int):
     """Start with joints that nothing holds."""
     zero = type(c.ftol)(0.0)
     for i in range(3 * c.n_joints):
@@ -80,7 +93,7 @@ def clear(c: Any, w: Any, slot: int):
 
 @no_type_check
 @wp.func
-def gather_part(c: Any, w: Any, slot: int, side: int, n: int, curvature: Any, mass: Any, g: Any):
+def gather_part(c: Chain, w: Work, slot: int, side: int, n: int, curvature: Matrix, mass: Scalar, g: Vector):
     """Add what a rigid point weighs and how it is drawn to its joint."""
     jn = c.n_joints
     j = c.part_joint[n]
@@ -105,7 +118,7 @@ def gather_part(c: Any, w: Any, slot: int, side: int, n: int, curvature: Any, ma
 
 @no_type_check
 @wp.func
-def gather(c: Any, w: Any, slot: int, side: int):
+def gather(c: Chain, w: Work, slot: int, side: int):
     """Collect the points' gradients and curvatures at their joints."""
     clear(c, w, slot)
     for k in range(c.n_points):
@@ -120,7 +133,7 @@ def gather(c: Any, w: Any, slot: int, side: int):
 
 @no_type_check
 @wp.func
-def parent_turn(c: Any, w: Any, slot: int, side: int, j: int):
+def parent_rotation(c: Chain, w: Work, slot: int, side: int, j: int):
     """Return the world rotation of a joint's parent."""
     if j == 0:
         return scaled_identity(type(c.ftol)(1.0))
@@ -129,7 +142,7 @@ def parent_turn(c: Any, w: Any, slot: int, side: int, j: int):
 
 @no_type_check
 @wp.func
-def resistance(c: Any, w: Any, slot: int, side: int, j: int):
+def resistance(c: Chain, w: Work, slot: int, side: int, j: int):
     """Add the gradient of priors and limits to that of the joint's own turn, and return their curvature."""
     zero = type(c.ftol)(0.0)
     gradient = wp.vector(zero, zero, zero)
@@ -137,7 +150,7 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
     if c.has_priors == 1:
         weight = c.pose_weight[j]
         if c.has_limits == 1 or weight > zero:
-            rotation = parent_turn(c, w, slot, side, j)
+            rotation = parent_rotation(c, w, slot, side, j)
             theta = w.vecs[slot, angle_row(c, side) + j]
             gradient = weight * (rotation * theta)
             hold = weight * angle_curvature(rotation * theta)
@@ -147,27 +160,27 @@ def resistance(c: Any, w: Any, slot: int, side: int, j: int):
                     axes = limit_axes(c, theta, over, rotation, j)
                     hold = hold + c.limit_weight * (wp.transpose(axes) * axes)
                     gradient = gradient + c.limit_weight * (wp.transpose(axes) * over)
-    if c.has_turns == 1:
+    if c.has_rotations == 1:
         half = type(c.ftol)(0.5)
-        gradient = gradient + half * c.turn_gradient[slot, j]
-        hold = hold + half * c.turn_hessian[slot, j]
+        gradient = gradient + half * c.rotation_gradient[slot, j]
+        hold = hold + half * c.rotation_hessian[slot, j]
     return gradient, hold
 
 
 @no_type_check
 @wp.func
 def pass_border(
-    c: Any,
-    w: Any,
+    c: Chain,
+    w: Work,
     slot: int,
     side: int,
     j: int,
-    d: Any,
-    size: Any,
-    mixed: Any,
-    mixed_left: Any,
-    shift: Any,
-    hold: Any,
+    d: Vector,
+    size: Scalar,
+    mixed: Matrix,
+    mixed_left: Matrix,
+    shift: Matrix,
+    hold: Matrix,
 ):
     """Eliminate a joint's turn from the border and hand the rest to its parent.
 
@@ -179,7 +192,7 @@ def pass_border(
     up = wp.int32(0)
     if j > 0:
         up = c.chunk_start[c.parents[j]]
-    rotation = parent_turn(c, w, slot, side, j) * size
+    rotation = parent_rotation(c, w, slot, side, j) * size
     first = c.chunk_start[j]
     for n in range(first, c.chunk_start[j + 1]):
         i = c.chunk[n]
@@ -216,13 +229,15 @@ def pass_border(
 
 @no_type_check
 @wp.func
-def hand_on(c: Any, w: Any, slot: int, j: int, p: int, d: Any, turn: Any, mixed: Any, shift: Any):
+def hand_on(
+    c: Chain, w: Work, slot: int, j: int, p: int, d: Vector, rotation: Matrix, mixed: Matrix, shift: Matrix
+):
     """Add what is left of a joint's inertia to its parent, at d from it."""
     jn = c.n_joints
     mass = w.nums[slot, j]
     moment = w.vecs[slot, 2 * jn + j]
     second = w.nums[slot, jn + j] + type(mass)(2.0) * wp.dot(d, moment) + mass * wp.dot(d, d)
-    carry(c, w, slot, p, d, turn, mixed, shift)
+    carry(c, w, slot, p, d, rotation, mixed, shift)
     w.vecs[slot, 2 * jn + p] = w.vecs[slot, 2 * jn + p] + moment + mass * d
     w.nums[slot, p] = w.nums[slot, p] + mass
     w.nums[slot, jn + p] = w.nums[slot, jn + p] + second
@@ -230,7 +245,7 @@ def hand_on(c: Any, w: Any, slot: int, j: int, p: int, d: Any, turn: Any, mixed:
 
 @no_type_check
 @wp.func
-def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
+def eliminate_root(c: Chain, w: Work, slot: int, mu: Scalar, shift: Matrix):
     """Eliminate the root's place. A root that stays has no compliance."""
     zero = type(mu)(0.0)
     inverse = scaled_identity(zero)
@@ -247,7 +262,7 @@ def eliminate_root(c: Any, w: Any, slot: int, mu: Any, shift: Any):
 
 @no_type_check
 @wp.func
-def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
+def eliminate(c: Chain, w: Work, slot: int, side: int, mu: Scalar):
     """Reduce a state's quadratic to the border; what the substitutions need stays in the workspace."""
     jn = c.n_joints
     half = type(mu)(0.5)
@@ -290,3 +305,99 @@ def eliminate(c: Any, w: Any, slot: int, side: int, mu: Any):
             hand_on(c, w, slot, j, c.parents[j], d, rotation, mixed, shift)
         else:
             eliminate_root(c, w, slot, mu, shift)
+
+
+@no_type_check
+@wp.func
+def forward(c: Chain, w: Work, slot: int, side: int, transl_load: Vector):
+    """Reduce loads to the border's right-hand side; return load^T factor^-1 load."""
+    jn, place = c.n_joints, place_row(c, side)
+    value = type(c.ftol)(0.0)
+    for up in range(jn):
+        j = jn - 1 - up
+        torque = w.vecs[slot, j]
+        force = w.vecs[slot, jn + j]
+        load = w.vecs[slot, own_row(c) + j]
+        if c.roles[j] == MOVES:
+            load = load + torque
+            torque = torque - wp.transpose(w.mats[slot, j]) * load
+            force = force - wp.transpose(w.mats[slot, jn + j]) * load
+        if c.roles[j] != FIXED:
+            answer = w.mats[slot, 2 * jn + j] * load
+            value += wp.dot(load, answer)
+            w.vecs[slot, j] = answer
+        if c.n_border > 0:
+            add_loads(c, w, slot, j, 3, force)
+            if c.roles[j] == MOVES:
+                add_loads(c, w, slot, j, 2, -load)
+        if j > 0:
+            p = c.parents[j]
+            d = w.vecs[slot, place + j] - w.vecs[slot, place + p]
+            w.vecs[slot, p] = w.vecs[slot, p] + torque + wp.cross(d, force)
+            w.vecs[slot, jn + p] = w.vecs[slot, jn + p] + force
+        else:
+            load = force + transl_load
+            answer = w.mats[slot, root_row(c)] * load
+            value += wp.dot(load, answer)
+            w.vecs[slot, transl_row(c, 2)] = answer
+            if c.n_border > 0:
+                add_loads(c, w, slot, 0, ROOT, -load)
+    return value
+
+
+@no_type_check
+@wp.func
+def back(c: Chain, w: Work, slot: int, side: int, mu: Scalar, longest: Scalar):
+    """Follow the border's step to the root's and all joints' turns; return what the damping takes.
+
+    A joint turns by `longest` at most; those beyond it make up for the rest.
+    """
+    jn, place = c.n_joints, place_row(c, side)
+    shift = -w.vecs[slot, transl_row(c, 2)]
+    taken = type(mu)(0.0)
+    if c.n_border > 0:
+        shift = shift - by_step(c, w, slot, 0, ROOT)
+        for i in range(c.n_border):
+            z = w.thin[slot, side_row(), i]
+            taken += w.thin[slot, pivot_row(), i] * z * z
+    w.vecs[slot, transl_row(c, 2)] = shift
+    taken += mu * w.nums[slot, 0] * wp.dot(shift, shift)
+    zero = type(mu)(0.0)
+    for j in range(jn):
+        omega = wp.vector(zero, zero, zero)
+        v = shift
+        if j > 0:
+            p = c.parents[j]
+            omega = w.vecs[slot, 3 * jn + p]
+            v = w.vecs[slot, 4 * jn + p] + wp.cross(omega, w.vecs[slot, place + j] - w.vecs[slot, place + p])
+        if c.n_border > 0:
+            v = v + by_step(c, w, slot, j, 3)
+        rotation = wp.vector(zero, zero, zero)
+        if c.roles[j] != FIXED:
+            rotation = -w.vecs[slot, j]
+            if c.roles[j] == MOVES:
+                rotation = rotation - w.mats[slot, j] * omega - w.mats[slot, jn + j] * v
+                if c.n_border > 0:
+                    rotation = rotation - by_step(c, w, slot, j, 2)
+            length = wp.length(rotation)
+            if length > longest:
+                rotation = rotation * (longest / length)
+            taken += w.nums[slot, 2 * jn + j] * wp.dot(rotation, rotation)
+        w.vecs[slot, j] = rotation
+        w.vecs[slot, 3 * jn + j] = omega + rotation
+        w.vecs[slot, 4 * jn + j] = v
+    return taken
+
+
+@no_type_check
+@wp.func
+def advance(c: Chain, w: Work, slot: int, side: int):
+    """Put the state after the step on the other side."""
+    jn = c.n_joints
+    for j in range(jn):
+        q = w.quats[slot, side * jn + j]
+        if c.roles[j] != FIXED:
+            q = rotated(q, wp.transpose(parent_rotation(c, w, slot, side, j)) * w.vecs[slot, j])
+        w.quats[slot, (1 - side) * jn + j] = q
+    w.vecs[slot, transl_row(c, 1 - side)] = w.vecs[slot, transl_row(c, side)] + w.vecs[slot, transl_row(c, 2)]
+    move_border(c, w, slot, side)

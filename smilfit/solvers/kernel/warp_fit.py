@@ -1,7 +1,11 @@
-"""The whole fit of a frame in one kernel: kinematics, residuals, step, acceptance, damping, convergence."""
+"""The whole fit of a frame in one kernel, and the kernel that measures what a state looks like."""
+
+# Warp takes annotations that are values, which no checker reads.
+# mypy: disable-error-code="valid-type, name-defined, misc"
 
 from functools import cache
-from typing import Any, no_type_check
+from types import SimpleNamespace
+from typing import no_type_check
 
 import warp as wp
 
@@ -11,11 +15,56 @@ from smilfit.solvers.kernel.warp_border import (
     factorise_border,
     solve_border,
 )
-from smilfit.solvers.kernel.warp_elimination import eliminate, gather
-from smilfit.solvers.kernel.warp_points import count_seen, observe
-from smilfit.solvers.kernel.warp_substitution import advance, back, forward
+from smilfit.solvers.kernel.warp_elimination import advance, back, eliminate, forward, gather
+from smilfit.solvers.kernel.warp_points import count_observations, observe, point_place, project
+from smilfit.solvers.kernel.warp_rotations import rotation_vector
 from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
-from smilfit.solvers.kernel.warp_types import OPTIONS, chain_types
+from smilfit.solvers.kernel.warp_types import (
+    OPTIONS,
+    Chain,
+    Fit,
+    Observed,
+    Scalar,
+    Work,
+    chain_types,
+    place_row,
+    scale_row,
+)
+
+
+@no_type_check
+@cache
+def measure_kernel(scalar):
+    """Make the struct of the answers and the kernel of one float type; thread and frame are one."""
+    t = chain_types(scalar)
+
+    @wp.struct
+    class Measured:
+        joints: wp.array2d(dtype=t.vec3)
+        points: wp.array2d(dtype=t.vec3)
+        pixels: wp.array3d(dtype=t.vec2)
+        turns: wp.array2d(dtype=t.vec3)
+
+    @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
+    def measure(
+        c: t.Chain, observed: t.Observed, fit: t.Fit, m: Measured, w: t.Work, n_slots: int, first: int
+    ):
+        frame = wp.tid() + first
+        load(c, fit, w, frame, frame, 0)
+        pose(c, w, frame, frame, 0)
+        for j in range(c.n_joints):
+            m.joints[frame, j] = w.vecs[frame, place_row(c, 0) + j]
+            m.turns[frame, j] = rotation_vector(w.quats[frame, j])
+        size = wp.exp(w.nums[frame, scale_row(c, 0)])
+        for k in range(c.n_points):
+            x = point_place(c, w, frame, frame, 0, k, size)
+            m.points[frame, k] = x
+            for camera in range(c.n_cameras):
+                image, _u, _v = project(c, observed, frame, camera, x)
+                m.pixels[frame, camera, k] = image
+
+    return SimpleNamespace(Measured=Measured, kernel=measure)
+
 
 # What the next evaluation of a frame is for.
 MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
@@ -23,7 +72,7 @@ MEASURE, TRY, FINISH, STOP = (wp.constant(i) for i in range(4))
 
 @no_type_check
 @wp.func
-def widening(c: Any, iteration: int):
+def widening(c: Chain, iteration: int):
     """Return the factor on robust sigmas in an iteration."""
     if iteration < c.n_graduation:
         return c.graduation[iteration]
@@ -32,7 +81,7 @@ def widening(c: Any, iteration: int):
 
 @no_type_check
 @wp.func
-def propose(c: Any, w: Any, slot: int, side: int, mu: Any):
+def propose(c: Chain, w: Work, slot: int, side: int, mu: Scalar):
     """Put the damped step's state on the other side; return the predicted reduction."""
     gather(c, w, slot, side)
     eliminate(c, w, slot, side, mu)
@@ -44,14 +93,14 @@ def propose(c: Any, w: Any, slot: int, side: int, mu: Any):
     predicted = forward(c, w, slot, side, wp.vector(zero, zero, zero))
     if c.n_border > 0:
         predicted += solve_border(c, w, slot)
-    predicted += back(c, w, slot, side, mu, c.policy.longest_turn)
+    predicted += back(c, w, slot, side, mu, c.policy.longest_rotation)
     advance(c, w, slot, side)
     return predicted
 
 
 @no_type_check
 @wp.func
-def next_damping(c: Any, accept: bool, mu: Any, growth: Any, quality: Any):
+def next_damping(c: Chain, accept: bool, mu: Scalar, growth: Scalar, quality: Scalar):
     """Return the next step's damping; `damping.next_damping` is its twin."""
     one, two = type(mu)(1.0), type(mu)(2.0)
     result = wp.max(mu, c.policy.least_rejected) * growth
@@ -63,7 +112,9 @@ def next_damping(c: Any, accept: bool, mu: Any, growth: Any, quality: Any):
 
 @no_type_check
 @wp.func
-def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, predicted: Any) -> bool:
+def has_converged(
+    c: Chain, accept: bool, mu: Scalar, energy: Scalar, reduction: Scalar, predicted: Scalar
+) -> bool:
     """Check whether a frame has converged; `damping.ended` is its twin."""
     if accept:
         one = type(mu)(1.0)
@@ -76,7 +127,7 @@ def has_converged(c: Any, accept: bool, mu: Any, energy: Any, reduction: Any, pr
 
 @no_type_check
 @wp.func
-def fit_frame(c: Any, seen: Any, fit: Any, w: Any, slot: int, frame: int):
+def fit_frame(c: Chain, observed: Observed, fit: Fit, w: Work, slot: int, frame: int):
     """Fit one frame. Every part stands here once: it is inlined, and its compilation is waited for."""
     load(c, fit, w, slot, frame, 0)
     task = wp.int32(MEASURE)
@@ -88,7 +139,7 @@ def fit_frame(c: Any, seen: Any, fit: Any, w: Any, slot: int, frame: int):
     mu = type(c.ftol)(c.policy.start)
     growth = type(c.ftol)(c.policy.rejected)
     wide = widening(c, 0)
-    if count_seen(c, seen, frame) == 0:
+    if count_observations(c, observed, frame) == 0:
         task = FINISH
         wide = type(c.ftol)(1.0)
     while task != STOP:
@@ -97,7 +148,7 @@ def fit_frame(c: Any, seen: Any, fit: Any, w: Any, slot: int, frame: int):
             predicted = propose(c, w, slot, side, mu)
             at = 1 - side
         pose(c, w, slot, frame, at)
-        value = observe(c, seen, w, slot, frame, at, wide) + priors(c, w, slot, at)
+        value = observe(c, observed, w, slot, frame, at, wide) + priors(c, w, slot, at)
         ends = bool(False)  # noqa: UP018 (a variable of the kernel, no constant)
         before = wide
         if task == TRY:
@@ -144,11 +195,11 @@ def fit_kernel(scalar):
     t = chain_types(scalar)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def fit_frames(c: t.Chain, seen: t.Seen, fit: t.Fit, w: t.Work, n_slots: int, first: int):
+    def fit_frames(c: t.Chain, observed: t.Observed, fit: t.Fit, w: t.Work, n_slots: int, first: int):
         slot = wp.tid() + first
         frame = wp.int32(slot)
         while frame < c.n_frames:
-            fit_frame(c, seen, fit, w, slot, frame)
+            fit_frame(c, observed, fit, w, slot, frame)
             frame += n_slots
 
     return fit_frames

@@ -1,19 +1,73 @@
-"""Hand a problem's tensors to the kernels without a copy. Imported only where warp is used."""
+"""Hand a problem's tensors to the kernels without a copy, its frames shared out to threads.
+
+Imported only where warp is used.
+"""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import torch
 import warp as wp
 from torch import Tensor
 
+from smilfit.geometry.damping import LONGEST_ROTATION, DampingPolicy
 from smilfit.geometry.projection import fold_radius
 from smilfit.geometry.quiet_warp import quietly
 from smilfit.solvers.chain_problem import ChainProblem, ChainState
-from smilfit.solvers.damping import LONGEST_TURN, DampingPolicy
-from smilfit.solvers.frame_threads import FrameThreads, threads_for
-from smilfit.solvers.kernel.warp_rows import SQUARE, workspace_rows
-from smilfit.solvers.kernel.warp_types import FIXED, LANES, MOVES, TURNS_NOTHING, chain_types
+from smilfit.solvers.kernel.warp_types import (
+    FIXED,
+    LANES,
+    MOVES,
+    SQUARE,
+    TURNS_NOTHING,
+    Chain,
+    Fit,
+    Observed,
+    Work,
+    chain_types,
+    workspace_rows,
+)
+
+# Fewer frames than this a thread are not worth waking it: some 0.1 ms, beside 2 to 6 of work.
+FRAMES_A_THREAD = 64
+
+
+class FrameThreads:
+    """So many threads, which live as long as this does.
+
+    Args:
+        count: at least 1, the calling one among them.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ThreadPoolExecutor | None = None
+
+    def parts(self, n: int) -> list[range]:
+        """Cut n rows into parts, one a thread: contiguous, and as equal as can be."""
+        count = min(self.count, n)
+        return [range(i * n // count, (i + 1) * n // count) for i in range(count)]
+
+    def run(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Run tasks at once, the first in this thread; return when all are done."""
+        if self._pool is None and len(tasks) > 1:
+            self._pool = ThreadPoolExecutor(self.count - 1, thread_name_prefix='smilfit-frames')
+        others = [] if self._pool is None else [self._pool.submit(task) for task in tasks[1:]]
+        try:
+            for task in tasks[:1]:
+                task()
+        finally:
+            for other in others:
+                other.result()
+
+
+def threads_for(n_frames: int, threads: int | None = None) -> int:
+    """Report on how many threads so many frames are worked on: at most as many as torch has, unless it is said."""
+    if threads is not None:
+        return max(1, min(threads, n_frames))
+    return max(1, min(torch.get_num_threads(), n_frames // FRAMES_A_THREAD))
+
 
 # Most bytes of workspace on a CUDA device: frames beyond take turns.
 CUDA_WORKSPACE = 2 << 30
@@ -46,7 +100,7 @@ class Launch:
         self.n_threads = self._threads.count
         self.chain = self._chain(roles)
         self._chunks(self.chain)
-        self.seen = self._seen()
+        self.observed = self._observed()
         self.n_slots, self.work = self._work(frames_at_once)
 
     def control(self, n_iter: int, ftol: float, graduation: tuple[float, ...], policy: DampingPolicy) -> None:
@@ -68,7 +122,7 @@ class Launch:
         if graduation:
             c.graduation = self.numbers(torch.tensor(graduation, dtype=self.dtype, device=self.torch_device))
 
-    def launch(self, kernel: wp.Kernel, inputs: list) -> None:
+    def launch(self, kernel: wp.Kernel, inputs: Sequence[object]) -> None:
         """Launch a kernel on chain, inputs and workspace, a task a slot.
 
         On CUDA in torch's stream; on a CPU the slots are shared out to threads, as frames do not know each other.
@@ -81,20 +135,20 @@ class Launch:
         if self.device.is_cuda:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.torch_device))
         with quietly():
-            inputs = [self.chain, *inputs, self.work, self.n_slots, 0]
-            wp.launch(kernel, dim=self.n_slots, inputs=inputs, device=self.device, stream=stream)
+            given = [self.chain, *inputs, self.work, self.n_slots, 0]
+            wp.launch(kernel, dim=self.n_slots, inputs=given, device=self.device, stream=stream)
 
-    def record(self, kernel: wp.Kernel, inputs: list) -> Callable[[], None]:
+    def record(self, kernel: wp.Kernel, inputs: Sequence[object]) -> Callable[[], None]:
         """Prepare a launch on a CPU, and give what launches it again and again on the same memory."""
         # What the command points to lives as long as the function does.
         return partial(_replay, self._command(kernel, inputs, range(self.n_slots)), self.alive)
 
-    def _command(self, kernel: wp.Kernel, inputs: list, slots: range) -> wp.Launch:
+    def _command(self, kernel: wp.Kernel, inputs: Sequence[object], slots: range) -> wp.Launch:
         with quietly():
-            inputs = [self.chain, *inputs, self.work, self.n_slots, slots.start]
-            return wp.launch(kernel, dim=len(slots), inputs=inputs, device=self.device, record_cmd=True)
+            given = [self.chain, *inputs, self.work, self.n_slots, slots.start]
+            return wp.launch(kernel, dim=len(slots), inputs=given, device=self.device, record_cmd=True)
 
-    def view_state(self, state: ChainState, answers: dict[str, Tensor] | None = None) -> object:
+    def view_state(self, state: ChainState, answers: dict[str, Tensor] | None = None) -> Fit:
         """View a state, and the answers about it, as the kernels' struct."""
         t, f = self.types, self.types.Fit()
         f.rotations = self.elements(state.rotations, t.mat33)
@@ -142,7 +196,7 @@ class Launch:
         """View the last dimension, whole vectors, as such."""
         return self.elements(tensor.unflatten(-1, (self.n_chunks, LANES)), self.types.wide)
 
-    def _chain(self, roles: Tensor) -> object:
+    def _chain(self, roles: Tensor) -> Chain:
         p, t = self.problem, self.types
         c = t.Chain()
         c.n_frames, c.n_joints, c.n_points = p.n_frames, p.n_joints, p.point_joint.shape[0]
@@ -150,7 +204,7 @@ class Launch:
         c.fit_scale, c.fit_transl = int(p.fit_scale), int(p.fit_transl)
         c.n_border, c.n_chunks, c.n_fitted = self.n_border, self.n_chunks, self.n_border - c.fit_scale
         c.has_3d, c.has_lens = int(p.targets3d is not None), int(p.camera_dist is not None)
-        c.policy.longest_turn = LONGEST_TURN
+        c.policy.longest_rotation = LONGEST_ROTATION
         c.log_scale_weight = p.log_scale_weight
         c.parents, c.roles = self.integers(p.parents), self.integers(roles)
         c.bones = self.elements(p.bones, t.vec3)
@@ -163,7 +217,7 @@ class Launch:
             c.sharpness2d = self.numbers(p.sigma2d.detach().square().reciprocal())
         return c
 
-    def _parts(self, c: object) -> None:
+    def _parts(self, c: Chain) -> None:
         p = self.problem
         joint, share, offset = p.point_joint.flatten(), p.point_share.flatten(), p.point_offset.flatten(1, 2)
         count = torch.full_like(p.point_joint[:, 0], p.point_joint.shape[1])
@@ -179,13 +233,13 @@ class Launch:
         c.part_offset = self.elements(offset, self.types.vec3)
         c.has_part_dirs = int(dirs is not None and p.n_coefficients > 0)
         c.has_arms = int(c.has_part_dirs == 1 or bool(offset.any()))
-        if c.has_part_dirs == 1:
+        if dirs is not None and c.has_part_dirs == 1:
             c.part_dirs = self.columns(dirs)
             if c.n_fitted > 0:
                 c.has_part_columns = 1
                 c.part_columns = self.columns(dirs[..., p.fit_coefficients])
 
-    def _coefficients(self, c: object) -> None:
+    def _coefficients(self, c: Chain) -> None:
         p = self.problem
         mask = torch.zeros(self.width, dtype=self.dtype, device=self.torch_device)
         if c.fit_scale == 1:
@@ -204,18 +258,18 @@ class Launch:
         """Let joints couple to the columns that move something below them, or to all."""
         self.chain.chunk_start, self.chain.chunk = self._everywhere if everywhere else self._below
 
-    def _chunks(self, c: object) -> None:
+    def _chunks(self, c: Chain) -> None:
         """List the chunks that change a joint's own bone, and those of the border that move something below it."""
         p, whole = self.problem, [range(self.n_chunks)] * self.problem.n_joints
         self._everywhere = self._below = self._lists(whole)
         c.dirs_start, c.dirs_chunk = self._everywhere
         if self.n_chunks > 1:
             below = [{(self.n_border - 1) // LANES} if p.fit_scale else set() for _ in whole]
-            if c.has_dirs == 1:
+            if p.bone_dirs is not None and c.has_dirs == 1:
                 c.dirs_start, c.dirs_chunk = self._lists(_touched(p.bone_dirs))
                 for result, own in zip(below, _touched(p.bone_dirs[..., p.fit_coefficients])):
                     result.update(own)
-            if c.has_part_columns == 1:
+            if p.point_dirs is not None and c.has_part_columns == 1:
                 parts = _touched(p.point_dirs.flatten(0, 1)[..., p.fit_coefficients])
                 for j, own in zip(p.point_joint.flatten().tolist(), parts):
                     below[j].update(own)
@@ -229,29 +283,25 @@ class Launch:
         starts = torch.tensor([0, *(len(x) for x in lists)]).cumsum(0)
         return self.integers(starts), self.integers(torch.tensor([i for x in lists for i in x]))
 
-    def _priors(self, c: object) -> None:
+    def _priors(self, c: Chain) -> None:
         p = self.problem
         c.has_limits = int(p.limits is not None and p.limit_weight > 0)
         c.has_priors = int(p.pose_weight is not None or c.has_limits == 1)
         c.limit_weight = p.limit_weight
         if c.has_priors == 1:
-            weight = p.pose_weight
-            c.pose_weight = self.numbers(
-                torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
-                if weight is None
-                else weight
-            )
-        if c.has_limits == 1:
+            nothing = torch.zeros(p.n_joints, dtype=self.dtype, device=self.torch_device)
+            c.pose_weight = self.numbers(nothing if p.pose_weight is None else p.pose_weight)
+        if p.limits is not None and c.has_limits == 1:
             c.limits = self.elements(p.limits, self.types.vec2)
             maps = p.limit_maps
             if maps is None:
                 maps = torch.eye(3, dtype=self.dtype, device=self.torch_device).repeat(p.n_joints, 1, 1)
             c.limit_maps = self.elements(maps, self.types.mat33)
-        if p.coefficient_precision is not None:
+        if p.coefficient_precision is not None and p.coefficient_mean is not None:
             c.n_priors = p.n_coefficients
             c.mean, c.precision = self.columns(p.coefficient_mean), self.columns(p.coefficient_precision)
             c.prior_start, c.prior_chunk = self._lists(_touched(p.coefficient_precision.unsqueeze(1)))
-        if p.coefficient_limits is not None:
+        if p.coefficient_limits is not None and p.coefficient_limit_weight is not None:
             c.n_limits = p.n_coefficients
             c.coefficient_limits = self.elements(p.coefficient_limits, self.types.vec2)
             c.coefficient_limit_weight = self.numbers(p.coefficient_limit_weight)
@@ -267,24 +317,25 @@ class Launch:
             result[-1, -1] = p.log_scale_weight
         return result
 
-    def _seen(self) -> object:
+    def _observed(self) -> Observed:
         p, t = self.problem, self.types
-        s = t.Seen()
-        if p.targets3d is not None:
-            s.targets = self.elements(p.targets3d, t.vec3)
-            s.weights3d = self.numbers(p.weights3d)
-        if p.xy is not None:
-            s.xy = self.elements(p.xy, t.vec2)
-            s.weights2d = self.numbers(p.weights2d)
-            s.intrinsics = self.elements(p.camera_K, t.mat33)
-            s.rotation = self.elements(p.camera_R, t.mat33)
-            s.translation = self.elements(p.camera_t, t.vec3)
-        if p.camera_dist is not None:
-            fold = fold_radius(p.camera_dist) if p.camera_fold is None else p.camera_fold
-            s.lens, s.fold = self.numbers(p.camera_dist), self.numbers(fold)
+        s, fold = t.Observed(), p.camera_fold
+        if p.camera_dist is not None and fold is None:
+            fold = fold_radius(p.camera_dist)
+        vectors = {
+            'targets': (p.targets3d, t.vec3), 'xy': (p.xy, t.vec2), 'intrinsics': (p.camera_K, t.mat33),
+            'rotation': (p.camera_R, t.mat33), 'translation': (p.camera_t, t.vec3),
+        }  # fmt: skip
+        for name, (tensor, dtype) in vectors.items():
+            if tensor is not None:
+                setattr(s, name, self.elements(tensor, dtype))
+        numbers = {'weights3d': p.weights3d, 'weights2d': p.weights2d, 'lens': p.camera_dist, 'fold': fold}
+        for name, tensor in numbers.items():
+            if tensor is not None:
+                setattr(s, name, self.numbers(tensor))
         return s
 
-    def _work(self, frames_at_once: int | None) -> tuple[int, object]:
+    def _work(self, frames_at_once: int | None) -> tuple[int, Work]:
         c, t = self.chain, self.types
         rows = workspace_rows(c.n_joints, c.n_points, c.n_parts, c.n_border, self.n_chunks)
         shapes = {
@@ -335,11 +386,11 @@ def joint_roles(problem: ChainProblem) -> Tensor:
     """Report on every joint whether it is fixed, moves points by turning, or turns without moving any."""
     parents, free = problem.parents.tolist(), problem.free_joints.tolist()
     carries, turns = [False] * len(parents), [False] * len(parents)
-    apart = (problem.point_offset.detach() != 0).any(-1).any(0)
+    off_joint = (problem.point_offset.detach() != 0).any(-1).any(0)
     if problem.point_dirs is not None:
-        apart = apart | (problem.point_dirs.detach() != 0).flatten(2).any(-1)
-    joints, seen = problem.point_joint.flatten().tolist(), (problem.point_share > 0).flatten().tolist()
-    for j, off, counts in zip(joints, apart.flatten().tolist(), seen):
+        off_joint = off_joint | (problem.point_dirs.detach() != 0).flatten(2).any(-1)
+    joints, observed = problem.point_joint.flatten().tolist(), (problem.point_share > 0).flatten().tolist()
+    for j, off, counts in zip(joints, off_joint.flatten().tolist(), observed):
         carries[j] |= counts
         turns[j] |= counts and off
     for j in range(len(parents) - 1, 0, -1):
@@ -351,7 +402,7 @@ def joint_roles(problem: ChainProblem) -> Tensor:
 
 def _touched(dirs: Tensor) -> list[list[int]]:
     """Return of every row (N, 3, S) the chunks of columns that are not all zero."""
-    result = [set() for _ in dirs]
+    result: list[set[int]] = [set() for _ in dirs]
     for row, column in (dirs.detach() != 0).any(1).nonzero().tolist():
         result[row].add(column // LANES)
     return [sorted(x) for x in result]

@@ -1,13 +1,15 @@
 """Small matrices, rotations, and priors on a joint's rotation vector, with derivatives by a turn in world axes."""
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
+
+from smilfit.solvers.kernel.warp_types import Chain, Matrix, Quaternion, Scalar, Vector
 
 
 @no_type_check
 @wp.func
-def inverse_spd(a: Any):
+def inverse_spd(a: Matrix):
     """Invert by L D L^T, which keeps the well-determined directions when one is not; a dead pivot gives 0."""
     one, tiny = a.dtype(1.0), a.dtype(1e-30)
     i0, i1, i2 = a.dtype(0.0), a.dtype(0.0), a.dtype(0.0)
@@ -34,7 +36,7 @@ def inverse_spd(a: Any):
 
 @no_type_check
 @wp.func
-def cross_columns(d: Any, m: Any):
+def cross_columns(d: Vector, m: Matrix):
     """Compute [d]x m."""
     return wp.matrix(
         d[1] * m[2, 0] - d[2] * m[1, 0], d[1] * m[2, 1] - d[2] * m[1, 1], d[1] * m[2, 2] - d[2] * m[1, 2],
@@ -46,7 +48,7 @@ def cross_columns(d: Any, m: Any):
 
 @no_type_check
 @wp.func
-def scaled_identity(x: Any):
+def scaled_identity(x: Scalar):
     """Make x times the identity."""
     o = type(x)(0.0)
     return wp.matrix(x, o, o, o, x, o, o, o, x, shape=(3, 3))
@@ -54,7 +56,7 @@ def scaled_identity(x: Any):
 
 @no_type_check
 @wp.func
-def turned(q: Any, w: Any):
+def rotated(q: Quaternion, w: Vector):
     """Turn by the rotation vector w, seen from the parent; of unit length again."""
     angle = wp.length(w)
     half = w.dtype(0.5)
@@ -68,7 +70,7 @@ def turned(q: Any, w: Any):
 
 @no_type_check
 @wp.func
-def cotangent_rest(square: Any):
+def cotangent_rest(square: Scalar):
     """Compute (1 - a/2 cot(a/2)) / a^2 of a^2, by its series near 0."""
     one = type(square)(1.0)
     if square < type(square)(1e-2):
@@ -79,7 +81,7 @@ def cotangent_rest(square: Any):
 
 @no_type_check
 @wp.func
-def rotation_vector(q: Any):
+def rotation_vector(q: Quaternion):
     """Take the logarithm of a unit quaternion: the shorter way round, at most pi long."""
     v = wp.vector(q[0], q[1], q[2])
     real = q[3]
@@ -94,7 +96,7 @@ def rotation_vector(q: Any):
 
 @no_type_check
 @wp.func
-def angle_curvature(theta: Any):
+def angle_curvature(theta: Vector):
     """Return half the second derivative of |theta|^2 by a turn: 1 along theta, a/2 cot(a/2) across it."""
     square = wp.dot(theta, theta)
     factor = cotangent_rest(square)
@@ -103,7 +105,7 @@ def angle_curvature(theta: Any):
 
 @no_type_check
 @wp.func
-def violation(theta: Any, low: Any, high: Any):
+def violation(theta: Scalar, low: Scalar, high: Scalar):
     """Report by how much an angle is out of its limits."""
     zero = type(theta)(0.0)
     return wp.min(theta - low, zero) + wp.max(theta - high, zero)
@@ -111,7 +113,7 @@ def violation(theta: Any, low: Any, high: Any):
 
 @no_type_check
 @wp.func
-def beyond_angles(c: Any, theta: Any, j: int):
+def beyond_angles(c: Chain, theta: Vector, j: int):
     """Report by how much each of the numbers that a joint's map makes of its rotation vector is out of its limits."""
     own = c.limit_maps[j] * theta
     return wp.vector(
@@ -123,7 +125,7 @@ def beyond_angles(c: Any, theta: Any, j: int):
 
 @no_type_check
 @wp.func
-def limit_axes(c: Any, theta: Any, over: Any, turn: Any, j: int):
+def limit_axes(c: Chain, theta: Vector, over: Vector, rotation: Matrix, j: int):
     """Return the derivative of the violated angles by w, row by row: map J_l^-1(theta) G_parent^T, others 0."""
     factor = cotangent_rest(wp.dot(theta, theta))
     skew = wp.skew(theta)
@@ -133,4 +135,4 @@ def limit_axes(c: Any, theta: Any, over: Any, turn: Any, j: int):
         wp.where(over[1] != over.dtype(0.0), over.dtype(1.0), over.dtype(0.0)),
         wp.where(over[2] != over.dtype(0.0), over.dtype(1.0), over.dtype(0.0)),
     )
-    return wp.diag(keep) * (c.limit_maps[j] * (axes * wp.transpose(turn)))
+    return wp.diag(keep) * (c.limit_maps[j] * (axes * wp.transpose(rotation)))

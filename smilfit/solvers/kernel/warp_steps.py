@@ -4,9 +4,12 @@ The accepted state stands on side 0 of a frame's workspace, together with its fa
 other states. Loads and extra quadratics come as they are of the energy; inside all is halved.
 """
 
+# Warp takes annotations that are values, which no checker reads.
+# mypy: disable-error-code="valid-type, name-defined, misc"
+
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
 
@@ -17,9 +20,20 @@ from smilfit.solvers.kernel.warp_border import (
     factorise_border,
     solve_border,
 )
-from smilfit.solvers.kernel.warp_elimination import eliminate, gather
+from smilfit.solvers.kernel.warp_elimination import advance, back, eliminate, forward, gather
 from smilfit.solvers.kernel.warp_points import observe
-from smilfit.solvers.kernel.warp_rows import (
+from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
+from smilfit.solvers.kernel.warp_types import (
+    FIXED,
+    OPTIONS,
+    Chain,
+    Extra,
+    Factor,
+    Fit,
+    Observed,
+    Scalar,
+    Work,
+    chain_types,
     own_row,
     pivot_row,
     side_row,
@@ -27,9 +41,6 @@ from smilfit.solvers.kernel.warp_rows import (
     transl_row,
     wide_row,
 )
-from smilfit.solvers.kernel.warp_substitution import advance, back, forward
-from smilfit.solvers.kernel.warp_tree import load, pose, priors, store
-from smilfit.solvers.kernel.warp_types import FIXED, OPTIONS, chain_types
 
 # Parts of a solution: from the loads to the border and back; and what the damping takes of it.
 FORWARD, BACK, DAMPING = (wp.constant(i) for i in (1, 2, 4))
@@ -37,7 +48,7 @@ FORWARD, BACK, DAMPING = (wp.constant(i) for i in (1, 2, 4))
 
 @no_type_check
 @wp.func
-def add_joint_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
+def add_joint_quadratic(c: Chain, w: Work, slot: int, frame: int, e: Extra):
     """Add what torch knows of the joints' twists, and of their masses for the damping."""
     jn = c.n_joints
     half = type(c.ftol)(0.5)
@@ -69,7 +80,7 @@ def add_joint_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
 
 @no_type_check
 @wp.func
-def add_border_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
+def add_border_quadratic(c: Chain, w: Work, slot: int, frame: int, e: Extra):
     """Add what torch knows of the border."""
     half = type(c.ftol)(0.5)
     for k in range(c.n_chunks):
@@ -89,7 +100,7 @@ def add_border_quadratic(c: Any, w: Any, slot: int, frame: int, e: Any):
 
 @no_type_check
 @wp.func
-def write_gradient(c: Any, w: Any, slot: int, frame: int, f: Any):
+def write_gradient(c: Chain, w: Work, slot: int, frame: int, f: Factor):
     """Return the gradient as loads; that of the joints' own turns is known after the elimination."""
     two = type(c.ftol)(2.0)
     for j in range(c.n_joints):
@@ -102,11 +113,11 @@ def write_gradient(c: Any, w: Any, slot: int, frame: int, f: Any):
 
 @no_type_check
 @wp.func
-def factorise_frame(c: Any, seen: Any, fit: Any, f: Any, e: Any, w: Any, frame: int):
+def factorise_frame(c: Chain, observed: Observed, fit: Fit, f: Factor, e: Extra, w: Work, frame: int):
     """Linearise and factorise a frame; a frame whose energy is not finite gets none."""
     load(c, fit, w, frame, frame, 0)
     pose(c, w, frame, frame, 0)
-    energy = observe(c, seen, w, frame, frame, 0, f.widening) + priors(c, w, frame, 0)
+    energy = observe(c, observed, w, frame, frame, 0, f.widening) + priors(c, w, frame, 0)
     fit.energy[frame] = energy
     if wp.isfinite(energy):
         gather(c, w, frame, 0)
@@ -130,7 +141,7 @@ def factorise_frame(c: Any, seen: Any, fit: Any, f: Any, e: Any, w: Any, frame: 
 
 @no_type_check
 @wp.func
-def solve_forward(c: Any, f: Any, w: Any, frame: int):
+def solve_forward(c: Chain, f: Factor, w: Work, frame: int):
     """Bring the loads to the border; one of all frames is solved for outside."""
     half = type(c.ftol)(-0.5)
     for j in range(c.n_joints):
@@ -152,7 +163,7 @@ def solve_forward(c: Any, f: Any, w: Any, frame: int):
 
 @no_type_check
 @wp.func
-def solve_back(c: Any, f: Any, w: Any, frame: int, longest: Any):
+def solve_back(c: Chain, f: Factor, w: Work, frame: int, longest: Scalar):
     """Follow the border's step to the joints; the predicted reduction is that of whole steps alone."""
     if c.n_border > 0:
         if f.shared == 1:
@@ -173,7 +184,7 @@ def solve_back(c: Any, f: Any, w: Any, frame: int, longest: Any):
 
 @no_type_check
 @wp.func
-def damping_power(c: Any, f: Any, w: Any, frame: int):
+def damping_power(c: Chain, f: Factor, w: Work, frame: int):
     """Compute `m^T D m` of the damping D and a motion m, which stands where the answer does."""
     taken = f.mu[frame] * w.nums[frame, 0] * wp.dot(f.shift[frame], f.shift[frame])
     for j in range(c.n_joints):
@@ -229,19 +240,28 @@ def step_kernels(scalar):
     t, s = chain_types(scalar), step_structs(scalar)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def energies(c: t.Chain, seen: t.Seen, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int, first: int):
+    def energies(
+        c: t.Chain, observed: t.Observed, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int, first: int
+    ):
         frame = wp.tid() + first
         load(c, fit, w, frame, frame, 1)
         pose(c, w, frame, frame, 1)
-        fit.energy[frame] = observe(c, seen, w, frame, frame, 1, f.widening) + priors(c, w, frame, 1)
+        fit.energy[frame] = observe(c, observed, w, frame, frame, 1, f.widening) + priors(c, w, frame, 1)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def factorise(
-        c: t.Chain, seen: t.Seen, fit: t.Fit, f: s.Factor, e: s.Extra, w: t.Work, n_slots: int, first: int
+        c: t.Chain,
+        observed: t.Observed,
+        fit: t.Fit,
+        f: s.Factor,
+        e: s.Extra,
+        w: t.Work,
+        n_slots: int,
+        first: int,
     ):
         frame = wp.tid() + first
         if f.active[frame] != 0:
-            factorise_frame(c, seen, fit, f, e, w, frame)
+            factorise_frame(c, observed, fit, f, e, w, frame)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def solve(c: t.Chain, f: s.Factor, part: int, longest: t.scalar, w: t.Work, n_slots: int, first: int):

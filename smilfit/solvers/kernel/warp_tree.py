@@ -1,11 +1,16 @@
 """The tree itself: a state's places and priors, and a state read from and written to the caller's tensors."""
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import warp as wp
 
 from smilfit.solvers.kernel.warp_rotations import beyond_angles, rotation_vector, violation
-from smilfit.solvers.kernel.warp_rows import (
+from smilfit.solvers.kernel.warp_types import (
+    FIXED,
+    LANES,
+    Chain,
+    Fit,
+    Work,
     angle_row,
     coefficient_row,
     place_row,
@@ -13,14 +18,13 @@ from smilfit.solvers.kernel.warp_rows import (
     transl_row,
     world_row,
 )
-from smilfit.solvers.kernel.warp_types import FIXED, LANES
 
 CHUNK = wp.constant(LANES)
 
 
 @no_type_check
 @wp.func
-def bone(c: Any, w: Any, slot: int, frame: int, side: int, j: int):
+def bone(c: Chain, w: Work, slot: int, frame: int, side: int, j: int):
     """Return a joint's offset from its parent, model unit."""
     v = c.bones[wp.min(frame, c.bones.shape[0] - 1), j]
     if c.has_dirs == 1:
@@ -35,7 +39,7 @@ def bone(c: Any, w: Any, slot: int, frame: int, side: int, j: int):
 
 @no_type_check
 @wp.func
-def pose(c: Any, w: Any, slot: int, frame: int, side: int):
+def pose(c: Chain, w: Work, slot: int, frame: int, side: int):
     """Compute the world rotations and places of all joints of a state."""
     size = wp.exp(w.nums[slot, scale_row(c, side)])
     rotation, place = world_row(c, side), place_row(c, side)
@@ -43,15 +47,15 @@ def pose(c: Any, w: Any, slot: int, frame: int, side: int):
     w.mats[slot, rotation] = wp.quat_to_matrix(w.quats[slot, side * c.n_joints])
     for j in range(1, c.n_joints):
         p = c.parents[j]
-        parent_turn = w.mats[slot, rotation + p]
-        arm = size * (parent_turn * bone(c, w, slot, frame, side, j))
+        parent_rotation = w.mats[slot, rotation + p]
+        arm = size * (parent_rotation * bone(c, w, slot, frame, side, j))
         w.vecs[slot, place + j] = w.vecs[slot, place + p] + arm
-        w.mats[slot, rotation + j] = parent_turn * wp.quat_to_matrix(w.quats[slot, side * c.n_joints + j])
+        w.mats[slot, rotation + j] = parent_rotation * wp.quat_to_matrix(w.quats[slot, side * c.n_joints + j])
 
 
 @no_type_check
 @wp.func
-def pose_prior(c: Any, w: Any, slot: int, side: int):
+def pose_prior(c: Chain, w: Work, slot: int, side: int):
     """Compute the energy of angles; keep the rotation vectors where they count."""
     energy = type(c.ftol)(0.0)
     for j in range(c.n_joints):
@@ -68,7 +72,7 @@ def pose_prior(c: Any, w: Any, slot: int, side: int):
 
 @no_type_check
 @wp.func
-def prior_slope(c: Any, w: Any, slot: int, side: int, i: int):
+def prior_slope(c: Chain, w: Work, slot: int, side: int, i: int):
     """Compute the i-th row of precision (c - mean)."""
     slope = type(c.ftol)(0.0)
     for n in range(c.prior_start[i], c.prior_start[i + 1]):
@@ -79,7 +83,7 @@ def prior_slope(c: Any, w: Any, slot: int, side: int, i: int):
 
 @no_type_check
 @wp.func
-def beyond_limits(c: Any, w: Any, slot: int, side: int, i: int):
+def beyond_limits(c: Chain, w: Work, slot: int, side: int, i: int):
     """Report by how much the i-th coefficient is out of its limits."""
     limits = c.coefficient_limits[i]
     return violation(w.thin[slot, coefficient_row(side), i], limits[0], limits[1])
@@ -87,7 +91,7 @@ def beyond_limits(c: Any, w: Any, slot: int, side: int, i: int):
 
 @no_type_check
 @wp.func
-def priors(c: Any, w: Any, slot: int, side: int):
+def priors(c: Chain, w: Work, slot: int, side: int):
     """Compute the energy of what is known beforehand."""
     energy = type(c.ftol)(0.0)
     if c.has_priors == 1:
@@ -104,7 +108,7 @@ def priors(c: Any, w: Any, slot: int, side: int):
 
 @no_type_check
 @wp.func
-def load(c: Any, fit: Any, w: Any, slot: int, frame: int, side: int):
+def load(c: Chain, fit: Fit, w: Work, slot: int, frame: int, side: int):
     """Read a frame's state."""
     for j in range(c.n_joints):
         w.quats[slot, side * c.n_joints + j] = wp.normalize(wp.quat_from_matrix(fit.rotations[frame, j]))
@@ -119,7 +123,7 @@ def load(c: Any, fit: Any, w: Any, slot: int, frame: int, side: int):
 
 @no_type_check
 @wp.func
-def store(c: Any, fit: Any, w: Any, slot: int, frame: int, side: int):
+def store(c: Chain, fit: Fit, w: Work, slot: int, frame: int, side: int):
     """Write what was free; what was not keeps its bits."""
     for j in range(c.n_joints):
         if c.roles[j] != FIXED:

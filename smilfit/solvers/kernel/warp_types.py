@@ -1,10 +1,31 @@
-"""Warp's types for the chain kernels, in float32 or float64. Imported only where warp is used."""
+"""Warp's types for the chain kernels, in float32 or float64, and the rows of their workspace.
+
+Imported only where warp is used.
+"""
+
+# Warp takes annotations that are values, which no checker reads.
+# mypy: disable-error-code="valid-type, name-defined, misc"
 
 from functools import cache
 from types import SimpleNamespace
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import warp as wp
+
+# Kernels' functions take either float type, which warp spells Any; these are the structs and numbers that they mean.
+Chain = Any
+Observed = Any
+Fit = Any
+Work = Any
+Factor = Any  # of `warp_steps`
+Extra = Any
+Spread = Any  # of `warp_covariance`
+Scalar = Any
+Vector = Any
+Matrix = Any
+Quaternion = Any
+Lanes = Any
+Array = Any
 
 # What a joint's own rotation does in the fit.
 FIXED, MOVES, TURNS_NOTHING = (wp.constant(i) for i in range(3))
@@ -20,8 +41,8 @@ OPTIONS = {'cpu_compiler_flags': f'{wp.config.cpu_compiler_flags} -ffp-contract=
 def chain_types(scalar):
     """Make the structs that a kernel takes, for one float type.
 
-    `Chain` holds what all frames share, `Seen` the observations, `Fit` the state that is read and written in place,
-    `Work` the workspace of the threads: [thread, row], its rows named in `warp_rows`.
+    `Chain` holds what all frames share, `Observed` the observations, `Fit` the state that is read and written,
+    `Work` the workspace of the threads: [thread, row], its rows named below.
     """
     t = SimpleNamespace(
         scalar=scalar,
@@ -32,7 +53,7 @@ def chain_types(scalar):
         wide=wp.types.vector(LANES, scalar),
     )
     t.Policy = _policy(t)
-    return SimpleNamespace(**vars(t), Chain=_chain(t), Seen=_seen(t), Fit=_fit(t), Work=_work(t))
+    return SimpleNamespace(**vars(t), Chain=_chain(t), Observed=_observed(t), Fit=_fit(t), Work=_work(t))
 
 
 @no_type_check
@@ -48,7 +69,7 @@ def _policy(t):
         max_converged: t.scalar
         loosest: t.scalar
         rounding: t.scalar
-        longest_turn: t.scalar
+        longest_rotation: t.scalar
 
     return Policy
 
@@ -77,7 +98,7 @@ def _chain(t):
         has_part_columns: int
         has_limits: int
         has_priors: int
-        has_turns: int
+        has_rotations: int
         n_graduation: int
         n_iter: int
         ftol: t.scalar
@@ -113,8 +134,8 @@ def _chain(t):
         coefficient_limits: wp.array(dtype=t.vec2)
         coefficient_limit_weight: wp.array(dtype=t.scalar)
         border_precision: wp.array2d(dtype=t.wide)  # of fitted coefficients and the scale
-        turn_gradient: wp.array2d(dtype=t.vec3)  # more of the joints' own turns, by frame
-        turn_hessian: wp.array2d(dtype=t.mat33)
+        rotation_gradient: wp.array2d(dtype=t.vec3)  # more of the joints' own turns, by frame
+        rotation_hessian: wp.array2d(dtype=t.mat33)
         sharpness3d: wp.array(dtype=t.scalar)  # 1 / sigma^2, 0 for a plain square
         sharpness2d: wp.array(dtype=t.scalar)
         graduation: wp.array(dtype=t.scalar)
@@ -123,9 +144,9 @@ def _chain(t):
 
 
 @no_type_check
-def _seen(t):
+def _observed(t):
     @wp.struct
-    class Seen:
+    class Observed:
         targets: wp.array2d(dtype=t.vec3)
         weights3d: wp.array2d(dtype=t.scalar)
         xy: wp.array3d(dtype=t.vec2)
@@ -136,7 +157,7 @@ def _seen(t):
         lens: wp.array3d(dtype=t.scalar)
         fold: wp.array2d(dtype=t.scalar)
 
-    return Seen
+    return Observed
 
 
 @no_type_check
@@ -169,3 +190,136 @@ def _work(t):
         thin_pool: wp.array3d(dtype=t.scalar)
 
     return Work
+
+
+# Where the border's matrix begins.
+SQUARE = wp.constant(5)
+# The kind of joint 0's matrix that answers for the root's place.
+ROOT = wp.constant(0)
+
+
+@no_type_check
+@wp.func
+def world_row(c: Chain, side: int) -> int:
+    """Find the joints' world rotations."""
+    return (3 + side) * c.n_joints
+
+
+@no_type_check
+@wp.func
+def curvature_row(c: Chain, side: int) -> int:
+    """Find the points' curvatures."""
+    return 5 * c.n_joints + side * c.n_points
+
+
+@no_type_check
+@wp.func
+def root_row(c: Chain) -> int:
+    """Find the inverse for the root's place."""
+    return 5 * c.n_joints + 2 * c.n_points
+
+
+@no_type_check
+@wp.func
+def place_row(c: Chain, side: int) -> int:
+    """Find the joints' places."""
+    return (5 + side) * c.n_joints
+
+
+@no_type_check
+@wp.func
+def angle_row(c: Chain, side: int) -> int:
+    """Find the joints' rotation vectors."""
+    return (7 + side) * c.n_joints
+
+
+@no_type_check
+@wp.func
+def own_row(c: Chain) -> int:
+    """Find the gradient or load of the joints' own turns."""
+    return 9 * c.n_joints
+
+
+@no_type_check
+@wp.func
+def arm_row(c: Chain, side: int) -> int:
+    """Find the arms of rigid points."""
+    return 10 * c.n_joints + side * c.n_parts
+
+
+@no_type_check
+@wp.func
+def gradient_row(c: Chain, side: int) -> int:
+    """Find the points' gradients."""
+    return 10 * c.n_joints + 2 * c.n_parts + side * c.n_points
+
+
+@no_type_check
+@wp.func
+def transl_row(c: Chain, side: int) -> int:
+    """Find the translation; the root's step for side 2."""
+    return 10 * c.n_joints + 2 * c.n_parts + 2 * c.n_points + side
+
+
+@no_type_check
+@wp.func
+def scale_row(c: Chain, side: int) -> int:
+    """Find the log scale; the body's second moment for side 2."""
+    return 3 * c.n_joints + side
+
+
+@no_type_check
+@wp.func
+def wide_row(kind: int, n: int) -> int:
+    """Find chunk n of all joints' chunks, of the 3-row matrix of a kind."""
+    return 12 * n + 3 * kind
+
+
+@no_type_check
+@wp.func
+def coefficient_row(side: int) -> int:
+    """Find the coefficients."""
+    return side
+
+
+@no_type_check
+@wp.func
+def side_row() -> int:
+    """Find the border's right-hand side, then its step."""
+    return 2
+
+
+@no_type_check
+@wp.func
+def pivot_row() -> int:
+    """Find the border's damping."""
+    return 3
+
+
+@no_type_check
+@wp.func
+def inverse_row() -> int:
+    """Find the inverses of the border's pivots."""
+    return 4
+
+
+@no_type_check
+@wp.func
+def square_row() -> int:
+    """Find the border's matrix."""
+    return SQUARE
+
+
+def workspace_rows(
+    n_joints: int, n_points: int, n_parts: int, n_border: int, n_chunks: int
+) -> dict[str, int]:
+    """Count the rows of a thread's workspace by type."""
+    j, k = n_joints, n_points
+    return {
+        'mats': 5 * j + 2 * k + 1,
+        'vecs': 10 * j + 2 * n_parts + 2 * k + 3,
+        'quats': 2 * j,
+        'nums': 3 * j + 3,
+        'lanes': SQUARE + n_border,
+        'pool': 12 * j * n_chunks,
+    }

@@ -157,7 +157,7 @@ def test_inputs_that_are_not_finite_single_a_sample_out():
 
 def _one_bad_rank(folder: str) -> None:
     import tests.noisy_toys  # noqa: F401
-    from smilfit.solvers.process_group import process_group
+    from smilfit.solvers.processes import process_group
 
     with process_group('pytorch', 'cpu'):
         # Without shuffling rank 1 has the odd frames.

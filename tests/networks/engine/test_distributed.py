@@ -24,7 +24,7 @@ from smilfit.networks import (
     TransformerDecoderHead,
 )
 from smilfit.networks.engine import SkippingOptimWrapper, build_train_runner, read_checkpoint, set_resume
-from smilfit.solvers.process_group import process_group
+from smilfit.solvers.processes import process_group
 from tests.ranks import on_two_ranks
 from tests.toy_experiment import experiment
 from tests.toy_keypoint_regressor import make_keypoint_regressor

@@ -30,7 +30,7 @@ from smilfit.networks.engine.plain_values import from_plain, to_plain
 from smilfit.networks.engine.runner import model_wrapper_config
 from smilfit.registry import ConfigError
 from smilfit.registry.config_options import merge_options
-from smilfit.solvers.process_group import rank_environment
+from smilfit.solvers.processes import rank_environment
 from tests.toy_experiment import experiment
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from smilfit.solvers import DistributedProcesses
-from smilfit.solvers.process_group import process_group
+from smilfit.solvers.processes import process_group
 from tests.ranks import fork_context, free_port, rank_environment
 
 LOST_AFTER_S = 4.0

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch.nn.parallel import DistributedDataParallel
 
 from smilfit.networks.engine import StagedUnfreezeHook, build_train_runner, read_checkpoint, set_resume
-from smilfit.solvers.process_group import process_group
+from smilfit.solvers.processes import process_group
 from tests.ranks import on_two_ranks
 from tests.toy_experiment import experiment
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from smilfit.apis import options
 from smilfit.cli.networks import testing as test_tool
 from smilfit.cli.networks import train as train_tool
-from smilfit.solvers.process_group import LAUNCHERS
+from smilfit.solvers.processes import LAUNCHERS
 from tests.toy_experiment import experiment
 
 ROOT = Path(__file__).resolve().parents[3]

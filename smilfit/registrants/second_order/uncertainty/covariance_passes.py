@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from smilfit.geometry.kinematic_chain import KinematicTree
+from smilfit.geometry.posing import KinematicTree
 
 
 @dataclass(frozen=True)

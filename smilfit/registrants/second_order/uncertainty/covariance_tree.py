@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.geometry.kinematic_chain import KinematicTree
+from smilfit.geometry.posing import KinematicTree
 from smilfit.geometry.rotation import skew
 from smilfit.registrants.second_order.body_problem import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.equations import block_diagonal, pose_maps
@@ -82,7 +82,7 @@ def _matrices(sums: TreeSums) -> TreeMatrices:
 
 
 def _spreads(found: TreeMatrices) -> Spreads:
-    rows = (found.twist, found.turn, found.place.unsqueeze(1))
+    rows = (found.twist, found.rotation, found.place.unsqueeze(1))
     return Spreads(*(Spread(x, x.new_zeros(*x.shape[:-1], 0)) for x in rows))
 
 

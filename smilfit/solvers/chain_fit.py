@@ -1,17 +1,86 @@
-"""Posed trees as a problem of the Levenberg-Marquardt loop: frames by themselves, or joined by one border."""
+"""Fit posed trees to seen points by the fused kernel: each frame in one launch, or all under one shape.
 
+The kernels are NVIDIA Warp's, an optional dependency that is imported where it is used. They are compiled at first
+use (some seconds, kept on disk).
+"""
+
+import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from smilfit.geometry.damping import DAMPING, DampingPolicy
 from smilfit.solvers.chain_problem import ChainProblem, ChainSolution, ChainState
 from smilfit.solvers.chain_steps import ChainStep, ChainSteps
-from smilfit.solvers.damping import DAMPING
-from smilfit.solvers.kernel.warp_chain import check_control, require_warp
 from smilfit.solvers.levenberg_marquardt import LevenbergMarquardt
 from smilfit.solvers.processes import Processes
+
+
+def warp_available() -> bool:
+    """Check whether warp is installed."""
+    return find_spec('warp') is not None
+
+
+def solve_chains(
+    problem: ChainProblem,
+    n_iter: int = 50,
+    ftol: float = 1e-6,
+    graduation: tuple[float, ...] = (),
+    policy: DampingPolicy = DAMPING,
+    threads: int | None = None,
+) -> ChainSolution:
+    """Minimise the energy of every frame by itself.
+
+    Each frame has its own damping, acceptance and end, by the policy; whatever the threads, every bit is the same.
+
+    Args:
+        problem: the tree, what was seen and where to start. The floats' type is the type of the work.
+        n_iter: most steps of a frame, rejected ones included.
+        ftol: relative decrease of the energy below which a frame has converged.
+        graduation: factors on the robust sigmas of the first iterations, one each, such as (16, 8, 4, 2); then 1.
+        policy: of damping.
+        threads: most threads of a CPU; `torch.get_num_threads()` if None.
+
+    Raises:
+        ImportError: warp is not installed.
+        ValueError: an argument that is out of range.
+    """
+    require_warp('solve_chains')
+    check_control('solve_chains', n_iter, ftol, graduation)
+    if threads is not None and threads < 1:
+        raise ValueError(f'solve_chains: threads must be at least 1; got {threads}.')
+    from smilfit.solvers.kernel.warp_fit import fit_kernel
+    from smilfit.solvers.kernel.warp_launch import Launch, joint_roles, own_state
+
+    launch = Launch(problem, None, joint_roles(problem), threads)
+    launch.control(n_iter, ftol, graduation, policy)
+    state = own_state(problem.start)
+    answers = {name: torch.zeros_like(state.log_scale) for name in ('energy', 'start_energy')}
+    whole = torch.zeros(problem.n_frames, dtype=torch.int32, device=state.transl.device)
+    answers |= {'converged': whole, 'iterations': whole.clone()}
+    if problem.n_frames:
+        launch.launch(fit_kernel(launch.types.scalar), [launch.observed, launch.view_state(state, answers)])
+    answers['converged'] = answers['converged'].bool()
+    return ChainSolution(**vars(state), **answers)
+
+
+def require_warp(where: str) -> None:
+    """Refuse to go on without warp."""
+    if not warp_available():
+        raise ImportError(f'{where}: warp must be installed; it is not. Run: pip install warp-lang')
+
+
+def check_control(where: str, n_iter: int, ftol: float, graduation: tuple[float, ...]) -> None:
+    """Refuse controls that are out of range."""
+    if n_iter < 0:
+        raise ValueError(f'{where}: n_iter must not be negative; got {n_iter}.')
+    if not ftol >= 0:
+        raise ValueError(f'{where}: ftol must not be negative; got {ftol}.')
+    if not all(f > 0 and math.isfinite(f) for f in graduation):
+        raise ValueError(f'{where}: graduation must be positive factors; got {tuple(graduation)}.')
 
 
 @dataclass(frozen=True)
@@ -43,14 +112,13 @@ class ChainLeastSquares:
         robust_scale: float = 1.0,
     ) -> None:
         self.problem, self.coupled, self.processes = problem, shared, processes or Processes()
-        options = {'shared': shared, 'reduce': self.processes.sum}
-        self.active = _seen(problem)
-        self.steps = ChainSteps(problem, active=self.active, **options)
+        self.active = _observed(problem)
+        self.steps = ChainSteps(problem, shared, self.active, self.processes.sum)
         self.start_energy = self.steps.energy(problem.start, robust_scale)
         finite = self.start_energy.isfinite()
         if not bool(finite.all()):
             self.active = self.active & finite
-            self.steps = ChainSteps(problem, active=self.active, **options)
+            self.steps = ChainSteps(problem, shared, self.active, self.processes.sum)
 
     def evaluate(self, point: ChainState, robust_scale: float = 1.0) -> ChainEvaluation:
         """Compute the energies."""
@@ -142,7 +210,7 @@ def _same_border(one: ChainLeastSquares, state: ChainState) -> ChainState:
     return ChainState(state.rotations, state.transl, log_scale, coefficients)
 
 
-def _seen(problem: ChainProblem) -> Bool[Tensor, ' B']:
+def _observed(problem: ChainProblem) -> Bool[Tensor, ' B']:
     """Report in which frames something has a weight."""
     weights = [w.flatten(1) for w in (problem.weights3d, problem.weights2d) if w is not None]
     return (torch.cat(weights, 1) > 0).any(1)

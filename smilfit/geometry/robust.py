@@ -25,11 +25,12 @@ class GemanMcClure:
     """`s / (1 + s / sigma^2)`: quadratic below sigma, at most sigma^2 (Geman and McClure 1987).
 
     Args:
-        sigma: width, in the residual's unit; None leaves the square as it is.
+        sigma: width, in the residual's unit: one, or a tensor that broadcasts against the squared residuals; None
+            leaves the square as it is.
         limit: residuals farther than this pay for this distance and have no gradient; None for no limit.
     """
 
-    sigma: float | None = None
+    sigma: float | Tensor | None = None
     limit: float | None = None
 
     def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:

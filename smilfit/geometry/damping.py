@@ -1,14 +1,19 @@
 """The one policy of Levenberg-Marquardt: what is accepted, how much is damped, when a frame has ended.
 
-Every engine keeps to it: the loop over torch problems by these functions, the fused kernel by the same few lines in
-`warp_fit` and these numbers.
+Every engine keeps to it: the loop over torch problems and the small loop here by these functions, the fused kernel by
+the same few lines in `solvers.kernel.warp_fit` and these numbers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+Point = TypeVar('Point')
+State = TypeVar('State')
 
 
 @dataclass(frozen=True)
@@ -48,23 +53,23 @@ class DampingPolicy:
 
 DAMPING = DampingPolicy()
 # A joint turns at most this far in one step, rad; the others are not held back by it.
-LONGEST_TURN = 1.5
+LONGEST_ROTATION = 1.5
 
 
 def accepted(
-    actual_reduction: Float[Tensor, ' B'], energy: Float[Tensor, ' B'], active: Bool[Tensor, ' B']
-) -> Bool[Tensor, ' B']:
+    actual_reduction: Float[Tensor, '*b'], energy: Float[Tensor, '*b'], active: Bool[Tensor, '*b']
+) -> Bool[Tensor, '*b']:
     """Return which frames take their step: those whose energy is finite and did not rise."""
     return (actual_reduction >= 0) & energy.isfinite() & active
 
 
 def next_damping(
     policy: DampingPolicy,
-    damping: Float[Tensor, ' B'],
-    growth: Float[Tensor, ' B'],
-    accept: Bool[Tensor, ' B'],
-    quality: Float[Tensor, ' B'],
-) -> tuple[Float[Tensor, ' B'], Float[Tensor, ' B']]:
+    damping: Float[Tensor, '*b'],
+    growth: Float[Tensor, '*b'],
+    accept: Bool[Tensor, '*b'],
+    quality: Float[Tensor, '*b'],
+) -> tuple[Float[Tensor, '*b'], Float[Tensor, '*b']]:
     """Return the damping of the next step, and the factor after its rejection.
 
     `quality` is the actual over the predicted reduction.
@@ -76,8 +81,8 @@ def next_damping(
 
 
 def remaining_reduction(
-    policy: DampingPolicy, actual: Float[Tensor, ' B'], predicted: Float[Tensor, ' B']
-) -> Float[Tensor, ' B']:
+    policy: DampingPolicy, actual: Float[Tensor, '*b'], predicted: Float[Tensor, '*b']
+) -> Float[Tensor, '*b']:
     """Estimate what is left to gain after a step whose hessian was a bound.
 
     A hessian k times too large gives a step k times too short: actual over predicted reduction is `2 - 1 / k`, and
@@ -90,14 +95,14 @@ def remaining_reduction(
 
 def ended(
     policy: DampingPolicy,
-    energy: Float[Tensor, ' B'],
-    damping: Float[Tensor, ' B'],
-    following: Float[Tensor, ' B'],
-    accept: Bool[Tensor, ' B'],
-    actual_reduction: Float[Tensor, ' B'],
-    predicted_reduction: Float[Tensor, ' B'],
+    energy: Float[Tensor, '*b'],
+    damping: Float[Tensor, '*b'],
+    following: Float[Tensor, '*b'],
+    accept: Bool[Tensor, '*b'],
+    actual_reduction: Float[Tensor, '*b'],
+    predicted_reduction: Float[Tensor, '*b'],
     ftol: float,
-) -> tuple[Bool[Tensor, ' B'], Bool[Tensor, ' B']]:
+) -> tuple[Bool[Tensor, '*b'], Bool[Tensor, '*b']]:
     """Return which frames have converged, and which have stalled.
 
     Converged: a step that was hardly damped gained little and left little, or a rejected one could gain no more than
@@ -120,3 +125,62 @@ def ended(
     little = accept & (left <= ftol * energy) & (damping < policy.max_converged)
     rounding = ~accept & (predicted_reduction <= policy.rounding(energy.dtype) * energy)
     return little | rounding, ~accept & (following >= policy.most) & ~rounding
+
+
+class Descent(NamedTuple, Generic[State]):
+    """Where small problems ended, with energies there, steps taken, and which ended before the last."""
+
+    state: State
+    energy: Float[Tensor, '*b']
+    n_steps: int
+    ended: Bool[Tensor, '*b']
+
+
+def descend(
+    look: Callable[[Point], tuple[Float[Tensor, '*b'], State]],
+    step: Callable[[State, Float[Tensor, '*b']], tuple[Point, Float[Tensor, '*b']]],
+    start: Point,
+    policy: DampingPolicy,
+    n_steps: int,
+    ftol: float | None,
+    choose: Callable[[Bool[Tensor, '*b'], State, State], State],
+) -> Descent[State]:
+    """Minimise many small least-squares problems at once, each by its own damping and to its own end.
+
+    Args:
+        look: returns the energies at a point, and all that `step` needs to know there, the point with it.
+        step: returns the point after a damped step, and the reduction that the quadratic model predicts.
+        start: where they begin.
+        policy: the constants.
+        n_steps: the most that are tried.
+        ftol: as of `ended`; None takes all steps, which saves asking for an end after each.
+        choose: returns the first state where a step is accepted, else the second; `choose_rows` of tensors.
+    """
+    energy, state = look(start)
+    active = torch.ones_like(energy, dtype=torch.bool)
+    damping, growth = (torch.full_like(energy, x) for x in (policy.start, policy.rejected))
+    count = 0
+    while count < n_steps and (ftol is None or bool(active.any())):
+        count += 1
+        point, predicted = step(state, damping)
+        trial_energy, trial = look(point)
+        actual = energy - trial_energy
+        accept = accepted(actual, trial_energy, active)
+        quality = actual / predicted.clamp_min(torch.finfo(predicted.dtype).tiny)
+        following, growth = next_damping(policy, damping, growth, accept, quality)
+        if ftol is not None:
+            converged, stalled = ended(policy, energy, damping, following, accept, actual, predicted, ftol)
+            active = active & ~(converged | stalled)
+        state = choose(accept, trial, state)
+        energy, damping = torch.where(accept, trial_energy, energy), following
+    return Descent(state, energy, count, ~active)
+
+
+def choose_rows(
+    accept: Bool[Tensor, '*b'], new: tuple[Tensor, ...], old: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Return rows of tensors: the new where accepted, else the old."""
+    return tuple(
+        torch.where(accept.reshape(*accept.shape, *(1,) * (a.ndim - accept.ndim)), a, b)
+        for a, b in zip(new, old)
+    )
