@@ -19,10 +19,7 @@ from smilfit.files import BadFileError
 from smilfit.options.preprocess_options import PreprocessOptions
 from smilfit.smilify.samples import SampleTables, mean_camera, spread_of_cameras
 from smilfit.smilify.schema import SingleViewTables
-from smilfit.smilify.source_views import (
-    SourceViews,
-    find_source_views,
-)
+from smilfit.smilify.source_views import SourceViews, find_source_views
 from smilfit.structures import Cameras, Keypoints2d, Keypoints3d, SkippedAnnotation
 
 

@@ -29,11 +29,7 @@ from smilfit.networks.engine.checkpoint_loader import (
     smilfit_entry,
 )
 from smilfit.networks.engine.configs import PartConfig, building, check_tracking, require_keys, set_resume
-from smilfit.networks.engine.data_loading import (
-    build_data_loader,
-    check_held_out,
-    follow_training_data,
-)
+from smilfit.networks.engine.data_loading import build_data_loader, check_held_out, follow_training_data
 from smilfit.networks.engine.hooks.whole_checkpoint_hook import install_whole_files
 from smilfit.networks.engine.label_check import check_labels, files_of, switched_on
 from smilfit.networks.engine.mmengine_scope import declare_scope

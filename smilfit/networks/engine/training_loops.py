@@ -6,12 +6,7 @@ from collections.abc import Iterator, Mapping
 from mmengine.dataset import InfiniteSampler
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from smilfit.networks.engine.data_loading import (
-    RandomState,
-    SeededLoader,
-    random_state,
-    set_random_state,
-)
+from smilfit.networks.engine.data_loading import RandomState, SeededLoader, random_state, set_random_state
 
 logger = logging.getLogger('smilfit')
 

@@ -6,12 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from smilfit.apis.compute import PROCESS_TIMEOUT, chosen_device, torch_threads
-from smilfit.apis.infer_options import (
-    FrameOptions,
-    InferenceOutputs,
-    InferOptions,
-    SourceOptions,
-)
+from smilfit.apis.infer_options import FrameOptions, InferenceOutputs, InferOptions, SourceOptions
 from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.predictions import PREDICTIONS
@@ -20,10 +15,7 @@ from smilfit.files import OutputLock, folder_name, real_folder
 from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.networks.inference.inference_work import InferenceRun, InferenceWork
 from smilfit.networks.inference.recorded_animals import AnimalCount
-from smilfit.networks.inference.sources import (
-    Recording,
-    open_recordings,
-)
+from smilfit.networks.inference.sources import Recording, open_recordings
 from smilfit.networks.tasks.onnx_network import use_exported
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import DistributedProcesses, Processes

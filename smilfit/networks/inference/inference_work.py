@@ -16,15 +16,7 @@ from smilfit.apis.infer_options import FrameOptions, InferenceOutputs
 from smilfit.apis.predictions import PREDICTIONS, Predictions, read_predictions
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.evaluation.verdict import Verdict
-from smilfit.files import (
-    BadFileError,
-    MadeOf,
-    OutputFolder,
-    read_npz,
-    reading,
-    real_folder,
-    replacing,
-)
+from smilfit.files import BadFileError, MadeOf, OutputFolder, read_npz, reading, real_folder, replacing
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.frame_predictor import FramePredictor

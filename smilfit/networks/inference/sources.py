@@ -9,12 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from smilfit.apis.infer_options import (
-    OWN,
-    SLEAP,
-    WHOLE,
-    SourceOptions,
-)
+from smilfit.apis.infer_options import OWN, SLEAP, WHOLE, SourceOptions
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.datasets.boxes import BoxFile, BoxFinder, LabelBoxes
 from smilfit.datasets.crops import BBOX_MARGIN, invert_affine
@@ -28,7 +23,7 @@ from smilfit.io.recordings.sleap_labels import read_labels
 from smilfit.io.recordings.sleap_session import find_labels
 from smilfit.io.recordings.synchronised_videos import SynchronisedVideos, chosen_views, find_videos
 from smilfit.io.recordings.videos import VIDEO_SUFFIXES
-from smilfit.networks.inference.frames import CropOptions, FrameCutter, PreparedFrame
+from smilfit.networks.inference.frame_cutter import CropOptions, FrameCutter, PreparedFrame
 from smilfit.networks.training_set import DatasetNames
 from smilfit.registry import BOX_FINDERS, UnknownNameError, build, did_you_mean
 from smilfit.structures import Cameras

@@ -10,14 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
-from smilfit.handlers import (
-    BaseHandler,
-)
+from smilfit.handlers import BaseHandler
 from smilfit.networks.keypoints.limb_maps import LimbSighting
-from smilfit.networks.regressors.handler_losses import (
-    HandlerLosses,
-    Observation,
-)
+from smilfit.networks.regressors.handler_losses import HandlerLosses, Observation
 from smilfit.networks.regressors.modal_regressor import (
     ModalRegressor,
     PredictedSample,

@@ -18,9 +18,7 @@ from smilfit.handlers import (
     MultiviewKeypoint2dMSEInput,
     SilhouetteInput,
 )
-from smilfit.networks.regressors.parameter_losses import (
-    mean_over_processes,
-)
+from smilfit.networks.regressors.parameter_losses import mean_over_processes
 from smilfit.networks.scene_frame import SceneFrame
 from smilfit.networks.training_set import DataSamples
 from smilfit.registry import UnknownNameError, did_you_mean

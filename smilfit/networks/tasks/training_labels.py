@@ -18,7 +18,12 @@ from smilfit.datasets import AddPseudoLabels, DatasetFile, PseudoLabels, open_da
 from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, NOT_FITTED
 from smilfit.files import BadFileError
-from smilfit.networks.tasks.labels_of_fits import fitted_labels, plain_reason, read_pseudo_labels, results_in
+from smilfit.networks.tasks.labels_of_fits import (
+    fitted_labels,
+    plain_reason,
+    read_pseudo_labels,
+    results_in,
+)
 from smilfit.structures import FitCovariance, FitResult
 
 logger = logging.getLogger('smilfit')
