@@ -117,7 +117,7 @@ def locate_scene(
 
 
 def patch_centres(size: Float[Tensor, 'B C 2'], grid: tuple[int, int]) -> Float[Tensor, 'B C N 2']:
-    """Return the pixel at the middle of each cell of a feature map of `grid` (rows, columns), row by row."""
+    """Return the pixel at the centre of each cell of a feature map of `grid` (rows, columns), row by row."""
     rows, columns = grid
     y = (torch.arange(rows, device=size.device, dtype=size.dtype) + 0.5) / rows
     x = (torch.arange(columns, device=size.device, dtype=size.dtype) + 0.5) / columns

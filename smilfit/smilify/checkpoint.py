@@ -206,7 +206,7 @@ def _regressor(weights: Mapping[str, Tensor], config: Stated) -> Plain:
 
 
 def _resolution(config: Stated) -> int | None:
-    """Return the side of the pictures that the network was trained on, px; None where it is not said."""
+    """Return the side of the images that the network was trained on, px; None where it is not said."""
     stated = config.get('input_resolution')
     return 224 if config.get('backbone_name') in VITS else int(stated) if stated else None
 

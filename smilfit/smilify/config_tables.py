@@ -201,7 +201,7 @@ def head_width(backbone: str) -> int:
     return 256 if backbone == 'unet_mobilenet_v3' else 512
 
 
-# SMILify's means are over coordinates, ours over points; its pictures are 1 wide, ours NOMINAL_PX; its angles of
+# SMILify's means are over coordinates, ours over points; its images are 1 wide, ours NOMINAL_PX; its angles of
 # cameras are degrees, ours rad.
 FACTORS: Mapping[str, tuple[str, float]] = {
     'keypoint_2d': ('keypoints2d', 1 / (2 * NOMINAL_PX**2)),

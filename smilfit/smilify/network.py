@@ -136,7 +136,7 @@ class SmilifyOutput:
 class SmilifyNetwork(nn.Module):
     """A network of SMILify, of any of its kinds.
 
-    Differs from SMILify where that is wrong: an absent view changes nothing (there its picture reaches the body),
+    Differs from SMILify where that is wrong: an absent view changes nothing (there its image reaches the body),
     rotations of cameras are rotations, and an untrained one predicts the resting pose.
 
     Args:

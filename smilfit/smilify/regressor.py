@@ -147,7 +147,7 @@ def _moved(params: BodyParams, body: SMIL, motion: RigidMotion) -> BodyParams:
 
 
 def to_view_cameras(cameras: Cameras, motion: RigidMotion) -> ViewCameras:
-    """Return our cameras as PyTorch3D's, in the network's frame; what is beside the middle of the picture is lost."""
+    """Return our cameras as PyTorch3D's, in the network's frame; what is beside the centre of the image is lost."""
     R, t = cameras.R @ motion.A.unsqueeze(1), cameras.t + (cameras.R @ motion.b[:, None, :, None]).squeeze(-1)
     flip = _flip(R)
     return ViewCameras(vertical_fov(cameras).rad2deg(), R.mT @ flip, (flip @ t.unsqueeze(-1)).squeeze(-1))
@@ -163,7 +163,7 @@ def from_view_cameras(
         given: those of the crops, for sizes.
         motion: from the network's frame to the world.
         keep_lens: the given principal points, aspect ratios and lenses stay; focal lengths change as fields of view
-            do; else pixels are square and the principal point is the middle.
+            do; else pixels are square and the principal point is the centre.
     """
     flip = _flip(predicted.R)
     R = flip @ predicted.R.mT @ motion.A.mT.unsqueeze(1)
@@ -208,7 +208,7 @@ class SmilifyRegressor(BodyRegressor):
         placement: see `body_parameters`.
         by_directions: see `body_parameters`.
         unit: the data's units in one of the network's: 1000 for data in mm and a network trained in m.
-        resolution: pictures of another side (px) are resized to this one; None takes any.
+        resolution: images of another side (px) are resized to this one; None takes any.
         body: further arguments of `BodyRegressor`. Lengths in losses are in the network's unit.
 
     Raises:
@@ -319,7 +319,7 @@ class SmilifyRegressor(BodyRegressor):
         return Prediction(steps, result, frame, None)
 
     def _resized(self, images: Float[Tensor, 'B C 3 H W']) -> Float[Tensor, 'B C 3 h w']:
-        """Bring pictures to the network's size without smoothing, as SMILify does."""
+        """Bring images to the network's size without smoothing, as SMILify does."""
         side = self.resolution
         if side is None or images.shape[-2:] == (side, side):
             return images

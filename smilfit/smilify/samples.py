@@ -223,7 +223,7 @@ def _still(R: np.ndarray, t: np.ndarray, slots: np.ndarray) -> float:
     return sum(spread_of_cameras(R, t, slots >= 0))
 
 
-# RMS distance from the 3D keypoints over their RMS distance from their middle, up to which a pose is believed; joints
+# RMS distance from the 3D keypoints over their RMS distance from their centre, up to which a pose is believed; joints
 # dealt out wrongly reach 0.3 and more.
 MOST_MISS = 0.05
 LEAST_POINTS = 4

@@ -12,7 +12,7 @@ from smilfit.evaluation.verdict import NOT_BELIEVABLE, NOT_FITTED
 from smilfit.handlers import TermHandler
 from smilfit.io.recordings.synchronised_videos import SynchronisedVideos
 from smilfit.networks.engine import TrainedRegressor
-from smilfit.networks.inference.frames import CropOptions
+from smilfit.networks.inference.frame_cutter import CropOptions
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.refined_recording import Refiner, refined
 from smilfit.networks.inference.sources import RecordedVideos

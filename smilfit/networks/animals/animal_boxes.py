@@ -18,7 +18,7 @@ from smilfit.networks.keypoints.consensus import Consensus
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 
-# A point farther from the middle one than so many times the median distance is a stray.
+# A point farther from the centre one than so many times the median distance is a stray.
 _STRAY = 4.0
 
 
@@ -172,7 +172,7 @@ def image_boxes(square: Float[Tensor, '*n 3'], to_crop: Float[Tensor, '*n 2 3'])
 
 
 def _without_strays(points: Float[Tensor, '*n K d'], counts: Bool[Tensor, '*n K']) -> Bool[Tensor, '*n K']:
-    """Leave out what is far from the middle point, in units of the median distance."""
+    """Leave out what is far from the central point, in units of the median distance."""
     far = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
     total = (far * counts.unsqueeze(-2)).sum(-1).masked_fill(~counts, torch.inf)
     centre = total.argmin(-1, keepdim=True).unsqueeze(-1)

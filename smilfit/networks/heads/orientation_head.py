@@ -31,7 +31,7 @@ class OrientationHead(nn.Module):
     """Let every view say how the animal is turned relative to the line of sight, then take the mean.
 
     How an animal looks tells how it is turned as seen from the camera, not in the world: that is known from the
-    camera. Each view's vote is turned into the world by the camera's rotation and its line of sight to the middle
+    camera. Each view's vote is turned into the world by the camera's rotation and its line of sight to the centre
     of the crop. So a view teaches the same as any other one, and a rig's arrangement needs not be learnt.
 
     Votes are plain numbers trained by their squared error: where a view cannot tell, the best answer is short, and
@@ -92,7 +92,7 @@ class OrientationHead(nn.Module):
 
 
 def camera_view_frames(cameras: Cameras) -> Float[Tensor, 'B C 3 3']:
-    """Return the rotation from the world to axes whose z looks along the ray through the image's middle.
+    """Return the rotation from the world to axes whose z looks along the ray through the image's centre.
 
     It is the camera's own rotation followed by the smallest one that brings that ray onto z.
     """

@@ -16,8 +16,8 @@ from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
 from smilfit.files.text_files import read_json
 from smilfit.networks.animals.animal_tracks import Tracker, identify
 from smilfit.networks.engine.trained_model import TrainedRegressor
+from smilfit.networks.inference.frame_cutter import PreparedFrame
 from smilfit.networks.inference.frame_predictor import NO_VIEW, FramePredictor
-from smilfit.networks.inference.frames import PreparedFrame
 from smilfit.networks.inference.prediction_files import PredictedRecording, write_tracks_of
 from smilfit.networks.inference.prediction_outputs import (
     LABELS,
@@ -174,7 +174,7 @@ def parted(
 
 
 def _places(predictions: Predictions, extent: float, in_space: bool) -> tuple[np.ndarray, float]:
-    """Return what the tracker follows, the middle of each row's keypoints, and its gate."""
+    """Return what the tracker follows, the centre of each row's keypoints, and its gate."""
     if in_space:
         return predictions.keypoints3d.mean(1), GATE * extent
     # Depth from one view is uncertain: the image says more.

@@ -23,7 +23,7 @@ from smilfit.io.recordings.sleap_labels import read_labels
 from smilfit.io.recordings.sleap_session import find_labels
 from smilfit.io.recordings.synchronised_videos import SynchronisedVideos, chosen_views, find_videos
 from smilfit.io.recordings.videos import VIDEO_SUFFIXES
-from smilfit.networks.inference.frames import CropOptions, FrameCutter, PreparedFrame
+from smilfit.networks.inference.frame_cutter import CropOptions, FrameCutter, PreparedFrame
 from smilfit.networks.training_set import DatasetNames
 from smilfit.registry import BOX_FINDERS, UnknownNameError, build, did_you_mean
 from smilfit.structures import Cameras

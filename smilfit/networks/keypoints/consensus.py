@@ -289,7 +289,7 @@ class MeetInSpace(nn.Module):
         met: Tensor,
         prior: Tensor | float | None,
     ) -> Float[Tensor, 'B K 3']:
-        """Place points on single rays: next to the others' middle, or at the prior depth where there are none."""
+        """Place points on single rays: next to the others' centre, or at the prior depth where there are none."""
         centres, present = views.cameras.centres(), views.mask.unsqueeze(-1)
         if prior is None:
             # As far away as the cameras are from each other: all that a rig of parallel views tells.
@@ -345,7 +345,7 @@ class MeetInSpace(nn.Module):
 
 
 def _medoid(points: Float[Tensor, 'B K 3'], valid: Bool[Tensor, 'B K']) -> Float[Tensor, 'B 3']:
-    """Return the one of the points that is nearest to all others: the animal's middle, whatever a few of them do."""
+    """Return the one of the points that is nearest to all others: the animal's centre, whatever a few of them do."""
     far = torch.cdist(points, points, compute_mode='donot_use_mm_for_euclid_dist')
     total = (far * valid.unsqueeze(1)).sum(-1).masked_fill(~valid, torch.inf)
     return points[torch.arange(len(points), device=points.device), total.argmin(-1)]

@@ -242,7 +242,7 @@ class _Once(logging.Filter):
 
 
 def facing_back(body: SMIL, params: BodyParams) -> BodyParams:
-    """Turn bodies by half a turn about their own up axis, in place: the middle of their joints stays.
+    """Turn bodies by half a turn about their own up axis, in place: the centre of their joints stays.
 
     A model that does not say what is up is turned about the shortest side of its rest joints' box.
     """

@@ -43,7 +43,7 @@ class PointEvidence:
     """Keypoints of B frames in the world, and the rays of C views with M places (modes) each.
 
     Where `confidence` is 0 nothing is known and no number counts; a ray of mass 0, or of a view outside `view_mask`,
-    does not count either. `features` are what the pictures showed where each view saw a keypoint.
+    does not count either. `features` are what the images showed where each view saw a keypoint.
     """
 
     xyz: Float[Tensor, 'B K 3']

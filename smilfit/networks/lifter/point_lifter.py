@@ -207,7 +207,7 @@ class PointLifter(nn.Module):
     scale. Untrained, it gives the mean pose. Turning, moving or scaling the world does the same to the answer; only
     with a single view the scale is the expected one.
 
-    `loss` trains it on bodies drawn by the sampler, without pictures; `energies` are of what was seen, with or
+    `loss` trains it on bodies drawn by the sampler, without images; `energies` are of what was seen, with or
     without known parameters.
 
     Args:
@@ -216,7 +216,7 @@ class PointLifter(nn.Module):
         sampler: draws bodies to train on, and says the mean pose; None only where a checkpoint will say it.
         corruption: what errors the points of drawn bodies have.
         further: parameters to predict beside the necessary ones: `part_sizes`, `landmark_offsets`.
-        feature_dim: channels of picture features at the points; 0 for none. Bodies that are drawn have none.
+        feature_dim: channels of image features at the points; 0 for none. Bodies that are drawn have none.
         dim: channels of the network.
         n_blocks: of the network.
         ray_dim: channels of what a keypoint's rays or features are read into.
@@ -347,7 +347,7 @@ class PointLifter(nn.Module):
         return params.replace(transl=root - scale.unsqueeze(1) * root_at_rest(body, params))
 
     def loss(self, n_samples: int, generator: Generator | None = None) -> dict[str, Tensor]:
-        """Compute the losses on bodies drawn at random, seen with errors; no picture is needed.
+        """Compute the losses on bodies drawn at random, seen with errors; no image is needed.
 
         Args:
             n_samples: how many bodies.

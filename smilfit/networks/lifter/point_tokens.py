@@ -87,7 +87,7 @@ def frame_of_rays(
 ) -> PointFrame:
     """Lay the mean pose on the rays of one view.
 
-    Seen along the middle ray the body is flat; `scaled_orthographic` gives its turn, and its apparent size the depth
+    Seen along the central ray the body is flat; `scaled_orthographic` gives its turn, and its apparent size the depth
     at which an animal of the given scale looks so. Turning the camera about its centre or rolling it turns the frame.
 
     Args:
@@ -303,7 +303,7 @@ class FeatureReader(nn.Module):
         adds_nothing_untrained: a checkpoint without its weights is gone on with.
 
     Args:
-        in_dim: F, channels of the picture features.
+        in_dim: F, channels of the image features.
         n_points: K.
         dim: channels a keypoint.
         out_dim: channels of the answer.

@@ -148,5 +148,5 @@ def camera_losses(
 
 
 def vertical_fov(cameras: Cameras) -> Float[Tensor, '*b C']:
-    """Return the angle that the images' height covers, rad, as if the principal point were their middle."""
+    """Return the angle that the images' height covers, rad, as if the principal point were their centre."""
     return 2 * torch.atan2(cameras.size[..., 1], 2 * cameras.K[..., 1, 1])
