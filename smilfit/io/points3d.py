@@ -23,9 +23,7 @@ def read_points3d(
         ValueError: not such a file, another count of nodes or animals, some NaN coordinates of a point.
     """
     path = Path(path)
-    tracks = _read_dataset(path, 'tracks')
-    if tracks.ndim != 4 or tracks.shape[-1] != 3:
-        raise ValueError(f'{path}: tracks must be (frames, animals, nodes, 3); got {tracks.shape}.')
+    tracks = read_tracks(path)
     if tracks.shape[1] != n_animals:
         wanted = 'one animal' if n_animals == 1 else f'the {n_animals} animals of the labels'
         raise ValueError(
@@ -39,6 +37,19 @@ def read_points3d(
     xyz = tracks[:, animal]
     reject_half_points(str(path), xyz, node_names)
     return xyz
+
+
+def read_tracks(path: Path, what: str = 'the file') -> np.ndarray:
+    """Read `tracks` (frames, animals, nodes, 3), NaN where missing, of all animals.
+
+    Raises:
+        KeyError: no such table.
+        BadFileError: one of another shape or kind.
+    """
+    tracks = _read_dataset(path, 'tracks', what)
+    if tracks.ndim != 4 or tracks.shape[-1] != 3:
+        raise BadFileError(f'{path}: tracks must be (frames, animals, nodes, 3); got {tracks.shape}.')
+    return tracks
 
 
 def write_points3d(
@@ -113,8 +124,8 @@ def reject_half_points(where: str, points: np.ndarray, node_names: Sequence[str]
         )
 
 
-def _read_dataset(path: Path, name: str) -> np.ndarray:
-    with open_hdf5(path) as file:
+def _read_dataset(path: Path, name: str, what: str = 'the file') -> np.ndarray:
+    with open_hdf5(path, what) as file:
         if name not in file:
             raise UnknownNameError(
                 f'{path}: no dataset {name!r}. {did_you_mean(name, file)} Is it another file?'

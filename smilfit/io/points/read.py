@@ -5,12 +5,12 @@ from pathlib import Path
 
 from smilfit.files import BadFileError, reading, shorten
 from smilfit.files.text_files import read_text
-from smilfit.io.hdf5_files import open_hdf5, read_numbers
 from smilfit.io.mat_files import read_mat
 from smilfit.io.points.dannce import read_dannce
 from smilfit.io.points.nwb import read_nwb_points
 from smilfit.io.points.recorded import MOST_NAMES, RecordedPoints, recorded_points
 from smilfit.io.points.tables import read_point_csv, read_point_npz
+from smilfit.io.points3d import read_tracks
 from smilfit.io.recordings.sleap_labels import read_labels, read_track_names
 from smilfit.io.recordings.sleap_session import find_labels
 
@@ -120,17 +120,11 @@ def read_recorded_points(
 
 
 def _tracks(path: Path) -> RecordedPoints:
-    with open_hdf5(path, _WHAT) as file:
-        if 'tracks' not in file:
-            raise BadFileError(
-                f'{path}: points3d.h5 must hold tracks; it has {sorted(file)[:8]}. Is it another file?'
-            )
-        tracks = read_numbers(file['tracks'], path)
-    if tracks.ndim != 4 or tracks.shape[-1] != 3:
-        raise BadFileError(f'{path}: tracks must be (frames, animals, nodes, 3); got {tracks.shape}.')
+    tracks = read_tracks(path, _WHAT)
+    _, count, n_nodes, _ = tracks.shape
     names, animals = names_beside(path)
-    if len(animals) != tracks.shape[1]:
-        animals = ('',) if tracks.shape[1] == 1 else tuple(f'track_{a}' for a in range(tracks.shape[1]))
-    if tracks.shape[1] == 1:
+    if count == 1:
         animals = ('',)
-    return recorded_points(path, names if len(names) == tracks.shape[2] else None, tracks, animals=animals)
+    elif len(animals) != count:
+        animals = tuple(f'track_{a}' for a in range(count))
+    return recorded_points(path, names if len(names) == n_nodes else None, tracks, animals=animals)

@@ -60,21 +60,17 @@ def read_point_csv(path: Path) -> RecordedPoints:
             f'{path}: columns must be NAME_x, NAME_y, NAME_z, or keypoint, x, y, z; got '
             f'{shorten(", ".join(header[:8]))}. Is it another table?'
         )
-    rows, cells, scores_of = [], [], []
+    points, scores = [], []
     for name in names:
-        rows += [name] * len(frames)
-        cells.append(
+        points += [
             np.stack([_numbers(path, columns[f'{name}_{a}'.lower()], f'{name}_{a}') for a in 'xyz'], -1)
-        )
-        score = next((n for n in SCORE if f'{name}_{n}'.lower() in columns), None)
-        scores_of.append(
-            np.ones(len(frames))
-            if score is None
-            else _numbers(path, columns[f'{name}_{score}'.lower()], score)
-        )
+        ]
+        score = next((f'{name}_{n}' for n in SCORE if f'{name}_{n}'.lower() in columns), None)
+        scores += [_numbers(path, columns[score.lower()], score) if score else np.ones(len(frames))]
     again = None if animals is None else list(animals) * len(names)
+    keypoints = [name for name in names for _ in frames]
     return _spread(
-        path, np.tile(frames, len(names)), again, rows, np.concatenate(cells), np.concatenate(scores_of)
+        path, np.tile(frames, len(names)), again, keypoints, np.concatenate(points), np.concatenate(scores)
     )
 
 
