@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from smilfit.options.fields import option, reported
 
 _ON_CAMERA = "called with a camera's name, how many images showed the board, and how many were searched"
 
 
-def _free(default: str) -> Any:
+def _free(default: str) -> str:
     help = (
         'what may change: pose (rotation and place), focal (and focal length), lens (and lens coefficients), all '
         '(and principal point) (default: focal by keypoints, all by boards)'

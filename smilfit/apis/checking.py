@@ -5,16 +5,13 @@ import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import Progress, ProgressCallback
-from smilfit.body_models import SMIL, ModelNotFoundError, OtherModelError, find_model, load_body_model
-from smilfit.datasets import DatasetFile, open_dataset
-from smilfit.drawing import write_image
 from smilfit.drawing.ground_truth_page import ground_truth_page, sample_image, stack_samples
+from smilfit.drawing.video import write_image
 from smilfit.evaluation.ground_truth import SessionFigures, session_figures, warnings_of
 from smilfit.files import MadeOf, OutputFolder, folder_name
 
@@ -81,13 +78,15 @@ def check_data(
 
 
 def _body(dataset: DatasetFile, chosen: str | Path | None) -> SMIL | None:
-    """Load the body model; None where the dataset's own is not found any more, which is told."""
+    """Load the body model; None where the dataset's own is not found any more, with a warning."""
     if chosen is not None:
         body = load_body_model(chosen)
         dataset.check_body_model(body.data)
         return body
     try:
-        result = find_model(dataset.body_model, dataset.path, folder=Path(dataset.path).parent)
+        result: FoundModel[BodyModelData] = find_model(
+            dataset.body_model, dataset.path, folder=Path(dataset.path).parent
+        )
     except (ModelNotFoundError, OtherModelError) as error:
         logger.warning('%s Parameters, sides and shape are not looked at.', error)
         return None
@@ -100,7 +99,7 @@ def _draw(dataset: DatasetFile, session: str, body: SMIL | None, count: int) -> 
     return stack_samples([sample_image(dataset, int(samples[row]), body) for row in rows])
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Write numbers that are none as null: JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

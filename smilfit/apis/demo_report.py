@@ -1,39 +1,43 @@
 """The one page that the demo ends with."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from smilfit.apis.fitting.fit_overlays import draw_free_views
 from smilfit.apis.fitting.verdict_file import read_verdict
 from smilfit.body_models import load_body_model
 from smilfit.datasets import open_dataset
-from smilfit.drawing import (
-    Report,
+from smilfit.drawing.benchmark_pages import (
     benchmark_figures,
-    grid_of_views,
-    plot_fit_stages,
-    plot_training,
-    read_scalars,
+    benchmark_summary,
+    headline_numbers,
+    metric_rows,
 )
-from smilfit.drawing.benchmark_pages import benchmark_summary, headline_numbers, metric_rows
 from smilfit.drawing.marks import FIT_MARKS
+from smilfit.drawing.overlays import grid_of_views
+from smilfit.drawing.plots import plot_fit_stages, plot_training, read_scalars
+from smilfit.drawing.report import Report
 from smilfit.evaluation import BenchmarkResult, benchmark_metrics, strongest_baselines
 from smilfit.io import iterate_videos
 from smilfit.io.recordings.videos import probe_video
 from smilfit.structures import FitResult
 
 
-def write_demo_report(out: Path, size: Any) -> Path:
-    """Gather images, fit numbers, training curves and the benchmark of a finished demo."""
+def write_demo_report(out: Path, made: str) -> Path:
+    """Gather images, fit numbers, training curves and the benchmark of a finished demo.
+
+    Args:
+        out: the demo's folder.
+        made: what was recorded, in words.
+    """
     result = BenchmarkResult.load(out / 'train' / 'benchmark' / 'comparison.npz')
     metrics = benchmark_metrics(result)
     fits = {p.parent.name: json.loads(p.read_text()) for p in sorted((out / 'fit').glob('*/benchmark.json'))}
     page = Report(
         'smilfit demo',
         [
-            f'A made animal was recorded by {size.n_cameras} made cameras in {size.n_sessions} sessions of '
-            f'{size.n_frames} frames, so everything below can be compared with the exact truth.',
+            f'A made animal was recorded by {made}, so everything below can be compared with the exact truth.',
             *benchmark_summary(result, metrics),
         ],
         out,
@@ -54,7 +58,7 @@ def write_demo_report(out: Path, size: Any) -> Path:
     return page.save(out / 'report.html')
 
 
-def _fit_numbers(fits: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _fit_numbers(fits: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str, str]]:
     errors = [f['mpjpe_mm'] for f in fits.values() if 'mpjpe_mm' in f]
     if not errors:
         return []
@@ -88,7 +92,7 @@ def _add_recordings(page: Report, out: Path) -> None:
     page.add_images([grid_of_views(stored, columns=len(stored))], ['the crops that the network sees'])
 
 
-def _add_fits(page: Report, out: Path, fits: dict[str, Any]) -> None:
+def _add_fits(page: Report, out: Path, fits: Mapping[str, Mapping[str, float]]) -> None:
     page.add_section(
         'Stage-wise fit',
         'One shape, one scale and one skeleton a session, a pose for every frame; each fit is judged in words.',

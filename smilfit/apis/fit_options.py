@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from smilfit.apis.fitting.video_choice import VideoChoice
 from smilfit.apis.progress import ProgressCallback, ignore
@@ -13,7 +12,7 @@ from smilfit.registry import reject_unknown
 MESH_FORMATS = ('obj', 'ply', 'none')
 
 
-def _window(default: int) -> Any:
+def _window(default: int) -> int:
     """Make the option of how large bodies are drawn."""
     help = (
         'side of a camera in overlays, px; the animal fills three quarters of it, and what is drawn larger takes '
@@ -27,7 +26,7 @@ class FitImagesOptions:
     """How a fit is computed and what is written of it."""
 
     overwrite: bool = option(False, 'fit again what is fitted already')
-    cfg_options: Mapping[str, Any] | None = option(
+    cfg_options: Mapping[str, object] | None = option(
         None, 'override config values, such as stages.0.n_iter=5', metavar='KEY=VALUE'
     )
     device: str = option(

@@ -1,9 +1,9 @@
 """Options of `infer`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.options.fields import (
@@ -19,6 +19,13 @@ from smilfit.registry import reject_unknown
 OWN, SLEAP, WHOLE = 'own', 'sleap', 'whole'
 REFINE_CONFIG = 'fit/multiview_keypoints_lm.py'
 VIDEO_STYLES = ('overlay', 'side_by_side')
+
+
+class Numbered(Protocol):
+    """A recording: its name, and the numbers of its frames in order."""
+
+    name: str
+    numbers: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class SourceOptions:
     )
     views: tuple[str, ...] = option((), 'use these cameras alone; all if not given', metavar='CAMERA')
     sessions: tuple[str, ...] = option((), 'sessions of a dataset file; all if not given', metavar='NAME')
-    boxes: Any = option(
+    boxes: object = option(
         OWN,
         'where the animal is: found by the model where it can, else the whole frame (own); around the SLEAP labels '
         'beside the videos; the whole frame; a table (frame, camera, x, y, width, height in px); or a detector of '
@@ -110,7 +117,7 @@ class FrameOptions:
         low=1,
     )
 
-    def chosen(self, recording: Any) -> list[int]:
+    def chosen(self, recording: Numbered) -> list[int]:
         """Choose frames of a recording.
 
         Raises:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from smilfit.apis.progress import ProgressCallback
 from smilfit.options.fields import AXES, UNITS, documented, launched_by, option, reported
@@ -145,7 +144,7 @@ class RegisterOptions:
     threads: int = option(1, 'CPU threads', low=1, high=1024)
     launcher: str = launched_by('that share the scans')
     overwrite: bool = option(False, 'register again what is registered already')
-    cfg_options: Mapping[str, Any] | None = option(
+    cfg_options: Mapping[str, object] | None = option(
         None, "override the config's values, such as n_starts=6", metavar='KEY=VALUE'
     )
     progress: ProgressCallback | None = reported('called with a `Progress` by the first process')

@@ -4,14 +4,16 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, fields
-from typing import Any
+from typing import TypeVar
 
 from smilfit.options.fields import sentence_of, with_arguments
+
+R = TypeVar('R')
 
 
 def with_options(
     kind: type, positional: Sequence[str] = ()
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Make a decorator: the fields of a class of options become keywords of a function that takes an instance.
 
     Args:
@@ -19,7 +21,7 @@ def with_options(
         positional: fields that may be given by place, too, after the function's own arguments.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
         own = inspect.signature(function)
         (taken,) = (p.name for p in own.parameters.values() if p.annotation is kind)
         first = [p for p in own.parameters.values() if p.name != taken]
@@ -31,7 +33,7 @@ def with_options(
         signature = own.replace(parameters=[*places, *others])
 
         @functools.wraps(function)
-        def call(*args: Any, **keywords: Any) -> Any:
+        def call(*args: object, **keywords: object) -> R:
             given = signature.bind(*args, **keywords).arguments
             options = kind(**{name: given.pop(name) for name in by_name if name in given})
             return function(**given, **{taken: options})

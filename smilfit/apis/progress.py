@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar('T')
 
@@ -22,7 +22,7 @@ class Progress:
     note: str = ''
 
 
-ProgressCallback = Callable[[Progress], Any]
+ProgressCallback = Callable[[Progress], object]
 
 
 def ignore(step: Progress) -> None:
@@ -101,7 +101,7 @@ class RunListener(Protocol):
     def progress(self, step: Progress) -> None:
         """Hear of a step of 'training', 'validating' or 'testing'; the note has the mean losses of late."""
 
-    def validated(self, when: str, metrics: Mapping[str, Any]) -> None:
+    def validated(self, when: str, metrics: Mapping[str, float]) -> None:
         """Hear the numbers of a validation, and after which epoch or iteration."""
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from smilfit.apis.progress import ProgressCallback, RunListener
 from smilfit.options.fields import launched_by, option, other_body_model, reported
@@ -18,7 +17,7 @@ class RunOptions:
         'where to write; else the config’s, else work_dirs/<config name> (of a test or comparison without a config, '
         'the checkpoint’s folder)',
     )
-    cfg_options: Mapping[str, Any] | None = option(
+    cfg_options: Mapping[str, object] | None = option(
         None,
         'override the config, such as train_dataloader.dataset.data_path=out.h5; unknown keys are errors',
         metavar='KEY=VALUE',

@@ -98,7 +98,8 @@ def run_demo(out: Path, size: DemoSize, console: Console, first_look: bool = Fal
         return 0
     from smilfit.apis.demo_report import write_demo_report
 
-    report = write_demo_report(out, size)
+    made = f'{size.n_cameras} made cameras in {size.n_sessions} sessions of {size.n_frames} frames'
+    report = write_demo_report(out, made)
     print(f'report: {report}')
     return 0
 

@@ -208,14 +208,14 @@ def source_of(arguments: argparse.Namespace, reader: type | None) -> 'DataSource
     from smilfit.apis.preprocessing.data_source import DataSource
 
     names = {f.name for f in fields(DataSource)} - {'path', 'more_paths', 'reader'}
-    said = {name: value for name, value in vars(arguments).items() if name in names}
+    stated = {name: value for name, value in vars(arguments).items() if name in names}
     own = {} if reader is None else read_reader_options(arguments, reader)
     path = arguments.annotations
     first, *more = path if isinstance(path, list) else [path]
     for size in ('source_size', 'image_size'):
-        if said.get(size) is not None:
-            said[size] = tuple(said[size])
-    return DataSource(path=first, more_paths=tuple(more), reader=own, **said)
+        if stated.get(size) is not None:
+            stated[size] = tuple(stated[size])
+    return DataSource(path=first, more_paths=tuple(more), reader=own, **stated)
 
 
 def add_reader_options(parser: argparse.ArgumentParser, reader: Mapping[str, ReaderArgument]) -> None:

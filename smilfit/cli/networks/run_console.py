@@ -14,14 +14,14 @@ from smilfit.cli.terminal import ProgressBar
 if TYPE_CHECKING:
     from smilfit.apis.progress import RunFacts
 
-# So many lines tell of a whole training; where there is no bar, one comes at least every so often.
+# So many lines are printed of a whole training; where there is no bar, one comes at least every so often.
 LINES = 20
 EVERY_S = 60.0
 
 
 @contextmanager
 def run_console(console: Console | None = None) -> Iterator['RunConsole']:
-    """Return who tells of a run on the console in this context; the bar goes with it."""
+    """Return what prints a run on the console in this context; the bar goes with it."""
     shown = RunConsole(Console() if console is None else console)
     try:
         yield shown
@@ -30,7 +30,7 @@ def run_console(console: Console | None = None) -> Iterator['RunConsole']:
 
 
 class RunConsole:
-    """Tells of a run: facts, a bar where there is a terminal, a line now and then, tables of validations.
+    """Print a run: facts, a bar where there is a terminal, a line now and then, tables of validations.
 
     Args:
         console: where.
@@ -40,32 +40,32 @@ class RunConsole:
     def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
         self.console, self.now = console, now
         self._bar = ProgressBar(console) if console.is_terminal else None
-        self._first = self._told = 0
-        self._began = self._told_at = now()
+        self._first = self._printed = 0
+        self._began = self._printed_at = now()
 
     def begun(self, facts: 'RunFacts') -> None:
-        """Return what runs on what."""
+        """Print what runs on what."""
         for name, text in fact_lines(facts):
-            self._say(f'{name:<9} {text}')
-        self._first = self._told = facts.done
-        self._began = self._told_at = self.now()
+            self._print(f'{name:<9} {text}')
+        self._first = self._printed = facts.done
+        self._began = self._printed_at = self.now()
 
     def progress(self, step: Progress) -> None:
         """Move the bar, and write a line where one is due."""
         if self._bar is not None:
             self._bar(step)
         if step.task == 'training' and self._is_due(step):
-            self._told, self._told_at = step.done, self.now()
-            self._say(f'{step.done:>{len(str(step.total))}}/{step.total}  {step.note}  {self._left(step)}')
+            self._printed, self._printed_at = step.done, self.now()
+            self._print(f'{step.done:>{len(str(step.total))}}/{step.total}  {step.note}  {self._left(step)}')
 
     def validated(self, when: str, metrics: Mapping[str, float]) -> None:
         """Write what a validation found."""
         from smilfit.evaluation import metric_text
 
         self.end()
-        self._say(f'validation after {when}:')
+        self._print(f'validation after {when}:')
         for line in metric_text(metrics):
-            self._say(f'  {line}')
+            self._print(f'  {line}')
 
     def end(self) -> None:
         """Take the bar away."""
@@ -73,9 +73,9 @@ class RunConsole:
             self._bar.end()
 
     def _is_due(self, step: Progress) -> bool:
-        if step.done >= step.total or step.done - self._told >= max(1, step.total // LINES):
+        if step.done >= step.total or step.done - self._printed >= max(1, step.total // LINES):
             return True
-        return self._bar is None and self.now() - self._told_at >= EVERY_S
+        return self._bar is None and self.now() - self._printed_at >= EVERY_S
 
     def _left(self, step: Progress) -> str:
         took = self.now() - self._began
@@ -83,7 +83,7 @@ class RunConsole:
             return f'took {duration(took)}'
         return f'{duration(took / (step.done - self._first) * (step.total - step.done))} left'
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         # Names are anybody's: neither markup nor numbers to colour.
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
