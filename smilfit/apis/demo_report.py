@@ -8,7 +8,7 @@ from smilfit.apis.fitting.fit_overlays import draw_free_views
 from smilfit.apis.fitting.verdict_file import read_verdict
 from smilfit.body_models import load_body_model
 from smilfit.datasets import open_dataset
-from smilfit.drawing.benchmark_pages import (
+from smilfit.drawing.benchmark_report import (
     benchmark_figures,
     benchmark_summary,
     headline_numbers,
