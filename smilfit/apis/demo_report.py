@@ -16,7 +16,7 @@ from smilfit.drawing import (
     plot_training,
     read_scalars,
 )
-from smilfit.drawing.benchmark_page import benchmark_summary, headline_numbers, metric_rows
+from smilfit.drawing.benchmark_report import benchmark_summary, headline_numbers, metric_rows
 from smilfit.drawing.marks import FIT_MARKS
 from smilfit.evaluation import BenchmarkResult, benchmark_metrics, strongest_baselines
 from smilfit.io import iterate_videos

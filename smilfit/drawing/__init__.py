@@ -17,8 +17,8 @@ _PUBLIC = {
     'add_image_sections': 'fit_page',
     'add_point_sections': 'fit_page',
     'add_verdict': 'fit_page',
-    'benchmark_figures': 'benchmark_page',
-    'benchmark_page': 'benchmark_page',
+    'benchmark_figures': 'benchmark_report',
+    'benchmark_page': 'benchmark_report',
     'enlarge': 'windows',
     'figure_png': 'report',
     'fit_summary': 'fit_page',
@@ -34,9 +34,9 @@ _PUBLIC = {
     'plot_training': 'plots',
     'prediction_images': 'validation_overlay_hook',
     'read_scalars': 'plots',
-    'write_benchmark_folder': 'benchmark_page',
+    'write_benchmark_folder': 'benchmark_report',
     'write_image': 'video',
-    'write_raw_errors': 'benchmark_page',
+    'write_raw_errors': 'benchmark_report',
     'write_video': 'video',
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smilfit.drawing import benchmark_figures, write_benchmark_folder
-from smilfit.drawing.benchmark_page import (
+from smilfit.drawing.benchmark_report import (
     benchmark_summary,
     benchmark_text,
     headline_numbers,

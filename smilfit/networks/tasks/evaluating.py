@@ -13,7 +13,7 @@ from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file, check_output_folder
 from smilfit.apis.run_options import CompareOptions, RunOptions, TestOptions
 from smilfit.apis.shipped_configs import find_config
-from smilfit.drawing.benchmark_page import write_benchmark_folder
+from smilfit.drawing.benchmark_report import write_benchmark_folder
 from smilfit.drawing.validation_overlay_hook import prediction_images
 from smilfit.drawing.video import write_image
 from smilfit.evaluation import (
