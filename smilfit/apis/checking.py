@@ -10,6 +10,16 @@ import numpy as np
 
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import Progress, ProgressCallback
+from smilfit.body_models import (
+    SMIL,
+    BodyModelData,
+    ModelNotFoundError,
+    OtherModelError,
+    find_model,
+    load_body_model,
+)
+from smilfit.body_models.files.finding import FoundModel
+from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.drawing.ground_truth_page import ground_truth_page, sample_image, stack_samples
 from smilfit.drawing.video import write_image
 from smilfit.evaluation.ground_truth import SessionFigures, session_figures, warnings_of

@@ -146,7 +146,7 @@ def listen(host: str, port: int) -> socket.socket:
     for number in ports:
         listener = socket.socket(family, kind, protocol)
         try:
-            _make_own(listener, place[0])
+            _make_own(listener, str(place[0]))
             listener.bind((place[0], number, *place[2:]))
             listener.listen(100)
         except OSError as error:

@@ -1,17 +1,18 @@
 """Images of a session's frames, decoded when they are asked for; a few stay in memory."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from smilfit.datasets import DatasetFile
-from smilfit.io.recordings.videos import opened_video, retrieved
+from smilfit.io.recordings.videos import Capture, opened_video, retrieved
 
 # So many frames ahead are decoded and dropped before a jump pays: a jump begins at the key frame before.
 NEAR = 60
@@ -27,8 +28,8 @@ class VideoFrames:
 
     def __init__(self, path: Path, n_frames: int) -> None:
         self.path, self.n_frames = path, n_frames
-        self._context: Any = None
-        self._capture: Any = None
+        self._context: AbstractContextManager[Capture] | None = None
+        self._capture: Capture | None = None
         self._next = 0
 
     def __getitem__(self, index: int) -> UInt8[np.ndarray, 'H W 3']:
@@ -40,35 +41,38 @@ class VideoFrames:
         """
         if not 0 <= index < self.n_frames:
             raise IndexError(f'{self.path}: frames go from 0 to {self.n_frames - 1}; got {index}.')
-        if self._capture is None or not self._next <= index <= self._next + NEAR:
-            self._jump(index)
+        capture = self._capture
+        if capture is None or not self._next <= index <= self._next + NEAR:
+            capture = self._jump(index)
         while self._next <= index:
-            if not self._capture.grab():
+            if not capture.grab():
                 raise RuntimeError(
                     f'{self.path}: frame {self._next} must decode; it does not. Copy it again.'
                 )
             self._next += 1
-        image = retrieved(self._capture)
+        image = retrieved(capture)
         if image is None:
             raise RuntimeError(f'{self.path}: frame {index} must decode; it does not. Copy it again.')
         return image
 
-    def _jump(self, index: int) -> None:
-        if self._capture is None or index < self._next <= NEAR:
-            self._open()
-        if index - self._next <= NEAR and index >= self._next:
-            return
+    def _jump(self, index: int) -> Capture:
+        capture = self._capture
+        if capture is None or index < self._next <= NEAR:
+            capture = self._open()
+        if self._next <= index <= self._next + NEAR:
+            return capture
         # A container that cannot tell where it is is read from its beginning.
-        valid = self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-        if valid and round(self._capture.get(cv2.CAP_PROP_POS_FRAMES)) == index:
+        valid = capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        if valid and round(capture.get(cv2.CAP_PROP_POS_FRAMES)) == index:
             self._next = index
-        else:
-            self._open()
+            return capture
+        return self._open()
 
-    def _open(self) -> None:
+    def _open(self) -> Capture:
         self.close()
-        self._context = opened_video(self.path)
-        self._capture, self._next = self._context.__enter__(), 0
+        context = opened_video(self.path)
+        self._context, self._capture, self._next = context, context.__enter__(), 0
+        return self._capture
 
     def close(self) -> None:
         """Close the file; reading opens it again."""
@@ -86,6 +90,7 @@ class VideoFrames:
 
 
 KEPT_FRAMES = 16
+Value = TypeVar('Value')
 WHOLE = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
@@ -158,17 +163,17 @@ class RecordedImages:
         return {name: SeenImage(video[frame], WHOLE, False) for name, video in self._videos.items()}
 
 
-class Recent:
+class Recent(Generic[Value]):
     """The last few values of a function of frames."""
 
-    def __init__(self, function: Any, kept: int = KEPT_FRAMES) -> None:
+    def __init__(self, function: Callable[[int], Value], kept: int = KEPT_FRAMES) -> None:
         self._function, self._kept = function, kept
-        self._values: OrderedDict[int, Any] = OrderedDict()
+        self._values: OrderedDict[int, Value] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def at(self, row: int) -> Any:
+    def at(self, row: int) -> Value:
         """Return a frame's value, computed where it is not among the last ones."""
         if row not in self._values:
             self._values[row] = self._function(row)

@@ -18,7 +18,7 @@ class ModelPage:
     """Draws a body model into a viser server and answers its controls.
 
     Args:
-        server: a `viser.ViserServer`.
+        server: a `viser.ViserServer`, whose types have controls read only.
     """
 
     def __init__(self, server: Any, scene: ModelScene) -> None:

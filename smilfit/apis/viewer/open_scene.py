@@ -275,8 +275,9 @@ def fit_scene(
     if body is not None:
         # Once more: the file knows landmarks, and refuses another body.
         result = FitResult.load(file, body=body)
-        names = result.body.joint_names if scene.seen is None else scene.seen.names
-        scene.bodies = PosedBodies(result.body, result.params, names)
+        own = result.body if isinstance(result.body, SMIL) else body
+        names = own.joint_names if scene.seen is None else scene.seen.names
+        scene.bodies = PosedBodies(own, result.params, names)
     if (file.parent / VERDICT).is_file():
         verdict, _ = read_verdict(file.parent)
         if len(verdict.frame_words) == len(scene):

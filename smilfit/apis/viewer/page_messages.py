@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 logger = logging.getLogger('smilfit')
 
@@ -54,7 +54,7 @@ class PageMessages:
         self.left_out = 0
         self._told: set[str] = set()
 
-    def takes(self, raw: Any) -> bool:
+    def takes(self, raw: bytes) -> bool:
         """Check whether a message is one that this page's controls send; another is counted, and told once."""
         kind, taken = 'something unreadable', False
         try:
@@ -93,7 +93,7 @@ class PageMessages:
         )
 
 
-def fits(control: Any, value: Any) -> bool:
+def fits(control: Any, value: object) -> bool:
     """Check whether a control of a page can have a value; of a kind that no page has, none."""
     # By name: this file needs no viser.
     kind = type(control).__name__
@@ -110,22 +110,23 @@ def fits(control: Any, value: Any) -> bool:
     return False
 
 
-def _within(value: Any, slider: Any) -> bool:
+def _within(value: object, slider: Any) -> bool:
     # A browser's arithmetic may step over an end by a rounding.
     slack = 1e-6 * (slider.max - slider.min)
     return _number(value) and slider.min - slack <= value <= slider.max + slack
 
 
-def _number(value: Any) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and abs(value) <= _LARGEST and math.isfinite(value)
+def _number(value: object) -> TypeGuard[float]:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return abs(value) <= _LARGEST and math.isfinite(value)
 
 
-def _numbers(value: Any, count: int) -> bool:
+def _numbers(value: object, count: int) -> TypeGuard[Sequence[float]]:
     return isinstance(value, (list, tuple)) and len(value) == count <= _MOST and all(map(_number, value))
 
 
-def _plain(value: Any) -> bool:
+def _plain(value: object) -> bool:
     return (
         value is None
         or isinstance(value, bool)

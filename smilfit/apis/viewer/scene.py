@@ -249,9 +249,10 @@ class Scene:
         if not 0 <= row < len(self):
             raise IndexError(f'{self.title}: frames go from 0 to {len(self) - 1}; got {row}.')
         result: dict[str, tuple[np.ndarray, Sequence[str]]] = {}
-        posed = None if self.bodies is None else self.bodies.at(row)
-        if posed is not None:
-            result[FITTED_POINTS] = (posed[1], self.bodies.names)
+        bodies = self.bodies
+        posed = None if bodies is None else bodies.at(row)
+        if bodies is not None and posed is not None:
+            result[FITTED_POINTS] = (posed[1], bodies.names)
         placed = self._triangulated(row)
         for kind, points in (
             (TRIANGULATED, placed),
@@ -311,15 +312,16 @@ class Scene:
                     pixels, _, valid = camera.ideal().project(torch.from_numpy(posed[1]).to(camera.K))
                     stamp(image, window, torch.where(valid[..., None], pixels, torch.nan)[0], FITTED)
                 if self.seen is not None:
-                    stamp(image, window, self._labels(row, c, camera), ANNOTATED)
+                    stamp(image, window, _labels(self.seen[row], c, camera), ANNOTATED)
             result[name] = ShownImage(image, window)
         return result
 
-    def _labels(self, row: int, c: int, camera: Cameras) -> torch.Tensor:
-        """Return the labels of a view in ideal px."""
-        pixels, inside = camera.undistort(self.seen.xy[row, c : c + 1].to(camera.K))
-        valid = inside & (self.seen.confidence[row, c : c + 1] > 0)
-        return torch.where(valid[..., None], pixels, torch.nan)[0]
+
+def _labels(seen: Keypoints2d, c: int, camera: Cameras) -> torch.Tensor:
+    """Return one frame's labels of a view in ideal px."""
+    pixels, inside = camera.undistort(seen.xy[0, c : c + 1].to(camera.K))
+    valid = inside & (seen.confidence[0, c : c + 1] > 0)
+    return torch.where(valid[..., None], pixels, torch.nan)[0]
 
 
 def stamp(image: np.ndarray, window: CentredWindow, ideal: torch.Tensor, mark: Mark) -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,11 +11,14 @@ import torch
 from smilfit.apis.viewer.page_messages import plain
 from smilfit.apis.viewer.scene import FITTED_POINTS, GIVEN, POINT_COLOURS, TRIANGULATED, Scene, ShownImage
 from smilfit.apis.viewer.time_line import COLOURS, NOT_JUDGED, time_line, with_cursor
-from smilfit.drawing import grid_of_views
 from smilfit.drawing.marks import BODY
+from smilfit.drawing.overlays import grid_of_views
 from smilfit.geometry.rotation import rotmat_to_quat_wxyz
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.structures import Cameras
+
+if TYPE_CHECKING:
+    import viser
 
 
 class Player:
@@ -95,7 +98,7 @@ class ScenePage:
     """Draws a scene into a viser server and answers its controls.
 
     Args:
-        server: a `viser.ViserServer`.
+        server: a `viser.ViserServer`, whose types have controls read only.
         scene: what to show.
     """
 
@@ -107,10 +110,10 @@ class ScenePage:
         self.colours = _colours(scene)
         self._point_size = (_POINT if scene.bodies is not None else _POINT_ALONE) * self.size
         self._strip = time_line(scene.words)
-        self._mesh: Any = None
-        self._clouds: dict[str, Any] = {}
-        self._frusta: dict[str, Any] = {}
-        self._labels: list[Any] = []
+        self._mesh: viser.MeshHandle | None = None
+        self._clouds: dict[str, viser.PointCloudHandle] = {}
+        self._frusta: dict[str, viser.CameraFrustumHandle] = {}
+        self._labels: list[viser.LabelHandle] = []
         self._drawn = -1
         self._set_up_view()
         self._add_controls()
@@ -266,6 +269,8 @@ class ScenePage:
 
     def _draw_cameras(self, row: int, images: dict[str, ShownImage]) -> None:
         rig = self.scene.cameras_at(row)
+        if rig is None:
+            return
         for c, (name, shown) in enumerate(images.items()):
             wxyz, position = _placed(rig, c)
             if name not in self._frusta:
@@ -298,12 +303,12 @@ class ScenePage:
         if self._sheet.visible:
             self._sheet.image = grid_of_views(tiles)
 
-    def _look_from(self, client: Any, name: str) -> None:
+    def _look_from(self, client: 'viser.ClientHandle | None', name: str) -> None:
         """Put a page's own camera where one of the recording's is."""
         self.player.show(self.row)
-        if client is None or name == FREE:
-            return
         rig = self.scene.cameras_at(max(self.row, 0))
+        if client is None or rig is None or name == FREE:
+            return
         c = rig.names.index(name)
         wxyz, position = _placed(rig, c)
         window = self.scene.images_at(self.row)[name].window
@@ -329,26 +334,27 @@ def _extent(scene: Scene, row: int) -> tuple[np.ndarray, float]:
         points = np.concatenate(parts).astype(float)
         low, high = np.percentile(points, 2, axis=0), np.percentile(points, 98, axis=0)
         return 0.5 * (low + high), float(max((high - low).max(), 1e-6))
-    if scene.cameras is None:
-        return np.zeros(3), 1.0
     rig = scene.cameras_at(row)
+    if rig is None:
+        return np.zeros(3), 1.0
     centres = rig.centres().double().numpy()
     return centres.mean(0), float(max(np.ptp(centres, axis=0).max(), 1.0))
 
 
 def _camera_distance(scene: Scene, row: int, centre: np.ndarray) -> float:
     """Measure how far cameras are from the animal, in the middle of them; 0 without cameras."""
-    if scene.cameras is None:
+    rig = scene.cameras_at(row)
+    if rig is None:
         return 0.0
-    centres = scene.cameras_at(row).centres().double().numpy()
+    centres = rig.centres().double().numpy()
     return float(np.median(np.linalg.norm(centres - centre, axis=1)))
 
 
 def _up(scene: Scene) -> np.ndarray:
     """Find which way is up: against what most cameras have as down in their images."""
-    if scene.cameras is None:
-        return np.array([0.0, 0.0, 1.0])
     rig = scene.cameras_at(0)
+    if rig is None:
+        return np.array([0.0, 0.0, 1.0])
     down = rig.R[:, 1].double()
     # Cameras that look down along the vertical tell little of it; upright ones agree.
     mean = torch.nn.functional.normalize(down.mean(0), dim=0).numpy()

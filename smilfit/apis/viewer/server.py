@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich
 
@@ -20,6 +20,10 @@ from smilfit.apis.viewer.model_scene import ModelScene
 from smilfit.apis.viewer.page_messages import PageMessages
 from smilfit.apis.viewer.scene import Scene
 
+if TYPE_CHECKING:
+    import viser
+
+Made = TypeVar('Made')
 # The module of viser that serves.
 _SERVING = 'viser.infra._infra'
 _START_S, _ANSWER_S = 60.0, 20.0
@@ -37,7 +41,7 @@ _HEADERS = {
 }
 
 
-def start_viser(border: Border, listener: socket.socket, title: str) -> Any:
+def start_viser(border: Border, listener: socket.socket, title: str) -> 'viser.ViserServer':
     """Start viser at a socket, behind a border.
 
     Args:
@@ -66,7 +70,7 @@ def start_viser(border: Border, listener: socket.socket, title: str) -> Any:
                 hook,
             )
         finally:
-            serving.serve = hook.original  # type: ignore[misc]
+            serving.serve = hook.original  # type: ignore[assignment, misc]
     try:
         hook.check()
         controls = server.gui._gui_input_handle_from_uuid
@@ -161,13 +165,13 @@ def _connection(messages: PageMessages) -> type:
     return PageConnection
 
 
-def _started(make: Callable[[], Any], hook: _Hook) -> Any:
+def _started(make: Callable[[], Made], hook: _Hook) -> Made:
     """Make the server in a thread: viser waits for ever for one of its own that fails.
 
     Raises:
         RuntimeError: it does not start.
     """
-    made: list[Any] = []
+    made: list[Made] = []
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -283,7 +287,7 @@ class ViewerServer:
         try:
             self.border = Border(host, *listener.getsockname()[:2])
             with _quiet():
-                self.server: Any = start_viser(self.border, listener, scene.title)
+                self.server = start_viser(self.border, listener, scene.title)
         except BaseException:
             listener.close()
             raise
