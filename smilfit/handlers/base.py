@@ -91,8 +91,8 @@ class BaseInput:
 
     def __getitem__(self: Same, index: Index) -> Same:
         """Select frames."""
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return self._changed(lambda value: value[index])
+        rows = several(index)
+        return self._changed(lambda value: value[rows])
 
     def _changed(self: Same, function: Callable[[Any], object]) -> Same:
         changed = copy(self)
@@ -101,6 +101,17 @@ class BaseInput:
             if value is not None:
                 setattr(changed, name, function(value))
         return changed
+
+
+def several(index: Index) -> slice | Tensor | np.ndarray | Sequence[int]:
+    """Return an index that picks the same frames and keeps their dimension."""
+    return slice(index, index + 1 or None) if isinstance(index, int) else index
+
+
+def rows_of(index: Index, count: int) -> list[int]:
+    """List the frames, of so many, that an index picks."""
+    index = several(index)
+    return torch.arange(count)[index.cpu() if isinstance(index, Tensor) else index].tolist()
 
 
 def _moved(value: Any, *args: object, **kwargs: object) -> object:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index, rows_of, several
 from smilfit.handlers.keypoints2d import pixels_of
 from smilfit.losses import PointDistanceLoss, Stated
 from smilfit.losses.base import from_source
@@ -52,9 +52,8 @@ class ImageFrameInput(BaseInput):
 
     def __getitem__(self, index: Index) -> 'ImageFrameInput':
         """Select frames."""
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        count = len(torch.arange(self.batch_size)[index.cpu() if isinstance(index, Tensor) else index])
-        return ImageFrameInput(self.cameras[index], count, self.handler_key)
+        count = len(rows_of(index, self.batch_size))
+        return ImageFrameInput(self.cameras[several(index)], count, self.handler_key)
 
 
 @HANDLERS.register_module()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.geometry.surface_search import ClosestPoints, FacesAround, closest_on_surface, face_normals
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index, rows_of
 from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
 from smilfit.handlers.keypoints import without_gaps
 from smilfit.losses import KeypointMSELoss, PointDistanceLoss, PointSource, Stated
@@ -110,12 +110,6 @@ class PointCloudInput(BaseInput):
             if tree is not None:
                 row[:] = tree[1][tree[0].query(rows)[1]]
         return torch.from_numpy(result).to(vertices.device)
-
-
-def rows_of(index: Index, count: int) -> list[int]:
-    """List the frames that an index picks."""
-    index = slice(index, index + 1 or None) if isinstance(index, int) else index
-    return torch.arange(count)[index.cpu() if isinstance(index, Tensor) else index].tolist()
 
 
 def _tree(points: Tensor, observed: Tensor) -> tuple['cKDTree', np.ndarray] | None:

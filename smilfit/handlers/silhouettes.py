@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index, MissingObservationError
+from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index, MissingObservationError, several
 from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
 from smilfit.handlers.keypoints2d import pixels_of
 from smilfit.losses import PointDistanceLoss, PointSource, SilhouetteL2Loss, Stated
@@ -110,9 +110,8 @@ class SilhouetteInput(BaseInput):
 
     def __getitem__(self, index: Index) -> 'SilhouetteInput':
         """Select frames; each keeps its points, whichever frames are left."""
-        index = slice(index, index + 1 or None) if isinstance(index, int) else index
-        chosen = super().__getitem__(index)
-        chosen._points = {key: (xy[index], valid[index]) for key, (xy, valid) in self._points.items()}
+        chosen, rows = super().__getitem__(index), several(index)
+        chosen._points = {key: (xy[rows], valid[rows]) for key, (xy, valid) in self._points.items()}
         return chosen
 
     def resized(self, side: int) -> 'SilhouetteInput':

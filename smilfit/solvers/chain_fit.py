@@ -53,14 +53,12 @@ def solve_chains(
     if threads is not None and threads < 1:
         raise ValueError(f'solve_chains: threads must be at least 1; got {threads}.')
     from smilfit.solvers.kernel.warp_fit import fit_kernel
-    from smilfit.solvers.kernel.warp_launch import Launch, joint_roles, own_state
+    from smilfit.solvers.kernel.warp_launch import Launch, empty_answers, joint_roles, own_state
 
     launch = Launch(problem, None, joint_roles(problem), threads)
     launch.control(n_iter, ftol, graduation, policy)
     state = own_state(problem.start)
-    answers = {name: torch.zeros_like(state.log_scale) for name in ('energy', 'start_energy')}
-    whole = torch.zeros(problem.n_frames, dtype=torch.int32, device=state.transl.device)
-    answers |= {'converged': whole, 'iterations': whole.clone()}
+    answers = empty_answers(state)
     if problem.n_frames:
         launch.launch(fit_kernel(launch.types.scalar), [launch.observed, launch.view_state(state, answers)])
     answers['converged'] = answers['converged'].bool()

@@ -46,7 +46,7 @@ class ChainRecording:
 
     def __init__(self, problem: ChainProblem, policy: DampingPolicy = DAMPING) -> None:
         require_warp('ChainRecording')
-        from smilfit.solvers.kernel.warp_launch import own_state
+        from smilfit.solvers.kernel.warp_launch import empty_answers, own_state
 
         device = problem.start.rotations.device
         if problem.n_frames != 1 or device.type != 'cpu':
@@ -66,10 +66,7 @@ class ChainRecording:
         )
         self.policy = policy
         self.state = own_state(problem.start)
-        like = self.state.log_scale
-        self._answers = {name: torch.zeros_like(like) for name in ('energy', 'start_energy')}
-        whole = torch.zeros(1, dtype=torch.int32)
-        self._answers |= {'converged': whole, 'iterations': whole.clone()}
+        self._answers, like = empty_answers(self.state), self.state.log_scale
         j, k, c = problem.n_joints, problem.point_joint.shape[0], problem.n_cameras
         self.view = ChainView(
             like.new_zeros(j, 3), like.new_zeros(k, 3), like.new_zeros(c, k, 2), like.new_zeros(j, 3)

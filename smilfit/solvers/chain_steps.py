@@ -221,11 +221,7 @@ class ChainSteps:
 
     def energy(self, state: ChainState, robust_scale: float = 1.0) -> Float[Tensor, ' B']:
         """Compute the frames' energies; robust sigmas are widened by a factor. The factor at hand stays."""
-        self.linearisation.widening = robust_scale
-        energy = torch.zeros_like(state.log_scale)
-        fit = self.launch.view_state(state, {'energy': energy})
-        self._run(self.kernels.energies, [self.launch.observed, fit, self.linearisation])
-        return energy
+        return self._energy(self.kernels.energies, state, robust_scale)
 
     def factorise(
         self,
@@ -237,14 +233,15 @@ class ChainSteps:
         """Linearise at a state and factorise the damped system. The factor before it is gone."""
         self.generation += 1
         self.buffers['mu'].copy_(damping)
+        more = self._extra(extra or ChainQuadratic())
+        return ChainFactor(self, self._energy(self.kernels.factorise, state, robust_scale, more))
+
+    def _energy(self, kernel: 'wp.Kernel', state: ChainState, robust_scale: float, *more: object) -> Tensor:
         self.linearisation.widening = robust_scale
         energy = torch.zeros_like(state.log_scale)
         fit = self.launch.view_state(state, {'energy': energy})
-        self._run(
-            self.kernels.factorise,
-            [self.launch.observed, fit, self.linearisation, self._extra(extra or ChainQuadratic())],
-        )
-        return ChainFactor(self, energy)
+        self._run(kernel, [self.launch.observed, fit, self.linearisation, *more])
+        return energy
 
     def follow(self, state: ChainState, motion: ChainMotion) -> ChainState:
         """Return the state after a motion: `R_j <- exp(G_parent^T turn_j) R_j`, the rest is added."""

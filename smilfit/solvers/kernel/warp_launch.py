@@ -377,6 +377,15 @@ def own_state(state: ChainState) -> ChainState:
     )
 
 
+def empty_answers(state: ChainState) -> dict[str, Tensor]:
+    """Make what a fit from a state writes beside it."""
+    floats = {name: torch.zeros_like(state.log_scale) for name in ('energy', 'start_energy')}
+    whole = {
+        name: torch.zeros_like(state.log_scale, dtype=torch.int32) for name in ('converged', 'iterations')
+    }
+    return floats | whole
+
+
 def free_roles(problem: ChainProblem) -> Tensor:
     """Let every free joint move: what torch adds may ask for it."""
     return torch.where(problem.free_joints.cpu(), MOVES, FIXED).to(torch.int32)
