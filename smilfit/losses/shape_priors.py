@@ -199,7 +199,7 @@ class TiedJointScalePriorLoss(BaseLoss):
         if tie < 0:
             raise ValueError(f'TiedJointScalePriorLoss: tie must not be negative; got {tie}.')
         self.groups, self.tie = tuple(groups), tie
-        self.register_buffer('apart', None, persistent=False)
+        self.register_buffer('deviation', None, persistent=False)
 
     def bind_body(self, data: BodyModelData) -> None:
         """Take the sides and groups of a model.

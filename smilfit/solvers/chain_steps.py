@@ -140,7 +140,7 @@ class ChainQuadratic:
     border_hessian: Float[Tensor, 'B q q'] | None = None
 
     def __post_init__(self) -> None:
-        for name in ('joint', 'turn'):
+        for name in ('joint', 'rotation'):
             if (getattr(self, f'{name}_gradient') is None) != (getattr(self, f'{name}_hessian') is None):
                 raise ValueError(
                     f'ChainQuadratic: {name}_gradient and {name}_hessian must be given together; got one of them. '
