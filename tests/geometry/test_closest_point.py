@@ -52,7 +52,7 @@ def test_search_finds_what_every_triangle_would(with_normals):
     around = FacesAround.of(faces, len(vertices))
     normals = torch.nn.functional.normalize(points, dim=-1) if with_normals else None
     closest = closest_on_surface(points, observed, batch, around, 3, normals, -1.0)
-    assert torch.equal(closest.found, observed)
+    assert torch.equal(closest.matched, observed)
     corners = batch[:, None].expand(2, 80, -1, 3)[:, :, faces]
     shares = closest_on_triangles(points[:, :, None].expand(2, 80, len(faces), 3), corners)
     slow = ((shares.unsqueeze(-1) * corners).sum(-2) - points[:, :, None]).norm(dim=-1).amin(-1)
@@ -75,4 +75,4 @@ def test_normals_tell_the_sides_of_a_sheet_apart():
     down = torch.tensor([[[0.0, 0, -1]]]).double()
     assert found(down, 0.5).vertices.min() == 3
     sideways = torch.tensor([[[1.0, 0, 0]]]).double()
-    assert not found(sideways, 0.5).found.any()
+    assert not found(sideways, 0.5).matched.any()
