@@ -7,15 +7,16 @@ centre of the image.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from smilfit.body_models import SMIL
 from smilfit.body_models.rest_shape import MIN_JOINT_SCALE
+from smilfit.handlers import BaseHandler
 from smilfit.networks.heads.camera_heads import CameraNames, centred_lens
 from smilfit.networks.regressors.body_regressor import BodyRegressor, Prediction, check_views
 from smilfit.networks.regressors.modal_regressor import PartConfigs
@@ -209,7 +210,7 @@ class SmilifyRegressor(BodyRegressor):
         by_directions: see `body_parameters`.
         unit: the data's units in one of the network's: 1000 for data in mm and a network trained in m.
         resolution: images of another side (px) are resized to this one; None takes any.
-        body: further arguments of `BodyRegressor`. Lengths in losses are in the network's unit.
+        handlers: as are all others, see `BodyRegressor`. Lengths in losses are in the network's unit.
 
     Raises:
         ValueError: options that do not go together.
@@ -227,9 +228,18 @@ class SmilifyRegressor(BodyRegressor):
         by_directions: bool = False,
         unit: float = 1.0,
         resolution: int | None = None,
-        **body: Any,
+        handlers: Sequence[BaseHandler] = (),
+        statistics: TrainingStatistics | None = None,
+        loss_weights: Mapping[str, float] | None = None,
+        keypoint_weights: Mapping[str, float] | None = None,
+        intermediate_weight: float = 0.3,
+        mask_side: int | None = None,
+        data_preprocessor: nn.Module | None = None,
     ) -> None:
-        super().__init__(body_model, **body)
+        super().__init__(
+            *(body_model, handlers, statistics, loss_weights, keypoint_weights),
+            *(intermediate_weight, mask_side, data_preprocessor),
+        )
         for what, value, known in (
             ('camera_use', camera_use, get_args(CameraUse)),
             ('frame', frame, get_args(Frame)),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -50,12 +49,13 @@ class MultiViewRegressor(BodyRegressor):
         head: fused tokens and a start to a list of `BodyEstimate`.
         body_model: the body.
         handlers: those of fitting; each with an observation is fed from the sample's truth.
+        statistics: of the training set.
         camera_head: corrects the given cameras, or predicts them (`NamedCameraHead`); None takes them as they are.
         orientation_head: gives the root's rotation to start from; None starts at the training set's mean.
         limbs: finds keypoints and gives a whole body to start from, and tokens of it, in its place; the backbone must
             give several maps, finest first.
         token_map: which of several maps the patch tokens are of.
-        body: further arguments of `BodyRegressor`. Among the loss weights are also `view_orientation` (each view's
+        loss_weights: as are the next four, see `BodyRegressor`. Among them are also `view_orientation` (each view's
             vote of the root's rotation, where a sample has parameters), `heatmap` and `lifter` (of limbs), and
             `camera` (squared corrections). Lengths are in scene units, and 2D distances in px of a crop brought to
             256 px, whatever the dataset's unit and crops.
@@ -71,14 +71,21 @@ class MultiViewRegressor(BodyRegressor):
         head: nn.Module,
         body_model: SMIL,
         handlers: Sequence[BaseHandler] = (),
-        *,
+        statistics: TrainingStatistics | None = None,
         camera_head: nn.Module | None = None,
         orientation_head: OrientationHead | None = None,
         limbs: Limbs | None = None,
         token_map: int = -1,
-        **body: Any,
+        loss_weights: Mapping[str, float] | None = None,
+        keypoint_weights: Mapping[str, float] | None = None,
+        intermediate_weight: float = 0.3,
+        mask_side: int | None = None,
+        data_preprocessor: nn.Module | None = None,
     ) -> None:
-        super().__init__(body_model, handlers, **body)
+        super().__init__(
+            *(body_model, handlers, statistics, loss_weights, keypoint_weights),
+            *(intermediate_weight, mask_side, data_preprocessor),
+        )
         self.backbone, self.fusion, self.head, self.camera_head = backbone, fusion, head, camera_head
         if orientation_head is not None and limbs is not None:
             raise ValueError(
