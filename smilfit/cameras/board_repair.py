@@ -7,13 +7,14 @@ import numpy as np
 from smilfit.cameras.board_recordings import BoardViews
 from smilfit.cameras.boards import Board
 from smilfit.cameras.bundle_adjustment import Blocks, Observations, adjust, residuals_px, usual_miss_px
-from smilfit.cameras.camera_repair import CameraRepair, Free, Sightings, repair_camera, start_rigs
+from smilfit.cameras.camera_repair import CameraRepair, Sightings, repair_camera, start_rigs
 from smilfit.cameras.rig import N_COLUMNS, Rig
 from smilfit.cameras.rig_calibration import (
     LEAST_SIGMA_PX,
     MIN_VIEWS,
     WRONG_SCALE,
     Pose,
+    blocks_of,
     find_intrinsics,
     measured_edges,
     observed_corners,
@@ -24,7 +25,7 @@ from smilfit.structures import Cameras
 
 
 def repair_by_boards(
-    cameras: Cameras, views: BoardViews, board: Board, camera: str, level: Free = 'lens', n_lens: int = 2
+    cameras: Cameras, views: BoardViews, board: Board, camera: str, level: str = 'lens', n_lens: int = 2
 ) -> CameraRepair:
     """Calibrate one camera by boards that other cameras place; see `repair_camera`.
 
@@ -77,7 +78,7 @@ def _placed(
             if one is not None:
                 result.append(Pose(rig.R[c], rig.t[c]).inverse() @ Pose(one[0], one[1]))
         poses.append(robust_mean(result))
-    blocks = Blocks(np.stack([p.t for p in poses]), np.stack([p.R for p in poses]))
+    blocks = blocks_of(poses)
     rows = [
         (c, i, seen[f])
         for c, seen in {**others, index: own}.items()
@@ -116,7 +117,7 @@ def _starts(
     placed: Blocks,
     frames: list[int],
     seen: Observations,
-    level: Free,
+    level: str,
     n_lens: int,
 ) -> list[Rig]:
     """Return places of the camera: by its own calibration on its boards, and by all their corners."""
@@ -124,7 +125,7 @@ def _starts(
     if level != 'pose' and len(own) >= MIN_VIEWS:
         alone = find_intrinsics('', own, board, size[index], n_lens)
         stands = [
-            Pose(alone.R[f], alone.t[f]) @ Pose(placed.R[i], placed.t[i]).inverse()
+            Pose(alone.R[f], alone.t[f]) @ Pose(placed.rotations[i], placed.t[i]).inverse()
             for i, f in enumerate(frames)
             if f in alone.R
         ]

@@ -1,14 +1,17 @@
 """Calibration boards: which corners they have, and where an image shows them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smilfit.registry import did_you_mean
+
+if TYPE_CHECKING:
+    import cv2
 
 # Points along a side, which keeps clear of the corners by this share.
 _POINTS, _CLEAR = 12, 0.12
@@ -54,7 +57,7 @@ def _line(grey: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, n
     """Fit a line to where the image turns from black to white along a side: a point and a direction."""
     import cv2
 
-    side = np.linalg.norm(b - a)
+    side = float(np.linalg.norm(b - a))
     outward = np.array([b[1] - a[1], a[0] - b[0]]) / max(side, 1e-9)
     reach = max(_LEAST_REACH_PX, _REACH * side)
     offsets = np.arange(-reach, reach + 0.5 * _STEP_PX, _STEP_PX)
@@ -185,7 +188,7 @@ class Board:
         return f'4X4_{next((n for n in _CHARUCO_SIZES if n >= self.n_markers), 1000)}'
 
     @cached_property
-    def layout(self) -> Any:
+    def layout(self) -> 'cv2.aruco.GridBoard | cv2.aruco.CharucoBoard':
         """OpenCV's board of markers."""
         import cv2
 
@@ -217,7 +220,7 @@ class Board:
             drawn = np.where((x // side + y // side) % 2 < 1, 0, 255).astype(np.uint8)
         else:
             gap = round((self.square_mm - self.marker) * px_per_mm) if self.kind == 'apriltag' else 0
-            drawn = self.layout.generateImage((width - gap, height - gap), marginSize=0)
+            drawn = np.asarray(self.layout.generateImage((width - gap, height - gap), marginSize=0), np.uint8)
         return np.pad(drawn, margin_px, constant_values=255)
 
 
@@ -236,35 +239,30 @@ class BoardDetector:
         import cv2
 
         self.board = board
-        self._charuco, self._tags = None, None
-        if board.kind == 'charuco':
-            self._charuco = cv2.aruco.CharucoDetector(board.layout)
-        elif board.kind == 'apriltag':
+        self._find: Callable[[np.ndarray], Detection | None] = self._of_chessboard
+        layout = None if board.kind == 'chessboard' else board.layout
+        if isinstance(layout, cv2.aruco.CharucoBoard):
+            self._find = partial(self._of_charuco, cv2.aruco.CharucoDetector(layout))
+        elif layout is not None:
             options = cv2.aruco.DetectorParameters()
             options.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-            self._tags = cv2.aruco.ArucoDetector(board.layout.getDictionary(), options)
+            self._find = partial(self._of_tags, cv2.aruco.ArucoDetector(layout.getDictionary(), options))
 
     def __call__(self, image: np.ndarray) -> Detection | None:
-        """Find the board's corners in a grey or RGB image; None where fewer than `MIN_CORNERS` are seen."""
+        """Find the board's corners in a grey or RGB image; None where fewer than `MIN_CORNERS` are visible."""
         import cv2
 
-        grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        if self._charuco is not None:
-            result = self._of_charuco(grey)
-        elif self._tags is not None:
-            result = self._of_tags(grey)
-        else:
-            result = self._of_chessboard(grey)
+        result = self._find(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
         return None if result is None or len(result.ids) < MIN_CORNERS else result
 
-    def _of_charuco(self, grey: np.ndarray) -> Detection | None:
-        corners, ids, _, _ = self._charuco.detectBoard(grey)
+    def _of_charuco(self, detector: 'cv2.aruco.CharucoDetector', grey: np.ndarray) -> Detection | None:
+        corners, ids, _, _ = detector.detectBoard(grey)
         if ids is None or not len(ids):
             return None
         return Detection(ids.reshape(-1).astype(np.int64), corners.reshape(-1, 2).astype(np.float64))
 
-    def _of_tags(self, grey: np.ndarray) -> Detection | None:
-        corners, ids, _ = self._tags.detectMarkers(grey)
+    def _of_tags(self, detector: 'cv2.aruco.ArucoDetector', grey: np.ndarray) -> Detection | None:
+        corners, ids, _ = detector.detectMarkers(grey)
         if ids is None:
             return None
         fine = [refine_tag(grey, c.reshape(4, 2).astype(np.float64)) for c in corners]

@@ -57,6 +57,11 @@ class Blocks:
         """How many unknowns a block has."""
         return 3 if self.R is None else 6
 
+    @property
+    def rotations(self) -> Float[np.ndarray, 'M 3 3']:
+        """R; the identity of points."""
+        return np.tile(np.eye(3), (len(self.t), 1, 1)) if self.R is None else self.R
+
     def place(self, seen: Observations) -> Float[np.ndarray, 'N 3']:
         """Return the observed points in the world."""
         at = self.t[seen.block]

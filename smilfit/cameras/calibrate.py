@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -239,7 +238,7 @@ def _require_board(views: BoardViews, board: Board, folder: str | Path) -> None:
         raise ValueError(f'{error} {instead}' if instead else str(error)) from None
 
 
-def _rig_figures(found: RigCalibration, board: Board) -> dict[str, Any]:
+def _rig_figures(found: RigCalibration, board: Board) -> dict[str, object]:
     cameras = {}
     for c, name in enumerate(found.cameras.names):
         pick = found.seen.camera == c
@@ -259,7 +258,7 @@ def _rig_figures(found: RigCalibration, board: Board) -> dict[str, Any]:
     }
 
 
-def _figures(repair: CameraRepair, cameras: Cameras) -> dict[str, Any]:
+def _figures(repair: CameraRepair, cameras: Cameras) -> dict[str, object]:
     doubt, c = repair.doubt, repair.camera
     return {
         'camera': cameras.names[c],

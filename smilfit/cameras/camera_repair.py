@@ -1,7 +1,7 @@
 """One camera calibrated anew against the others, which stay as they are: what may move, where it starts, its end."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,8 +25,7 @@ _FOLDS = 5
 _ROUNDS = 3
 # Nobody labels an animal better than this.
 LEAST_SIGMA_PX = 0.5
-Free = Literal['pose', 'focal', 'lens', 'all']
-LEVELS: tuple[Free, ...] = ('pose', 'focal', 'lens', 'all')
+LEVELS = ('pose', 'focal', 'lens', 'all')
 # Cameras of one rig and one image size often have one kind of lens: focal lengths within a fifth or so. What the
 # others scatter by counts where it is more.
 _LEAST_LOG_FOCAL = 0.15
@@ -43,7 +42,7 @@ _MIRRORED = 0.5
 _STARTS = 3
 
 
-def free_columns(level: Free, used: Bool[np.ndarray, '5']) -> Bool[np.ndarray, '14']:
+def free_columns(level: str, used: Bool[np.ndarray, '5']) -> Bool[np.ndarray, '14']:
     """Return which columns of a camera move.
 
     Args:
@@ -142,7 +141,7 @@ def start_rigs(
     points: Float[np.ndarray, 'n 3'],
     xy: Float[np.ndarray, 'n 2'],
     size: Float[np.ndarray, 'C 2'],
-    level: Free,
+    level: str,
 ) -> list[Rig]:
     """Return the best places that the points leave, with the lens as it is and as those of other cameras are."""
     own = rig.one(camera)
@@ -290,7 +289,7 @@ def repair_camera(
     sightings: Sightings,
     starts: list[Rig],
     size: Float[np.ndarray, 'C 2'],
-    level: Free,
+    level: str,
     like_mates: bool = True,
 ) -> CameraRepair:
     """Move one camera until it agrees with what the others place; those keep every bit.
@@ -336,7 +335,7 @@ def repair_camera(
         if sightings.grouped_by == 'keypoint'
         else np.full(len(own.xy), np.nan),
         others_px={
-            int(c): tuple(float(np.median(error[seen.camera == c])) for error in (first, last))
+            int(c): (float(np.median(first[seen.camera == c])), float(np.median(last[seen.camera == c])))
             for c in np.unique(seen.camera)
             if c != camera
         },

@@ -7,7 +7,6 @@ from smilfit.cameras.bundle_adjustment import Blocks, Observations, residuals_px
 from smilfit.cameras.camera_repair import (
     LEAST_SIGMA_PX,
     CameraRepair,
-    Free,
     Sightings,
     repair_camera,
     start_rigs,
@@ -26,7 +25,7 @@ MIN_LABELS = 30
 def repair_by_labels(
     keypoints: Keypoints2d,
     camera: str,
-    level: Free = 'focal',
+    level: str = 'focal',
     points: Keypoints3d | None = None,
     like_mates: bool = True,
 ) -> CameraRepair:
@@ -117,9 +116,7 @@ def _sightings(
     )
 
 
-def _repair(
-    cameras: Cameras, index: int, sightings: Sightings, level: Free, like_mates: bool
-) -> CameraRepair:
+def _repair(cameras: Cameras, index: int, sightings: Sightings, level: str, like_mates: bool) -> CameraRepair:
     rig, size = Rig.of(cameras), cameras.size.cpu().numpy().astype(np.float64)
     mine = sightings.seen.take(sightings.seen.camera == index)
     points = sightings.blocks.place(mine)

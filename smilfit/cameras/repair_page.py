@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -121,13 +120,13 @@ def _on_image(repair: CameraRepair, before: Rig, frame: int, image: np.ndarray) 
     return plot_on_image(image, repair.xy[pick], old, repair.predicted[pick], f'frame {frame}')
 
 
-def _by_point(repair: CameraRepair, point_names: list[str]) -> list[dict[str, Any]]:
+def _by_point(repair: CameraRepair, point_names: list[str]) -> list[dict[str, object]]:
     names = np.array(point_names)
     held = repair.held_out_frames if repair.seen_as == 'board' else repair.held_out_points
     rows = []
     for name in dict.fromkeys(point_names):
         pick = names == name
-        row: dict[str, Any] = {repair.seen_as: name, 'pixels': int(pick.sum())}
+        row: dict[str, object] = {repair.seen_as: name, 'pixels': int(pick.sum())}
         for what, error in (
             ('before', repair.before),
             ('after', repair.after),
@@ -138,11 +137,11 @@ def _by_point(repair: CameraRepair, point_names: list[str]) -> list[dict[str, An
     return rows
 
 
-def _numbers(repair: CameraRepair, before: Rig, unit: str) -> list[dict[str, Any]]:
+def _numbers(repair: CameraRepair, before: Rig, unit: str) -> list[dict[str, object]]:
     c, rig = repair.camera, repair.rig
     sd = np.sqrt(np.maximum(np.diagonal(repair.doubt.covariance), 0.0))
 
-    def row(what: str, old: float, new: float, spread: float | None) -> dict[str, Any]:
+    def row(what: str, old: float, new: float, spread: float | None) -> dict[str, object]:
         shown = 'held' if spread is None else f'{spread:.3g}'
         return {'number': what, 'before': f'{old:.4g}', 'after': f'{new:.4g}', 'sd': shown}
 

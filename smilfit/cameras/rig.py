@@ -6,7 +6,6 @@ length, its principal point (px) and its five lens coefficients.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -190,7 +189,9 @@ def rotation_of(axis_angle: Float[np.ndarray, '*b 3']) -> Float[np.ndarray, '*b 
     return np.eye(3) + first * K + second * (K @ K)
 
 
-def angle_between(a: Float[np.ndarray, '*#b 3 3'], b: Float[np.ndarray, '*#b 3 3']) -> Any:
+def angle_between(
+    a: Float[np.ndarray, '*#b 3 3'], b: Float[np.ndarray, '*#b 3 3']
+) -> Float[np.ndarray, '*b']:
     """Measure the angle (rad) between rotations; exact for small ones."""
     chord = np.linalg.norm(a - b, axis=(-2, -1)) / np.sqrt(8.0)
     return 2 * np.arcsin(np.minimum(chord, 1.0))

@@ -1,6 +1,6 @@
 """A whole rig by boards: each camera's lens by itself, places by what two saw at once, then everything together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,8 +86,9 @@ def find_intrinsics(
             skew=np.zeros(1),
             dist=np.asarray(dist).reshape(1, -1)[:, :5],
         )
-        placed = {f: place_board(views[f], board, rig) for f in views}
-        rms = {f: p[2] for f, p in placed.items() if p is not None}
+        poses = {f: place_board(views[f], board, rig) for f in views}
+        placed = {f: pose for f, pose in poses.items() if pose is not None}
+        rms = {f: pose[2] for f, pose in placed.items()}
         limit = max(_OUTLIER * float(np.median(list(rms.values()))), _LEAST_OUTLIER_PX)
         good = [f for f in chosen if rms.get(f, np.inf) <= limit]
         if len(good) == len(chosen) or len(good) < MIN_VIEWS:
@@ -176,6 +177,12 @@ def robust_mean(poses: list[Pose]) -> Pose:
     near = distance[centre] <= _FAR * max(float(np.median(distance[centre])), 1e-9)
     u, _, v = np.linalg.svd(R[near].mean(0))
     return Pose(u @ np.diag([1.0, 1.0, np.linalg.det(u @ v)]) @ v, t[near].mean(0))
+
+
+def blocks_of(poses: Iterable[Pose]) -> Blocks:
+    """Return boards that stand so, for an adjustment."""
+    every = list(poses)
+    return Blocks(np.stack([p.t for p in every]), np.stack([p.R for p in every]))
 
 
 def stand_cameras(names: tuple[str, ...], found: list[Intrinsics]) -> list[Pose]:
@@ -279,18 +286,12 @@ def calibrate_rig(
         find_intrinsics(name, one, board, size, n_lens)
         for name, one, size in zip(views.names, views.views, views.size)
     ]
-    stands = stand_cameras(views.names, result) if len(result) > 1 else None
+    stands = stand_cameras(views.names, result)
     rig = _joined([one.rig for one in result], stands)
     if not free_centre:
         rig = replace(rig, centre=(views.size - 1) / 2)
-    placed = place_boards(stands, result) if stands else None
-    frames = tuple(sorted({f for one in result for f in one.R}))
-    if placed is None:
-        blocks = Blocks(
-            np.stack([result[0].t[f] for f in frames]), np.stack([result[0].R[f] for f in frames])
-        )
-    else:
-        blocks = Blocks(np.stack([placed[f].t for f in frames]), np.stack([placed[f].R for f in frames]))
+    placed = place_boards(stands, result)
+    frames, blocks = tuple(placed), blocks_of(placed.values())
     rows = [
         (c, i, one[f]) for c, one in enumerate(views.views) for i, f in enumerate(frames) if f in result[c].R
     ]
@@ -378,10 +379,9 @@ def measured_edges(
     return length.numpy()[there_too], np.broadcast_to(board.edges_along, there_too.shape)[there_too]
 
 
-def _joined(cameras: list[Rig], stands: list | None) -> Rig:
+def _joined(cameras: list[Rig], stands: list[Pose]) -> Rig:
     values = {n: np.concatenate([getattr(c, n) for c in cameras]) for n in cameras[0].__dataclass_fields__}
-    if stands is not None:
-        values['R'], values['t'] = np.stack([p.R for p in stands]), np.stack([p.t for p in stands])
+    values['R'], values['t'] = np.stack([p.R for p in stands]), np.stack([p.t for p in stands])
     return Rig(**values)
 
 
@@ -393,13 +393,13 @@ def _on_floor(rig: Rig, blocks: Blocks, frames: tuple[int, ...], floor: int) -> 
             f'calibrate: the board must be seen in --floor-frame {floor}; it is not. Near there it is in '
             f'{sorted(near)}.'
         )
-    R, t = blocks.R[frames.index(floor)], blocks.t[frames.index(floor)]
+    R, t = blocks.rotations[frames.index(floor)], blocks.t[frames.index(floor)]
     above = np.median((rig.centres - t) @ R[:, 2])
     # A printed board's z points into the floor: turn it about x.
     R = R if above > 0 else R * np.array([1.0, -1.0, -1.0])
     # x_world_new = R^T (x - t).
     cameras = replace(rig, R=rig.R @ R, t=rig.t + rig.R @ t)
-    return cameras, Blocks((blocks.t - t) @ R, R.T @ blocks.R)
+    return cameras, Blocks((blocks.t - t) @ R, R.T @ blocks.rotations)
 
 
 def _focal_sd(information: np.ndarray, free: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -124,25 +123,14 @@ def plot_places(
         for c, name in enumerate(names):
             colour = COLOURS[c % len(COLOURS)]
             axes.plot(*(centres[c, [i, j]][:, None]), 's', color=colour, markersize=7)
-            end = centres[c] + reach * directions[c]
-            axes.annotate(
-                '',
-                xy=end[[i, j]],
-                xytext=centres[c, [i, j]],
-                arrowprops={'arrowstyle': '->', 'color': colour},
-            )
-            axes.annotate(
-                plain_text(name), centres[c, [i, j]], fontsize=9, xytext=(5, 5), textcoords='offset points'
-            )
+            end, place = centres[c] + reach * directions[c], (centres[c, i], centres[c, j])
+            arrow = {'arrowstyle': '->', 'color': colour}
+            axes.annotate('', xy=(end[i], end[j]), xytext=place, arrowprops=arrow)
+            axes.annotate(plain_text(name), place, fontsize=9, xytext=(5, 5), textcoords='offset points')
         if before is not None:
             axes.plot(before[0][i], before[0][j], 'x', color='#000000', markersize=8)
-            axes.annotate(
-                plain_text(before[1]),
-                before[0][[i, j]],
-                fontsize=8,
-                xytext=(5, -10),
-                textcoords='offset points',
-            )
+            place, text = (before[0][i], before[0][j]), plain_text(before[1])
+            axes.annotate(text, place, fontsize=8, xytext=(5, -10), textcoords='offset points')
         axes.set_aspect('equal', adjustable='datalim')
     return figure
 
@@ -226,7 +214,7 @@ def rig_page(found: RigCalibration, board: Board, sentences: list[str], folder: 
     return page
 
 
-def _camera_row(found: RigCalibration, c: int) -> dict[str, Any]:
+def _camera_row(found: RigCalibration, c: int) -> dict[str, object]:
     rig, pick = found.rig, found.seen.camera == c
     median, high = spread_px(found.error_px[pick])
     x, y, z = rig.centres[c]
@@ -244,8 +232,8 @@ def _camera_row(found: RigCalibration, c: int) -> dict[str, Any]:
     }
 
 
-def _frame_row(found: RigCalibration, i: int) -> dict[str, Any]:
-    row: dict[str, Any] = {'frame': found.frames[i]}
+def _frame_row(found: RigCalibration, i: int) -> dict[str, object]:
+    row: dict[str, object] = {'frame': found.frames[i]}
     for c, name in enumerate(found.cameras.names):
         pick = (found.seen.camera == c) & (found.seen.block == i)
         row[name] = f'{np.median(found.error_px[pick]):.2f}' if pick.any() else ''

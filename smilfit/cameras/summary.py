@@ -181,10 +181,8 @@ def comparison_sentences(new: Cameras, old: Cameras) -> tuple[list[str], list[st
     a, b = Rig.of(new.select(shared)), Rig.of(old.select(shared))
     pairs = [(i, j) for i in range(len(shared)) for j in range(i)]
     ratios = [
-        float(
-            np.linalg.norm(a.centres[i] - a.centres[j])
-            / max(np.linalg.norm(b.centres[i] - b.centres[j]), 1e-12)
-        )
+        float(np.linalg.norm(a.centres[i] - a.centres[j]))
+        / max(float(np.linalg.norm(b.centres[i] - b.centres[j])), 1e-12)
         for i, j in pairs
     ]
     ratio = float(np.median(ratios))

@@ -5,10 +5,9 @@ case. Files of SMAL, SMIL and SMPL are body models already and need no import.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -55,7 +54,7 @@ def read_arrays(path: str | Path) -> Rig:
         return _rig(path, raw, result, used)
 
 
-def _arrays_of(path: Path) -> Mapping[str, Any]:
+def _arrays_of(path: Path) -> Mapping[str, object]:
     if path.suffix.lower() == '.npz':
         known = {name.lower() for names in array_keys().values() for name in names}
         names = npz_names(path, WHAT)
@@ -67,7 +66,7 @@ def _arrays_of(path: Path) -> Mapping[str, Any]:
     return {str(key): value for key, value in raw.items()}
 
 
-def _named(raw: Mapping[str, Any]) -> tuple[dict[str, str], set[str]]:
+def _named(raw: Mapping[str, object]) -> tuple[dict[str, str], set[str]]:
     """Find which key is which array; one key serves once."""
     by_case: dict[str, str] = {}
     for key in raw:
@@ -82,7 +81,7 @@ def _named(raw: Mapping[str, Any]) -> tuple[dict[str, str], set[str]]:
     return result, set(result.values())
 
 
-def _what_is_missing(path: Path, raw: Mapping[str, Any], used: set[str], missing: list[str]) -> str:
+def _what_is_missing(path: Path, raw: Mapping[str, object], used: set[str], missing: list[str]) -> str:
     valid = ', '.join(shorten(key, 40) for key in sorted(raw)[:_MOST_SHOWN]) or 'nothing'
     names = '; '.join(
         f'{"joints or joint_regressor" if what == "joints" else what} (such as '
@@ -95,7 +94,7 @@ def _what_is_missing(path: Path, raw: Mapping[str, Any], used: set[str], missing
     )
 
 
-def _rig(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], used: set[str]) -> Rig:
+def _rig(path: Path, raw: Mapping[str, object], found: Mapping[str, str], used: set[str]) -> Rig:
     def numbers(what: str) -> np.ndarray:
         array = as_array(raw[found[what]], f'{path}: {found[what]}')
         if array.dtype.kind not in 'iuf':
@@ -185,7 +184,7 @@ def _turned(path: Path, key: str, array: np.ndarray, rows: int, columns: int) ->
     )
 
 
-def _parents(path: Path, key: str, table: Any) -> np.ndarray:
+def _parents(path: Path, key: str, table: object) -> np.ndarray:
     """Read parents, or the first row of a tree's table; what is no joint before or itself is a root."""
     array = as_array(table, f'{path}: {key}')
     array = array[0] if array.ndim == 2 and len(array) == 2 else array
@@ -202,7 +201,7 @@ def _parents(path: Path, key: str, table: Any) -> np.ndarray:
     return parents
 
 
-def _names(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], count: int) -> tuple[str, ...]:
+def _names(path: Path, raw: Mapping[str, object], found: Mapping[str, str], count: int) -> tuple[str, ...]:
     given = raw[found['joint_names']] if 'joint_names' in found else None
     if given is None:
         return tuple(f'joint_{j}' for j in range(count))
@@ -216,7 +215,9 @@ def _names(path: Path, raw: Mapping[str, Any], found: Mapping[str, str], count: 
     return tuple(names)
 
 
-def _morphs(path: Path, found: Mapping[str, str], numbers: Any, count: int) -> dict[str, np.ndarray]:
+def _morphs(
+    path: Path, found: Mapping[str, str], numbers: Callable[[str], np.ndarray], count: int
+) -> dict[str, np.ndarray]:
     if 'shape_directions' not in found:
         return {}
     array, key = numbers('shape_directions').astype(float), found['shape_directions']

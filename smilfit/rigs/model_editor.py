@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -284,7 +284,7 @@ class ModelEditor(ModelPage):
         remove.on_click(lambda event: self._try(self._remove))
         self.save.on_click(lambda event: self._try(self._save))
 
-    def clicked(self, origin: Any, direction: Any) -> None:
+    def clicked(self, origin: Sequence[float], direction: Sequence[float]) -> None:
         """Put the named keypoint where a ray meets the skin as it is shown."""
         definition = picked_point(
             np.asarray(self._mesh_vertices), self.scene.faces, np.asarray(origin), np.asarray(direction)
@@ -322,7 +322,7 @@ class ModelEditor(ModelPage):
         joints = self.scene.edits.set_limits(self.joint.value, limits, self.other_side.value)
         return f'limits of {", ".join(joints)}'
 
-    def _keypoint(self, definition: Any) -> str:
+    def _keypoint(self, definition: KeypointDefinition) -> str:
         name = self.name.value.strip()
         self.scene.edits.add_keypoint(name, definition)
         where = definition if isinstance(definition, str) else f'vertices {", ".join(map(str, definition))}'

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import cv2
 import torch
@@ -41,7 +41,7 @@ from smilfit.io.meshes.scan_files import (
 )
 from smilfit.registry import UnknownNameError, build_body_model, build_registrant
 from smilfit.scans.registration import MeshRegistrant, Scan, clean_scan, template_body, unit_suspicion
-from smilfit.scans.registration.result import NUMBERS
+from smilfit.scans.registration.result import NUMBERS, Record
 from smilfit.scans.registration_page import draw_registration, registration_page
 from smilfit.solvers import DistributedProcesses, Processes
 from smilfit.solvers.processes import process_group
@@ -93,7 +93,7 @@ def scan_warnings(scan: Scan, model_unit_mm: float | None, extent_of_model: floa
 class RegistrationRun:
     """What came out: figures by specimen, why others failed, and the page of all."""
 
-    records: dict[str, dict[str, Any]]
+    records: dict[str, Record]
     failed: dict[str, str]
     page: Path
     skipped: tuple[str, ...] = field(default=())
@@ -101,7 +101,7 @@ class RegistrationRun:
 
 @with_options(RegisterOptions)
 def register(
-    config: str | Path | Mapping[str, Any],
+    config: str | Path | Mapping[str, object],
     scans: Sequence[str | Path],
     out: str | Path,
     options: RegisterOptions,
@@ -162,7 +162,7 @@ class _Run:
         self,
         registrant: MeshRegistrant,
         model_file: str,
-        cfg: Mapping[str, Any],
+        cfg: Mapping[str, object],
         out: Path,
         unit: str | None,
         overwrite: bool,
@@ -193,7 +193,7 @@ class _Run:
             return 'failed', why
         return 'done', ''
 
-    def _inputs(self, path: Path) -> dict[str, Any]:
+    def _inputs(self, path: Path) -> dict[str, object]:
         beside = path.with_name(path.stem + LANDMARKS)
         files = [path, *([beside] if beside.is_file() else [])]
         return {
@@ -249,7 +249,7 @@ def _naming(path: Path, why: str) -> str:
     return f'{path}: {why.removeprefix(f"scan {path.stem}: ")}'
 
 
-def _body(own: Any, given: str | Path | None) -> tuple[SMIL, str | None]:
+def _body(own: object, given: str | Path | None) -> tuple[SMIL, str | None]:
     """Build the body, and name its file, if a body model file it is; a mesh is a template without a skeleton."""
     if given is None and own is None:
         raise ValueError(
@@ -265,4 +265,4 @@ def _body(own: Any, given: str | Path | None) -> tuple[SMIL, str | None]:
                 raise BadFileError(_naming(Path(name), str(error))) from error
             return template_body(whole.name, whole.vertices, whole.faces), None
         return load_body_model(name), str(name) if is_shipped(name) else str(Path(name).resolve())
-    return (name if isinstance(name, torch.nn.Module) else build_body_model(name)), None
+    return cast(SMIL, name if isinstance(name, torch.nn.Module) else build_body_model(name)), None

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from smilfit.drawing.marks import put_label
 from smilfit.drawing.overlays import grid_of_views
 from smilfit.drawing.report import Report
 from smilfit.renderers import ZBufferRenderer, overlay
+from smilfit.scans.registration.result import Record
 
 # Two sides of an animal: turns about its longest axes, degrees.
 VIEWS = ((90.0, 'from above'), (10.0, 'from its side'))
@@ -77,7 +77,7 @@ def draw_registration(
     return grid_of_views(tiles, columns=2)
 
 
-def registration_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def registration_rows(records: Sequence[Record]) -> list[dict[str, object]]:
     """Return the table of specimens."""
     rows = []
     for record in records:
@@ -99,7 +99,7 @@ def registration_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, An
     return rows
 
 
-def _state(record: Mapping[str, Any]) -> str:
+def _state(record: Record) -> str:
     if record.get('doubts'):
         return 'not believable'
     return 'converged' if record['converged'] else 'not converged'
@@ -107,7 +107,7 @@ def _state(record: Mapping[str, Any]) -> str:
 
 def registration_page(
     title: str,
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     pictures: Mapping[str, Path],
     failed: Mapping[str, str],
 ) -> Report:

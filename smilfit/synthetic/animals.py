@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def write_shipped_models(folder: str | Path = FOLDER) -> list[Path]:
 
 def _rounded(data: BodyModelData) -> BodyModelData:
     arrays = ('v_template', 'joints', 'shapedirs', 'shape_mean', 'shape_cov', 'joint_limits')
-    changes = {name: _short(getattr(data, name)) for name in arrays}
+    changes: dict[str, Any] = {name: _short(getattr(data, name)) for name in arrays}
     mixture, weights, regressor = data.shape_mixture, data.weights, data.joint_regressor
     if mixture is not None:
         mixture = ShapeMixture(mixture.names, mixture.weights, _short(mixture.means), _short(mixture.covs))

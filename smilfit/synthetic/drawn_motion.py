@@ -112,7 +112,8 @@ def draw_animals(
     Arguments are those of `draw_params`.
     """
     apart = APART * scale * float(np.ptp(body.data.v_template, axis=0).max())
-    result, taken = [], []
+    result: list[BodyParams] = []
+    taken: list[np.ndarray] = []
     for i in range(n_animals):
         # The first one's chance is that of an animal alone.
         way = separate_way(volume, n_frames, rng, memory, taken, apart) if i else None
@@ -204,18 +205,15 @@ def separate_way(
         memory: of the motion, frames; without any every frame is drawn by itself.
         apart: how far from these is far enough, world unit.
     """
-    best, farthest = None, None
+    best, farthest = np.zeros((n_frames, 3)), np.full(n_frames, -np.inf)
     for _ in range(_WAYS):
         way = ways(volume, n_frames, rng, memory)
         near = np.min([np.linalg.norm(way - other, axis=1) for other in others], 0)
         # A motion is good or bad as a whole, frames by themselves are each.
         far = near if memory <= 0 else np.full(n_frames, near.min())
-        if best is None or farthest is None:
-            best, farthest = way, far
-        else:
-            better = (far > farthest) & (farthest < apart)
-            best = np.where(better[:, None], way, best)
-            farthest = np.where(better, far, farthest)
+        better = (far > farthest) & (farthest < apart)
+        best = np.where(better[:, None], way, best)
+        farthest = np.where(better, far, farthest)
         if (farthest >= apart).all():
             break
     return best

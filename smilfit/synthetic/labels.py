@@ -72,10 +72,11 @@ def hidden_keypoints(
         depth: of the keypoints, world unit.
         margin: how deep each lies below the skin, and some, world unit.
     """
-    n, height, width = render.depth.shape
+    depths = render.layer('depth')
+    n, height, width = depths.shape
     x = pixels[..., 0].round().clamp(0, width - 1).long()
     y = pixels[..., 1].round().clamp(0, height - 1).long()
-    nearest = render.depth[torch.arange(n)[:, None], y, x]
+    nearest = depths[torch.arange(n)[:, None], y, x]
     return nearest < depth - margin
 
 

@@ -62,13 +62,13 @@ class ScenePainter:
 
     def paint(self, render: RenderOutput, index: int, rng: np.random.Generator) -> UInt8[np.ndarray, 'H W 3']:
         """Paint one of a render's images, RGB."""
-        face, depth = render.face_id[index].numpy(), render.depth[index].numpy()
+        face, depth = render.layer('face_id')[index].numpy(), render.layer('depth')[index].numpy()
         seen = (face >= 0) & (depth < self.screen_depth)
         scene = self._shadowed(face >= 0)
-        weights = render.barycentric[index].numpy()[seen].astype(np.float32)
+        weights = render.layer('barycentric')[index].numpy()[seen].astype(np.float32)
         corners = self.corners[face[seen]]
         points = sum(weights[:, i, None] * corners[:, i] for i in range(3))
-        normals = render.normals[index].numpy()[seen].astype(np.float32)
+        normals = render.layer('normals')[index].numpy()[seen].astype(np.float32)
         colours = self.look.coat(points) if self.texture is None else self._skin(face[seen], weights)
         scene[seen] = 255 * self.look.lights.shade(colours, normals, self.rotation)
         return self.sensor.expose(scene, rng)

@@ -105,8 +105,8 @@ def compose(
 ) -> UInt8[np.ndarray, 'H W 3']:
     """Put one rendered animal before the wall and add noise; RGB."""
     image = wall + noise
-    valid = render.face_id[index].numpy() >= 0
-    image[valid] = 255.0 * render.shading[index].numpy()[valid] + noise[valid]
+    valid = render.layer('face_id')[index].numpy() >= 0
+    image[valid] = 255.0 * render.layer('shading')[index].numpy()[valid] + noise[valid]
     return np.clip(image, 0, 255).astype(np.uint8)
 
 

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +63,7 @@ def synthesize(
     options: SynthesisOptions | None = None,
     inputs: SynthesisInputs | None = None,
     *,
-    store: Mapping[str, Any] | None = None,
+    store: Mapping[str, object] | None = None,
     overwrite: bool = False,
     progress: ProgressCallback | None = None,
 ) -> SynthesisRun:
@@ -236,8 +235,8 @@ def _keypoints(data: BodyModelData, inputs: SynthesisInputs) -> tuple[BodyModelD
     sets = data.keypoint_sets
     chosen = inputs.keypoint_set or next(iter(sets), JOINTS)
     if chosen not in sets and chosen != JOINTS:
-        known = [*sets, JOINTS]
-        raise UnknownNameError(f'{data.name}: no keypoint set {chosen!r}. {did_you_mean(chosen, known)}')
+        near = did_you_mean(chosen, [*sets, JOINTS])
+        raise UnknownNameError(f'{data.name}: no keypoint set {chosen!r}. {near}')
     names = data.joint_names if chosen == JOINTS and JOINTS not in sets else tuple(sets[chosen])
     return data, {name: name for name in names}
 
@@ -300,9 +299,9 @@ def _content(
     photos: Photos,
     poses: PoseSource | None,
     texture: SkinTexture | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Hash all that images depend on beside the options."""
-    inputs: dict[str, Any] = {'body_model': data.content_hash(), 'keypoints': dict(names)}
+    inputs: dict[str, object] = {'body_model': data.content_hash(), 'keypoints': dict(names)}
     if cameras is not None:
         values = [getattr(cameras, n) for n in ('K', 'R', 't', 'size', 'dist')]
         arrays = [v.numpy() for v in values if v is not None]

@@ -183,19 +183,19 @@ def build_limb(trunk: Trunk, limb: Limb) -> LimbSurface:
     direction = limb.bones / length[:, None]
     start = np.concatenate(([0.0], length.cumsum()))
     n_bones = len(limb.bones)
-    arc, tangent, joint_ring = [], [], []
+    places: list[float] = []
+    tangents: list[np.ndarray] = []
+    joint_ring: list[int] = []
     for b in range(n_bones):
-        shares = TIP_RINGS if b == n_bones - 1 else BONE_RINGS
-        if b == 0:
-            shares = [limb.exit + (1 - limb.exit) * s for s in shares]
-        else:
-            joint_ring.append(len(arc))
-        for share in shares:
+        if b:
+            joint_ring.append(len(places))
+        for ring in TIP_RINGS if b == n_bones - 1 else BONE_RINGS:
+            share = ring if b else limb.exit + (1 - limb.exit) * ring
             before, after = direction[max(b - 1, 0)], direction[min(b + 1, n_bones - 1)]
             mixed = direction[b] + max(0.0, 1 - share / 0.2) * before + max(0.0, (share - 0.8) / 0.2) * after
-            tangent.append(mixed / np.linalg.norm(mixed))
-            arc.append(start[b] + share * length[b])
-    arc, tangent = np.array(arc), np.array(tangent)
+            tangents.append(mixed / np.linalg.norm(mixed))
+            places.append(start[b] + share * length[b])
+    arc, tangent = np.array(places), np.array(tangents)
     centre = np.stack([np.interp(arc, start, points[:, axis]) for axis in range(3)], 1)
     radius = PchipInterpolator(start, limb.radii)(arc) * _rounded_end(arc, start)
 

@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from smilfit.files import shorten
 
@@ -195,7 +195,7 @@ def _last(printed: IO[bytes]) -> str:
     return printed.read().decode('utf-8', 'replace')
 
 
-def _raise_failure(outcome: dict[str, Any], blender: Blender) -> None:
+def _raise_failure(outcome: dict[str, str], blender: Blender) -> None:
     kind = outcome['kind']
     if kind == '':
         return

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ class Finding:
         where = f'; at {self.where}' if self.where else ''
         return ' '.join(filter(None, (f'{self.severity}: {self.check}: {self.what}{where}.', self.advice)))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return it as JSON has it."""
         return asdict(self)
 

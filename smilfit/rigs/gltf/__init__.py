@@ -179,11 +179,12 @@ class _GltfRig:
         return np.concatenate(columns, 1)
 
     def _default_weights(self, node: int, count: int) -> np.ndarray:
-        mesh = self.file.entries('meshes')[self.entries[node]['mesh']]
-        result = self.entries[node].get('weights', mesh.get('weights', []))
-        good = isinstance(result, list) and all(type(x) in (int, float) and abs(x) < 1e9 for x in result)
-        result = list(map(float, result)) if good else []
-        return np.array((result + [0.0] * count)[:count])
+        mesh = self.file.entry('meshes', self.entries[node]['mesh'], f'mesh of nodes[{node}]')
+        stated = self.entries[node].get('weights', mesh.get('weights', []))
+        result = np.zeros(count)
+        if isinstance(stated, list) and all(type(x) in (int, float) and abs(x) < 1e9 for x in stated):
+            result[: len(stated)] = stated[:count]
+        return result
 
     def _texture(self, offsets: np.ndarray) -> tuple[np.ndarray | None, bytes | None]:
         """Return the image that most faces show, as it is stored, and where vertices lie on it."""
@@ -213,5 +214,6 @@ class _GltfRig:
         return uv, data
 
     def _licence(self) -> str | None:
-        result = self.file.document['asset'].get('copyright')
+        asset = self.file.document['asset']
+        result = asset.get('copyright') if isinstance(asset, dict) else None
         return shorten(result, 200) if isinstance(result, str) and result.strip() else None

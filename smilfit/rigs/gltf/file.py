@@ -7,7 +7,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -38,27 +37,31 @@ _KINDS = {5120: 'i1', 5121: 'u1', 5122: 'i2', 5123: 'u2', 5125: 'u4', 5126: 'f4'
 _WIDTHS = {'SCALAR': 1, 'VEC2': 2, 'VEC3': 3, 'VEC4': 4, 'MAT2': 4, 'MAT3': 9, 'MAT4': 16}
 
 
+# An object of a document, whose values nobody has checked yet.
+Entry = Mapping[str, object]
+
+
 @dataclass
 class GltfFile:
     """A document whose lists are lists of objects, and a way to its buffers."""
 
     path: Path
-    document: Mapping[str, Any]
+    document: Entry
     binary: bytes | None = None
     _buffers: dict[int, bytes] = field(default_factory=dict)
-    _entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _entries: dict[str, list[Entry]] = field(default_factory=dict)
 
     def fail(self, rule: str, got: object, advice: str = 'Export the file anew.') -> BadFileError:
         """Make the error for a broken rule."""
         return BadFileError(f'{self.path}: {rule}; got {shorten(got)}. {advice}')
 
-    def entries(self, name: str) -> list[dict[str, Any]]:
+    def entries(self, name: str) -> list[Entry]:
         """Return one of the document's lists; empty where it has none."""
         if name not in self._entries:
             self._entries[name] = self.objects(self.document, name, 'the document')
         return self._entries[name]
 
-    def objects(self, parent: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    def objects(self, parent: Entry, name: str, where: str) -> list[Entry]:
         """Return a list of objects that an object holds."""
         result = parent.get(name, [])
         if not isinstance(result, list) or not all(isinstance(entry, dict) for entry in result):
@@ -66,7 +69,7 @@ class GltfFile:
         check_budget(self.path, f'the number of {name}', len(result), _MOST_ENTRIES, 'entries')
         return result
 
-    def entry(self, name: str, index: object, where: str) -> dict[str, Any]:
+    def entry(self, name: str, index: object, where: str) -> Entry:
         """Return one entry of a list by its number, which some other entry names."""
         return self.entries(name)[self.index(name, index, where)]
 
@@ -77,7 +80,7 @@ class GltfFile:
             raise self.fail(f'{where} must name one of {count} {name}', index)
         return index
 
-    def number(self, entry: Mapping[str, Any], name: str, default: int | None, where: str) -> int:
+    def number(self, entry: Entry, name: str, default: int | None, where: str) -> int:
         """Return a whole number, 0 or more, of an entry."""
         result = entry.get(name, default)
         if type(result) is not int or not 0 <= result < 1 << 53:
@@ -88,7 +91,8 @@ class GltfFile:
         """Return the bytes of a buffer view, and how far apart its elements lie (None: one behind the other)."""
         number = self.index('bufferViews', index, where)
         view, what = self.entries('bufferViews')[number], f'bufferViews[{number}]'
-        for extension in view.get('extensions', {}) if isinstance(view.get('extensions'), dict) else ():
+        extensions = view.get('extensions')
+        for extension in extensions if isinstance(extensions, dict) else ():
             self.check_not_packed(extension)
         data = self._buffer(self.index('buffers', view.get('buffer'), f'{what}.buffer'))
         start = self.number(view, 'byteOffset', 0, what)
@@ -288,7 +292,7 @@ class AccessorReader:
         entry = self.file.entries('accessors')[number]
         return self.file.number(entry, 'count', None, f'accessors[{number}]')
 
-    def check_stored(self, primitive: dict[str, Any], index: object) -> None:
+    def check_stored(self, primitive: Entry, index: object) -> None:
         """Refuse a primitive whose data lie in a packed form alone."""
         extensions = primitive.get('extensions')
         accessor = self.file.entry('accessors', index, 'POSITION')
@@ -307,15 +311,14 @@ class AccessorReader:
             )
         return result
 
-    def _read(
-        self, index: object, types: str | tuple[str, ...], where: str
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def _read(self, index: object, types: str | tuple[str, ...], where: str) -> tuple[np.ndarray, Entry]:
         number = self.file.index('accessors', index, where)
         entry, what = self.file.entries('accessors')[number], f'accessors[{number}]'
         types = (types,) if isinstance(types, str) else types
-        if entry.get('type') not in types:
-            raise self.file.fail(f'{where} must be {" or ".join(types)}', entry.get('type'))
-        kind, width = self._kind(entry, what), _WIDTHS[entry['type']]
+        stated = entry.get('type')
+        if not isinstance(stated, str) or stated not in types:
+            raise self.file.fail(f'{where} must be {" or ".join(types)}', stated)
+        kind, width = self._kind(entry, what), _WIDTHS[stated]
         count = self.file.number(entry, 'count', None, what)
         wanted = count * width * 8
         check_budget(self.file.path, what, wanted, MOST_ARRAY_BYTES)
@@ -330,7 +333,7 @@ class AccessorReader:
             values = self._with_sparse(values, entry['sparse'], kind, what)
         return values, entry
 
-    def _kind(self, entry: dict[str, Any], what: str) -> np.dtype:
+    def _kind(self, entry: Entry, what: str) -> np.dtype:
         code = entry.get('componentType')
         if type(code) is not int or code not in _KINDS:
             raise self.file.fail(f'componentType of {what} must be one of {list(_KINDS)}', code)
@@ -352,7 +355,7 @@ class AccessorReader:
         rows = np.lib.stride_tricks.as_strided(raw[start:], (count, size), (stride, 1), writeable=False)
         return np.ascontiguousarray(rows).view(kind).reshape(count, width).astype(kind.newbyteorder('='))
 
-    def _with_sparse(self, values: np.ndarray, sparse: Any, kind: np.dtype, what: str) -> np.ndarray:
+    def _with_sparse(self, values: np.ndarray, sparse: object, kind: np.dtype, what: str) -> np.ndarray:
         if not isinstance(sparse, dict) or not all(
             isinstance(sparse.get(k), dict) for k in ('indices', 'values')
         ):

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from smilfit.files import check_budget, shorten
-from smilfit.rigs.gltf.file import AccessorReader, GltfFile
+from smilfit.rigs.gltf.file import AccessorReader, Entry, GltfFile
 from smilfit.rigs.read_rig import Clip, unique_names
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
@@ -76,8 +75,8 @@ def _piece(
     file: GltfFile,
     reader: AccessorReader,
     node: int,
-    primitive: dict[str, Any],
-    attributes: dict[str, Any],
+    primitive: Entry,
+    attributes: Entry,
     names: tuple[str, ...],
     n_slots: int,
     where: str,
@@ -106,7 +105,7 @@ def _piece(
 
 
 def _weights(
-    file: GltfFile, reader: AccessorReader, attributes: dict[str, Any], count: int, n_slots: int, where: str
+    file: GltfFile, reader: AccessorReader, attributes: Entry, count: int, n_slots: int, where: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read all sets of four influences; a joint that stands twice in a vertex has the sum."""
     every: list[tuple[np.ndarray, np.ndarray]] = []
@@ -135,9 +134,7 @@ def _weights(
     return unique // n_slots, unique % n_slots, np.bincount(place, values.ravel()[kept], len(unique))
 
 
-def _faces(
-    reader: AccessorReader, primitive: dict[str, Any], mode: int, count: int, where: str
-) -> np.ndarray:
+def _faces(reader: AccessorReader, primitive: Entry, mode: int, count: int, where: str) -> np.ndarray:
     if 'indices' in primitive:
         corners = reader.whole(primitive['indices'], 'SCALAR', f'{where}.indices', count)[:, 0]
     else:
@@ -151,7 +148,7 @@ def _faces(
     return strip
 
 
-def _morph_names(mesh: dict[str, Any], count: int) -> tuple[str, ...]:
+def _morph_names(mesh: Entry, count: int) -> tuple[str, ...]:
     extras = mesh.get('extras')
     names = extras.get('targetNames') if isinstance(extras, dict) else None
     names = names if isinstance(names, list) else []
@@ -164,8 +161,8 @@ def _morph_names(mesh: dict[str, Any], count: int) -> tuple[str, ...]:
 def _looks(
     file: GltfFile,
     reader: AccessorReader,
-    primitive: dict[str, Any],
-    attributes: dict[str, Any],
+    primitive: Entry,
+    attributes: Entry,
     count: int,
     where: str,
 ) -> tuple[np.ndarray | None, int | None, tuple[float, ...] | None]:
@@ -193,7 +190,7 @@ def _looks(
     return _transformed(uv, texture), image, colour
 
 
-def _transformed(uv: np.ndarray, texture: dict[str, Any]) -> np.ndarray:
+def _transformed(uv: np.ndarray, texture: Entry) -> np.ndarray:
     """Apply KHR_texture_transform, where it says something sensible."""
     extensions = texture.get('extensions')
     result = extensions.get('KHR_texture_transform') if isinstance(extensions, dict) else None

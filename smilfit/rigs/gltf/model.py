@@ -6,7 +6,6 @@ limits, symmetry, keypoints, unit, licence, ...) is the model's own document, wi
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -75,7 +74,7 @@ def _morphs(data: BodyModelData) -> dict[str, np.ndarray]:
     return result
 
 
-def _document(data: BodyModelData) -> dict[str, Any]:
+def _document(data: BodyModelData) -> dict[str, object]:
     """Return the model's document without vertices, faces, skin weights, and vertices of directions."""
     document = smil_document(replace(data, posedirs=None))
     for key in ('vertices', 'faces', 'skin_weights'):
@@ -114,7 +113,7 @@ def read_model_gltf(path: str | Path) -> BodyModelData:
         return check_body_model(_body(path, document, rig, vertices, moved), str(path))
 
 
-def _extras(path: Path) -> dict[str, Any]:
+def _extras(path: Path) -> dict[str, object]:
     with reading(path, 'a glTF file'):
         asset = open_gltf(path).document.get('asset')
     extras = asset.get('extras') if isinstance(asset, dict) else None
@@ -122,7 +121,7 @@ def _extras(path: Path) -> dict[str, Any]:
 
 
 def _body(
-    path: Path, document: dict[str, Any], rig: Rig, vertices: np.ndarray, moved: dict[str, np.ndarray]
+    path: Path, document: dict[str, object], rig: Rig, vertices: np.ndarray, moved: dict[str, np.ndarray]
 ) -> BodyModelData:
     """Put the document and what the skin says together again."""
     document = dict(document, vertices=vertices.tolist(), faces=rig.faces.tolist(), skin_weights={})

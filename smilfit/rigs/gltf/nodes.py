@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +10,7 @@ from jaxtyping import Float
 from smilfit.files import charge, check_budget, shorten
 from smilfit.files.budget import MOST_ARRAY_BYTES
 from smilfit.rigs.clip_poses import check_length
-from smilfit.rigs.gltf.file import AccessorReader, GltfFile
+from smilfit.rigs.gltf.file import AccessorReader, Entry, GltfFile
 from smilfit.rigs.read_rig import matrices_from_trs
 from smilfit.rigs.trees import outwards
 
@@ -112,8 +111,8 @@ def read_animations(
 def _track(
     file: GltfFile,
     reader: AccessorReader,
-    channel: dict[str, Any],
-    samplers: list[dict[str, Any]],
+    channel: Entry,
+    samplers: list[Entry],
     morphs: dict[int, int],
     where: str,
 ) -> Track | None:
@@ -265,7 +264,7 @@ def read_nodes(file: GltfFile) -> NodeTree:
     return NodeTree(names, parents, order, trs, matrix, _shown(file, parents, order))
 
 
-def _name(entries: list[dict[str, Any]], number: int) -> str:
+def _name(entries: list[Entry], number: int) -> str:
     name = entries[number].get('name')
     return shorten(name, 80) if isinstance(name, str) and name.strip() else f'node_{number}'
 
@@ -276,7 +275,7 @@ def _indices(file: GltfFile, found: object, where: str) -> list[int]:
     return [file.index('nodes', index, where) for index in found]
 
 
-def _parents_first(file: GltfFile, entries: list[dict[str, Any]], parents: np.ndarray) -> tuple[int, ...]:
+def _parents_first(file: GltfFile, entries: list[Entry], parents: np.ndarray) -> tuple[int, ...]:
     order = outwards(parents)
     if len(order) < len(entries):
         looped = sorted(set(range(len(entries))) - set(order))
@@ -286,13 +285,16 @@ def _parents_first(file: GltfFile, entries: list[dict[str, Any]], parents: np.nd
 
 
 def _numbers(
-    file: GltfFile, entry: dict[str, Any], name: str, rest: tuple[float, ...], number: int
+    file: GltfFile, entry: Entry, name: str, rest: tuple[float, ...], number: int
 ) -> tuple[float, ...]:
     result = entry.get(name)
     if result is None:
         return rest
-    good = isinstance(result, list) and len(result) == len(rest)
-    if not good or not all(type(x) in (int, float) and abs(x) < 1e12 for x in result):
+    if (
+        not isinstance(result, list)
+        or len(result) != len(rest)
+        or not all(type(x) in (int, float) and abs(x) < 1e12 for x in result)
+    ):
         rule = f'{name} of nodes[{number}] must be {len(rest)} finite numbers'
         raise file.fail(rule, result)
     return tuple(float(x) for x in result)

@@ -270,7 +270,8 @@ class JointBinding:
             raise self.file.fail(rule, 'a scale of 0', advice)
 
     def _skin_of(self, piece: MeshPiece) -> int | None:
-        return self.entries[piece.node].get('skin')
+        skin = self.entries[piece.node].get('skin')
+        return skin if isinstance(skin, int) else None
 
     def _skins(self) -> dict[int, Skin]:
         """Read the skins that pieces hang on."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -56,7 +55,7 @@ def read_body_keypoints(path: str | Path) -> dict[str, BodyKeypoint]:
         }
 
 
-def _table(document: Any, path: Path) -> Mapping[str, str]:
+def _table(document: object, path: Path) -> Mapping[str, str]:
     pairs = document.get(PAIRS) if isinstance(document, dict) else None
     if (
         not isinstance(pairs, dict)
@@ -74,10 +73,10 @@ def _table(document: Any, path: Path) -> Mapping[str, str]:
     return pairs
 
 
-def _offset(value: Any, name: str, path: Path) -> np.ndarray:
+def _offset(value: object, name: str, path: Path) -> np.ndarray:
     words = value.split() if isinstance(value, str) else value
     try:
-        offset = np.array([float(word) for word in words])
+        offset = np.array([float(word) for word in words] if isinstance(words, list) else [])
     except (TypeError, ValueError):
         offset = np.zeros(0)
     if offset.shape != (3,) or not np.isfinite(offset).all():

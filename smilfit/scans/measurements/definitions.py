@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -284,7 +284,7 @@ def read_measurements(path: str | Path, data: BodyModelData) -> tuple[Measuremen
     return tuple(_measurement(name, table, data, path) for name, table in tables.items())
 
 
-def _measurement(name: str, table: Any, data: BodyModelData, path: Path) -> Measurement:
+def _measurement(name: str, table: object, data: BodyModelData, path: Path) -> Measurement:
     where = f'{path}: {shorten(name)}'
     if not isinstance(table, dict):
         raise BadFileError(
@@ -322,7 +322,7 @@ def _measurement(name: str, table: Any, data: BodyModelData, path: Path) -> Meas
     return BodyVolume(name)
 
 
-def _girth(name: str, table: Mapping[str, Any], data: BodyModelData, where: str) -> Girth:
+def _girth(name: str, table: Mapping[str, object], data: BodyModelData, where: str) -> Girth:
     at, perimeter = table.get('at', 0.5), table.get('perimeter', 'hull')
     if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= 1:
         raise BadFileError(
@@ -337,7 +337,7 @@ def _girth(name: str, table: Mapping[str, Any], data: BodyModelData, where: str)
     return Girth(name, (bone[0], bone[1]), float(at), perimeter == 'hull')
 
 
-def _places(value: Any, where: str, low: int, high: int, data: BodyModelData) -> tuple[Place, ...]:
+def _places(value: object, where: str, low: int, high: int, data: BodyModelData) -> tuple[Place, ...]:
     if not isinstance(value, list) or not low <= len(value) <= high:
         count = f'{low}' if low == high else f'{low} to {high}'
         raise BadFileError(
@@ -346,13 +346,13 @@ def _places(value: Any, where: str, low: int, high: int, data: BodyModelData) ->
     return tuple(_place(item, where, data) for item in value)
 
 
-def _place(value: Any, where: str, data: BodyModelData) -> Place:
+def _place(value: object, where: str, data: BodyModelData) -> Place:
     if isinstance(value, list) and value:
         return tuple(_name(item, where, data) for item in value)
     return _name(value, where, data)
 
 
-def _name(value: Any, where: str, data: BodyModelData) -> str:
+def _name(value: object, where: str, data: BodyModelData) -> str:
     if isinstance(value, str) and value.startswith(VERTEX):
         number = value.removeprefix(VERTEX)
         if not number.isdecimal() or int(number) >= data.n_vertices:
@@ -369,7 +369,7 @@ def _name(value: Any, where: str, data: BodyModelData) -> str:
     return value
 
 
-def _joint(value: Any, where: str, data: BodyModelData) -> str:
+def _joint(value: object, where: str, data: BodyModelData) -> str:
     if not isinstance(value, str) or value not in data.joint_names:
         raise UnknownNameError(
             f'{where}: {data.name} has no joint {shorten(value)!r}. {did_you_mean(str(value), data.joint_names)}'

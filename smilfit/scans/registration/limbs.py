@@ -73,7 +73,8 @@ def limb_places(
     Args:
         rest: the body's vertices at rest.
     """
-    rows, cols, values, targets = [], [], [], []
+    rows, cols, values = [], [], []
+    targets: list[np.ndarray] = []
     for mine, theirs in pairs:
         own, other = body.limbs.limbs[mine], scan.limbs.limbs[theirs]
         missing, ratio = _missing_length(own, other, scale)

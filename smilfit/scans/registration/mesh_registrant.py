@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -115,7 +114,7 @@ def limb_cautions(of_body: int, of_scan: int, compared: int) -> list[str]:
 
 def with_skin(
     specimen: Specimen, found: FoundPose, stages: Sequence[DeformationStage]
-) -> tuple[SurfaceState, list[dict[str, Any]]]:
+) -> tuple[SurfaceState, list[dict[str, object]]]:
     """Return the state with rest offsets, and what came of every stage.
 
     Args:
@@ -165,9 +164,9 @@ class MeshRegistrant:
     def __init__(
         self,
         body_model: SMIL,
-        stages: Sequence[RegistrationStage | Mapping[str, Any]] = STAGES,
-        deformation: Sequence[DeformationStage | Mapping[str, Any]] | None = None,
-        priors: PriorSizes | Mapping[str, Any] | None = None,
+        stages: Sequence[RegistrationStage | Mapping[str, object]] = STAGES,
+        deformation: Sequence[DeformationStage | Mapping[str, object]] | None = None,
+        priors: PriorSizes | Mapping[str, float] | None = None,
         n_starts: int = 3,
         per_part: int = 40,
         scan_points: int = 4000,
@@ -227,7 +226,7 @@ def registration_of(
     specimen: Specimen,
     found: FoundPose,
     state: SurfaceState,
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[Mapping[str, object]],
     seconds: Mapping[str, float],
 ) -> Registration:
     """Measure a registered surface, and put together what was found."""
@@ -277,7 +276,7 @@ def _pose_cautions(specimen: Specimen, state: SurfaceState) -> list[str]:
     return pose_cautions(turn_rms, specimen.template.priors.sizes.pose_sd)
 
 
-def _sizes_of(priors: PriorSizes | Mapping[str, Any] | None) -> PriorSizes:
+def _sizes_of(priors: PriorSizes | Mapping[str, float] | None) -> PriorSizes:
     if not isinstance(priors, Mapping):
         return priors or PriorSizes()
     reject_unknown('MeshRegistrant.priors', 'key', priors, list(PriorSizes.__dataclass_fields__))

@@ -155,7 +155,7 @@ class PosedSurface:
         rest = self.rest_vertices(state)
         if self.body.posedirs is None:
             return rest
-        return rest + self.body.frame_offsets(state.params(), None)[0]
+        return rest + torch.as_tensor(self.body.frame_offsets(state.params(), None))[0]
 
     def blended(self, maps: Float[Tensor, 'J 3 4']) -> tuple[Float[Tensor, 'V 3 3'], Float[Tensor, 'V 3']]:
         """Blend the bones' maps for every vertex."""

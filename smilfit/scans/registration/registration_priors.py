@@ -56,9 +56,11 @@ class RegistrationPriors:
             self.shape_precision = np.linalg.pinv(shape_covariance(data)) / sizes.shape_sd**2
             self.shape_mean = mean_betas(data)
         self.pairs = _pairs(data)
-        limits = data.joint_limits
         self.axes = axes_of_joints(data)
-        self.limits = limits if limits is not None and sizes.limit_sd is not None else None
+        # Limits, and how far a joint goes beyond them, rad; None where they do not count.
+        self.limits: tuple[np.ndarray, float] | None = None
+        if data.joint_limits is not None and sizes.limit_sd is not None:
+            self.limits = data.joint_limits, sizes.limit_sd
         self.offset_sd = None if sizes.joint_offset_sd is None else sizes.joint_offset_sd * surface.extent
 
     def energy(self, at: SurfaceState) -> float:
@@ -67,7 +69,8 @@ class RegistrationPriors:
         turns = self._turns(at)
         total = float(np.square(turns[1:] / sizes.pose_sd).sum())
         if self.limits is not None:
-            total += float(np.square(self._beyond(turns) / sizes.limit_sd).sum())
+            limits, sd = self.limits
+            total += float(np.square(self._beyond(turns, limits) / sd).sum())
         logs = at.log_joint_scales.numpy()
         total += float(np.square(logs / sizes.joint_scale_sd).sum())
         if sizes.asymmetry_sd is not None:
@@ -95,9 +98,10 @@ class RegistrationPriors:
         pull = precision * turns
         hold = np.zeros((len(turns), 3, 3))
         if self.limits is not None:
-            beyond = self._beyond(turns)
-            hold = self.axes * (beyond != 0)[:, None] * sizes.limit_sd**-2 @ self.axes.transpose(0, 2, 1)
-            pull = pull + (self.axes @ beyond[..., None])[..., 0] * sizes.limit_sd**-2
+            limits, sd = self.limits
+            beyond = self._beyond(turns, limits)
+            hold = self.axes * (beyond != 0)[:, None] * sd**-2 @ self.axes.transpose(0, 2, 1)
+            pull = pull + (self.axes @ beyond[..., None])[..., 0] * sd**-2
         diagonal[where['turns']], gradient[where['turns']] = precision.ravel(), pull.ravel()
         logs = at.log_joint_scales.numpy()
         scales = where['log_joint_scales']
@@ -130,11 +134,10 @@ class RegistrationPriors:
     def _turns(self, at: SurfaceState) -> np.ndarray:
         return rotmat_to_axis_angle(at.rotations).numpy()
 
-    def _beyond(self, turns: np.ndarray) -> np.ndarray:
+    def _beyond(self, turns: np.ndarray, limits: np.ndarray) -> np.ndarray:
         """Return by how much turns are out of the limits, along the joints' own axes."""
-        low, high = self.limits[..., 0], self.limits[..., 1]
         own = (self.axes.transpose(0, 2, 1) @ turns[..., None])[..., 0]
-        out = own - own.clip(low, high)
+        out = own - own.clip(limits[..., 0], limits[..., 1])
         out[0] = 0
         return out
 

@@ -4,9 +4,8 @@ Closest points are found anew at every evaluation, so the energy is that of the 
 step is judged by it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -48,7 +47,7 @@ class RegistrationStep:
     predicted_reduction: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class RegistrationProblem:
     """The least-squares problem of one specimen, for `LevenbergMarquardt`.
 
@@ -68,9 +67,6 @@ class RegistrationProblem:
             s^2 times the Laplacian of the signed distance), which is taken off.
     """
 
-    coupled: ClassVar[bool] = False
-    processes: ClassVar[Processes] = Processes()
-
     surface: PosedSurface
     scan: Scan
     samples: SurfaceSamples
@@ -82,6 +78,8 @@ class RegistrationProblem:
     places: PlaceTargets | None = None
     kept_faces: Bool[np.ndarray, ' F'] | None = None
     noise: float = 0.0
+    coupled: bool = False
+    processes: Processes = field(default_factory=Processes)
 
     @cached_property
     def _around(self) -> FacesAround:

@@ -15,6 +15,8 @@ from smilfit.structures import BodyParams
 
 FILE = 'registration.npz'
 NUMBERS = 'registration.json'
+# Figures of a registration by name, as JSON has them.
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Registration:
     scan_distance: Float[np.ndarray, ' N']
     body_distance: Float[np.ndarray, ' V']
     absent: tuple[str, ...] = ()
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Record = field(default_factory=dict)
 
     def save(
         self, folder: str | Path, surface: PosedSurface, scan: Scan, model_file: str | None = None
@@ -77,7 +79,7 @@ class Registration:
         path = folder / FILE
         size = sum(a.nbytes for a in arrays.values())
         with replacing(path, size) as temporary, temporary.open('wb') as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, allow_pickle=False, **arrays)
         write_text(folder / NUMBERS, json.dumps(self.record(surface, scan), indent=1, default=float))
         return path
 
@@ -86,7 +88,7 @@ class Registration:
         gone = np.isin(np.array(surface.data.joint_names)[surface.part], self.absent)
         return np.where(gone, np.nan, self.body_distance)
 
-    def record(self, surface: PosedSurface, scan: Scan) -> dict[str, Any]:
+    def record(self, surface: PosedSurface, scan: Scan) -> Record:
         """Return the figures as JSON has them."""
         centre = scan.vertices.mean(0)
         return {

@@ -198,7 +198,7 @@ def _welded(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nda
     return places, faces[distinct], len(used) - len(places)
 
 
-def _without_dust(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def _without_dust(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Leave out small loose pieces."""
     piece = connected_parts(faces, len(vertices))
     of_face = piece[faces[:, 0]] if len(faces) else np.zeros(0, int)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,6 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from smilfit.body_models import BodyModelData
+from smilfit.body_models.data import KeypointDefinition
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.scans.registration.limbs import LimbCurves, RigidStart, limb_curves, limb_places
@@ -88,7 +88,7 @@ def _limb_of_vertices(curves: LimbCurves) -> np.ndarray:
     return out
 
 
-def _landmark_row(data: BodyModelData, known: Mapping[str, Any], name: str) -> np.ndarray:
+def _landmark_row(data: BodyModelData, known: Mapping[str, KeypointDefinition], name: str) -> np.ndarray:
     """Return the shares of vertices in a named point: a keypoint of the skin, a vertex number, or a joint."""
     row = np.zeros(data.n_vertices)
     definition = known.get(name)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -121,7 +120,7 @@ class StagedFit:
         self.specimen, self.stages, self.n_starts = specimen, stages, n_starts
         self.template, self.surface = specimen.template, specimen.surface
         self.solver = LevenbergMarquardt(gnc_schedule=())
-        self.history: list[dict[str, Any]] = []
+        self.history: list[dict[str, object]] = []
 
     def best_start(self) -> FoundPose:
         """Follow the likeliest starts through the first stage; the lowest energy wins.

@@ -13,7 +13,7 @@ ALL = (*UNKNOWNS, 'joint_offsets')
 
 
 def check_number(
-    where: str, name: str, value: Any, low: float, high: float = math.inf, whole: bool = False
+    where: str, name: str, value: object, low: float, high: float = math.inf, whole: bool = False
 ) -> None:
     """Check a number of a config.
 
@@ -25,9 +25,10 @@ def check_number(
     Raises:
         ValueError: no number, no finite one, or one out of the range.
     """
-    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if number and math.isfinite(value) and (low <= value if whole else low < value) and value <= high:
-        return
+    if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool):
+        above = low <= value if whole else low < value
+        if above and value <= high and math.isfinite(value):
+            return
     kind = f'a whole number, {low:g} or more' if whole else f'a number above {low:g}'
     most = '' if math.isinf(high) else f', at most {high:g}'
     raise ValueError(f'{where}: {name} must be {kind}{most}; got {value!r}. Correct it in the config.')
@@ -116,7 +117,7 @@ UNRIGGED = (
 Stage = TypeVar('Stage', RegistrationStage, DeformationStage)
 
 
-def stages_of(kind: type[Stage], given: Sequence[Stage | Mapping[str, Any]]) -> tuple[Stage, ...]:
+def stages_of(kind: type[Stage], given: Sequence[Stage | Mapping[str, object]]) -> tuple[Stage, ...]:
     """Take stages as objects, or as a config has them.
 
     Raises:
@@ -127,7 +128,7 @@ def stages_of(kind: type[Stage], given: Sequence[Stage | Mapping[str, Any]]) -> 
     for one in given:
         if isinstance(one, Mapping):
             reject_unknown(kind.__name__, 'key', one, [f.name for f in fields(kind)])
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
             result.append(kind(**values))
         else:
             result.append(one)

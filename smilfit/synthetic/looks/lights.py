@@ -148,9 +148,9 @@ def screen_of(occluders: tuple[Occluder, ...], camera: Cameras, renderer: Render
         render = renderer(
             one.vertices[None], one.faces, camera.to(torch.float32), torch.from_numpy(one.colour).float()
         )
-        mine = render.depth[0].numpy()
+        mine = render.layer('depth')[0].numpy()
         nearer = mine < depth
-        depth[nearer], rgb[nearer] = mine[nearer], render.shading[0].numpy()[nearer]
+        depth[nearer], rgb[nearer] = mine[nearer], render.layer('shading')[0].numpy()[nearer]
     return Screen(depth, rgb)
 
 
@@ -206,4 +206,5 @@ class Sensor:
         if self.jpeg is None:
             return image
         done, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.jpeg])
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1] if done else image
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if done else None
+        return image if decoded is None else np.asarray(decoded, np.uint8)[..., ::-1]

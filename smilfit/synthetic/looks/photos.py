@@ -101,13 +101,13 @@ def _median(file: Path) -> UInt8[np.ndarray, 'H W 3']:
     valid = _animal(file, indices, frames.shape[1:3])
     if valid is None:
         logger.info('%s: has no labels beside it; what does not move in it stays in the background.', file)
-        return np.median(frames, 0).astype(np.uint8)
-    image = np.median(frames, 0).astype(np.uint8)
-    visited, always = valid.any(0), valid.all(0)
+        return np.asarray(np.median(frames, 0), np.uint8)
+    image = np.asarray(np.median(frames, 0), np.uint8)
+    visited, always = np.asarray(valid.any(0)), np.asarray(valid.all(0))
     free = np.where(valid[:, visited, None], np.nan, frames[:, visited].astype(np.float32))
     free[:, always[visited]] = 0
     image[visited] = np.nanmedian(free, 0).astype(np.uint8)
-    return cv2.inpaint(image, always.astype(np.uint8), _INPAINT_PX, cv2.INPAINT_TELEA)
+    return np.asarray(cv2.inpaint(image, always.astype(np.uint8), _INPAINT_PX, cv2.INPAINT_TELEA), np.uint8)
 
 
 def _animal(file: Path, indices: list[int], shape: tuple[int, int]) -> Bool[np.ndarray, 'n H W'] | None:
@@ -124,7 +124,7 @@ def _animal(file: Path, indices: list[int], shape: tuple[int, int]) -> Bool[np.n
         return None
     valid = np.zeros((len(indices), *shape), bool)
     for row, index in enumerate(indices):
-        frame = labelled[max(np.searchsorted(labelled, index, side='right') - 1, 0)]
+        frame = labelled[max(int(np.searchsorted(labelled, index, side='right')) - 1, 0)]
         points = xy[frame][np.isfinite(xy[frame]).all(-1)]
         size = max(float(np.ptp(points, axis=0).max()), 0.1 * min(shape))
         hull = cv2.convexHull(points.round().astype(np.int32).reshape(-1, 1, 2))

@@ -76,7 +76,11 @@ def _slots(action: bpy.types.Action) -> Iterator[tuple[Any, list[bpy.types.FCurv
 
 
 def _moves(
-    owner: Any, slot: Any, curves: list[bpy.types.FCurve], bones: set[Any], action: bpy.types.Action
+    owner: Any,
+    slot: Any,
+    curves: list[bpy.types.FCurve],
+    bones: set[tuple[bpy.types.Object, str]],
+    action: bpy.types.Action,
 ) -> bool:
     """Check whether curves are for a thing: by the bones they name, or because it plays them now."""
     if isinstance(owner, bpy.types.Key):
@@ -89,7 +93,7 @@ def _moves(
     return (mine and (not users or owner in users)) or playing or owner in users
 
 
-def _poses(part: Part, bones: set[Any]) -> bool:
+def _poses(part: Part, bones: set[tuple[bpy.types.Object, str]]) -> bool:
     if isinstance(part.owner, bpy.types.Key):
         return True
     return any((m := _BONE.match(c.data_path)) and (part.owner, m[1]) in bones for c in part.curves)
@@ -113,7 +117,7 @@ class Standing:
     def __init__(self, as_imported: bool) -> None:
         self.armatures = [o for o in bpy.context.scene.objects if o.type == 'ARMATURE']
         meshes = [o for o in bpy.context.scene.objects if o.type == 'MESH' and o.data.shape_keys is not None]
-        self.keys: list[Any] = list(dict.fromkeys(o.data.shape_keys for o in meshes))
+        self.keys: list[bpy.types.Key] = list(dict.fromkeys(o.data.shape_keys for o in meshes))
         self.poses = {
             (armature, bone.name): bone.matrix_basis.copy() if as_imported else Matrix()
             for armature in self.armatures
@@ -139,9 +143,9 @@ def read_clips(
     standing: Standing,
     arrays: dict[str, np.ndarray],
     notes: list[str],
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Play every action that moves bones or shape keys, and write what the bones do."""
-    result: list[dict[str, Any]] = []
+    result: list[dict[str, object]] = []
     for name, parts in clip_parts(skeleton, meshes).items():
         frames = _frames([curve for part in parts for curve in part.curves])
         if not len(frames):

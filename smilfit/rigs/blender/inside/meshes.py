@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import bpy
 import numpy as np
@@ -116,7 +115,7 @@ class SkinnedMeshes:
         self.skeleton, self.notes = skeleton, notes
         # As glTF's reader does: those with weights first.
         self.objects = sorted(skeleton.meshes, key=lambda o: not movers(o))
-        self.entries: list[dict[str, Any]] = []
+        self.entries: list[dict[str, object]] = []
         self.keys: list[list[bpy.types.ShapeKey]] = []
         self.whole: list[str] = []
         self._show_only_building()
