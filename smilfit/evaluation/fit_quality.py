@@ -33,18 +33,21 @@ def errors_against_truth(
         unit: the end of the names.
     """
     points = fitted.detach().cpu().double().numpy()
-    true, seen = truth.xyz.cpu().double().numpy(), (truth.confidence > 0).cpu().numpy()
-    result = {f'mpjpe_{unit}': mpjpe(points, true, seen), f'pa_mpjpe_{unit}': pa_mpjpe(points, true, seen)}
+    true, observed = truth.xyz.cpu().double().numpy(), (truth.confidence > 0).cpu().numpy()
+    result = {
+        f'mpjpe_{unit}': mpjpe(points, true, observed),
+        f'pa_mpjpe_{unit}': pa_mpjpe(points, true, observed),
+    }
     if placed is not None:
-        shared = seen & (placed.confidence > 0).cpu().numpy()
+        shared = observed & (placed.confidence > 0).cpu().numpy()
         without = placed.xyz.cpu().double().numpy()
         result[f'mpjpe_shared_{unit}'] = mpjpe(points, true, shared)
         result[f'mpjpe_shared_triangulated_{unit}'] = mpjpe(without, true, shared)
-    if len(true) and seen.sum(1).max() >= 3:
-        pose = mean_pose(true, seen)
-        at_place = place_at_prediction(pose, points, seen)
-        result[f'mpjpe_mean_pose_at_predicted_place_{unit}'] = mpjpe(at_place, true, seen)
-        result[f'pa_mpjpe_mean_pose_{unit}'] = pa_mpjpe(np.broadcast_to(pose, true.shape), true, seen)
+    if len(true) and observed.sum(1).max() >= 3:
+        pose = mean_pose(true, observed)
+        at_place = place_at_prediction(pose, points, observed)
+        result[f'mpjpe_mean_pose_at_predicted_place_{unit}'] = mpjpe(at_place, true, observed)
+        result[f'pa_mpjpe_mean_pose_{unit}'] = pa_mpjpe(np.broadcast_to(pose, true.shape), true, observed)
     return {name: float(value) for name, value in result.items() if not np.isnan(value)}
 
 
@@ -111,7 +114,7 @@ class FitBenchmark:
 
 
 def fit_benchmark(
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     fitted: Float[Tensor, 'B K 3'],
     given: Keypoints3d | None = None,
     truth: Keypoints3d | None = None,
@@ -121,9 +124,9 @@ def fit_benchmark(
     """Measure a fit.
 
     Args:
-        seen: what the cameras saw, with its cameras; errors are in px of these images. Of calibrated views also
+        observed: what the cameras saw, with its cameras; errors are in px of these images. Of calibrated views also
             triangulated by themselves, as what 3D points without a body reach.
-        fitted: the fitted keypoints in the order of `seen.names`, world unit.
+        fitted: the fitted keypoints in the order of `observed.names`, world unit.
         given: 3D points that were recorded with the labels, whose reprojection error stands beside the fit's.
         truth: known 3D keypoints, for MPJPE and PA-MPJPE.
         vertices: the fitted mesh, with `true_vertices` for the vertex error.
@@ -132,40 +135,40 @@ def fit_benchmark(
     Raises:
         ValueError: no cameras, other keypoints, or one mesh without the other.
     """
-    _check(seen, fitted, given, truth, vertices, true_vertices)
-    errors = reprojection_errors(seen, fitted)
-    without_body = _triangulated(seen)
-    placed, recorded = (_errors_of(seen, points) for points in (without_body, given))
+    _check(observed, fitted, given, truth, vertices, true_vertices)
+    errors = reprojection_errors(observed, fitted)
+    without_body = _triangulated(observed)
+    placed, recorded = (_errors_of(observed, points) for points in (without_body, given))
     rows = tuple(
-        _camera(name, errors[:, c], placed[:, c], recorded[:, c]) for c, name in enumerate(seen.rig.names)
+        _camera(name, errors[:, c], placed[:, c], recorded[:, c]) for c, name in enumerate(observed.rig.names)
     )
     finite = fitted.isfinite().flatten(1).all(1)
-    per_keypoint = tuple(_median(errors[:, :, k]) for k in range(len(seen.names)))
-    unit = seen.rig.unit or (truth.unit if truth is not None else None)
+    per_keypoint = tuple(_median(errors[:, :, k]) for k in range(len(observed.names)))
+    unit = observed.rig.unit or (truth.unit if truth is not None else None)
     return FitBenchmark(
         cameras=rows,
         n_frames=len(fitted),
         n_frames_finite=int(finite.sum()),
         unit=unit,
-        keypoint_names=tuple(seen.names),
+        keypoint_names=tuple(observed.names),
         keypoint_median_px=per_keypoint,
         against_truth=_against_truth(fitted, truth, without_body, vertices, true_vertices, unit_suffix(unit)),
     )
 
 
 def reprojection_errors(
-    seen: Keypoints2d, points: Float[Tensor, 'B K 3'], there: Tensor | None = None
+    observed: Keypoints2d, points: Float[Tensor, 'B K 3'], valid: Tensor | None = None
 ) -> Float[np.ndarray, 'B C K']:
     """Measure px between seen keypoints and projected points.
 
-    NaN where nothing was seen or (`there` False) no point was given; inf where the point has no image.
+    NaN where nothing was seen or (`valid` False) no point was given; inf where the point has no image.
     """
     placed = points.detach().cpu().double()
 
-    counted = seen.visible.cpu() if there is None else seen.visible.cpu() & there.cpu().unsqueeze(1)
+    counted = observed.visible.cpu() if valid is None else observed.visible.cpu() & valid.cpu().unsqueeze(1)
 
     def errors(rows: slice) -> Tensor:
-        of = seen[rows]
+        of = observed[rows]
         pixels, _, valid = of.rig.to(torch.float64).project(placed[rows])
         pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)
         xy = of.xy.cpu().double()
@@ -174,19 +177,19 @@ def reprojection_errors(
     return by_blocks(len(placed), errors).numpy()
 
 
-def _triangulated(seen: Keypoints2d) -> Keypoints3d | None:
+def _triangulated(observed: Keypoints2d) -> Keypoints3d | None:
     """Place the labels' points by themselves; None where no point has two views."""
-    if len(seen.rig) < 2 or seen.rig.K.ndim != 3:
+    if len(observed.rig) < 2 or observed.rig.K.ndim != 3:
         return None
-    cpu = seen.to(torch.device('cpu')).to(torch.float64)
+    cpu = observed.to(torch.device('cpu')).to(torch.float64)
     placed = triangulate_keypoints(cpu)
     return placed if bool(placed.visible.any()) else None
 
 
-def _errors_of(seen: Keypoints2d, points: Keypoints3d | None) -> Float[np.ndarray, 'B C K']:
+def _errors_of(observed: Keypoints2d, points: Keypoints3d | None) -> Float[np.ndarray, 'B C K']:
     if points is None:
-        return np.full(seen.confidence.shape, np.nan)
-    return reprojection_errors(seen, points.xyz, points.confidence > 0)
+        return np.full(observed.confidence.shape, np.nan)
+    return reprojection_errors(observed, points.xyz, points.confidence > 0)
 
 
 def _camera(name: str, fitted: np.ndarray, placed: np.ndarray, given: np.ndarray) -> CameraFit:
@@ -227,25 +230,25 @@ def _against_truth(
 
 
 def _check(
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     fitted: Tensor,
     given: Keypoints3d | None,
     truth: Keypoints3d | None,
     vertices: Tensor | None,
     true_vertices: Tensor | None,
 ) -> None:
-    if seen.cameras is None:
+    if observed.cameras is None:
         raise ValueError(
             'fit_benchmark: the seen keypoints must have cameras; got none. Calibrate the session.'
         )
-    if len(fitted) != seen.batch_size or fitted.shape[1] != len(seen.names):
+    if len(fitted) != observed.batch_size or fitted.shape[1] != len(observed.names):
         raise ValueError(
-            f'fit_benchmark: fitted points must be {seen.batch_size} frames x {len(seen.names)} keypoints, '
+            f'fit_benchmark: fitted points must be {observed.batch_size} frames x {len(observed.names)} keypoints, '
             f'as seen; got {tuple(fitted.shape[:2])}. Select them with BodyOutput.select(seen.names).'
         )
     for thing, points in (('given', given), ('true', truth)):
         if points is not None and (
-            tuple(points.names) != tuple(seen.names) or points.batch_size != seen.batch_size
+            tuple(points.names) != tuple(observed.names) or points.batch_size != observed.batch_size
         ):
             raise ValueError(
                 f'fit_benchmark: the {thing} points must have the keypoints and frames of the seen ones; got '

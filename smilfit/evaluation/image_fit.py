@@ -66,19 +66,19 @@ def image_fit(
         silhouette: where the body covers the crop.
         mask: where the animal does; None where that is not known.
     """
-    seen = confidence > 0
+    visible = confidence > 0
     scale = REFERENCE_SIDE_PX / side_px
-    errors = distances(pixels, keypoints, seen)
+    errors = distances(pixels, keypoints, visible)
     # A mask of nothing is not known.
     known = mask if mask is not None and mask.any() else None
     area = 0.0 if known is None else float(known.sum())
-    some = bool(seen.any())
+    some = bool(visible.any())
     return ImageFit(
         label=label,
-        n_keypoints=int(seen.sum()),
-        median_px=float(percentiles(errors, seen, (50,))[0]) * scale if some else None,
-        pck_5px=pck(errors * scale, seen, PCK_PX) if some else None,
-        pck_area=pck(errors, seen, PCK_AREA_SHARE * area**0.5) if some and known is not None else None,
+        n_keypoints=int(visible.sum()),
+        median_px=float(percentiles(errors, visible, (50,))[0]) * scale if some else None,
+        pck_5px=pck(errors * scale, visible, PCK_PX) if some else None,
+        pck_area=pck(errors, visible, PCK_AREA_SHARE * area**0.5) if some and known is not None else None,
         iou=None if known is None or silhouette is None else mask_iou(silhouette, known),
     )
 

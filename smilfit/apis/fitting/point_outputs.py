@@ -52,7 +52,7 @@ class PointOutputs(RecordingOutputs):
         options, painter, words = self.fits.options, self._painter(), self.frame_words()[0]
         rows = self._rows(MOST_FRAMES, options.video_choice.rows(self.session, self.frames))
         images = (
-            painter.draw(row, self._text(row, words), turn_deg=360.0 * i / ROUND)
+            painter.draw(row, self._text(row, words), azimuth_deg=360.0 * i / ROUND)
             for i, row in enumerate(rows)
         )
         fps = min(self.fits.dataset.fps(self.session) or USUAL_FPS, USUAL_FPS)

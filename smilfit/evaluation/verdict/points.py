@@ -148,11 +148,11 @@ def _mean_pose(given: Keypoints3d, shown: Tensor) -> Float[Tensor, 'B K 3']:
 def _hiding(names: Sequence[str], hidden: Tensor) -> Callable[[Keypoints3d], Keypoints3d]:
     """Return a function that takes the hidden ones of named keypoints away."""
 
-    def hide(seen: Keypoints3d) -> Keypoints3d:
-        confidence = seen.confidence.clone()
+    def hide(observed: Keypoints3d) -> Keypoints3d:
+        confidence = observed.confidence.clone()
         for k, name in enumerate(names):
-            if name in seen.names:
-                confidence[hidden[:, k], seen.names.index(name)] = 0
-        return replace(seen, confidence=confidence)
+            if name in observed.names:
+                confidence[hidden[:, k], observed.names.index(name)] = 0
+        return replace(observed, confidence=confidence)
 
     return hide

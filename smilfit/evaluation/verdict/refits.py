@@ -156,8 +156,10 @@ def null_maps(
     rng = np.random.default_rng(seed)
 
     def missed(changed: Inputs) -> float:
-        seen = _labels(changed)
-        return 1.0 if seen is None else misfit(seen, keypoints_of(fit(changed), seen.names), pooled)
+        observed = _labels(changed)
+        return (
+            1.0 if observed is None else misfit(observed, keypoints_of(fit(changed), observed.names), pooled)
+        )
 
     # Labels without noise may be met exactly.
     given = max(missed(inputs), 1e-4)
@@ -166,23 +168,23 @@ def null_maps(
     return NullMaps(shuffled, None if swapped is None else missed(swapped) / given)
 
 
-def misfit(seen: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], pooled: bool = True) -> float:
+def misfit(observed: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], pooled: bool = True) -> float:
     """Average over labels how far they are missed: 0 where a point is met, 1/2 at `NEAR`, towards 1 beyond.
 
     So it does not matter in which unit, and how robustly, a config weighs px.
 
     Args:
-        seen: the labels.
+        observed: the labels.
         points: of the body, world unit.
         pooled: as of `extents_px`.
     """
-    if isinstance(seen, Keypoints3d):
+    if isinstance(observed, Keypoints3d):
         # A frame that could not be fitted misses all of its labels.
-        apart = (points.double() - seen.xyz.double()).norm(dim=-1).nan_to_num(torch.inf)
-        apart = torch.where(seen.visible, apart, torch.nan)
-        share = apart / extent(seen).clamp_min(1e-9)
+        distance = (points.double() - observed.xyz.double()).norm(dim=-1).nan_to_num(torch.inf)
+        distance = torch.where(observed.visible, distance, torch.nan)
+        share = distance / extent(observed).clamp_min(1e-9)
     else:
-        share = errors_px(seen, points) / extents_px(seen, pooled).clamp_min(1e-9).unsqueeze(-1)
+        share = errors_px(observed, points) / extents_px(observed, pooled).clamp_min(1e-9).unsqueeze(-1)
     missed = torch.where(share.isinf(), torch.ones_like(share), share**2 / (share**2 + NEAR**2))
     return float(missed.nanmean())
 
