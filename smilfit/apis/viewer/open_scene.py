@@ -255,8 +255,8 @@ def fit_scene(
 ) -> Scene:
     """Show a fit over its recording; of a fit whose dataset is gone, the body, its cameras and keypoints alone."""
     result = FitResult.load(file)
-    made_of = OutputFolder(file.parent).made_of('fit') or {'inputs': {}}
-    stated = made_of['inputs']
+    made_of = OutputFolder(file.parent).made_of('fit')
+    stated = {} if made_of is None else made_of['inputs']
     dataset = _dataset_of(file, data, stated.get('dataset'), result.origin)
     if dataset is None:
         scene = _alone(result, file)
