@@ -1,6 +1,6 @@
 """How well a fit explains what the cameras saw, beside points without a body, given points and the truth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.body_models import SMIL
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction
-from smilfit.evaluation.errors import distances, mpjpe, pa_mpjpe, percentiles
+from smilfit.evaluation.errors import mpjpe, pa_mpjpe, percentiles
 from smilfit.evaluation.units import unit_suffix
 from smilfit.io import triangulate_keypoints
-from smilfit.structures import Keypoints2d, Keypoints3d
+from smilfit.structures import BodyParams, Keypoints2d, Keypoints3d
 from smilfit.structures.body import by_blocks
 
 
@@ -156,25 +157,38 @@ def fit_benchmark(
     )
 
 
+def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> Float[Tensor, 'B K 3']:
+    """Compute named keypoints of a body, world unit, on the CPU; memory does not grow with the frames."""
+    params, wanted = params.to(body.v_template), tuple(names)
+    with torch.no_grad():
+        return by_blocks(params.batch_size, lambda rows: body(params[rows], wanted).select(wanted).cpu())
+
+
+def errors_px(
+    observed: Keypoints2d, points: Float[Tensor, 'B K 3'], valid: Tensor | None = None
+) -> Float[Tensor, 'B C K']:
+    """Measure px between labels and projected points.
+
+    NaN where there is no label or (`valid` False) no point was given; inf where the point has no image.
+    """
+
+    def distances_px(rows: slice) -> Tensor:
+        pixels, _, in_image = observed[rows].rig.to(torch.float64).project(points[rows].double())
+        distance = (pixels - observed.xy[rows].double()).norm(dim=-1)
+        return torch.where(in_image & points[rows].isfinite().all(-1).unsqueeze(1), distance, torch.inf)
+
+    distance = by_blocks(len(points), distances_px)
+    known = observed.visible if valid is None else observed.visible & valid.unsqueeze(1)
+    return torch.where(known, distance, torch.nan)
+
+
 def reprojection_errors(
     observed: Keypoints2d, points: Float[Tensor, 'B K 3'], valid: Tensor | None = None
 ) -> Float[np.ndarray, 'B C K']:
-    """Measure px between seen keypoints and projected points.
-
-    NaN where nothing was seen or (`valid` False) no point was given; inf where the point has no image.
-    """
-    placed = points.detach().cpu().double()
-
-    counted = observed.visible.cpu() if valid is None else observed.visible.cpu() & valid.cpu().unsqueeze(1)
-
-    def errors(rows: slice) -> Tensor:
-        of = observed[rows]
-        pixels, _, valid = of.rig.to(torch.float64).project(placed[rows])
-        pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)
-        xy = of.xy.cpu().double()
-        return torch.from_numpy(distances(pixels.numpy(), xy.numpy(), counted[rows].numpy()))
-
-    return by_blocks(len(placed), errors).numpy()
+    """Measure `errors_px` on the CPU, as an array."""
+    cpu = torch.device('cpu')
+    known = None if valid is None else valid.cpu()
+    return errors_px(observed.to(cpu), points.detach().cpu(), known).numpy()
 
 
 def _triangulated(observed: Keypoints2d) -> Keypoints3d | None:

@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.datasets import DatasetFile
 from smilfit.datasets.store.shape_agreement import ShapeAgreement, shape_agreement
+from smilfit.evaluation.fit_quality import keypoints_of
 from smilfit.io import check_cameras
 from smilfit.structures import BodyParams, Cameras
 
 # A label is said to be the other side's where it lies so much nearer to that one's point, and the two are so far
 # apart.
 _SWAP_NEARER, _SWAP_APART_PX = 0.5, 6.0
-_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ def _read(dataset: DatasetFile, session: str, body: SMIL | None) -> _Stored:
     if body is not None and rows:
         params_xyz = np.full((len(records), len(dataset.keypoint_names), 3), np.nan)
         given = {n: np.stack([params[n] for params in stated.values()]) for n in stated[rows[0]]}
-        params_xyz[rows] = _keypoints_of(body, given, dataset.keypoint_names)
+        params = BodyParams.of({n: torch.from_numpy(v) for n, v in given.items()})
+        params_xyz[rows] = keypoints_of(body, params, dataset.keypoint_names).double().numpy()
     return _Stored(
         frames=np.array([r.frame for r in records]),
         view_mask=mask,
@@ -155,17 +156,6 @@ def _read(dataset: DatasetFile, session: str, body: SMIL | None) -> _Stored:
         params_xyz=params_xyz,
         params_known=len(rows),
     )
-
-
-def _keypoints_of(body: SMIL, given: dict[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    count = len(next(iter(given.values())))
-    parts = []
-    for start in range(0, count, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        params = BodyParams.of({n: torch.from_numpy(v[rows]) for n, v in given.items()}).to(body.v_template)
-        with torch.no_grad():
-            parts.append(body(params, tuple(names)).select(tuple(names)).double().cpu().numpy())
-    return np.concatenate(parts)
 
 
 def _project(cameras: Cameras, xyz: np.ndarray, mask: np.ndarray) -> np.ndarray:

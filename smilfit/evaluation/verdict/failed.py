@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.evaluation.fit_quality import errors_px
 from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict.body_measures import betas_sd, body_frames, frame_meshes
 from smilfit.evaluation.verdict.judge import (
@@ -20,7 +21,7 @@ from smilfit.evaluation.verdict.judge import (
     Verdict,
     judge,
 )
-from smilfit.evaluation.verdict.labels import count_places, errors_px, extents_px
+from smilfit.evaluation.verdict.labels import count_places, extents_px
 from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
 from smilfit.evaluation.verdict.session import SessionNumbers, view_frames
 from smilfit.registrants import OneViewDoubt

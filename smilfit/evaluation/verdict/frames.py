@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.verdict import Threshold, Verdict, body_frames, judge
-from smilfit.evaluation.verdict.labels import errors_px, extents_px, without_camera
+from smilfit.evaluation.verdict.labels import extents_px, without_camera
 from smilfit.evaluation.verdict.refits import side_pairs
 from smilfit.geometry.alignment import procrustes
 from smilfit.structures import BodyParams, Keypoints2d
@@ -59,7 +59,7 @@ def _measures(
 ) -> dict[str, np.ndarray]:
     result = body_frames(body, params, observed)
     size = extents_px(observed, pooled=False).clamp_min(1e-9).unsqueeze(-1)
-    errors = errors_px(observed, _points(body, params, observed)) / size
+    errors = errors_px(observed, keypoints_of(body, params, observed.names)) / size
     # By camera: of several cameras the median would overlook that one sees another animal.
     by_camera = errors.nanmedian(2).values.nan_to_num(-torch.inf, torch.inf).amax(1)
     result['frame_error'] = torch.where(by_camera >= 0, by_camera, torch.nan).cpu().double().numpy()
@@ -82,9 +82,9 @@ def _swapped_sides(body: SMIL, params: BodyParams, observed: Keypoints2d) -> np.
         order[a], order[b] = b, a
     if order == list(range(len(order))):
         return None
-    points = _points(body, params, observed)
+    points = keypoints_of(body, params, observed.names)
     resting = body.zero_params(len(points)).replace(betas=params.betas.to(body.v_template))
-    rest, valid = _points(body, resting, observed), observed.visible.any(1).float().cpu()
+    rest, valid = keypoints_of(body, resting, observed.names), observed.visible.any(1).float().cpu()
     given, swapped = (_misfit(rest, points[:, o], valid[:, o]) for o in (list(range(len(order))), order))
     return (swapped / given.clamp_min(1e-9)).double().numpy()
 
@@ -107,15 +107,10 @@ def _left_out(
             continue
         part = observed[rows]
         again = refit(params[rows], without_camera(part, camera))
-        errors = (errors_px(part, _points(body, again, part)) / size[rows])[:, camera]
+        errors = (errors_px(part, keypoints_of(body, again, part.names)) / size[rows])[:, camera]
         at = rows.cpu().numpy()
         worst[at] = np.fmax(worst[at], _median(errors))
     return worst
-
-
-def _points(body: SMIL, params: BodyParams, observed: Keypoints2d) -> Float[Tensor, 'B K 3']:
-    with torch.no_grad():
-        return body(params.to(body.v_template), observed.names).select(observed.names).cpu()
 
 
 def _median(errors: Tensor) -> np.ndarray:

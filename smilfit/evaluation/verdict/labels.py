@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from smilfit.evaluation.fit_quality import errors_px
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d
-from smilfit.structures.body import by_blocks
 
 # Keypoints nearer to each other than this share of the image are one place.
 _SAME_PLACE = 0.002
@@ -52,21 +52,6 @@ def extents_px(observed: Keypoints2d, pooled: bool = True) -> Float[Tensor, 'B C
 def kept_share(observed: Keypoints2d) -> Float[Tensor, ' C']:
     """Return the share of its keypoints, of all frames, that each camera has labels of."""
     return observed.visible.double().mean((0, 2))
-
-
-def errors_px(
-    observed: Keypoints2d, points: Float[Tensor, 'B K 3'], valid: Tensor | None = None
-) -> Float[Tensor, 'B C K']:
-    """Measure px between labels and projected points; NaN where there is no label or no point, inf without image."""
-
-    def distances(rows: slice) -> Tensor:
-        pixels, _, valid = observed[rows].rig.to(torch.float64).project(points[rows].double())
-        distance = (pixels - observed.xy[rows].double()).norm(dim=-1)
-        return torch.where(valid & points[rows].isfinite().all(-1).unsqueeze(1), distance, torch.inf)
-
-    distance = by_blocks(len(points), distances)
-    known = observed.visible if valid is None else observed.visible & valid.unsqueeze(1)
-    return torch.where(known, distance, torch.nan)
 
 
 def triangulation_px(observed: Keypoints2d) -> Float[Tensor, 'B C K']:

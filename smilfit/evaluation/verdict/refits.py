@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData
+from smilfit.evaluation.fit_quality import errors_px
 from smilfit.evaluation.point_fit import extent
-from smilfit.evaluation.verdict.labels import errors_px, extents_px
+from smilfit.evaluation.verdict.labels import extents_px
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
 from smilfit.handlers.keypoints import KeypointInput
 from smilfit.registrants.clip_fit import evenly_spaced_rows
@@ -158,7 +159,9 @@ def null_maps(
     def missed(changed: Inputs) -> float:
         observed = _labels(changed)
         return (
-            1.0 if observed is None else misfit(observed, keypoints_of(fit(changed), observed.names), pooled)
+            1.0
+            if observed is None
+            else misfit(observed, fitted_keypoints(fit(changed), observed.names), pooled)
         )
 
     # Labels without noise may be met exactly.
@@ -222,10 +225,12 @@ def with_sides_exchanged(inputs: Inputs, data: BodyModelData) -> list[BaseInput]
     return changed if some else None
 
 
-def keypoints_of(result: FitResult, names: Sequence[str]) -> Float[Tensor, 'B K 3']:
+def fitted_keypoints(result: FitResult, names: Sequence[str]) -> Float[Tensor, 'B K 3']:
     """Compute named keypoints of a fit, world unit, on the CPU."""
     if result.body is None:
-        raise ValueError('keypoints_of: the fit must know its body model; got none. Load it with body=....')
+        raise ValueError(
+            'fitted_keypoints: the fit must know its body model; got none. Load it with body=....'
+        )
     with torch.no_grad():
         return result.body(result.params, tuple(names)).select(tuple(names)).cpu()
 

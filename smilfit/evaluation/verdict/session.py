@@ -12,13 +12,13 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction
 from smilfit.evaluation.ellipses import radii, scaled_by_other_cameras
+from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.intervals import expected_keypoints, in_cameras
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.judge import Measured
 from smilfit.evaluation.verdict.labels import (
     FrameKeypoints,
     camera_medians,
-    errors_px,
     extents_px,
     kept_share,
     keypoint_excess,
@@ -31,14 +31,13 @@ from smilfit.evaluation.verdict.refits import (
     Fit,
     Inputs,
     changed_keypoints,
-    keypoints_of,
+    fitted_keypoints,
     null_maps,
     spread_rows,
 )
 from smilfit.io import triangulate_keypoints
 from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitCovariance, FitResult, Keypoints2d, Keypoints3d
-from smilfit.structures.body import by_blocks
 
 
 def view_frames(
@@ -128,7 +127,7 @@ def leave_out(fit: Fit, inputs: Inputs, observed: Keypoints2d, camera: int) -> L
         changed_keypoints(i, {Keypoints2d: _blinded(camera), Keypoints3d: _renewed(others)}) for i in inputs
     ]
     result = fit(blind)
-    px = errors_px(observed, keypoints_of(result, observed.names))[:, camera]
+    px = errors_px(observed, fitted_keypoints(result, observed.names))[:, camera]
     trivial = errors_px(observed, _mean_pose(others))[:, camera]
     return LeftOutCamera(px, trivial, *_in_ellipses(result, observed, camera, px))
 
@@ -264,7 +263,7 @@ def session_numbers(
     params = result.params[rows.to(result.params.transl.device)].to('cpu')
     labels = observed if bool(rows.all()) else observed[rows]
     extent = extents_px(labels)
-    errors = errors_px(labels, _keypoints(body, result, labels.names)[rows])
+    errors = errors_px(labels, keypoints_of(body, result.params, labels.names)[rows])
     own = triangulation_px(labels)
     values, frames = body_values(body, params, labels.rig.unit), body_frames(body, params, labels)
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
@@ -288,12 +287,6 @@ def session_numbers(
         table = _left_out(again, chosen, observed[few], extent, table, values, step)
     _against_null_maps(body, lambda changed: stiff(changed, few), chosen, values, step)
     return SessionNumbers(values, whole, tuple(table), notes, keypoints)
-
-
-def _keypoints(body: SMIL, result: FitResult, names: tuple[str, ...]) -> Tensor:
-    with torch.no_grad():
-        params = result.params.to(body.v_template)
-        return by_blocks(params.batch_size, lambda rows: body(params[rows], names).select(names).cpu())
 
 
 def _cameras(
