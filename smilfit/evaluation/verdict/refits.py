@@ -59,6 +59,7 @@ def _mirrored(name: str) -> list[str]:
 
 Inputs = Sequence[BaseInput]
 Fit = Callable[[Inputs], FitResult]
+Config = Mapping[str, Any]
 # The least width of a robust loss where maps are compared, share of the animal: 10 px of one 250 px long.
 WIDTH = 0.04
 # The solver that knows covariances.
@@ -87,7 +88,7 @@ def spread_rows(valid: Tensor, count: int) -> Int[Tensor, ' n']:
 
 
 def stiffened(
-    cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler], extent_px: float | None = None
+    cfg: Config, handlers: Mapping[str, BaseHandler], extent_px: float | None = None
 ) -> dict[str, Any]:
     """Return a registrant's config with the weights of its priors `STIFF` times as heavy.
 
@@ -110,7 +111,7 @@ def stiffened(
     return {**cfg, 'stages': stages, 'handlers': [_widened(h, handlers, least) for h in cfg['handlers']]}
 
 
-def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> Any:
+def _widened(cfg: object, handlers: Mapping[str, BaseHandler], least_px: float) -> object:
     """Return a handler's config with a robust loss of keypoints in images made as wide as that, at least."""
     if not isinstance(cfg, Mapping) or not isinstance(
         handlers.get(str(cfg.get('handler_key'))), MultiviewKeypoint2dMSEHandler
@@ -122,13 +123,13 @@ def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> 
     return {**cfg, 'mse_loss': {**loss, 'sigma': max(float(loss['sigma']), least_px)}}
 
 
-def with_covariance(cfg: Mapping[str, Any]) -> dict[str, Any]:
+def with_covariance(cfg: Config) -> dict[str, Any]:
     """Return a registrant's config whose last stage says how sure it is, where its solver can."""
 
-    def sure(solver: Mapping[str, Any]) -> dict[str, Any]:
+    def sure(solver: Config) -> dict[str, Any]:
         return {**solver, 'covariance': True} if solver.get('type') == SECOND_ORDER else dict(solver)
 
-    def sure_where_set(settings: Mapping[str, Any]) -> dict[str, Any]:
+    def sure_where_set(settings: Config) -> dict[str, Any]:
         own = settings.get('optimizer')
         return {**settings, 'optimizer': sure(own)} if own else dict(settings)
 
