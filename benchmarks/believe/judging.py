@@ -26,11 +26,11 @@ from smilfit.drawing import (
 )
 from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict import (
-    PictureNumbers,
+    ImageNumbers,
     Verdict,
+    image_numbers,
     judge,
     load_thresholds,
-    picture_numbers,
     session_numbers,
     stiffened,
 )
@@ -124,14 +124,14 @@ def _of_views(
     fit: Callable,
     limits: DoubtThresholds | None,
     silhouettes: Silhouettes,
-) -> PictureNumbers:
+) -> ImageNumbers:
     body: Any = result.body
     some = bool(scene.keypoints.visible.any())
     doubt = None
     if limits is not None:
         doubt = one_view_doubt(result, body.data, scene.cameras, scene.keypoints, limits)
     asked = inputs if some else []
-    return picture_numbers(body, result, scene.keypoints, asked, fit if some else None, silhouettes, doubt)
+    return image_numbers(body, result, scene.keypoints, asked, fit if some else None, silhouettes, doubt)
 
 
 def draw(found: Judged, path: Path) -> None:

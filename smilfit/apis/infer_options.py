@@ -18,6 +18,8 @@ from smilfit.registry import reject_unknown
 
 OWN, SLEAP, WHOLE = 'own', 'sleap', 'whole'
 REFINE_CONFIG = 'fit/multiview_keypoints_lm.py'
+# Files of a recording's results: as predicted, refined by a fit, smoothed over time.
+PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz'
 VIDEO_STYLES = ('overlay', 'side_by_side')
 
 

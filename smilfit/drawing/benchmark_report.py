@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from smilfit.drawing.marks import FIT_MARKS
 from smilfit.drawing.plots import plot_bars, plot_histogram, plot_pck_curves, plot_skeletons
-from smilfit.drawing.report import Picture, Report, figure_png
+from smilfit.drawing.report import PageImage, Report, figure_png
 from smilfit.evaluation import (
     PCK_THRESHOLDS_PX,
     PERCENTILES,
@@ -186,14 +186,14 @@ def benchmark_text(
             padded = (f'  {cell:>{max(len(c), 14)}}' for c, cell in zip(columns[1:], cells))
             lines.append(f'{row[""]:<{width}}' + ''.join(padded))
     errors = result.errors()
-    for heading, names, kind, seen, axis, unit in (
+    for heading, names, kind, visible, axis, unit in (
         ('By camera, original image', result.camera_names, 'px_original', result.seen2d, 1, 'px'),
         ('By keypoint, original image', result.keypoint_names, 'px_original', result.seen2d, 2, 'px'),
         ('By keypoint, in space', result.keypoint_names, 'world', result.seen3d, 1, result.unit),
     ):
         lines += ['', heading]
         width = max(len(name) for name in names)
-        for name, mean, median, count in zip(names, *by_group(errors.of(kind), seen, axis)):
+        for name, mean, median, count in zip(names, *by_group(errors.of(kind), visible, axis)):
             numbers = (
                 f'mean {length_text(mean, unit)}, median {length_text(median, unit)}' if count else 'no truth'
             )
@@ -218,7 +218,7 @@ def write_benchmark_folder(
     folder: str | Path,
     title: str = 'Benchmark',
     edges: Sequence[tuple[str, str]] = (),
-    images: Mapping[str, Picture] | None = None,
+    images: Mapping[str, PageImage] | None = None,
     intervals: Intervals | None = None,
 ) -> Path:
     """Write metrics.json, intervals.json, benchmark_report.txt, report.html, figures and raw errors into a folder.
@@ -352,11 +352,11 @@ def _samples3d(
     result: BenchmarkResult, model: Errors, edges: Sequence[tuple[int, int]]
 ) -> dict[str, tuple[Figure, str]]:
     """Draw the best, the median, a bad and the worst sample; colours rank each error among all errors."""
-    seen, world = result.seen3d, model.of('world')
-    total = np.where(seen, np.nan_to_num(world, posinf=1e300), 0.0).sum(1)
-    mean = np.where(seen.any(1), total / np.maximum(seen.sum(1), 1), np.inf)
-    order = np.argsort(mean, kind='stable')[: int(seen.any(1).sum())]
-    ordered = np.sort(world[seen])
+    visible, world = result.seen3d, model.of('world')
+    total = np.where(visible, np.nan_to_num(world, posinf=1e300), 0.0).sum(1)
+    mean = np.where(visible.any(1), total / np.maximum(visible.sum(1), 1), np.inf)
+    order = np.argsort(mean, kind='stable')[: int(visible.any(1).sum())]
+    ordered = np.sort(world[visible])
     ranks = 100.0 * np.searchsorted(ordered, world, side='right') / len(ordered)
     unit = result.unit or UNKNOWN_UNIT
     figures = {}
@@ -365,9 +365,9 @@ def _samples3d(
         rank = 100 * int(np.flatnonzero(order == i)[0]) / max(len(order) - 1, 1)
         title = f'session {result.session[i]}, frame {result.frame[i]}: mean error {mean[i]:.3g} {unit}'
         figure = plot_skeletons(
-            np.where(seen[i][:, None], result.truth3d[i], np.nan),
+            np.where(visible[i][:, None], result.truth3d[i], np.nan),
             result.predicted3d[i],
-            np.where(seen[i], ranks[i], np.nan),
+            np.where(visible[i], ranks[i], np.nan),
             unit,
             title,
             'error percentile among all keypoints',
@@ -383,7 +383,7 @@ def benchmark_page(
     metrics: Mapping[str, int | float],
     figures: Mapping[str, tuple[Figure, str]],
     title: str,
-    images: Mapping[str, Picture],
+    images: Mapping[str, PageImage],
     intervals: Intervals,
 ) -> Report:
     """Lay out the HTML page."""

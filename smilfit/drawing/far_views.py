@@ -19,7 +19,7 @@ PAPER = 245
 NO_POINTS = np.zeros((0, 2))
 # Degrees about the animal's up from its right side, and above the horizon; and from where a turntable is seen.
 SIDE, FRONT, ABOVE = ('side', 0.0, 0.0), ('front', 90.0, 0.0), ('above', 0.0, 90.0)
-TURNTABLE_TILT_DEG = 20.0
+TURNTABLE_DEG = 20.0
 
 
 def far_camera(
@@ -55,19 +55,19 @@ def own_axes(data: BodyModelData) -> Float[Tensor, '3 3']:
     return torch.from_numpy(np.stack((axes.forward, axes.left, axes.up))).double()
 
 
-def looking_at(axes: Float[Tensor, '3 3'], turn_deg: float, tilt_deg: float) -> Float[Tensor, '3 3']:
+def looking_at(axes: Float[Tensor, '3 3'], azimuth_deg: float, elevation_deg: float) -> Float[Tensor, '3 3']:
     """Return the rotation of a camera beside an animal, for `far_camera`.
 
     Args:
         axes: the animal's forward, left and up as rows.
-        turn_deg: of the eye about its up, from its right side to its front.
-        tilt_deg: of the eye above the horizon.
+        azimuth_deg: of the eye about its up, from its right side to its front.
+        elevation_deg: of the eye above the horizon.
     """
     forward, left, up = axes
-    turn, tilt = np.deg2rad(turn_deg), np.deg2rad(tilt_deg)
-    side = np.sin(turn) * forward - np.cos(turn) * left
-    into = -(np.cos(tilt) * side + np.sin(tilt) * up)
-    down = np.sin(tilt) * side - np.cos(tilt) * up
+    azimuth, elevation = np.deg2rad(azimuth_deg), np.deg2rad(elevation_deg)
+    side = np.sin(azimuth) * forward - np.cos(azimuth) * left
+    into = -(np.cos(elevation) * side + np.sin(elevation) * up)
+    down = np.sin(elevation) * side - np.cos(elevation) * up
     return torch.stack((torch.linalg.cross(down, into), down, into))
 
 
@@ -100,8 +100,8 @@ def free_views(
     low, high = vertices.amin(0), vertices.amax(0)
     centre, distance = (low + high) / 2, FAR * float((high - low).norm())
     painter, tiles = OverlayPainter(body.faces), list[np.ndarray]()
-    for name, turn, tilt in (SIDE, ABOVE, FRONT):
-        rotation = looking_at(axes, turn, tilt)
+    for name, azimuth, elevation in (SIDE, ABOVE, FRONT):
+        rotation = looking_at(axes, azimuth, elevation)
         reach = float(((vertices - centre) @ rotation.T)[:, :2].abs().max().clamp_min(1e-9))
         camera = far_camera(rotation, centre, 2 * reach, (side_px, side_px), distance, 0.88)
         text = f'{label}  {name}' if label and not tiles else name
@@ -136,9 +136,11 @@ class PointPainter:
         ((vertices, _),) = posed(self.body, self.params, rows=[int(rows[len(rows) // 2])])
         return float((vertices.amax(0) - vertices.amin(0)).norm())
 
-    def draw(self, row: int, text: str = '', turn_deg: float | None = None) -> UInt8[np.ndarray, 'H W 3']:
-        """Draw one frame: from its side, front and above, or (`turn_deg`) its side and a view turned so far."""
-        views = (SIDE, FRONT, ABOVE) if turn_deg is None else (SIDE, ('turned', turn_deg, TURNTABLE_TILT_DEG))
+    def draw(self, row: int, text: str = '', azimuth_deg: float | None = None) -> UInt8[np.ndarray, 'H W 3']:
+        """Draw one frame: from its side, front and above, or (`azimuth_deg`) its side and a view turned so far."""
+        views = (
+            (SIDE, FRONT, ABOVE) if azimuth_deg is None else (SIDE, ('turned', azimuth_deg, TURNTABLE_DEG))
+        )
         ((vertices, fitted),) = posed(self.body, self.params, self.given.names, [row])
         valid, given = self.given.visible[row].cpu(), self.given.xyz[row].cpu().double()
         vertices, fitted = vertices.double(), fitted.double()
@@ -147,9 +149,11 @@ class PointPainter:
         if not bool(vertices.isfinite().all()):
             centre = given[valid].mean(0) if bool(valid.any()) else torch.zeros(3).double()
         tiles: list[np.ndarray] = []
-        for name, turn, tilt in views:
+        for name, azimuth, elevation in views:
             size_px = (self.side_px, self.side_px)
-            camera = far_camera(looking_at(axes, turn, tilt), centre, self._size, size_px, 12 * self._size)
+            camera = far_camera(
+                looking_at(axes, azimuth, elevation), centre, self._size, size_px, 12 * self._size
+            )
             annotated, own = (_pixels(camera, points, valid) for points in (given, fitted))
             label = f'{text}  {name}' if text and not tiles else name
             shown = ShownBody(vertices, own, opacity=0.75)

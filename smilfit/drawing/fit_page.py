@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from smilfit.drawing.marks import FIT_MARKS, MARKS
 from smilfit.drawing.plots import COLOURS, History, new_axes, plot_bars, plot_fit_stages
-from smilfit.drawing.report import Picture, Report
+from smilfit.drawing.report import PageImage, Report
 from smilfit.evaluation import (
     FitBenchmark,
     ImageFigures,
@@ -34,7 +34,7 @@ def add_fit_sections(
     benchmark: FitBenchmark,
     history: History = (),
     ignored: Notes | None = None,
-    images: Mapping[str, Picture] | None = None,
+    images: Mapping[str, PageImage] | None = None,
     video: str | Path | None = None,
     of: str = '',
 ) -> Report:
@@ -51,7 +51,7 @@ def add_fit_sections(
     """
     text = [*fit_summary(benchmark), *mask_sentences(ignored or {}), *sentences(ignored or {})]
     report.add_section(f'{of}: the body on the images' if of else 'Fit: the body on the images', text)
-    add_pictures(report, images, video, 'The fitted body over the recording.')
+    add_overlays(report, images, video, 'The fitted body over the recording.')
     report.add_table(
         camera_rows(benchmark),
         'Reprojection error by camera, px of the annotated images, lens included',
@@ -89,8 +89,8 @@ def add_fit_sections(
     return report
 
 
-def add_pictures(
-    report: Report, images: Mapping[str, Picture] | None, video: str | Path | None, caption: str
+def add_overlays(
+    report: Report, images: Mapping[str, PageImage] | None, video: str | Path | None, caption: str
 ) -> None:
     """Add images by their captions, and a video with its own, under the legend of a fit."""
     if images or video is not None:
@@ -119,8 +119,8 @@ def sentences(notes: Notes) -> list[str]:
 
 def note_rows(notes: Notes) -> list[dict[str, str]]:
     """Return a table of `FitResult.report`, without what `sentences` and `mask_sentences` say."""
-    said = ('unmoved', 'masks', 'unswapped_keypoints')
-    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in said]
+    elsewhere = ('unmoved', 'masks', 'unswapped_keypoints')
+    return [{'what': str(k), 'value': str(v)} for k, v in notes.items() if k not in elsewhere]
 
 
 def fit_summary(benchmark: FitBenchmark) -> list[str]:
@@ -290,7 +290,7 @@ def add_point_sections(
     frames: Sequence[int],
     history: History = (),
     ignored: Notes | None = None,
-    images: Mapping[str, Picture] | None = None,
+    images: Mapping[str, PageImage] | None = None,
     video: str | Path | None = None,
 ) -> Report:
     """Add a fit's distances from its points to a page, with pictures of the body beside them.
@@ -308,7 +308,7 @@ def add_point_sections(
     report.add_section(
         'Fit: the body beside its points', [*point_summary(benchmark), *sentences(ignored or {})]
     )
-    add_pictures(report, images, video, 'The fitted body and its points: from its side, and from all round.')
+    add_overlays(report, images, video, 'The fitted body and its points: from its side, and from all round.')
     report.add_table(point_rows(benchmark), f'Distance of the fitted keypoints from the given points, {unit}')
     report.add_figure(
         plot_bars(

@@ -9,7 +9,7 @@ from smilfit.body_models.data import BodyModelData, Landmark
 from smilfit.body_models.keypoint_rows import keypoint_definitions
 from smilfit.drawing.marks import ANNOTATED, FITTED, Dot
 from smilfit.drawing.named_points import NamedPoint, Side, model_views
-from smilfit.drawing.report import Picture, Report
+from smilfit.drawing.report import PageImage, Report
 from smilfit.io.landmark_rows import landmark_of
 from smilfit.io.lookup import LookupRow
 from smilfit.io.lookup_proposals import BodyAxes, ProposedRow
@@ -22,7 +22,7 @@ def lookup_page(
     body: BodyModelData,
     axes: BodyAxes,
     rows: Sequence[ProposedRow],
-    frames: Mapping[str, Picture],
+    frames: Mapping[str, PageImage],
     folder: Path | None = None,
 ) -> Report:
     """Make the page.

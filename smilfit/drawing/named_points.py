@@ -44,7 +44,7 @@ class Side:
     With `near_half`, points of the far half are left out, and those that something before them hides.
     """
 
-    seen_from: Float[np.ndarray, '3']
+    viewed_from: Float[np.ndarray, '3']
     up: Float[np.ndarray, '3']
     near_half: bool = False
 
@@ -153,8 +153,8 @@ def model_views(
         drawn = overlay(blank(camera, 255).image, rendered, 0, 0.75, BODY.tint)
         xy = _pixels(camera, places)
         if side.near_half:
-            depth = (vertices - centre) @ side.seen_from
-            far = (places - centre) @ side.seen_from < -_MIDDLE * np.ptp(depth)
+            depth = (vertices - centre) @ side.viewed_from
+            far = (places - centre) @ side.viewed_from < -_MIDDLE * np.ptp(depth)
             xy[far | _hidden(rendered, camera, places, _DEEP * np.ptp(vertices, axis=0).min())] = np.nan
         figures[title] = plot_named_points(drawn, xy, [p.name for p in points], title, colours)
     return figures
@@ -182,7 +182,7 @@ def _hidden(
 
 def _camera(vertices: Float[np.ndarray, 'V 3'], centre: Float[np.ndarray, '3'], side: Side) -> Cameras:
     """Place a camera far away that just sees all."""
-    into, down = -side.seen_from, -side.up
+    into, down = -side.viewed_from, -side.up
     rotation = np.stack([np.cross(down, into), down, into])
     reach = np.abs((vertices - centre) @ rotation.T).max(0)
     size = max(float(reach[:2].max()), 1e-9)

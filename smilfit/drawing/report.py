@@ -28,7 +28,7 @@ class Drawable(Protocol):
 
 
 # A figure, an RGB uint8 image (H, W, 3), or the path or bytes of a PNG or JPEG.
-Picture = Drawable | np.ndarray | str | Path | bytes
+PageImage = Drawable | np.ndarray | str | Path | bytes
 
 
 class Report:
@@ -90,11 +90,11 @@ class Report:
         cells = [[_cell(row[column]) for column in columns] for row in rows]
         return self._add('table', columns=columns, rows=cells, caption=caption)
 
-    def add_figure(self, figure: Picture, caption: str = '') -> 'Report':
+    def add_figure(self, figure: PageImage, caption: str = '') -> 'Report':
         """Add a matplotlib figure, the path or bytes of a PNG or JPEG, or an RGB uint8 image."""
         return self._add('image', source=_data_uri(figure), caption=caption)
 
-    def add_images(self, images: Sequence[Picture], captions: Sequence[str] = ()) -> 'Report':
+    def add_images(self, images: Sequence[PageImage], captions: Sequence[str] = ()) -> 'Report':
         """Add a grid of images, each as for `add_figure`."""
         captions = list(captions) or [''] * len(images)
         shown = [{'source': _data_uri(p), 'caption': c} for p, c in zip(images, captions, strict=True)]
@@ -165,7 +165,7 @@ def _cell(value: object) -> tuple[str, bool]:
     return str(value), isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _data_uri(image: Picture) -> str:
+def _data_uri(image: PageImage) -> str:
     if isinstance(image, Drawable):
         data = figure_png(image)
     elif isinstance(image, (str, Path)):

@@ -33,10 +33,10 @@ def follow(
         Maps from the images' px to the windows' px, `u' = A u + b`.
     """
     boxes = [_boxes(cameras, block) for block in points.split(_BLOCK)]
-    centre, extent, seen = (torch.cat(parts).numpy() for parts in zip(*boxes))
-    affine = np.zeros((*seen.shape, 2, 3))
+    centre, extent, visible = (torch.cat(parts).numpy() for parts in zip(*boxes))
+    affine = np.zeros((*visible.shape, 2, 3))
     for c in range(len(cameras)):
-        valid = seen[:, c]
+        valid = visible[:, c]
         centre_point = cameras.size[c].numpy() / 2
         path = np.where(valid[:, None], centre[:, c], np.nan if valid.any() else centre_point)
         path = _smooth(_fill(path))

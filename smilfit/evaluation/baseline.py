@@ -9,30 +9,30 @@ MEAN_POSE_ROUNDS = 10
 
 
 def trivial_baseline(
-    xyz: Float[np.ndarray, 'B K 3'], seen: Bool[np.ndarray, 'B K'] | None = None
+    xyz: Float[np.ndarray, 'B K 3'], visible: Bool[np.ndarray, 'B K'] | None = None
 ) -> Float[np.ndarray, 'K 3']:
     """Average the training set's keypoints in the world: its mean pose at its mean position.
 
     Args:
         xyz: the training set's keypoints, world unit.
-        seen: where they exist; all of them where None.
+        visible: where they exist; all of them where None.
 
     Returns:
         One position a keypoint; NaN for a keypoint that no training frame has.
     """
-    seen = np.ones(xyz.shape[:2], bool) if seen is None else seen
-    if not seen.any():
+    visible = np.ones(xyz.shape[:2], bool) if visible is None else visible
+    if not visible.any():
         raise ValueError(
             'trivial_baseline: the training set must have 3D keypoints; got none. '
             'Triangulate them when preprocessing, or report without a baseline.'
         )
-    total = np.where(seen[..., None], xyz, 0.0).astype(np.float64).sum(0)
-    count = seen.sum(0)
+    total = np.where(visible[..., None], xyz, 0.0).astype(np.float64).sum(0)
+    count = visible.sum(0)
     return np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], np.nan)
 
 
 def mean_pose(
-    xyz: Float[np.ndarray, 'B K 3'], seen: Bool[np.ndarray, 'B K'] | None = None
+    xyz: Float[np.ndarray, 'B K 3'], visible: Bool[np.ndarray, 'B K'] | None = None
 ) -> Float[np.ndarray, 'K 3']:
     """Average the training set's poses after turning, moving and scaling each onto their mean.
 
@@ -43,23 +43,23 @@ def mean_pose(
     Returns:
         One position a keypoint; NaN for a keypoint that no training frame has.
     """
-    seen = np.ones(xyz.shape[:2], bool) if seen is None else seen
-    first = int(seen.sum(1).argmax())
-    if seen[first].sum() < 3:
+    visible = np.ones(xyz.shape[:2], bool) if visible is None else visible
+    first = int(visible.sum(1).argmax())
+    if visible[first].sum() < 3:
         raise ValueError(
             'mean_pose: a training frame must have at least 3 keypoints in 3D; the fullest has '
-            f'{int(seen[first].sum())}. Triangulate with more views, or report without a mean pose.'
+            f'{int(visible[first].sum())}. Triangulate with more views, or report without a mean pose.'
         )
-    anchor = seen[first]
+    anchor = visible[first]
     mean = np.where(anchor[:, None], xyz[first], np.nan).astype(np.float64)
     size = _size(mean[anchor])
-    clean = np.where(seen[..., None], xyz, 0.0).astype(np.float64)
+    clean = np.where(visible[..., None], xyz, 0.0).astype(np.float64)
     for _ in range(MEAN_POSE_ROUNDS):
-        common = seen & np.isfinite(mean).all(1)
+        common = visible & np.isfinite(mean).all(1)
         usable = common.sum(1) >= 3
         target = np.broadcast_to(np.nan_to_num(mean), clean.shape)
         aligned = align_similarity(clean, target, common * 1.0)
-        mean = trivial_baseline(aligned, seen & usable[:, None])
+        mean = trivial_baseline(aligned, visible & usable[:, None])
         # Averages of turned points shrink; the size is the first frame's.
         centre = mean[anchor].mean(0)
         mean = centre + (mean - centre) * size / _size(mean[anchor])
@@ -71,10 +71,10 @@ def _size(points: np.ndarray) -> float:
 
 
 def place_at_truth(
-    pose: Float[np.ndarray, 'K 3'], truth: Float[np.ndarray, 'B K 3'], seen: Bool[np.ndarray, 'B K']
+    pose: Float[np.ndarray, 'K 3'], truth: Float[np.ndarray, 'B K 3'], visible: Bool[np.ndarray, 'B K']
 ) -> Float[np.ndarray, 'B K 3']:
     """Move one pose to each frame's true position: centroid on centroid of the keypoints that both have."""
-    common = seen & np.isfinite(pose).all(-1)
+    common = visible & np.isfinite(pose).all(-1)
     weight = common[..., None] / np.maximum(common.sum(1), 1)[:, None, None]
     shift = (weight * (np.where(common[..., None], truth, 0.0) - np.nan_to_num(pose))).sum(1)
     return pose + shift[:, None]

@@ -41,18 +41,18 @@ class ShareInside:
     n_labels: int
 
 
-def radii(expected: ExpectedKeypoints, seen: Keypoints2d, noise_px: float) -> Float[Tensor, 'B C K']:
+def radii(expected: ExpectedKeypoints, observed: Keypoints2d, noise_px: float) -> Float[Tensor, 'B C K']:
     """Return by how many standard deviations labels miss what is expected, along the ellipse through them.
 
     NaN without a label or an interval. The labels are such as the fit was not given.
 
     Args:
         expected: of the cameras of the labels.
-        seen: the labels.
+        observed: the labels.
         noise_px: standard deviation of a label's coordinate.
     """
-    known = seen.visible & expected.valid & expected.covariance.isfinite().all(-1).all(-1)
-    error = torch.where(known.unsqueeze(-1), seen.xy.to(expected.xy) - expected.xy, 0.0)
+    known = observed.visible & expected.valid & expected.covariance.isfinite().all(-1).all(-1)
+    error = torch.where(known.unsqueeze(-1), observed.xy.to(expected.xy) - expected.xy, 0.0)
     eye = torch.eye(2).to(expected.xy)
     whole = torch.where(known[..., None, None], expected.covariance, eye) + noise_px**2 * eye
     square = (error * torch.linalg.solve(whole, error)).sum(-1)
@@ -64,33 +64,33 @@ def radius_of(share: float) -> float:
     return math.sqrt(-2 * math.log1p(-share))
 
 
-def scale_of(found: Tensor, share: float = SHARE) -> float:
+def scale_of(radii: Tensor, share: float = SHARE) -> float:
     """Return the scale of standard deviations by which ellipses hold the share that they should; NaN of few
     labels."""
-    known = found[found.isfinite()]
+    known = radii[radii.isfinite()]
     return float(known.quantile(share)) / radius_of(share) if len(known) >= LEAST_LABELS else float('nan')
 
 
-def share_inside(found: Tensor, share: float = SHARE, scale: float = 1.0) -> float:
+def share_inside(radii: Tensor, share: float = SHARE, scale: float = 1.0) -> float:
     """Return how many labels lie in ellipses that should hold a share of them; NaN without any."""
-    known = found[found.isfinite()]
+    known = radii[radii.isfinite()]
     if not len(known) or math.isnan(scale):
         return float('nan')
     return float((known <= scale * radius_of(share)).double().mean())
 
 
 def scaled_by_other_cameras(
-    found: Mapping[str, Float[Tensor, 'B K']], share: float = SHARE
+    radii: Mapping[str, Float[Tensor, 'B K']], share: float = SHARE
 ) -> dict[str, ShareInside]:
     """Return for each camera how many of its labels lie in ellipses of the scale that the other cameras call for.
 
     Args:
-        found: by camera, the `radii` of its labels in a fit without it.
+        radii: by camera, the `radii` of its labels in a fit without it.
         share: of labels that the ellipses should hold.
     """
     answer = {}
-    for camera, own in found.items():
-        others = [x.flatten() for name, x in found.items() if name != camera]
+    for camera, own in radii.items():
+        others = [x.flatten() for name, x in radii.items() if name != camera]
         scale = scale_of(torch.cat(others), share) if others else float('nan')
         count = int(own.isfinite().sum())
         answer[camera] = ShareInside(share_inside(own, share, scale), scale, share_inside(own, share), count)

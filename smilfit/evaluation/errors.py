@@ -1,6 +1,6 @@
 """Distances between predicted and true keypoints, and what is stated about them. Pure numpy.
 
-Everywhere `weights` (or `seen`) says how much a truth counts; a truth of weight 0 never does, whatever its
+Everywhere `weights` (or `visible`) says how much a truth counts; a truth of weight 0 never does, whatever its
 coordinates. A prediction that is not finite is infinitely wrong: it misses every threshold and is not left
 out. Where nothing counts the answer is NaN.
 """
@@ -31,13 +31,13 @@ Weights = Bool[np.ndarray, '*s'] | Float[np.ndarray, '*s']
 
 
 def distances(
-    predicted: Float[np.ndarray, '*s d'], truth: Float[np.ndarray, '*s d'], seen: Bool[np.ndarray, '*s']
+    predicted: Float[np.ndarray, '*s d'], truth: Float[np.ndarray, '*s d'], visible: Bool[np.ndarray, '*s']
 ) -> Float[np.ndarray, '*s']:
     """Measure Euclidean distances: NaN without a truth, inf where the prediction is not finite."""
-    ok = seen & np.isfinite(predicted).all(-1)
+    ok = visible & np.isfinite(predicted).all(-1)
     difference = np.where(ok[..., None], predicted, 0.0) - np.where(ok[..., None], truth, 0.0)
     return np.where(
-        ok, np.linalg.norm(difference.astype(np.float64), axis=-1), np.where(seen, np.inf, np.nan)
+        ok, np.linalg.norm(difference.astype(np.float64), axis=-1), np.where(visible, np.inf, np.nan)
     )
 
 
@@ -114,23 +114,23 @@ def mpjpe(
 
 
 def pa_distances(
-    predicted: Float[np.ndarray, 'B K 3'], truth: Float[np.ndarray, 'B K 3'], seen: Bool[np.ndarray, 'B K']
+    predicted: Float[np.ndarray, 'B K 3'], truth: Float[np.ndarray, 'B K 3'], visible: Bool[np.ndarray, 'B K']
 ) -> Float[np.ndarray, 'B K']:
     """Measure distances after each frame's best similarity; NaN in frames with fewer than 3 true keypoints.
 
     A keypoint whose prediction is not finite takes no part in the alignment and is infinitely wrong.
     """
-    seen = seen & (seen.sum(1) >= 3)[:, None]
+    visible = visible & (visible.sum(1) >= 3)[:, None]
     finite = np.isfinite(predicted).all(-1)
-    aligned = align_similarity(np.where(finite[..., None], predicted, 0.0), truth, (seen & finite) * 1.0)
-    return distances(np.where(finite[..., None], aligned, np.nan), truth, seen)
+    aligned = align_similarity(np.where(finite[..., None], predicted, 0.0), truth, (visible & finite) * 1.0)
+    return distances(np.where(finite[..., None], aligned, np.nan), truth, visible)
 
 
 def pa_mpjpe(
     predicted: Float[np.ndarray, 'B K 3'],
     truth: Float[np.ndarray, 'B K 3'],
-    seen: Bool[np.ndarray, 'B K'],
+    visible: Bool[np.ndarray, 'B K'],
 ) -> float:
     """Average the distance after each frame's best rotation, translation and scale: the error of the pose."""
-    errors = pa_distances(predicted, truth, seen)
+    errors = pa_distances(predicted, truth, visible)
     return mean_error(errors, ~np.isnan(errors))

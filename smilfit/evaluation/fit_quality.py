@@ -1,6 +1,6 @@
 """How well a fit explains what the cameras saw, beside points without a body, given points and the truth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smilfit.body_models import SMIL
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction
-from smilfit.evaluation.errors import distances, mpjpe, pa_mpjpe, percentiles
+from smilfit.evaluation.errors import mpjpe, pa_mpjpe, percentiles
 from smilfit.evaluation.units import unit_suffix
 from smilfit.io import triangulate_keypoints
-from smilfit.structures import Keypoints2d, Keypoints3d
+from smilfit.structures import BodyParams, Keypoints2d, Keypoints3d
 from smilfit.structures.body import by_blocks
 
 
@@ -33,18 +34,21 @@ def errors_against_truth(
         unit: the end of the names.
     """
     points = fitted.detach().cpu().double().numpy()
-    true, seen = truth.xyz.cpu().double().numpy(), (truth.confidence > 0).cpu().numpy()
-    result = {f'mpjpe_{unit}': mpjpe(points, true, seen), f'pa_mpjpe_{unit}': pa_mpjpe(points, true, seen)}
+    true, observed = truth.xyz.cpu().double().numpy(), (truth.confidence > 0).cpu().numpy()
+    result = {
+        f'mpjpe_{unit}': mpjpe(points, true, observed),
+        f'pa_mpjpe_{unit}': pa_mpjpe(points, true, observed),
+    }
     if placed is not None:
-        shared = seen & (placed.confidence > 0).cpu().numpy()
+        shared = observed & (placed.confidence > 0).cpu().numpy()
         without = placed.xyz.cpu().double().numpy()
         result[f'mpjpe_shared_{unit}'] = mpjpe(points, true, shared)
         result[f'mpjpe_shared_triangulated_{unit}'] = mpjpe(without, true, shared)
-    if len(true) and seen.sum(1).max() >= 3:
-        pose = mean_pose(true, seen)
-        at_place = place_at_prediction(pose, points, seen)
-        result[f'mpjpe_mean_pose_at_predicted_place_{unit}'] = mpjpe(at_place, true, seen)
-        result[f'pa_mpjpe_mean_pose_{unit}'] = pa_mpjpe(np.broadcast_to(pose, true.shape), true, seen)
+    if len(true) and observed.sum(1).max() >= 3:
+        pose = mean_pose(true, observed)
+        at_place = place_at_prediction(pose, points, observed)
+        result[f'mpjpe_mean_pose_at_predicted_place_{unit}'] = mpjpe(at_place, true, observed)
+        result[f'pa_mpjpe_mean_pose_{unit}'] = pa_mpjpe(np.broadcast_to(pose, true.shape), true, observed)
     return {name: float(value) for name, value in result.items() if not np.isnan(value)}
 
 
@@ -111,7 +115,7 @@ class FitBenchmark:
 
 
 def fit_benchmark(
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     fitted: Float[Tensor, 'B K 3'],
     given: Keypoints3d | None = None,
     truth: Keypoints3d | None = None,
@@ -121,9 +125,9 @@ def fit_benchmark(
     """Measure a fit.
 
     Args:
-        seen: what the cameras saw, with its cameras; errors are in px of these images. Of calibrated views also
+        observed: what the cameras saw, with its cameras; errors are in px of these images. Of calibrated views also
             triangulated by themselves, as what 3D points without a body reach.
-        fitted: the fitted keypoints in the order of `seen.names`, world unit.
+        fitted: the fitted keypoints in the order of `observed.names`, world unit.
         given: 3D points that were recorded with the labels, whose reprojection error stands beside the fit's.
         truth: known 3D keypoints, for MPJPE and PA-MPJPE.
         vertices: the fitted mesh, with `true_vertices` for the vertex error.
@@ -132,61 +136,74 @@ def fit_benchmark(
     Raises:
         ValueError: no cameras, other keypoints, or one mesh without the other.
     """
-    _check(seen, fitted, given, truth, vertices, true_vertices)
-    errors = reprojection_errors(seen, fitted)
-    without_body = _triangulated(seen)
-    placed, recorded = (_errors_of(seen, points) for points in (without_body, given))
+    _check(observed, fitted, given, truth, vertices, true_vertices)
+    errors = reprojection_errors(observed, fitted)
+    without_body = _triangulated(observed)
+    placed, recorded = (_errors_of(observed, points) for points in (without_body, given))
     rows = tuple(
-        _camera(name, errors[:, c], placed[:, c], recorded[:, c]) for c, name in enumerate(seen.rig.names)
+        _camera(name, errors[:, c], placed[:, c], recorded[:, c]) for c, name in enumerate(observed.rig.names)
     )
     finite = fitted.isfinite().flatten(1).all(1)
-    per_keypoint = tuple(_median(errors[:, :, k]) for k in range(len(seen.names)))
-    unit = seen.rig.unit or (truth.unit if truth is not None else None)
+    per_keypoint = tuple(_median(errors[:, :, k]) for k in range(len(observed.names)))
+    unit = observed.rig.unit or (truth.unit if truth is not None else None)
     return FitBenchmark(
         cameras=rows,
         n_frames=len(fitted),
         n_frames_finite=int(finite.sum()),
         unit=unit,
-        keypoint_names=tuple(seen.names),
+        keypoint_names=tuple(observed.names),
         keypoint_median_px=per_keypoint,
         against_truth=_against_truth(fitted, truth, without_body, vertices, true_vertices, unit_suffix(unit)),
     )
 
 
-def reprojection_errors(
-    seen: Keypoints2d, points: Float[Tensor, 'B K 3'], there: Tensor | None = None
-) -> Float[np.ndarray, 'B C K']:
-    """Measure px between seen keypoints and projected points.
+def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> Float[Tensor, 'B K 3']:
+    """Compute named keypoints of a body, world unit, on the CPU; memory does not grow with the frames."""
+    params, wanted = params.to(body.v_template), tuple(names)
+    with torch.no_grad():
+        return by_blocks(params.batch_size, lambda rows: body(params[rows], wanted).select(wanted).cpu())
 
-    NaN where nothing was seen or (`there` False) no point was given; inf where the point has no image.
+
+def errors_px(
+    observed: Keypoints2d, points: Float[Tensor, 'B K 3'], valid: Tensor | None = None
+) -> Float[Tensor, 'B C K']:
+    """Measure px between labels and projected points.
+
+    NaN where there is no label or (`valid` False) no point was given; inf where the point has no image.
     """
-    placed = points.detach().cpu().double()
 
-    counted = seen.visible.cpu() if there is None else seen.visible.cpu() & there.cpu().unsqueeze(1)
+    def distances_px(rows: slice) -> Tensor:
+        pixels, _, in_image = observed[rows].rig.to(torch.float64).project(points[rows].double())
+        distance = (pixels - observed.xy[rows].double()).norm(dim=-1)
+        return torch.where(in_image & points[rows].isfinite().all(-1).unsqueeze(1), distance, torch.inf)
 
-    def errors(rows: slice) -> Tensor:
-        of = seen[rows]
-        pixels, _, valid = of.rig.to(torch.float64).project(placed[rows])
-        pixels = torch.where(valid.unsqueeze(-1), pixels, torch.nan)
-        xy = of.xy.cpu().double()
-        return torch.from_numpy(distances(pixels.numpy(), xy.numpy(), counted[rows].numpy()))
-
-    return by_blocks(len(placed), errors).numpy()
+    distance = by_blocks(len(points), distances_px)
+    known = observed.visible if valid is None else observed.visible & valid.unsqueeze(1)
+    return torch.where(known, distance, torch.nan)
 
 
-def _triangulated(seen: Keypoints2d) -> Keypoints3d | None:
+def reprojection_errors(
+    observed: Keypoints2d, points: Float[Tensor, 'B K 3'], valid: Tensor | None = None
+) -> Float[np.ndarray, 'B C K']:
+    """Measure `errors_px` on the CPU, as an array."""
+    cpu = torch.device('cpu')
+    known = None if valid is None else valid.cpu()
+    return errors_px(observed.to(cpu), points.detach().cpu(), known).numpy()
+
+
+def _triangulated(observed: Keypoints2d) -> Keypoints3d | None:
     """Place the labels' points by themselves; None where no point has two views."""
-    if len(seen.rig) < 2 or seen.rig.K.ndim != 3:
+    if len(observed.rig) < 2 or observed.rig.K.ndim != 3:
         return None
-    cpu = seen.to(torch.device('cpu')).to(torch.float64)
+    cpu = observed.to(torch.device('cpu')).to(torch.float64)
     placed = triangulate_keypoints(cpu)
     return placed if bool(placed.visible.any()) else None
 
 
-def _errors_of(seen: Keypoints2d, points: Keypoints3d | None) -> Float[np.ndarray, 'B C K']:
+def _errors_of(observed: Keypoints2d, points: Keypoints3d | None) -> Float[np.ndarray, 'B C K']:
     if points is None:
-        return np.full(seen.confidence.shape, np.nan)
-    return reprojection_errors(seen, points.xyz, points.confidence > 0)
+        return np.full(observed.confidence.shape, np.nan)
+    return reprojection_errors(observed, points.xyz, points.confidence > 0)
 
 
 def _camera(name: str, fitted: np.ndarray, placed: np.ndarray, given: np.ndarray) -> CameraFit:
@@ -227,25 +244,25 @@ def _against_truth(
 
 
 def _check(
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     fitted: Tensor,
     given: Keypoints3d | None,
     truth: Keypoints3d | None,
     vertices: Tensor | None,
     true_vertices: Tensor | None,
 ) -> None:
-    if seen.cameras is None:
+    if observed.cameras is None:
         raise ValueError(
             'fit_benchmark: the seen keypoints must have cameras; got none. Calibrate the session.'
         )
-    if len(fitted) != seen.batch_size or fitted.shape[1] != len(seen.names):
+    if len(fitted) != observed.batch_size or fitted.shape[1] != len(observed.names):
         raise ValueError(
-            f'fit_benchmark: fitted points must be {seen.batch_size} frames x {len(seen.names)} keypoints, '
+            f'fit_benchmark: fitted points must be {observed.batch_size} frames x {len(observed.names)} keypoints, '
             f'as seen; got {tuple(fitted.shape[:2])}. Select them with BodyOutput.select(seen.names).'
         )
     for thing, points in (('given', given), ('true', truth)):
         if points is not None and (
-            tuple(points.names) != tuple(seen.names) or points.batch_size != seen.batch_size
+            tuple(points.names) != tuple(observed.names) or points.batch_size != observed.batch_size
         ):
             raise ValueError(
                 f'fit_benchmark: the {thing} points must have the keypoints and frames of the seen ones; got '

@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.datasets import DatasetFile
 from smilfit.datasets.store.shape_agreement import ShapeAgreement, shape_agreement
+from smilfit.evaluation.fit_quality import keypoints_of
 from smilfit.io import check_cameras
 from smilfit.structures import BodyParams, Cameras
 
 # A label is said to be the other side's where it lies so much nearer to that one's point, and the two are so far
 # apart.
 _SWAP_NEARER, _SWAP_APART_PX = 0.5, 6.0
-_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class _Stored:
     frames: np.ndarray
     view_mask: Bool[np.ndarray, 'n C']
     xy: Float[np.ndarray, 'n C K 2']
-    seen: Bool[np.ndarray, 'n C K']
+    visible: Bool[np.ndarray, 'n C K']
     xyz: Float[np.ndarray, 'n K 3']
     known: Bool[np.ndarray, 'n K']
     projected: Float[np.ndarray, 'n C K 2']
@@ -97,7 +97,7 @@ def session_figures(dataset: DatasetFile, session: str, body: SMIL | None = None
         if dataset.session(session).temporal
         else 0,
         cameras={dataset.camera_names[c]: _camera(stored, c, dataset.target_resolution) for c in used},
-        labels_by_keypoint=dict(zip(names, map(int, stored.seen.sum((0, 1))))),
+        labels_by_keypoint=dict(zip(names, map(int, stored.visible.sum((0, 1))))),
         points_by_keypoint=dict(zip(names, map(int, stored.known.sum(0)))),
         extent=_extent(stored),
         params_known=stored.params_known,
@@ -141,12 +141,13 @@ def _read(dataset: DatasetFile, session: str, body: SMIL | None) -> _Stored:
     if body is not None and rows:
         params_xyz = np.full((len(records), len(dataset.keypoint_names), 3), np.nan)
         given = {n: np.stack([params[n] for params in stated.values()]) for n in stated[rows[0]]}
-        params_xyz[rows] = _keypoints_of(body, given, dataset.keypoint_names)
+        params = BodyParams.of({n: torch.from_numpy(v) for n, v in given.items()})
+        params_xyz[rows] = keypoints_of(body, params, dataset.keypoint_names).double().numpy()
     return _Stored(
         frames=np.array([r.frame for r in records]),
         view_mask=mask,
         xy=stack['keypoints2d'],
-        seen=(stack['confidence2d'] > 0) & mask[..., None],
+        visible=(stack['confidence2d'] > 0) & mask[..., None],
         xyz=stack['keypoints3d'],
         known=known,
         projected=_project(cameras, np.where(known[..., None], stack['keypoints3d'], np.nan), mask),
@@ -157,17 +158,6 @@ def _read(dataset: DatasetFile, session: str, body: SMIL | None) -> _Stored:
     )
 
 
-def _keypoints_of(body: SMIL, given: dict[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    count = len(next(iter(given.values())))
-    parts = []
-    for start in range(0, count, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        params = BodyParams.of({n: torch.from_numpy(v[rows]) for n, v in given.items()}).to(body.v_template)
-        with torch.no_grad():
-            parts.append(body(params, tuple(names)).select(tuple(names)).double().cpu().numpy())
-    return np.concatenate(parts)
-
-
 def _project(cameras: Cameras, xyz: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Project points into the stored images; NaN where a point or a view is not there."""
     pixels, _, valid = cameras.project(torch.from_numpy(np.nan_to_num(xyz)))
@@ -176,27 +166,27 @@ def _project(cameras: Cameras, xyz: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _camera(stored: _Stored, c: int, side: int) -> CameraFigures:
-    seen, scale = stored.seen[:, c], stored.scale[:, c, None]
-    labels = np.where(seen[..., None], stored.xy[:, c], np.nan)
+    visible, scale = stored.visible[:, c], stored.scale[:, c, None]
+    labels = np.where(visible[..., None], stored.xy[:, c], np.nan)
     # Original px, which do not depend on how small images are stored.
-    apart = np.linalg.norm(labels - stored.projected[:, c], axis=-1) * scale
+    distance = np.linalg.norm(labels - stored.projected[:, c], axis=-1) * scale
     from_params = np.full(1, np.nan)
     if stored.by_params is not None:
         from_params = np.linalg.norm(labels - stored.by_params[:, c], axis=-1) * scale
     shown = np.isfinite(stored.projected[:, c]).all(-1)
-    several = seen.sum(1) >= 3
+    several = visible.sum(1) >= 3
     boxes = np.full(1, np.nan)
     if several.any():
         span = np.nanmax(labels[several], 1) - np.nanmin(labels[several], 1)
         boxes = span.max(-1) * stored.scale[several, c]
     return CameraFigures(
         views=int(stored.view_mask[:, c].sum()),
-        labels=int(seen.sum()),
-        labels_outside_image=int((_outside(stored.xy[:, c], side) & seen).sum()),
+        labels=int(visible.sum()),
+        labels_outside_image=int((_outside(stored.xy[:, c], side) & visible).sum()),
         points_outside_image=int((_outside(np.nan_to_num(stored.projected[:, c]), side) & shown).sum()),
         points_seen=int(shown.sum()),
-        label_to_point_px=_quantile(apart, 0.5),
-        label_to_point_p90_px=_quantile(apart, 0.9),
+        label_to_point_px=_quantile(distance, 0.5),
+        label_to_point_p90_px=_quantile(distance, 0.9),
         label_to_params_px=_quantile(from_params, 0.5),
         extent_px=_quantile(boxes, 0.5),
     )
@@ -222,14 +212,14 @@ def _extent(stored: _Stored) -> float:
 def _params_to_point(stored: _Stored) -> float:
     if stored.params_xyz is None:
         return float('nan')
-    apart = np.linalg.norm(stored.params_xyz - stored.xyz, axis=-1)
-    return _quantile(np.where(stored.known, apart, np.nan), 0.5)
+    distance = np.linalg.norm(stored.params_xyz - stored.xyz, axis=-1)
+    return _quantile(np.where(stored.known, distance, np.nan), 0.5)
 
 
 def _repeated_labels(stored: _Stored) -> int:
     """Count samples whose labels are those of another one to the last digit."""
-    rows = np.where(stored.seen[..., None], stored.xy, -1.0).reshape(len(stored.xy), -1)
-    labelled = stored.seen.sum((1, 2)) >= 3
+    rows = np.where(stored.visible[..., None], stored.xy, -1.0).reshape(len(stored.xy), -1)
+    labelled = stored.visible.sum((1, 2)) >= 3
     return int(labelled.sum()) - len(np.unique(rows[labelled], axis=0))
 
 
@@ -244,9 +234,9 @@ def _swaps(stored: _Stored, pairs: Sequence[tuple[int, int]]) -> tuple[int, int]
     """Count pairs of labels of a view, and those where each lies on the other side's 3D point."""
     looked = swapped = 0
     for a, b in pairs:
-        both = stored.seen[:, :, a] & stored.seen[:, :, b]
-        straight = _apart(stored, a, a) + _apart(stored, b, b)
-        crossed = _apart(stored, a, b) + _apart(stored, b, a)
+        both = stored.visible[:, :, a] & stored.visible[:, :, b]
+        straight = _distance(stored, a, a) + _distance(stored, b, b)
+        crossed = _distance(stored, a, b) + _distance(stored, b, a)
         between = (
             np.linalg.norm(stored.projected[:, :, a] - stored.projected[:, :, b], axis=-1) * stored.scale
         )
@@ -256,7 +246,7 @@ def _swaps(stored: _Stored, pairs: Sequence[tuple[int, int]]) -> tuple[int, int]
     return looked, swapped
 
 
-def _apart(stored: _Stored, label: int, point: int) -> np.ndarray:
+def _distance(stored: _Stored, label: int, point: int) -> np.ndarray:
     return np.linalg.norm(stored.xy[:, :, label] - stored.projected[:, :, point], axis=-1)
 
 
@@ -300,10 +290,10 @@ def _calibration(dataset: DatasetFile, session: str) -> tuple[str, bool]:
     rig = dataset.session(session).rig
     if rig is None:
         return 'every image has a camera of its own; nothing to judge them by', True
-    seen, points = dataset.keypoints2d(session), dataset.keypoints3d(session)
+    visible, points = dataset.keypoints2d(session), dataset.keypoints3d(session)
     if len(rig) < 2:
         return 'one camera; nothing to judge it by', True
-    report = check_cameras(seen, points)
+    report = check_cameras(visible, points)
     return report.message(), report.ok
 
 

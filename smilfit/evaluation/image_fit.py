@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -66,19 +66,19 @@ def image_fit(
         silhouette: where the body covers the crop.
         mask: where the animal does; None where that is not known.
     """
-    seen = confidence > 0
+    visible = confidence > 0
     scale = REFERENCE_SIDE_PX / side_px
-    errors = distances(pixels, keypoints, seen)
+    errors = distances(pixels, keypoints, visible)
     # A mask of nothing is not known.
     known = mask if mask is not None and mask.any() else None
     area = 0.0 if known is None else float(known.sum())
-    some = bool(seen.any())
+    some = bool(visible.any())
     return ImageFit(
         label=label,
-        n_keypoints=int(seen.sum()),
-        median_px=float(percentiles(errors, seen, (50,))[0]) * scale if some else None,
-        pck_5px=pck(errors * scale, seen, PCK_PX) if some else None,
-        pck_area=pck(errors, seen, PCK_AREA_SHARE * area**0.5) if some and known is not None else None,
+        n_keypoints=int(visible.sum()),
+        median_px=float(percentiles(errors, visible, (50,))[0]) * scale if some else None,
+        pck_5px=pck(errors * scale, visible, PCK_PX) if some else None,
+        pck_area=pck(errors, visible, PCK_AREA_SHARE * area**0.5) if some and known is not None else None,
         iou=None if known is None or silhouette is None else mask_iou(silhouette, known),
     )
 
@@ -111,9 +111,9 @@ class ImageFigures:
     verdict: str = ''
     reason: str = ''
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """Return the image's line of a table."""
-        line: dict[str, Any] = {
+        line: dict[str, object] = {
             'picture': self.fit.label,
             'annotation': self.entry,
             'files': self.name,
@@ -125,11 +125,24 @@ class ImageFigures:
         return line | {'verdict': self.verdict, 'reason': self.reason}
 
 
-def summary(figures: Sequence[ImageFigures]) -> dict[str, Any]:
+class _Averages(TypedDict):
+    n_pictures: int
+    fit: dict[str, float]
+
+
+class Summary(_Averages, total=False):
+    """How many images, and the averages of the fits' figures and, where these are known, of their starts'."""
+
+    start: dict[str, float]
+
+
+def summary(figures: Sequence[ImageFigures]) -> Summary:
     """Average the figures of the fits and of their starts."""
-    result: dict[str, Any] = {'n_pictures': len(figures), 'fit': mean_of([one.fit for one in figures])}
+    result: Summary = {'n_pictures': len(figures), 'fit': mean_of([one.fit for one in figures])}
     starts = [one.start for one in figures if one.start is not None]
-    return result | ({'start': mean_of(starts)} if starts else {})
+    if starts:
+        result['start'] = mean_of(starts)
+    return result
 
 
 def write_figures(folder: Path, figures: Sequence[ImageFigures]) -> None:
@@ -140,7 +153,7 @@ def write_figures(folder: Path, figures: Sequence[ImageFigures]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / 'images.csv', table.getvalue())
-    document = summary(figures) | {'pictures': [asdict(one) for one in figures]}
+    document = {**summary(figures), 'pictures': [asdict(one) for one in figures]}
     write_text(folder / 'images.json', json.dumps(document, indent=1))
 
 

@@ -41,48 +41,48 @@ class ExpectedKeypoints:
         return (self._variance() + noise_px**2).sqrt()
 
     def scores(
-        self, seen: Keypoints2d, noise_px: float, fitted: Sequence[str] = ()
+        self, observed: Keypoints2d, noise_px: float, fitted: Sequence[str] = ()
     ) -> Float[Tensor, 'B C K 2']:
         """Return by how many standard deviations labels miss what is expected; NaN without a label or an interval.
 
         Args:
-            seen: labels, of the cameras of these expectations.
+            observed: labels, of the cameras of these expectations.
             noise_px: standard deviation of a label's coordinate.
             fitted: cameras whose labels the fit was given.
         """
-        errors, variance = self._errors(seen), self._variance()
-        given = torch.tensor([name in fitted for name in seen.rig.names])[:, None, None]
+        errors, variance = self._errors(observed), self._variance()
+        given = torch.tensor([name in fitted for name in observed.rig.names])[:, None, None]
         left = (noise_px**2 - variance).clamp_min(LEAST_LEFT * noise_px**2)
         return errors / torch.where(given, left, noise_px**2 + variance).sqrt()
 
-    def noise_px(self, seen: Keypoints2d, share: float = 0.9) -> float:
+    def noise_px(self, observed: Keypoints2d, share: float = 0.9) -> float:
         """Find the noise by which intervals hold as many labels that the fit was given as they should.
 
         One number for all of them; by counts and not by squares, so that a few wrong labels count as few.
 
         Args:
-            seen: the labels that the fit was given.
+            observed: the labels that the fit was given.
             share: how many of them the intervals should hold.
 
         Raises:
             ValueError: there is no label with an interval.
         """
-        if not bool(self._errors(seen).isfinite().any()):
+        if not bool(self._errors(observed).isfinite().any()):
             raise ValueError('noise_px: some label must have an interval; got none. Give labels of the fit.')
-        errors = self._errors(seen)
+        errors = self._errors(observed)
         low, high = 0.0, 2 * float(errors[errors.isfinite()].abs().max()) + 1e-6
         for _ in range(HALVINGS):
             centre = 0.5 * (low + high)
-            inside = held(self.scores(seen, centre, seen.rig.names), share)
+            inside = held(self.scores(observed, centre, observed.rig.names), share)
             low, high = (centre, high) if inside < share else (low, centre)
         return 0.5 * (low + high)
 
     def _variance(self) -> Float[Tensor, 'B C K 2']:
         return self.covariance.diagonal(dim1=-2, dim2=-1).clamp_min(0)
 
-    def _errors(self, seen: Keypoints2d) -> Float[Tensor, 'B C K 2']:
-        known = seen.visible & self.valid & self._variance().isfinite().all(-1)
-        return torch.where(known.unsqueeze(-1), seen.xy.to(self.xy) - self.xy, torch.nan)
+    def _errors(self, observed: Keypoints2d) -> Float[Tensor, 'B C K 2']:
+        known = observed.visible & self.valid & self._variance().isfinite().all(-1)
+        return torch.where(known.unsqueeze(-1), observed.xy.to(self.xy) - self.xy, torch.nan)
 
 
 def expected_keypoints(
@@ -113,18 +113,20 @@ def expected_keypoints(
 
 
 def in_cameras(
-    expected: ExpectedKeypoints, seen: Keypoints2d, names: Sequence[str]
+    expected: ExpectedKeypoints, observed: Keypoints2d, names: Sequence[str]
 ) -> tuple[ExpectedKeypoints, Keypoints2d]:
     """Pick cameras by name, of what is expected and of labels."""
-    rows = [seen.rig.names.index(name) for name in names]
+    rows = [observed.rig.names.index(name) for name in names]
     few = replace(
         expected,
         xy=expected.xy[:, rows],
         covariance=expected.covariance[:, rows],
         valid=expected.valid[:, rows],
     )
-    cameras = seen.rig.select(names)
-    return few, replace(seen, xy=seen.xy[:, rows], confidence=seen.confidence[:, rows], cameras=cameras)
+    cameras = observed.rig.select(names)
+    return few, replace(
+        observed, xy=observed.xy[:, rows], confidence=observed.confidence[:, rows], cameras=cameras
+    )
 
 
 def held(scores: Tensor, share: float) -> float:

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from smilfit.evaluation.baseline import compared_keypoints, place_at_prediction
@@ -24,6 +25,17 @@ from smilfit.geometry.projection import project_points
 from smilfit.registry import METRICS
 
 logger = logging.getLogger('smilfit')
+
+# What a regressor predicts of one sample with its truth, and a batch of samples.
+Sample = Mapping[str, Any]
+
+
+class Tested(Protocol):
+    """A regressor that predicts a batch of the test loader."""
+
+    def test_step(self, data: Sample) -> Sequence[Sample]:
+        """Return what is predicted of each sample."""
+
 
 FROM_DATASET = ('keypoint_names', 'camera_names', 'unit', 'baseline', 'mean_pose', 'mean_place')
 
@@ -58,9 +70,9 @@ class MultiViewPoseMetric(BaseMetric):
         keypoint_names: Sequence[str] | None = None,
         camera_names: Sequence[str] | None = None,
         unit: str | None = None,
-        baseline: Any = None,
-        mean_pose: Any = None,
-        mean_place: Mapping[str, Any] | None = None,
+        baseline: ArrayLike | None = None,
+        mean_pose: ArrayLike | None = None,
+        mean_place: Mapping[str, ArrayLike] | None = None,
         threshold_px: int | float = PCK_THRESHOLD_PX,
         out_file: str | Path | None = None,
         collect_device: str = 'cpu',
@@ -68,8 +80,8 @@ class MultiViewPoseMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, collect_dir=collect_dir, prefix=prefix)
-        given = (keypoint_names, camera_names, unit, baseline, mean_pose, mean_place)
-        self.given = dict(zip(FROM_DATASET, given))
+        given: tuple[Any, ...] = (keypoint_names, camera_names, unit, baseline, mean_pose, mean_place)
+        self.given: dict[str, Any] = dict(zip(FROM_DATASET, given))
         self.threshold_px = threshold_px
         self.out_file = out_file
         self.result: BenchmarkResult | None = None
@@ -91,7 +103,7 @@ class MultiViewPoseMetric(BaseMetric):
         unknown = np.full_like(next(iter(known.values())), np.nan)
         return np.stack([known.get(name, unknown) for name in names])
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+    def process(self, data_batch: object, data_samples: Sequence[Sample]) -> None:
         """Keep what the comparison needs of each sample, as float64 arrays on the CPU."""
         baseline, pose, places = self._pose('baseline'), self._pose('mean_pose'), self._places()
         for i, sample in enumerate(data_samples):
@@ -147,11 +159,11 @@ class MultiViewPoseMetric(BaseMetric):
             logger.warning('MultiViewPoseMetric: no sample has true 3D keypoints; there is no MPJPE.')
 
 
-def _float64(value: Any) -> np.ndarray:
+def _float64(value: object) -> np.ndarray:
     return torch.as_tensor(value).detach().cpu().double().numpy()
 
 
-def _compact(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _compact(sample: Sample) -> dict[str, np.ndarray]:
     truth = sample['truth']
     view = np.asarray(torch.as_tensor(sample['view_mask']).cpu(), dtype=bool)
     return {
@@ -167,7 +179,7 @@ def _compact(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def project_answer(points: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
+def project_answer(points: np.ndarray, data_batch: object, i: int) -> np.ndarray:
     """Project an answer into one sample's given cameras; NaN where it has no image there."""
     K, R, t, dist = (_of_sample(data_batch, i, key) for key in ('K', 'R', 't', 'dist'))
     pixels, _, valid = project_points(torch.from_numpy(points).nan_to_num(), K, R, t, dist)
@@ -175,7 +187,7 @@ def project_answer(points: np.ndarray, data_batch: Any, i: int) -> np.ndarray:
     return torch.where(valid.unsqueeze(-1), pixels, torch.nan).numpy()
 
 
-def _of_sample(data_batch: Any, i: int, key: str) -> Tensor:
+def _of_sample(data_batch: object, i: int, key: str) -> Tensor:
     """Return one of the inputs of a sample."""
     if not isinstance(data_batch, Mapping) or 'inputs' not in data_batch:
         raise ValueError(
@@ -191,7 +203,7 @@ COUNT = 'n_views_left_out'
 
 
 def left_out_metrics(
-    model: Any, batches: Iterable[Mapping[str, Any]], metric: MultiViewPoseMetric
+    model: Tested, batches: Iterable[Sample], metric: MultiViewPoseMetric
 ) -> dict[str, int | float]:
     """Predict each sample without each of its views in turn, and compare there.
 
@@ -222,7 +234,7 @@ def left_out_metrics(
     return _numbers(judge.result, judge.threshold_px) | {COUNT: judge.result.n_samples}
 
 
-def _judge_view(model: Any, batch: dict[str, Any], camera: int, judge: MultiViewPoseMetric) -> None:
+def _judge_view(model: Tested, batch: Sample, camera: int, judge: MultiViewPoseMetric) -> None:
     views = batch['inputs']['view_mask'].clone()
     views[:, camera] = False
     samples = model.test_step({**batch, 'inputs': {**batch['inputs'], 'view_mask': views}})
@@ -234,10 +246,11 @@ def _judge_view(model: Any, batch: dict[str, Any], camera: int, judge: MultiView
     judge.process(batch, result)
 
 
-def _rows(value: Any, rows: Tensor) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _rows(item, rows) for key, item in value.items()}
-    return value[rows.to(value.device)]
+def _rows(batch: Sample, rows: Tensor) -> Sample:
+    return {
+        key: _rows(value, rows) if isinstance(value, Mapping) else value[rows.to(value.device)]
+        for key, value in batch.items()
+    }
 
 
 def _numbers(result: BenchmarkResult, threshold_px: int | float) -> dict[str, int | float]:

@@ -223,9 +223,9 @@ def _paired(a: BenchmarkResult, b: BenchmarkResult) -> tuple[BenchmarkResult, Be
             'compare: both benchmarks must have frames in common; got none. Test both on one split.'
         )
     first, second = (_rows(r, [at[key] for key in common]) for r, at in zip((a, b), rows))
-    for name, seen in (('truth3d', 'seen3d'), ('truth2d', 'seen2d')):
-        mask = getattr(first, seen)
-        same = np.array_equal(mask, getattr(second, seen))
+    for name, visible in (('truth3d', 'seen3d'), ('truth2d', 'seen2d')):
+        mask = getattr(first, visible)
+        same = np.array_equal(mask, getattr(second, visible))
         if not same or not np.allclose(getattr(first, name)[mask], getattr(second, name)[mask], rtol=1e-4):
             raise ValueError(
                 f'compare: both benchmarks must have the same truth; their {name} differ. Test both on one dataset '

@@ -12,7 +12,7 @@ from smilfit.registry import RENDERERS
 from smilfit.renderers.backend import choose_backend
 from smilfit.renderers.base import Renderer, RenderOutput, check_mesh
 from smilfit.renderers.projected import ProjectedMeshes, project_meshes
-from smilfit.renderers.scanline import locate, seen_faces
+from smilfit.renderers.scanline import faces_by_scanlines, locate
 from smilfit.structures import Cameras
 
 if TYPE_CHECKING:
@@ -56,19 +56,19 @@ def interpolate(
 ) -> Float[Tensor, 'N H W D']:
     """Spread values of vertices over the images; 0 where empty."""
     face_id = render.layer('face_id')
-    seen = face_id >= 0
-    spread = values.new_zeros((*seen.shape, values.shape[1]))
-    corners = values[faces[face_id[seen]]]
-    spread[seen] = (render.layer('barycentric')[seen].to(values.dtype).unsqueeze(-1) * corners).sum(-2)
+    visible = face_id >= 0
+    spread = values.new_zeros((*visible.shape, values.shape[1]))
+    corners = values[faces[face_id[visible]]]
+    spread[visible] = (render.layer('barycentric')[visible].to(values.dtype).unsqueeze(-1) * corners).sum(-2)
     return spread
 
 
 def paint_faces(render: RenderOutput, face_colour: Float[Tensor, 'F 3']) -> Float[Tensor, 'N H W 3']:
     """Multiply the shading by a colour of each face (render with white for the plain colours)."""
     face_id, shading = render.layer('face_id'), render.layer('shading')
-    seen = face_id >= 0
+    visible = face_id >= 0
     painted = torch.zeros_like(shading)
-    painted[seen] = shading[seen] * face_colour[face_id[seen]].to(painted.dtype)
+    painted[visible] = shading[visible] * face_colour[face_id[visible]].to(painted.dtype)
     return painted
 
 
@@ -149,14 +149,16 @@ class ZBufferRenderer(Renderer):
         """Render N meshes of the same faces; see `Renderer.forward`."""
         meshes = project_meshes(vertices, faces, cameras, self.near)
         colour = vertices.new_ones(3) if colour is None else colour
-        return self._paint(meshes, self._seen(meshes), colour.to(meshes.pixels).expand(vertices.shape[1], 3))
+        return self._paint(
+            meshes, self._visible_faces(meshes), colour.to(meshes.pixels).expand(vertices.shape[1], 3)
+        )
 
-    def _seen(self, meshes: ProjectedMeshes) -> Int[Tensor, 'N H W']:
+    def _visible_faces(self, meshes: ProjectedMeshes) -> Int[Tensor, 'N H W']:
         if self.backend == 'torch':
-            return seen_faces(meshes, self.max_pixels)
-        from smilfit.renderers.warp_z_buffer import seen_faces_by_warp
+            return faces_by_scanlines(meshes, self.max_pixels)
+        from smilfit.renderers.warp_z_buffer import faces_by_warp
 
-        return seen_faces_by_warp(meshes)
+        return faces_by_warp(meshes)
 
     def _paint(self, meshes: ProjectedMeshes, face_id: Tensor, colour: Tensor) -> RenderOutput:
         where = (face_id >= 0).nonzero(as_tuple=True)

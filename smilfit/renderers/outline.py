@@ -27,14 +27,14 @@ LEAST_SINE = 0.05
 
 @dataclass(frozen=True)
 class MeshEdges:
-    """The S edges of a mesh's triangles, and the faces of each (padded with the first face and turn 0).
+    """The S edges of a mesh's triangles, and the faces of each (padded with the first face and winding 0).
 
-    `turn` is 1 where a face runs along the edge from its first to its second corner, else -1.
+    `winding` is 1 where a face runs along the edge from its first to its second corner, else -1.
     """
 
     corners: Int[Tensor, 'S 2']
     faces: Int[Tensor, 'S m']
-    turn: Int[Tensor, 'S m']
+    winding: Int[Tensor, 'S m']
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def mesh_edges(faces: Int[Tensor, 'F 3']) -> MeshEdges:
 def silhouette_edges(meshes: ProjectedMeshes, edges: MeshEdges, margin_px: float) -> SilhouetteEdges:
     """Find the edges all of whose faces lie on one side of them, within a margin of the image."""
     # A face that turns like its edge's run has its third corner on the edge's left (positive cross product).
-    offset = meshes.turns[:, edges.faces] * edges.turn
+    offset = meshes.windings[:, edges.faces] * edges.winding
     count, total = offset.abs().sum(2), offset.sum(2)
     ends = meshes.pixels.detach()[:, edges.corners]
     limit = ends.new_tensor([meshes.width - 1, meshes.height - 1]) + margin_px
@@ -180,8 +180,8 @@ def _covered(meshes: ProjectedMeshes, n: int, max_pairs: int) -> Bool[Tensor, 'H
     faces = meshes.faces[meshes.drawable[n]]
     flat = torch.ones_like(meshes.pixels[n, :, 0])
     triangles = image_triangles(meshes.pixels[n], flat, faces, meshes.width, meshes.height)
-    seen = visible_faces(triangles, meshes.width, meshes.height, 8 * max_pairs)
-    return (seen >= 0).reshape(meshes.height, meshes.width)
+    visible = visible_faces(triangles, meshes.width, meshes.height, 8 * max_pairs)
+    return (visible >= 0).reshape(meshes.height, meshes.width)
 
 
 def _exposed(
@@ -189,8 +189,8 @@ def _exposed(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cut the edges of one image into segments whose outer offset no triangle covers."""
     mine = (contour.image == n).nonzero().squeeze(1)
-    turns = meshes.turns[n]
-    faces, turns = meshes.faces[turns != 0], turns[turns != 0]
+    windings = meshes.windings[n]
+    faces, windings = meshes.faces[windings != 0], windings[windings != 0]
     triangles = meshes.pixels[n][faces]
     low, high = triangles.amin(1), triangles.amax(1)
     result = []  # a part of no edges is a part, too
@@ -203,7 +203,7 @@ def _exposed(
             torch.maximum(a, b).unsqueeze(1) >= low
         ).all(2)
         which, face = meet.nonzero(as_tuple=True)
-        interval, edge = _cover(a[which], b[which], triangles[face], turns[face])
+        interval, edge = _cover(a[which], b[which], triangles[face], windings[face])
         cutters = torch.stack(
             (faces[face], faces[face].roll(-1, 1)), 2
         )  # corners of the triangle's three edges
@@ -218,15 +218,15 @@ def _cover(
     a: Float[Tensor, 'K 2'],
     b: Float[Tensor, 'K 2'],
     corners: Float[Tensor, 'K 3 2'],
-    turn: Float[Tensor, 'K'],
+    winding: Float[Tensor, 'K'],
 ) -> tuple[Float[Tensor, 'K 2'], Int[Tensor, 'K 2']]:
     """Return the places where the way from a to b enters and leaves a triangle, and by which of its edges.
 
     It enters after it leaves if it never does.
     """
     edges = corners.roll(-1, 1) - corners
-    at_a = cross(edges, a.unsqueeze(1) - corners) * turn.unsqueeze(1)
-    slope = cross(edges, (b - a).unsqueeze(1).expand_as(edges)) * turn.unsqueeze(1)
+    at_a = cross(edges, a.unsqueeze(1) - corners) * winding.unsqueeze(1)
+    slope = cross(edges, (b - a).unsqueeze(1).expand_as(edges)) * winding.unsqueeze(1)
     crossing = -at_a / slope
     infinity = torch.full_like(crossing, torch.inf)
     enter, enter_edge = torch.where(slope > 0, crossing, -infinity).max(1)

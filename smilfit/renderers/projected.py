@@ -45,7 +45,7 @@ class ProjectedMeshes:
         return self.pixels[:, self.faces]
 
     @cached_property
-    def turns(self) -> Float[Tensor, 'N F']:
+    def windings(self) -> Float[Tensor, 'N F']:
         """Return which way round every face is seen: 1, -1, or 0 where it is seen edge-on or not drawable."""
         a, b, c = self.corners().detach().unbind(2)
         area = cross(b - a, c - a)

@@ -80,11 +80,11 @@ class PyTorch3DRenderer(Renderer):
 
     def _alpha(self, meshes: ProjectedMeshes) -> Tensor:
         shape = (len(meshes), meshes.height, meshes.width)
-        seen = meshes.turns != 0
-        if not bool(seen.any()):
+        visible = meshes.windings != 0
+        if not bool(visible.any()):
             return meshes.pixels.new_zeros(shape)
         fragments = self._rasterise(
-            self._meshes([*self._points(meshes)], [meshes.faces[s] for s in seen]),
+            self._meshes([*self._points(meshes)], [meshes.faces[s] for s in visible]),
             image_size=(meshes.height, meshes.width),
             blur_radius=squared_reach(self.sigma),
             faces_per_pixel=self.faces_per_pixel,

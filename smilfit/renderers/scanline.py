@@ -116,7 +116,7 @@ def visible_faces(triangles: ImageTriangles, width: int, height: int, max_pixels
 
 
 @torch.no_grad()
-def seen_faces(meshes: ProjectedMeshes, max_pixels: int) -> Int[Tensor, 'N H W']:
+def faces_by_scanlines(meshes: ProjectedMeshes, max_pixels: int) -> Int[Tensor, 'N H W']:
     """Find the face that each pixel of each image sees; -1 where there is none."""
     images = []
     for n in range(len(meshes)):

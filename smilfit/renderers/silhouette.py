@@ -122,9 +122,9 @@ class SilhouetteRenderer(Renderer):
 
 def soft_alpha_by_warp(meshes: ProjectedMeshes, sigma: float) -> Float[Tensor, 'N H W']:
     """Render soft silhouettes, all meshes in one launch; as `soft_alpha`."""
-    seen = meshes.turns != 0
+    visible = meshes.windings != 0
     clear = _LogTransmittance.apply(
-        meshes.corners(), seen, meshes.width, meshes.height, sigma, meshes.ndc_per_px
+        meshes.corners(), visible, meshes.width, meshes.height, sigma, meshes.ndc_per_px
     )
     return -torch.expm1(clear)
 
@@ -134,27 +134,27 @@ class _LogTransmittance(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, corners: Tensor, seen: Tensor, width: int, height: int, sigma: float, unit: float
+        ctx: Any, corners: Tensor, visible: Tensor, width: int, height: int, sigma: float, unit: float
     ) -> Tensor:
         clear = corners.new_zeros(len(corners), height, width)
-        ctx.save_for_backward(corners.detach(), seen)
+        ctx.save_for_backward(corners.detach(), visible)
         # Distances stay in px: sigma moves into that unit.
         ctx.control = (width, height, sigma / unit**2)
-        _run('forward', corners, seen, clear, None, *ctx.control)
+        _run('forward', corners, visible, clear, None, *ctx.control)
         return clear
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        corners, seen = ctx.saved_tensors
+        corners, visible = ctx.saved_tensors
         result = torch.zeros_like(corners)
-        _run('backward', corners, seen, gradient.contiguous(), result, *ctx.control)
+        _run('backward', corners, visible, gradient.contiguous(), result, *ctx.control)
         return result, None, None, None, None, None
 
 
 def _run(
     which: str,
     corners: Tensor,
-    seen: Tensor,
+    visible: Tensor,
     image: Tensor,
     result: Tensor | None,
     width: int,
@@ -172,7 +172,7 @@ def _run(
     points = view(corners.reshape(n * f, 3, 2), kernels.vec2)
     control = [width, height, scalar(1 / sigma_px2), scalar(reach2), scalar(math.sqrt(reach2))]
     # An image is one long row of numbers to the kernels.
-    inputs = [points, view(seen.reshape(-1).to(torch.uint8)), f, *control, view(image.reshape(-1))]
+    inputs = [points, view(visible.reshape(-1).to(torch.uint8)), f, *control, view(image.reshape(-1))]
     if result is not None:
         inputs.append(view(result.reshape(n * f, 3, 2), kernels.vec2))
     launch(getattr(kernels, which), n * f, inputs, corners.device)

@@ -29,10 +29,10 @@ def soft_alpha(meshes: ProjectedMeshes, sigma: float, max_pairs: int) -> Float[T
         sigma: squared length, in units of half the shorter side, over which an edge is blurred.
         max_pairs: how many (triangle, pixel) pairs may be in memory at once (about 300 bytes each).
     """
-    turns = meshes.turns
+    windings = meshes.windings
     images = [
-        _log_clear(corners[seen != 0], meshes, sigma, max_pairs)
-        for corners, seen in zip(meshes.corners(), turns)
+        _log_clear(corners[visible != 0], meshes, sigma, max_pairs)
+        for corners, visible in zip(meshes.corners(), windings)
     ]
     clear = torch.stack(images) if images else meshes.pixels.new_zeros(0, meshes.height * meshes.width)
     return -torch.expm1(clear).unflatten(1, (meshes.height, meshes.width))

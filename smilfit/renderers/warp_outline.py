@@ -28,18 +28,18 @@ def find_outline_by_warp(meshes: ProjectedMeshes, contour: SilhouetteEdges, reac
     """
     pixels = meshes.pixels
     corners = meshes.corners().reshape(-1, 3, 2).contiguous()
-    turns = meshes.turns.reshape(-1).to(torch.int8)
-    edge, low, high, cut = _segments(meshes, contour, pixels, corners, turns, reach_px)
+    windings = meshes.windings.reshape(-1).to(torch.int8)
+    edge, low, high, cut = _segments(meshes, contour, pixels, corners, windings, reach_px)
     nearest = _nearest(meshes, contour, pixels, (edge, low, high), reach_px)
-    covered = _covered(meshes, corners, turns)
+    covered = _covered(meshes, corners, windings)
     return Outline(covered, nearest, edge, low, high, cut)
 
 
-def _covered(meshes: ProjectedMeshes, corners: Tensor, turns: Tensor) -> Bool[Tensor, 'N H W']:
-    covered = turns.new_zeros(len(meshes) * meshes.height * meshes.width, dtype=torch.uint8)
+def _covered(meshes: ProjectedMeshes, corners: Tensor, windings: Tensor) -> Bool[Tensor, 'N H W']:
+    covered = windings.new_zeros(len(meshes) * meshes.height * meshes.width, dtype=torch.uint8)
     kernels = outline_kernels(scalar_of(corners))
     size = [len(meshes.faces), meshes.width, meshes.height]
-    inputs = [view(corners, kernels.vec2), view(turns), *size, view(covered)]
+    inputs = [view(corners, kernels.vec2), view(windings), *size, view(covered)]
     launch(kernels.cover, len(corners), inputs, corners.device)
     return covered.bool().reshape(len(meshes), meshes.height, meshes.width)
 
@@ -49,14 +49,14 @@ def _segments(
     contour: SilhouetteEdges,
     pixels: Tensor,
     corners: Tensor,
-    turns: Tensor,
+    windings: Tensor,
     reach_px: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     kernels, device = outline_kernels(scalar_of(corners)), corners.device
-    tile = _tile_px(corners[turns != 0])
+    tile = _tile_px(corners[windings != 0])
     across, down = (int((n + 2 * reach_px) // tile) + 1 for n in (meshes.width, meshes.height))
     tiles = [kernels.scalar(reach_px), kernels.scalar(tile), across, down]
-    shapes = [view(corners, kernels.vec2), view(turns), len(meshes.faces)]
+    shapes = [view(corners, kernels.vec2), view(windings), len(meshes.faces)]
     count = torch.zeros(len(meshes) * across * down, dtype=torch.int32, device=device)
     # Counted first, without room for any; then listed, each tile's from its own place on.
     nobody = torch.empty(0, dtype=torch.int32, device=device)

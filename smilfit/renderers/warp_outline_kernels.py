@@ -59,7 +59,7 @@ def _sort_into_tiles(scalar):
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def sort_into_tiles(
         corners: wp.array2d(dtype=vec2),
-        turns: wp.array(dtype=wp.int8),
+        windings: wp.array(dtype=wp.int8),
         n_faces: int,
         margin: scalar,
         tile: scalar,
@@ -71,7 +71,7 @@ def _sort_into_tiles(scalar):
     ):
         """Count every tile's triangles, and list them where there is room."""
         i = wp.tid()
-        if turns[i] == wp.int8(0):
+        if windings[i] == wp.int8(0):
             return
         a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
         box = tile_box(wp.min(a, wp.min(b, c)), wp.max(a, wp.max(b, c)), margin, tile, across, down)
@@ -92,7 +92,7 @@ def _cover_of(scalar):
     infinity = wp.constant(scalar(1e30))
 
     @wp.func
-    def cover_of(a: vec2, way: vec2, p: vec2, q: vec2, r: vec2, turn: scalar):
+    def cover_of(a: vec2, way: vec2, p: vec2, q: vec2, r: vec2, winding: scalar):
         """Return where the way enters a triangle and leaves it, and by which of its edges."""
         enter, leave = -infinity, infinity
         enter_edge, leave_edge = scalar(0.0), scalar(0.0)
@@ -111,7 +111,7 @@ def _cover_of(scalar):
             elif k == 2:
                 start, end = r, p
             edge = end - start
-            at_a, slope = cross(edge, a - start) * turn, cross(edge, way) * turn
+            at_a, slope = cross(edge, a - start) * winding, cross(edge, way) * winding
             if slope > scalar(0.0):
                 if -at_a / slope > enter:
                     enter = -at_a / slope
@@ -139,7 +139,7 @@ def _expose(scalar):
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def expose(
         corners: wp.array2d(dtype=vec2),
-        turns: wp.array(dtype=wp.int8),
+        windings: wp.array(dtype=wp.int8),
         n_faces: int,
         margin: scalar,
         tile: scalar,
@@ -178,7 +178,7 @@ def _expose(scalar):
                     cell = (image[i] * down + y) * across + x
                     for k in range(begin[cell], finish[cell]):
                         j = members[k]
-                        c = cover_of(a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(turns[j]))
+                        c = cover_of(a, way, corners[j, 0], corners[j, 1], corners[j, 2], scalar(windings[j]))
                         if c[1] > here and c[1] > c[0]:
                             if c[0] <= here:
                                 here = c[1]
@@ -231,9 +231,9 @@ def _nearest(scalar):
             for x in range(box[0], box[2] + 1):
                 to = vec2(scalar(x), scalar(y)) - a
                 t = wp.clamp(wp.dot(to, way) * over, scalar(0.0), scalar(1.0))
-                apart = wp.length(to - t * way)
-                if apart < reach:
-                    key = (wp.int64(apart / reach * steps) << wp.int64(32)) | wp.int64(i)
+                distance = wp.length(to - t * way)
+                if distance < reach:
+                    key = (wp.int64(distance / reach * steps) << wp.int64(32)) | wp.int64(i)
                     wp.atomic_min(best, (image[i] * height + y) * width + x, key)
 
     return nearest
@@ -248,14 +248,14 @@ def _cover(scalar):
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def cover(
         corners: wp.array2d(dtype=vec2),
-        turns: wp.array(dtype=wp.int8),
+        windings: wp.array(dtype=wp.int8),
         n_faces: int,
         width: int,
         height: int,
         covered: wp.array(dtype=wp.uint8),
     ):
         i = wp.tid()
-        rotation = scalar(turns[i])
+        rotation = scalar(windings[i])
         if rotation == scalar(0.0):
             return
         a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]

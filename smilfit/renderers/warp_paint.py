@@ -67,15 +67,15 @@ class WarpPainter:
             arrays['buffer'] = view(self._buffer)
         self._buffer[: rows * columns] = 0
         low, eye = wp.vec2i(left, top), camera.centres().reshape(-1, 3)[0].tolist()
-        seen = [arrays['pixels'], arrays['inverse_z']]
-        drawn = [*seen, self._faces, low, columns, rows, arrays['buffer']]
+        visible = [arrays['pixels'], arrays['inverse_z']]
+        drawn = [*visible, self._faces, low, columns, rows, arrays['buffer']]
         launch(kernels.draw, len(self.faces), drawn, vertices.device)
         inputs = [
             arrays['buffer'],
             columns,
             low,
             width,
-            *seen,
+            *visible,
             arrays['vertices'],
             arrays['normals'],
             self._faces,

@@ -69,11 +69,14 @@ def _project_kernel(types):
             y * radial + lens[2] * (r2 + two * y * y) + two * lens[3] * x * y,
             one,
         )
-        seen = intrinsics * bent
-        pixels[0, i] = vec2(seen[0], seen[1])
+        projected = intrinsics * bent
+        pixels[0, i] = vec2(projected[0], projected[1])
         inverse_z[0, i] = over
         # Clamped into the image's frame and one px around it, whose numbers fit an integer.
-        column, row = wp.clamp(seen[0], -one, double(size[0])), wp.clamp(seen[1], -one, double(size[1]))
+        column, row = (
+            wp.clamp(projected[0], -one, double(size[0])),
+            wp.clamp(projected[1], -one, double(size[1])),
+        )
         wp.atomic_min(box, 0, wp.max(wp.int32(wp.floor(column)), 0))
         wp.atomic_min(box, 1, wp.max(wp.int32(wp.floor(row)), 0))
         wp.atomic_max(box, 2, wp.min(wp.int32(wp.ceil(column)), size[0] - 1))

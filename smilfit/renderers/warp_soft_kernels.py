@@ -83,7 +83,7 @@ def _forward(scalar):
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def forward(
         corners: wp.array2d(dtype=vec2),
-        seen: wp.array(dtype=wp.uint8),
+        visible: wp.array(dtype=wp.uint8),
         n_faces: int,
         width: int,
         height: int,
@@ -93,7 +93,7 @@ def _forward(scalar):
         clear: wp.array(dtype=scalar),
     ):
         i = wp.tid()
-        if seen[i] == wp.uint8(0):
+        if visible[i] == wp.uint8(0):
             return
         t = triangle_of(corners, i)
         box = pixel_box(wp.min(t.a, wp.min(t.b, t.c)), wp.max(t.a, wp.max(t.b, t.c)), reach, width, height)
@@ -128,7 +128,7 @@ def _backward(scalar):
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def backward(
         corners: wp.array2d(dtype=vec2),
-        seen: wp.array(dtype=wp.uint8),
+        visible: wp.array(dtype=wp.uint8),
         n_faces: int,
         width: int,
         height: int,
@@ -139,7 +139,7 @@ def _backward(scalar):
         result: wp.array2d(dtype=vec2),
     ):
         i = wp.tid()
-        if seen[i] == wp.uint8(0):
+        if visible[i] == wp.uint8(0):
             return
         t = triangle_of(corners, i)
         box = pixel_box(wp.min(t.a, wp.min(t.b, t.c)), wp.max(t.a, wp.max(t.b, t.c)), reach, width, height)

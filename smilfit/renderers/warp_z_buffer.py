@@ -19,8 +19,8 @@ from smilfit.renderers.warp_plane import plane_functions
 
 
 @torch.no_grad()
-def seen_faces_by_warp(meshes: ProjectedMeshes) -> Int[Tensor, 'N H W']:
-    """Find the face that each pixel of each image sees, as `seen_faces`; -1 where there is none."""
+def faces_by_warp(meshes: ProjectedMeshes) -> Int[Tensor, 'N H W']:
+    """Find the face that each pixel of each image sees, as `faces_by_scanlines`; -1 where there is none."""
     # 0 where a vertex has no image.
     inverse_z = torch.where(meshes.usable, 1 / meshes.in_camera[..., 2].double(), 0.0)
     faces = meshes.faces.int()

@@ -12,7 +12,6 @@ import torch
 from torch.utils.data import default_collate
 
 from smilfit.apis import FrameOptions, SourceOptions, infer
-from smilfit.apis.predictions import read_predictions
 from smilfit.datasets import LabelBoxes, PreprocessOptions, preprocess
 from smilfit.datasets.image_session import guessed_intrinsics
 from smilfit.files import BadFileError
@@ -21,6 +20,7 @@ from smilfit.io.recordings.synchronised_videos import RecordedFrame
 from smilfit.networks.engine import load_trained_regressor
 from smilfit.networks.engine.plain_values import model_of_checkpoint
 from smilfit.networks.inference.infer import check_camera_names
+from smilfit.networks.inference.predictions import read_predictions
 from smilfit.networks.inference.sources import open_recordings
 from smilfit.networks.training_set import DatasetNames
 from smilfit.registry import UnknownNameError

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from smilfit.apis import FrameOptions, InferenceOutputs, SourceOptions, infer
-from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.files import MadeOf
 from smilfit.io import read_labels, read_track_names
 from smilfit.networks.engine import build_train_runner, load_trained_regressor
 from smilfit.networks.inference.prediction_files import PredictedRecording
+from smilfit.networks.inference.predictions import Predictions, read_predictions
 from smilfit.networks.inference.recorded_animals import AnimalCount, AnimalsFolder, parted
 from smilfit.networks.inference.sources import open_recordings
 from tests.apis.inference_session import CAMERAS, train_toy, write_toy_session

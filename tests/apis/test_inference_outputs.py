@@ -9,9 +9,9 @@ import torch
 import trimesh
 
 from smilfit.apis import FrameOptions, InferenceOutputs, SourceOptions, export_fit, infer
-from smilfit.apis.predictions import read_predictions
 from smilfit.io import read_labels, read_reprojections
 from smilfit.networks.engine import load_trained_regressor
+from smilfit.networks.inference.predictions import read_predictions
 from smilfit.registry import UnknownNameError
 from tests.apis.inference_session import CAMERAS, train_toy, write_toy_session
 

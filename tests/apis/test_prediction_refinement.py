@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.apis.predictions import Predictions
 from smilfit.apis.progress import ignore
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, NOT_FITTED
 from smilfit.handlers import TermHandler
@@ -14,6 +13,7 @@ from smilfit.io.recordings.synchronised_videos import SynchronisedVideos
 from smilfit.networks.engine import TrainedRegressor
 from smilfit.networks.inference.frame_cutter import CropOptions
 from smilfit.networks.inference.prediction_files import PredictedRecording
+from smilfit.networks.inference.predictions import Predictions
 from smilfit.networks.inference.refined_recording import Refiner, refined
 from smilfit.networks.inference.sources import RecordedVideos
 from smilfit.networks.training_set import DatasetNames

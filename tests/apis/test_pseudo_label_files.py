@@ -11,7 +11,6 @@ from torch.utils.data import default_collate
 
 from smilfit.apis import read_pseudo_labels
 from smilfit.apis.fitting.verdict_file import write_verdict
-from smilfit.apis.predictions import Predictions
 from smilfit.apis.progress import ignore
 from smilfit.body_models import SMIL
 from smilfit.body_models.pose_sampling import PoseSampler
@@ -28,6 +27,7 @@ from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, Verdict
 from smilfit.files import BadFileError
 from smilfit.networks.engine import TrainedRegressor
 from smilfit.networks.inference.prediction_files import PredictedRecording
+from smilfit.networks.inference.predictions import Predictions
 from smilfit.networks.inference.refined_recording import refined
 from smilfit.networks.keypoints.keypoint_targets import ImageTargets
 from smilfit.networks.regressors.modal_regressor import ModalRegressor

@@ -41,11 +41,11 @@ from smilfit.evaluation.verdict.body_measures import (
 from smilfit.evaluation.verdict.failed import mask_margins, outline_convexity, plain_overlap
 from smilfit.evaluation.verdict.labels import (
     camera_medians,
+    count_keypoints,
+    count_places,
     extents_px,
     kept_share,
     left_out_triangulation_px,
-    names_seen,
-    places_seen,
     triangulation_px,
 )
 from smilfit.evaluation.verdict.refits import dealt_out, side_pairs, with_sides_exchanged
@@ -269,15 +269,15 @@ def test_exact_labels_agree_and_a_false_camera_does_not(seen):
 
 def test_evidence_counts_places_not_labels(seen):
     labels, _ = seen
-    assert places_seen(labels).tolist() == [5, 5, 5]
+    assert count_places(labels).tolist() == [5, 5, 5]
     one = replace(labels, xy=labels.xy[:, :, :1].expand_as(labels.xy).contiguous())
-    assert places_seen(one).tolist() == [1, 1, 1]
+    assert count_places(one).tolist() == [1, 1, 1]
     assert float(extents_px(one).amax()) == 0.0
     confidence = labels.confidence.clone()
     confidence[:, 1:, 2:] = 0
     confidence[0, 0] = 0
     few = replace(labels, confidence=confidence)
-    assert names_seen(few).tolist() == [2, 5, 5]
+    assert count_keypoints(few).tolist() == [2, 5, 5]
     assert kept_share(few).tolist() == pytest.approx([2 / 3, 2 / 5, 2 / 5, 2 / 5])
     box = labels.xy[1, 0].amax(0) - labels.xy[1, 0].amin(0)
     assert float(extents_px(few, pooled=False)[1, 0]) == pytest.approx(float(box.norm()))

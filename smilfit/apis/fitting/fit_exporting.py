@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from smilfit.apis.fitting.fit_session import FIT
+from smilfit.apis.infer_options import PREDICTIONS, REFINED, SMOOTHED
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
-from smilfit.apis.predictions import PREDICTIONS, REFINED, SMOOTHED, read_predictions
 from smilfit.body_models import (
     SMIL,
     BodyModelData,
@@ -32,6 +32,7 @@ from smilfit.files import (
     OutputLock,
     folder_name,
     read_npz,
+    reading,
     real_folder,
 )
 from smilfit.io.exports import ExportedFit, ExportOptions, exporter, formats
@@ -172,13 +173,12 @@ def load_export(
         )
     origin, valid, pixels = fit.origin, fit.fitted.cpu().numpy(), None
     if 'view_K' in arrays:
-        predictions, _ = read_predictions(path)
-        valid, score = (
-            predictions.valid,
-            np.where(predictions.valid[:, None, None], predictions.confidence2d, 0.0),
-        )
-        labels = (score > 0) & (predictions.view_mask[..., None] if score.ndim == 3 else True)
-        pixels = np.where(labels[..., None], predictions.keypoints2d, np.nan), np.where(labels, score, 0.0)
+        # A network's result, which says what it predicted in every view.
+        with reading(path, 'predictions'):
+            valid = arrays['valid']
+            score = np.where(valid[:, None, None], arrays['keypoints2d_confidence'], 0.0)
+            labels = (score > 0) & (arrays['view_mask'][..., None] if score.ndim == 3 else True)
+            pixels = np.where(labels[..., None], arrays['keypoints2d'], np.nan), np.where(labels, score, 0.0)
     observed = None if origin is None else _observed(origin, fit)
     if observed is not None and (fit.keypoints3d is None or observed.batch_size != len(valid)):
         observed = None

@@ -20,8 +20,7 @@ from smilfit.io import write_mesh
 from smilfit.io.recordings.read_ahead import read_ahead
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.registrants.clip_fit import evenly_spaced_rows
-from smilfit.structures import BodyParams, FitResult
-from smilfit.structures.body import by_blocks
+from smilfit.structures import FitResult
 
 # Fewer frames are drawn sooner than another process has imported what draws.
 LEAST_FRAMES = 400
@@ -102,7 +101,6 @@ class _Drawing:
 
 def _draw(scene: OverlayScene, rows: Sequence[int], cameras: Sequence[int], sender: Connection) -> None:
     """Draw in a process of its own."""
-    import torch
 
     torch.set_num_threads(1)
     try:
@@ -119,13 +117,6 @@ REPORT_IMAGES = 4
 FREE_VIEWS = 4
 # The folder of those frames of a video that the report shows.
 STILLS = 'overlay_frames'
-
-
-def keypoints_of(body: SMIL, params: BodyParams, names: Sequence[str]) -> torch.Tensor:
-    """Compute named keypoints of a body, world unit."""
-    params = params.to(body.v_template)
-    with torch.no_grad():
-        return by_blocks(params.batch_size, lambda rows: body(params[rows], names).select(names).cpu())
 
 
 def write_meshes(body: SMIL, result: FitResult, folder: Path, kind: str) -> None:

@@ -22,7 +22,7 @@ from smilfit.drawing.report import Report
 from smilfit.drawing.video import write_image, write_video
 from smilfit.drawing.windows import enlarge
 from smilfit.evaluation import ImageFigures, ImageFit, image_fit, read_figures, write_figures
-from smilfit.evaluation.verdict import SessionNumbers, picture_numbers
+from smilfit.evaluation.verdict import SessionNumbers, image_numbers
 from smilfit.files import file_stem
 from smilfit.handlers import BaseInput
 from smilfit.handlers.keypoints import KeypointInput
@@ -223,7 +223,7 @@ class ImageOutputs(SessionOutputs):
             covered = {row: (body, mask) for row, body, mask in drawing.silhouettes()}
             observed = replace(drawing.observed, cameras=drawing.fitted_cameras)
             ambiguity = self._ambiguity(observed)
-            numbers = picture_numbers(fits.body, self.result, observed, needed, fit, covered, ambiguity, step)
+            numbers = image_numbers(fits.body, self.result, observed, needed, fit, covered, ambiguity, step)
         return SessionNumbers(numbers.values, numbers.frames, (), numbers.notes)
 
     def _write_parts(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from smilfit.apis.fitting.fit_overlays import REPORT_IMAGES, keypoints_of
+from smilfit.apis.fitting.fit_overlays import REPORT_IMAGES
 from smilfit.apis.fitting.session_outputs import RecordingOutputs
 from smilfit.apis.progress import counted, steps
 from smilfit.drawing.far_views import PointPainter
@@ -15,6 +15,7 @@ from smilfit.drawing.fit_page import add_fit_sections, add_point_sections
 from smilfit.drawing.report import Report
 from smilfit.drawing.video import write_video
 from smilfit.evaluation import PointBenchmark, point_benchmark
+from smilfit.evaluation.fit_quality import keypoints_of
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.registrants.clip_fit import evenly_spaced_rows
 from smilfit.structures import Keypoints3d
@@ -52,7 +53,7 @@ class PointOutputs(RecordingOutputs):
         options, painter, words = self.fits.options, self._painter(), self.frame_words()[0]
         rows = self._rows(MOST_FRAMES, options.video_choice.rows(self.session, self.frames))
         images = (
-            painter.draw(row, self._text(row, words), turn_deg=360.0 * i / ROUND)
+            painter.draw(row, self._text(row, words), azimuth_deg=360.0 * i / ROUND)
             for i, row in enumerate(rows)
         )
         fps = min(self.fits.dataset.fps(self.session) or USUAL_FPS, USUAL_FPS)

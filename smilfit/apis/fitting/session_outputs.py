@@ -16,7 +16,6 @@ import torch
 from smilfit.apis.fitting.fit_overlays import (
     STILLS,
     draw_free_views,
-    keypoints_of,
     report_images,
     still_images,
     write_meshes,
@@ -28,6 +27,7 @@ from smilfit.apis.progress import steps
 from smilfit.drawing.fit_page import add_fit_sections, add_verdict
 from smilfit.drawing.report import Report
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark, fit_benchmark
+from smilfit.evaluation.fit_quality import keypoints_of
 from smilfit.evaluation.verdict import (
     SessionNumbers,
     Verdict,

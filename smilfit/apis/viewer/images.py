@@ -94,7 +94,7 @@ Value = TypeVar('Value')
 WHOLE = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
-class SeenImage(NamedTuple):
+class SourceImage(NamedTuple):
     """An image, or a crop of one: RGB, and the map from its px to px of the original image.
 
     `ideal` says that the lens was taken out before.
@@ -112,7 +112,7 @@ class FrameImages(Protocol):
     # In words, for the page.
     source: str
 
-    def at(self, row: int) -> dict[str, SeenImage]:
+    def at(self, row: int) -> dict[str, SourceImage]:
         """Return the images of a frame by camera; cameras without one are left out."""
 
 
@@ -130,7 +130,7 @@ class StoredImages:
         self.dataset, self.session = dataset, session
         self._samples, self._names = dataset.samples(session), dataset.cameras(session).names
 
-    def at(self, row: int) -> dict[str, SeenImage]:
+    def at(self, row: int) -> dict[str, SourceImage]:
         """Decode what is stored of a frame."""
         sample = int(self._samples[row])
         record, result = self.dataset.record(sample), {}
@@ -138,7 +138,7 @@ class StoredImages:
             view = self.dataset.camera_names.index(name)
             if record.view_mask[view]:
                 image = self.dataset.image(sample, name)
-                result[name] = SeenImage(image, record.to_original[view], self.dataset.undistorted)
+                result[name] = SourceImage(image, record.to_original[view], self.dataset.undistorted)
         return result
 
 
@@ -157,10 +157,10 @@ class RecordedImages:
         self._videos = {name: VideoFrames(path, n_frames) for name, path in videos.items()}
         self._frames = frames
 
-    def at(self, row: int) -> dict[str, SeenImage]:
+    def at(self, row: int) -> dict[str, SourceImage]:
         """Decode a frame of every camera."""
         frame = int(self._frames[row])
-        return {name: SeenImage(video[frame], WHOLE, False) for name, video in self._videos.items()}
+        return {name: SourceImage(video[frame], WHOLE, False) for name, video in self._videos.items()}
 
 
 class Recent(Generic[Value]):

@@ -104,7 +104,7 @@ class ModelPage:
         for slider in (*self.betas, self.opacity, self.show_joints, self.show_keypoints, self.show_weights):
             slider.on_update(lambda event: self.draw())
         for slider in self.angles:
-            slider.on_update(lambda event: self._turned())
+            slider.on_update(lambda event: self._rotated())
         self.joint.on_update(lambda event: self._chosen())
         reset.on_click(lambda event: self._reset())
 
@@ -120,7 +120,7 @@ class ModelPage:
             slider.disabled = bool(greatest - least < 1e-3)
         self._setting = False
 
-    def _turned(self) -> None:
+    def _rotated(self) -> None:
         if self._setting:
             return
         self._angles[self.joint.value] = tuple(float(np.radians(s.value)) for s in self.angles)

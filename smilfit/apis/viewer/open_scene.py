@@ -123,7 +123,7 @@ def session_scene(path: Path, session: str | None = None) -> Scene:
         fps=recording.fps or None,
         unit=recording.unit,
         cameras=recording.cameras,
-        seen=recording.keypoints2d(),
+        observed=recording.keypoints2d(),
         given=recording.keypoints3d(),
         images=RecordedImages(recording.video_paths, recording.n_frames, frames),
         notes=notes if animals else [],
@@ -145,14 +145,14 @@ def points_scene(path: Path, session: str | None = None, skeleton: str | Path | 
     animals = [PointSession(points, number) for number in range(len(points.animals))]
     names = [animal.name for animal in animals]
     shown = animals[names.index(chosen(session, names, path))]
-    seen = shown.keypoints2d()
+    observed = shown.keypoints2d()
     return Scene(
         title=shown.name,
         labels=[f'frame {i}' for i in shown.frame_numbers],
         fps=shown.fps,
         unit=shown.unit,
         cameras=shown.cameras,
-        seen=seen,
+        observed=observed,
         given=shown.keypoints3d(),
         notes=['Points in space have no images.'],
     )
@@ -167,7 +167,7 @@ def dataset_scene(dataset: DatasetFile, session: str) -> Scene:
         fps=dataset.fps(session),
         unit=dataset.unit,
         cameras=data.cameras,
-        seen=data.annotated2d(),
+        observed=data.annotated2d(),
         given=dataset.keypoints3d(session),
     )
     if data.kind == 'points':
@@ -255,8 +255,8 @@ def fit_scene(
 ) -> Scene:
     """Show a fit over its recording; of a fit whose dataset is gone, the body, its cameras and keypoints alone."""
     result = FitResult.load(file)
-    made_of = OutputFolder(file.parent).made_of('fit') or {'inputs': {}}
-    stated = made_of['inputs']
+    made_of = OutputFolder(file.parent).made_of('fit')
+    stated = {} if made_of is None else made_of['inputs']
     dataset = _dataset_of(file, data, stated.get('dataset'), result.origin)
     if dataset is None:
         scene = _alone(result, file)
@@ -276,7 +276,7 @@ def fit_scene(
         # Once more: the file knows landmarks, and refuses another body.
         result = FitResult.load(file, body=body)
         own = result.body if isinstance(result.body, SMIL) else body
-        names = own.joint_names if scene.seen is None else scene.seen.names
+        names = own.joint_names if scene.observed is None else scene.observed.names
         scene.bodies = PosedBodies(own, result.params, names)
     if (file.parent / VERDICT).is_file():
         verdict, _ = read_verdict(file.parent)

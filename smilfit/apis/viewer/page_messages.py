@@ -52,7 +52,7 @@ class PageMessages:
         self._decode = decode
         self.controls: Mapping[str, Any] | None = None
         self.left_out = 0
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def takes(self, raw: bytes) -> bool:
         """Check whether a message is one that this page's controls send; another is counted, and told once."""
@@ -73,8 +73,8 @@ class PageMessages:
         if self.controls is None:
             return
         kind = kind if kind.isidentifier() and len(kind) < 60 else 'something unreadable'
-        if kind not in self._told and len(self._told) < 20:
-            self._told.add(kind)
+        if kind not in self._reported and len(self._reported) < 20:
+            self._reported.add(kind)
             logger.warning('view: a page sent what none of its controls sends (%s); it was left out.', kind)
 
     def _fits(self, kind: str, message: Mapping[str, Any]) -> bool:

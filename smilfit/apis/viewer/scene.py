@@ -201,7 +201,7 @@ class Scene:
         fps: of the recording.
         unit: of the world.
         cameras: of all frames, or with a leading dimension one set a frame; None where none are known.
-        seen: labels, in px of images that these cameras with their lenses made.
+        observed: labels, in px of images that these cameras with their lenses made.
         given: 3D points that came with the recording.
         bodies: of a fit.
         images: where images come from.
@@ -214,7 +214,7 @@ class Scene:
     fps: float | None = None
     unit: str | None = None
     cameras: Cameras | None = None
-    seen: Keypoints2d | None = None
+    observed: Keypoints2d | None = None
     given: Keypoints3d | None = None
     bodies: PosedBodies | None = None
     images: FrameImages | None = None
@@ -288,10 +288,10 @@ class Scene:
         return self._recent.at(row)
 
     def _triangulated(self, row: int) -> Keypoints3d | None:
-        if self.seen is None or self.cameras is None or len(self.cameras) < 2:
+        if self.observed is None or self.cameras is None or len(self.cameras) < 2:
             return None
         # As `seen` is: its cameras are the recorded ones, whatever a fit made of them.
-        return triangulate_keypoints(self.seen[row])
+        return triangulate_keypoints(self.observed[row])
 
     def _drawn(self, row: int) -> dict[str, ShownImage]:
         rig = self.cameras_at(row)
@@ -305,22 +305,22 @@ class Scene:
             window = CentredWindow.of(camera, IMAGE_SIDE)
             image = None
             if name in images:
-                seen = images[name]
-                lens = camera.ideal() if seen.ideal else camera
-                image = see(seen.image, seen.to_original, lens, window)
+                observed = images[name]
+                lens = camera.ideal() if observed.ideal else camera
+                image = see(observed.image, observed.to_original, lens, window)
                 if posed is not None:
                     pixels, _, valid = camera.ideal().project(torch.from_numpy(posed[1]).to(camera.K))
                     stamp(image, window, torch.where(valid[..., None], pixels, torch.nan)[0], FITTED)
-                if self.seen is not None:
-                    stamp(image, window, _labels(self.seen[row], c, camera), ANNOTATED)
+                if self.observed is not None:
+                    stamp(image, window, _labels(self.observed[row], c, camera), ANNOTATED)
             result[name] = ShownImage(image, window)
         return result
 
 
-def _labels(seen: Keypoints2d, c: int, camera: Cameras) -> torch.Tensor:
+def _labels(observed: Keypoints2d, c: int, camera: Cameras) -> torch.Tensor:
     """Return one frame's labels of a view in ideal px."""
-    pixels, inside = camera.undistort(seen.xy[0, c : c + 1].to(camera.K))
-    valid = inside & (seen.confidence[0, c : c + 1] > 0)
+    pixels, inside = camera.undistort(observed.xy[0, c : c + 1].to(camera.K))
+    valid = inside & (observed.confidence[0, c : c + 1] > 0)
     return torch.where(valid[..., None], pixels, torch.nan)[0]
 
 

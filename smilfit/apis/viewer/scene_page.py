@@ -173,8 +173,8 @@ class ScenePage:
     def _aside(self, up: np.ndarray) -> np.ndarray:
         """Return a direction a little from above, across from the cameras, so that their images are seen."""
         rig = self.scene.cameras_at(self._first)
-        seen_from = np.zeros(3) if rig is None else rig.centres().double().numpy().mean(0) - self.centre
-        level = seen_from - up * (seen_from @ up)
+        viewpoint = np.zeros(3) if rig is None else rig.centres().double().numpy().mean(0) - self.centre
+        level = viewpoint - up * (viewpoint @ up)
         if np.linalg.norm(level) < 0.1 * max(self.camera_distance, self.size):
             level = np.cross(up, np.eye(3)[np.argmin(np.abs(up))])
         result = 0.4 * up - level / np.linalg.norm(level)
@@ -365,7 +365,7 @@ def _colours(scene: Scene) -> dict[str, tuple[int, int, int]]:
     """Return the colours of the kinds of points that there are, in any frame."""
     kinds = {
         FITTED_POINTS: scene.bodies is not None,
-        TRIANGULATED: scene.seen is not None and scene.cameras is not None and len(scene.cameras) > 1,
+        TRIANGULATED: scene.observed is not None and scene.cameras is not None and len(scene.cameras) > 1,
         GIVEN: scene.given is not None,
     }
     result = {kind: colour for kind, colour in POINT_COLOURS.items() if kinds[kind]}

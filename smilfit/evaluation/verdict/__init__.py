@@ -2,9 +2,9 @@
 
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.failed import (
-    PictureNumbers,
+    ImageNumbers,
+    image_numbers,
     judged_by_failures,
-    picture_numbers,
     with_failed_frames,
 )
 from smilfit.evaluation.verdict.judge import (
@@ -31,21 +31,21 @@ __all__ = [
     'NOT_FITTED',
     'CameraNumbers',
     'FrameKeypoints',
+    'ImageNumbers',
     'Measure',
     'Measured',
-    'PictureNumbers',
     'SessionNumbers',
     'Threshold',
     'Verdict',
     'body_frames',
     'body_values',
     'frame_keypoints',
+    'image_numbers',
     'judge',
     'judged_by_failures',
     'keypoint_excess',
     'load_thresholds',
     'n_steps',
-    'picture_numbers',
     'point_numbers',
     'session_numbers',
     'stiffened',

@@ -10,7 +10,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.body_models.joint_limits import default_joints, own_components
 from smilfit.evaluation.verdict.judge import Measured
-from smilfit.evaluation.verdict.labels import names_seen
+from smilfit.evaluation.verdict.labels import count_keypoints
 from smilfit.evaluation.verdict.refits import side_pairs
 from smilfit.losses.shape_priors import whitening_of
 from smilfit.structures import BodyParams, Keypoints2d
@@ -316,9 +316,9 @@ def inverted_share(
     weights = torch.as_tensor(body.data.weights.to_dense()).to(turns)
     blended = (weights @ turns.flatten(2)).unflatten(2, (3, 3))
     carried = sum(blended[:, faces[:, corner]] for corner in range(3))
-    turned = (carried @ _normals(rest, faces)[0].unsqueeze(-1)).squeeze(-1)
+    rotated = (carried @ _normals(rest, faces)[0].unsqueeze(-1)).squeeze(-1)
     vertices = posed(body, params) if vertices is None else vertices
-    against = (turned * _normals(vertices, faces)).sum(-1) < 0
+    against = (rotated * _normals(vertices, faces)).sum(-1) < 0
     return _share(against, rest, faces)
 
 
@@ -416,31 +416,31 @@ def frame_meshes(body: SMIL, params: BodyParams) -> dict[str, np.ndarray]:
     return {name: value.cpu().double().numpy() for name, value in result.items()}
 
 
-def body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str, np.ndarray]:
+def body_frames(body: SMIL, params: BodyParams, observed: Keypoints2d) -> dict[str, np.ndarray]:
     """Measure every frame: joints beyond limits, distances to cameras, and how many keypoints were seen."""
     names = ('limits', 'camera_near', 'camera_far', 'behind_cameras', 'keypoints')
 
     def measured(rows: slice) -> Tensor:
-        result = _body_frames(body, params[rows], seen[rows])
+        result = _body_frames(body, params[rows], observed[rows])
         return torch.stack([result[name].detach().cpu().double() for name in names], 1)
 
     return dict(zip(names, by_blocks(params.batch_size, measured).numpy().T, strict=True))
 
 
-def _body_frames(body: SMIL, params: BodyParams, seen: Keypoints2d) -> dict[str, Tensor]:
-    centres = seen.rig.centres().to(params.transl)
+def _body_frames(body: SMIL, params: BodyParams, observed: Keypoints2d) -> dict[str, Tensor]:
+    centres = observed.rig.centres().to(params.transl)
     distance = camera_distance(body, params, centres)
     with torch.no_grad():
         joints = body(params.to(body.v_template), ('joints',)).joints
-    _, depth, _ = seen.rig.project(joints.cpu().to(seen.rig.K))
-    looks = seen.visible.any(-1)
+    _, depth, _ = observed.rig.project(joints.cpu().to(observed.rig.K))
+    looks = observed.visible.any(-1)
     behind = ((depth <= 0).all(-1) & looks).sum(1) / looks.sum(1).clamp_min(1)
     return {
         'limits': limits_share(body, params),
         'camera_near': distance.amin(1),
         'camera_far': distance.amax(1),
         'behind_cameras': behind,
-        'keypoints': names_seen(seen),
+        'keypoints': count_keypoints(observed),
     }
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.evaluation.fit_quality import errors_px
 from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict.body_measures import betas_sd, body_frames, frame_meshes
 from smilfit.evaluation.verdict.judge import (
@@ -20,7 +21,7 @@ from smilfit.evaluation.verdict.judge import (
     Verdict,
     judge,
 )
-from smilfit.evaluation.verdict.labels import errors_px, extents_px, places_seen
+from smilfit.evaluation.verdict.labels import count_places, extents_px
 from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
 from smilfit.evaluation.verdict.session import SessionNumbers, view_frames
 from smilfit.registrants import OneViewDoubt
@@ -122,7 +123,7 @@ MASK_ALONE = 'a mask alone shows front and back alike'
 
 
 @dataclass(frozen=True)
-class PictureNumbers:
+class ImageNumbers:
     """Numbers by measure, of all images together and of each, and notes on the numbers of images."""
 
     values: Mapping[str, Measured]
@@ -130,22 +131,22 @@ class PictureNumbers:
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def picture_numbers(
+def image_numbers(
     body: SMIL,
     result: FitResult,
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     inputs: Inputs,
     fit: Callable[[Inputs, Tensor], FitResult] | None,
     silhouettes: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
     doubt: OneViewDoubt | None = None,
     step: Callable[[str], None] = lambda what: None,
-) -> PictureNumbers:
+) -> ImageNumbers:
     """Measure all that fits of single images are judged by.
 
     Args:
         body: the body.
         result: its fits to B images.
-        seen: the labels, a camera an image.
+        observed: the labels, a camera an image.
         inputs: what was fitted to, B images each.
         fit: fits such inputs of fewer images, whose rows are given, the way `result` was made; None where there is
             nothing to shuffle. Heavier priors would tell less: proportions of a single animal are its own, and right
@@ -156,7 +157,7 @@ def picture_numbers(
     """
     step('measuring')
     rows = result.fitted.cpu()
-    params, labels = result.params[rows.to(result.params.transl.device)].to('cpu'), seen[rows]
+    params, labels = result.params[rows.to(result.params.transl.device)].to('cpu'), observed[rows]
     with torch.no_grad():
         points = body(params.to(body.v_template), labels.names).select(labels.names).cpu()
     extent = extents_px(labels, pooled=False)
@@ -167,14 +168,14 @@ def picture_numbers(
     frames['frame_error'] = errors.flatten(1).nanmedian(1).values.numpy()
     spread = (extent / labels.rig.size.amax(-1).reshape(-1, extent.shape[1]).to(extent)).amax(1)
     frames['spread'] = torch.where(some, spread, torch.nan).double().numpy()
-    frames['keypoints'] = torch.where(some, places_seen(labels).double(), torch.nan).numpy()
+    frames['keypoints'] = torch.where(some, count_places(labels).double(), torch.nan).numpy()
     if params.betas.shape[1]:
         frames['betas_sd'] = betas_sd(body, params).amax(1).double().cpu().numpy()
     whole = {name: _whole(value, rows) for name, value in frames.items()}
     of_view, notes = view_frames(body, result, doubt)
     whole |= of_view
-    blind = (rows & ~seen.visible.flatten(1).any(1)).numpy()
-    _doubt_of_masks(whole, notes, blind)
+    blind = (rows & ~observed.visible.flatten(1).any(1)).numpy()
+    _ambiguity_of_masks(whole, notes, blind)
     if silhouettes:
         alone = [row for row in silhouettes if blind[row]]
         whole['mask_margin'] = mask_margins(silhouettes, len(rows), alone)
@@ -182,17 +183,17 @@ def picture_numbers(
         plain[alone] = [outline_convexity(silhouettes[row][1]) for row in alone]
         whole['mask_outline'] = plain
     values: dict[str, Measured] = {}
-    few = spread_rows(rows & seen.visible.flatten(1).any(1), N_REFITTED)
+    few = spread_rows(rows & observed.visible.flatten(1).any(1), N_REFITTED)
     if fit is not None and len(few):
         step('fitting with shuffled keypoints')
         chosen = [i[few] for i in inputs]
         matches = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
         if matches is not None:
             values['shuffled_maps'] = Measured(min(matches.shuffled))
-    return PictureNumbers(values, whole, notes)
+    return ImageNumbers(values, whole, notes)
 
 
-def _doubt_of_masks(
+def _ambiguity_of_masks(
     frames: dict[str, np.ndarray], notes: dict[str, tuple[str, ...]], blind: Bool[np.ndarray, ' B']
 ) -> None:
     """Doubt the direction of images without keypoints; fills in `frames` and `notes`."""
@@ -209,7 +210,7 @@ def _whole(values: np.ndarray, rows: Tensor) -> np.ndarray:
     return result
 
 
-Numbers = TypeVar('Numbers', SessionNumbers, PictureNumbers)
+Numbers = TypeVar('Numbers', SessionNumbers, ImageNumbers)
 
 
 def with_failed_frames(numbers: Numbers, result: FitResult) -> Numbers:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
+from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.verdict import Threshold, Verdict, body_frames, judge
-from smilfit.evaluation.verdict.labels import errors_px, extents_px, without_camera
+from smilfit.evaluation.verdict.labels import extents_px, without_camera
 from smilfit.evaluation.verdict.refits import side_pairs
 from smilfit.geometry.alignment import procrustes
 from smilfit.structures import BodyParams, Keypoints2d
@@ -21,7 +21,7 @@ Refit = Callable[[BodyParams, Keypoints2d], BodyParams]
 def judge_frames(
     body: SMIL,
     params: BodyParams,
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     thresholds: Mapping[str, Threshold],
     refit: Refit | None = None,
 ) -> Verdict:
@@ -35,7 +35,7 @@ def judge_frames(
     Args:
         body: the body.
         params: of B frames.
-        seen: what was fitted to, with the cameras.
+        observed: what was fitted to, with the cameras.
         thresholds: those of the verdict on sessions.
         refit: fits again without a camera; None leaves that out. Only frames that at least three cameras saw are.
     """
@@ -45,7 +45,7 @@ def judge_frames(
     rows = good.nonzero().flatten()
     measured: dict[str, np.ndarray] = {}
     if len(rows):
-        measured = _measures(body, params[rows], seen[rows], refit)
+        measured = _measures(body, params[rows], observed[rows], refit)
     whole = {name: np.full(len(good), np.nan) for name in measured} or {
         'frame_error': np.full(len(good), np.nan)
     }
@@ -55,65 +55,62 @@ def judge_frames(
 
 
 def _measures(
-    body: SMIL, params: BodyParams, seen: Keypoints2d, refit: Refit | None
+    body: SMIL, params: BodyParams, observed: Keypoints2d, refit: Refit | None
 ) -> dict[str, np.ndarray]:
-    result = body_frames(body, params, seen)
-    size = extents_px(seen, pooled=False).clamp_min(1e-9).unsqueeze(-1)
-    errors = errors_px(seen, _points(body, params, seen)) / size
+    result = body_frames(body, params, observed)
+    size = extents_px(observed, pooled=False).clamp_min(1e-9).unsqueeze(-1)
+    errors = errors_px(observed, keypoints_of(body, params, observed.names)) / size
     # By camera: of several cameras the median would overlook that one sees another animal.
     by_camera = errors.nanmedian(2).values.nan_to_num(-torch.inf, torch.inf).amax(1)
     result['frame_error'] = torch.where(by_camera >= 0, by_camera, torch.nan).cpu().double().numpy()
-    swapped = _swapped_sides(body, params, seen)
+    swapped = _swapped_sides(body, params, observed)
     if swapped is not None:
         result['swapped_sides'] = swapped
     if refit is not None:
-        result['left_out_labels'] = _left_out(body, params, seen, size, refit)
+        result['left_out_labels'] = _left_out(body, params, observed, size, refit)
     return result
 
 
-def _swapped_sides(body: SMIL, params: BodyParams, seen: Keypoints2d) -> np.ndarray | None:
+def _swapped_sides(body: SMIL, params: BodyParams, observed: Keypoints2d) -> np.ndarray | None:
     """Ask whether left and right are exchanged: a body that is bent as it is not, to reach the other side's points.
 
     The body at rest, of the same shape, is laid over the fitted points as they are and with both sides exchanged: how
     much further off is it in the second case? None without pairs.
     """
-    order = list(range(len(seen.names)))
-    for a, b in side_pairs(body.data, seen.names):
+    order = list(range(len(observed.names)))
+    for a, b in side_pairs(body.data, observed.names):
         order[a], order[b] = b, a
     if order == list(range(len(order))):
         return None
-    points = _points(body, params, seen)
+    points = keypoints_of(body, params, observed.names)
     resting = body.zero_params(len(points)).replace(betas=params.betas.to(body.v_template))
-    rest, valid = _points(body, resting, seen), seen.visible.any(1).float().cpu()
+    rest, valid = keypoints_of(body, resting, observed.names), observed.visible.any(1).float().cpu()
     given, swapped = (_misfit(rest, points[:, o], valid[:, o]) for o in (list(range(len(order))), order))
     return (swapped / given.clamp_min(1e-9)).double().numpy()
 
 
-def _misfit(rest: Tensor, points: Tensor, there: Tensor) -> Tensor:
+def _misfit(rest: Tensor, points: Tensor, valid: Tensor) -> Tensor:
     """Lay points over others, and give their RMS distance."""
-    squared = (procrustes(rest, points, there).apply(rest) - points).square().sum(-1) * there
-    return (squared.sum(1) / there.sum(1).clamp_min(1)).sqrt()
+    squared = (procrustes(rest, points, valid).apply(rest) - points).square().sum(-1) * valid
+    return (squared.sum(1) / valid.sum(1).clamp_min(1)).sqrt()
 
 
-def _left_out(body: SMIL, params: BodyParams, seen: Keypoints2d, size: Tensor, refit: Refit) -> np.ndarray:
+def _left_out(
+    body: SMIL, params: BodyParams, observed: Keypoints2d, size: Tensor, refit: Refit
+) -> np.ndarray:
     """Fit without each camera in turn; give each frame's worst camera's median error, a share of the size there."""
-    looks = seen.visible.any(2)
+    looks = observed.visible.any(2)
     worst = np.full(len(looks), np.nan)
     for camera in range(looks.shape[1]):
         rows = (looks[:, camera] & (looks.sum(1) > 2)).nonzero().flatten()
         if not len(rows):
             continue
-        part = seen[rows]
+        part = observed[rows]
         again = refit(params[rows], without_camera(part, camera))
-        errors = (errors_px(part, _points(body, again, part)) / size[rows])[:, camera]
+        errors = (errors_px(part, keypoints_of(body, again, part.names)) / size[rows])[:, camera]
         at = rows.cpu().numpy()
         worst[at] = np.fmax(worst[at], _median(errors))
     return worst
-
-
-def _points(body: SMIL, params: BodyParams, seen: Keypoints2d) -> Float[Tensor, 'B K 3']:
-    with torch.no_grad():
-        return body(params.to(body.v_template), seen.names).select(seen.names).cpu()
 
 
 def _median(errors: Tensor) -> np.ndarray:

@@ -155,10 +155,10 @@ class Verdict:
         """How many frames have a word."""
         return self.frame_words.count(word)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return what JSON can hold; `from_dict` reads it."""
         measures = [{**asdict(m), 'word': m.word} for m in self.measures]
-        frames: list[dict[str, Any]] = [
+        frames: list[dict[str, object]] = [
             {'word': w, 'reason': r} for w, r in zip(self.frame_words, self.frame_reasons)
         ]
         if self.frame_keypoints:

@@ -8,92 +8,77 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from smilfit.evaluation.fit_quality import errors_px
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import Keypoints2d
-from smilfit.structures.body import by_blocks
 
 # Keypoints nearer to each other than this share of the image are one place.
 _SAME_PLACE = 0.002
 
 
-def places_seen(seen: Keypoints2d) -> Int[Tensor, ' B']:
+def count_places(observed: Keypoints2d) -> Int[Tensor, ' B']:
     """Count the different places of keypoints in each frame's best view."""
-    side = seen.rig.size.amax(-1).reshape(-1, seen.xy.shape[1], 1, 1).to(seen.xy)
-    apart = torch.cdist(seen.xy, seen.xy) > _SAME_PLACE * side
-    visible = seen.visible
-    again = (~apart & visible.unsqueeze(-1) & visible.unsqueeze(-2)).tril(-1).any(-1)
+    side = observed.rig.size.amax(-1).reshape(-1, observed.xy.shape[1], 1, 1).to(observed.xy)
+    separate = torch.cdist(observed.xy, observed.xy) > _SAME_PLACE * side
+    visible = observed.visible
+    again = (~separate & visible.unsqueeze(-1) & visible.unsqueeze(-2)).tril(-1).any(-1)
     return (visible & ~again).sum(-1).amax(1)
 
 
-def names_seen(seen: Keypoints2d) -> Int[Tensor, ' B']:
+def count_keypoints(observed: Keypoints2d) -> Int[Tensor, ' B']:
     """Count the keypoints that at least one view of a frame saw."""
-    return seen.visible.any(1).sum(1)
+    return observed.visible.any(1).sum(1)
 
 
-def extents_px(seen: Keypoints2d, pooled: bool = True) -> Float[Tensor, 'B C']:
+def extents_px(observed: Keypoints2d, pooled: bool = True) -> Float[Tensor, 'B C']:
     """Measure how large the animal is in each image: the diagonal of its keypoints' box, px.
 
     Args:
-        seen: the labels.
+        observed: the labels.
         pooled: whether a camera's frames share the 90th percentile, as the frames of one recording do: where few
             keypoints are in sight the animal is no smaller. Else each frame stands for itself.
 
     Returns:
         NaN where nothing was seen.
     """
-    hidden = ~seen.visible.unsqueeze(-1)
-    low = seen.xy.masked_fill(hidden, torch.inf).amin(2)
-    high = seen.xy.masked_fill(hidden, -torch.inf).amax(2)
+    hidden = ~observed.visible.unsqueeze(-1)
+    low = observed.xy.masked_fill(hidden, torch.inf).amin(2)
+    high = observed.xy.masked_fill(hidden, -torch.inf).amax(2)
     size = (high - low).norm(dim=-1)
-    size = torch.where(seen.visible.any(-1), size, torch.nan).double()
+    size = torch.where(observed.visible.any(-1), size, torch.nan).double()
     return size.nanquantile(0.9, dim=0, keepdim=True).expand_as(size) if pooled else size
 
 
-def kept_share(seen: Keypoints2d) -> Float[Tensor, ' C']:
+def kept_share(observed: Keypoints2d) -> Float[Tensor, ' C']:
     """Return the share of its keypoints, of all frames, that each camera has labels of."""
-    return seen.visible.double().mean((0, 2))
+    return observed.visible.double().mean((0, 2))
 
 
-def errors_px(
-    seen: Keypoints2d, points: Float[Tensor, 'B K 3'], there: Tensor | None = None
-) -> Float[Tensor, 'B C K']:
-    """Measure px between labels and projected points; NaN where there is no label or no point, inf without image."""
-
-    def distances(rows: slice) -> Tensor:
-        pixels, _, valid = seen[rows].rig.to(torch.float64).project(points[rows].double())
-        distance = (pixels - seen.xy[rows].double()).norm(dim=-1)
-        return torch.where(valid & points[rows].isfinite().all(-1).unsqueeze(1), distance, torch.inf)
-
-    distance = by_blocks(len(points), distances)
-    known = seen.visible if there is None else seen.visible & there.unsqueeze(1)
-    return torch.where(known, distance, torch.nan)
-
-
-def triangulation_px(seen: Keypoints2d) -> Float[Tensor, 'B C K']:
+def triangulation_px(observed: Keypoints2d) -> Float[Tensor, 'B C K']:
     """Measure px between labels and what all cameras that have the label make of it, without any body.
 
     NaN where fewer than two have it.
     """
-    if len(seen.rig) < 2:
-        return torch.full(seen.xy.shape[:-1], torch.nan, dtype=torch.float64)
-    points = triangulate_keypoints(seen)
-    return errors_px(seen, points.xyz, points.visible)
+    if len(observed.rig) < 2:
+        return torch.full(observed.xy.shape[:-1], torch.nan, dtype=torch.float64)
+    points = triangulate_keypoints(observed)
+    return errors_px(observed, points.xyz, points.visible)
 
 
-def left_out_triangulation_px(seen: Keypoints2d) -> Float[Tensor, 'B C K']:
+def left_out_triangulation_px(observed: Keypoints2d) -> Float[Tensor, 'B C K']:
     """Measure px in each camera between its labels and what the other cameras make of the same keypoints."""
     result = []
-    for c in range(seen.xy.shape[1]):
-        points = triangulate_keypoints(without_camera(seen, c))
-        result.append(errors_px(seen, points.xyz, points.visible)[:, c])
+    for c in range(observed.xy.shape[1]):
+        points = triangulate_keypoints(without_camera(observed, c))
+        result.append(errors_px(observed, points.xyz, points.visible)[:, c])
     return torch.stack(result, 1)
 
 
-def without_camera(seen: Keypoints2d, camera: int) -> Keypoints2d:
+def without_camera(observed: Keypoints2d, camera: int) -> Keypoints2d:
     """Take a camera's labels away; the camera stays."""
-    confidence = seen.confidence.clone()
+    confidence = observed.confidence.clone()
     confidence[:, camera] = 0
-    return replace(seen, confidence=confidence).judged(seen.camera_report)
+    return replace(observed, confidence=confidence).judged(observed.camera_report)
 
 
 def camera_medians(errors: Float[Tensor, 'B C K'], counted: Tensor | None = None) -> Float[Tensor, ' C']:
@@ -154,7 +139,7 @@ def keypoint_excess(
     return torch.where(counted, second.clamp_min(0.0), torch.nan)
 
 
-def frame_keypoints(seen: Keypoints2d, points: Float[Tensor, 'B K 3']) -> FrameKeypoints:
+def frame_keypoints(observed: Keypoints2d, points: Float[Tensor, 'B K 3']) -> FrameKeypoints:
     """Measure `keypoint_excess` of a fit whose keypoints stand at these points, world unit."""
-    values = keypoint_excess(errors_px(seen, points), triangulation_px(seen), extents_px(seen))
-    return FrameKeypoints(seen.names, values.cpu().double().numpy())
+    values = keypoint_excess(errors_px(observed, points), triangulation_px(observed), extents_px(observed))
+    return FrameKeypoints(observed.names, values.cpu().double().numpy())

@@ -16,7 +16,7 @@ from smilfit.evaluation.verdict.judge import Measured
 from smilfit.evaluation.verdict.refits import (
     Inputs,
     changed_keypoints,
-    keypoints_of,
+    fitted_keypoints,
     null_maps,
     spread_rows,
 )
@@ -54,7 +54,7 @@ def point_numbers(
     step('measuring')
     rows = result.fitted.cpu()
     params = result.params[rows.to(result.params.transl.device)].to('cpu')
-    measured = point_benchmark(given[rows], keypoints_of(result, given.names)[rows])
+    measured = point_benchmark(given[rows], fitted_keypoints(result, given.names)[rows])
     worst = [measured.median(k) / measured.size for k in range(len(given.names))]
     values = body_values(body, params, given.unit)
     if np.isfinite(worst).any():
@@ -112,7 +112,7 @@ def left_out_points(
         step(f'fitting without a quarter of the keypoints ({g + 1} of {N_GROUPS})')
         hidden = group % N_GROUPS == g
         result = fit([changed_keypoints(i, {Keypoints3d: _hiding(names, hidden)}) for i in inputs])
-        errors[hidden] = _distances(given, keypoints_of(result, names))[hidden]
+        errors[hidden] = _distances(given, fitted_keypoints(result, names))[hidden]
         trivial[hidden] = _distances(given, _mean_pose(given, valid & ~hidden))[hidden]
     both = errors.isfinite() & trivial.isfinite()
     if not bool(both.any()):
@@ -148,11 +148,11 @@ def _mean_pose(given: Keypoints3d, shown: Tensor) -> Float[Tensor, 'B K 3']:
 def _hiding(names: Sequence[str], hidden: Tensor) -> Callable[[Keypoints3d], Keypoints3d]:
     """Return a function that takes the hidden ones of named keypoints away."""
 
-    def hide(seen: Keypoints3d) -> Keypoints3d:
-        confidence = seen.confidence.clone()
+    def hide(observed: Keypoints3d) -> Keypoints3d:
+        confidence = observed.confidence.clone()
         for k, name in enumerate(names):
-            if name in seen.names:
-                confidence[hidden[:, k], seen.names.index(name)] = 0
-        return replace(seen, confidence=confidence)
+            if name in observed.names:
+                confidence[hidden[:, k], observed.names.index(name)] = 0
+        return replace(observed, confidence=confidence)
 
     return hide

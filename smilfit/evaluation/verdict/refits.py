@@ -15,8 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import BodyModelData
+from smilfit.evaluation.fit_quality import errors_px
 from smilfit.evaluation.point_fit import extent
-from smilfit.evaluation.verdict.labels import errors_px, extents_px
+from smilfit.evaluation.verdict.labels import extents_px
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
 from smilfit.handlers.keypoints import KeypointInput
 from smilfit.registrants.clip_fit import evenly_spaced_rows
@@ -58,6 +59,7 @@ def _mirrored(name: str) -> list[str]:
 
 Inputs = Sequence[BaseInput]
 Fit = Callable[[Inputs], FitResult]
+Config = Mapping[str, Any]
 # The least width of a robust loss where maps are compared, share of the animal: 10 px of one 250 px long.
 WIDTH = 0.04
 # The solver that knows covariances.
@@ -86,7 +88,7 @@ def spread_rows(valid: Tensor, count: int) -> Int[Tensor, ' n']:
 
 
 def stiffened(
-    cfg: Mapping[str, Any], handlers: Mapping[str, BaseHandler], extent_px: float | None = None
+    cfg: Config, handlers: Mapping[str, BaseHandler], extent_px: float | None = None
 ) -> dict[str, Any]:
     """Return a registrant's config with the weights of its priors `STIFF` times as heavy.
 
@@ -109,7 +111,7 @@ def stiffened(
     return {**cfg, 'stages': stages, 'handlers': [_widened(h, handlers, least) for h in cfg['handlers']]}
 
 
-def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> Any:
+def _widened(cfg: object, handlers: Mapping[str, BaseHandler], least_px: float) -> object:
     """Return a handler's config with a robust loss of keypoints in images made as wide as that, at least."""
     if not isinstance(cfg, Mapping) or not isinstance(
         handlers.get(str(cfg.get('handler_key'))), MultiviewKeypoint2dMSEHandler
@@ -121,13 +123,13 @@ def _widened(cfg: Any, handlers: Mapping[str, BaseHandler], least_px: float) -> 
     return {**cfg, 'mse_loss': {**loss, 'sigma': max(float(loss['sigma']), least_px)}}
 
 
-def with_covariance(cfg: Mapping[str, Any]) -> dict[str, Any]:
+def with_covariance(cfg: Config) -> dict[str, Any]:
     """Return a registrant's config whose last stage says how sure it is, where its solver can."""
 
-    def sure(solver: Mapping[str, Any]) -> dict[str, Any]:
+    def sure(solver: Config) -> dict[str, Any]:
         return {**solver, 'covariance': True} if solver.get('type') == SECOND_ORDER else dict(solver)
 
-    def sure_where_set(settings: Mapping[str, Any]) -> dict[str, Any]:
+    def sure_where_set(settings: Config) -> dict[str, Any]:
         own = settings.get('optimizer')
         return {**settings, 'optimizer': sure(own)} if own else dict(settings)
 
@@ -156,8 +158,12 @@ def null_maps(
     rng = np.random.default_rng(seed)
 
     def missed(changed: Inputs) -> float:
-        seen = _labels(changed)
-        return 1.0 if seen is None else misfit(seen, keypoints_of(fit(changed), seen.names), pooled)
+        observed = _labels(changed)
+        return (
+            1.0
+            if observed is None
+            else misfit(observed, fitted_keypoints(fit(changed), observed.names), pooled)
+        )
 
     # Labels without noise may be met exactly.
     given = max(missed(inputs), 1e-4)
@@ -166,23 +172,23 @@ def null_maps(
     return NullMaps(shuffled, None if swapped is None else missed(swapped) / given)
 
 
-def misfit(seen: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], pooled: bool = True) -> float:
+def misfit(observed: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], pooled: bool = True) -> float:
     """Average over labels how far they are missed: 0 where a point is met, 1/2 at `NEAR`, towards 1 beyond.
 
     So it does not matter in which unit, and how robustly, a config weighs px.
 
     Args:
-        seen: the labels.
+        observed: the labels.
         points: of the body, world unit.
         pooled: as of `extents_px`.
     """
-    if isinstance(seen, Keypoints3d):
+    if isinstance(observed, Keypoints3d):
         # A frame that could not be fitted misses all of its labels.
-        apart = (points.double() - seen.xyz.double()).norm(dim=-1).nan_to_num(torch.inf)
-        apart = torch.where(seen.visible, apart, torch.nan)
-        share = apart / extent(seen).clamp_min(1e-9)
+        distance = (points.double() - observed.xyz.double()).norm(dim=-1).nan_to_num(torch.inf)
+        distance = torch.where(observed.visible, distance, torch.nan)
+        share = distance / extent(observed).clamp_min(1e-9)
     else:
-        share = errors_px(seen, points) / extents_px(seen, pooled).clamp_min(1e-9).unsqueeze(-1)
+        share = errors_px(observed, points) / extents_px(observed, pooled).clamp_min(1e-9).unsqueeze(-1)
     missed = torch.where(share.isinf(), torch.ones_like(share), share**2 / (share**2 + NEAR**2))
     return float(missed.nanmean())
 
@@ -220,10 +226,12 @@ def with_sides_exchanged(inputs: Inputs, data: BodyModelData) -> list[BaseInput]
     return changed if some else None
 
 
-def keypoints_of(result: FitResult, names: Sequence[str]) -> Float[Tensor, 'B K 3']:
+def fitted_keypoints(result: FitResult, names: Sequence[str]) -> Float[Tensor, 'B K 3']:
     """Compute named keypoints of a fit, world unit, on the CPU."""
     if result.body is None:
-        raise ValueError('keypoints_of: the fit must know its body model; got none. Load it with body=....')
+        raise ValueError(
+            'fitted_keypoints: the fit must know its body model; got none. Load it with body=....'
+        )
     with torch.no_grad():
         return result.body(result.params, tuple(names)).select(tuple(names)).cpu()
 

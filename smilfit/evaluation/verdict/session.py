@@ -12,13 +12,13 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction
 from smilfit.evaluation.ellipses import radii, scaled_by_other_cameras
+from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.intervals import expected_keypoints, in_cameras
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
 from smilfit.evaluation.verdict.judge import Measured
 from smilfit.evaluation.verdict.labels import (
     FrameKeypoints,
     camera_medians,
-    errors_px,
     extents_px,
     kept_share,
     keypoint_excess,
@@ -31,14 +31,13 @@ from smilfit.evaluation.verdict.refits import (
     Fit,
     Inputs,
     changed_keypoints,
-    keypoints_of,
+    fitted_keypoints,
     null_maps,
     spread_rows,
 )
 from smilfit.io import triangulate_keypoints
 from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitCovariance, FitResult, Keypoints2d, Keypoints3d
-from smilfit.structures.body import by_blocks
 
 
 def view_frames(
@@ -60,12 +59,12 @@ def view_frames(
         doubted = torch.where(result.fitted.cpu(), doubt.doubted.cpu().double(), torch.nan)
         matches['view_doubt'], notes['view_doubt'] = doubted.numpy(), doubt.reasons
     if result.covariance is not None:
-        matches['yaw_sd'] = turn_sd_deg(body, result.covariance).cpu().numpy()
+        matches['yaw_sd'] = rotation_sd_deg(body, result.covariance).cpu().numpy()
         matches['depth_sd'] = depth_sd(body, result, result.covariance).cpu().numpy()
     return matches, notes
 
 
-def turn_sd_deg(body: SMIL, covariance: FitCovariance) -> Float[Tensor, ' B']:
+def rotation_sd_deg(body: SMIL, covariance: FitCovariance) -> Float[Tensor, ' B']:
     """Return the standard deviation of the body's turn about the worst of the world's axes, degrees."""
     columns = [f'{body.joint_names[0]}.turn_{axis}' for axis in 'xyz']
     return _of(covariance, columns).amax(1) * (180 / math.pi)
@@ -112,7 +111,7 @@ class LeftOutCamera:
     fit_sd_px: float
 
 
-def leave_out(fit: Fit, inputs: Inputs, seen: Keypoints2d, camera: int) -> LeftOutCamera:
+def leave_out(fit: Fit, inputs: Inputs, observed: Keypoints2d, camera: int) -> LeftOutCamera:
     """Fit without a camera, and measure there.
 
     Points in space, which that camera may have had a part in, are triangulated anew from the others.
@@ -120,17 +119,17 @@ def leave_out(fit: Fit, inputs: Inputs, seen: Keypoints2d, camera: int) -> LeftO
     Args:
         fit: fits.
         inputs: of the frames.
-        seen: the labels of these frames, by all cameras.
+        observed: the labels of these frames, by all cameras.
         camera: which is left out.
     """
-    others = triangulate_keypoints(without_camera(seen, camera))
+    others = triangulate_keypoints(without_camera(observed, camera))
     blind = [
         changed_keypoints(i, {Keypoints2d: _blinded(camera), Keypoints3d: _renewed(others)}) for i in inputs
     ]
     result = fit(blind)
-    px = errors_px(seen, keypoints_of(result, seen.names))[:, camera]
-    trivial = errors_px(seen, _mean_pose(others))[:, camera]
-    return LeftOutCamera(px, trivial, *_in_ellipses(result, seen, camera, px))
+    px = errors_px(observed, fitted_keypoints(result, observed.names))[:, camera]
+    trivial = errors_px(observed, _mean_pose(others))[:, camera]
+    return LeftOutCamera(px, trivial, *_in_ellipses(result, observed, camera, px))
 
 
 def _blinded(camera: int) -> Callable[[Keypoints2d], Keypoints2d]:
@@ -164,19 +163,19 @@ def _mean_pose(points: Keypoints3d) -> Float[Tensor, 'B K 3']:
 
 
 def _in_ellipses(
-    result: FitResult, seen: Keypoints2d, camera: int, px: Tensor
+    result: FitResult, observed: Keypoints2d, camera: int, px: Tensor
 ) -> tuple[Float[Tensor, 'B K'], float, float]:
     nothing = torch.full_like(px, torch.nan), float('nan'), float('nan')
     covariance = result.covariance
-    if covariance is None or not set(seen.names) <= set(covariance.keypoint_names):
+    if covariance is None or not set(observed.names) <= set(covariance.keypoint_names):
         return nothing
-    expected = expected_keypoints(result, seen.rig, seen.names)
-    mine = seen.rig.names[camera]
-    valid, left = in_cameras(expected, seen, [name for name in seen.rig.names if name != mine])
+    expected = expected_keypoints(result, observed.rig, observed.names)
+    mine = observed.rig.names[camera]
+    valid, left = in_cameras(expected, observed, [name for name in observed.rig.names if name != mine])
     if not bool((left.visible & valid.valid & valid.covariance.isfinite().all(-1).all(-1)).any()):
         return nothing
     noise = valid.noise_px(left)
-    alone, labels = in_cameras(expected, seen, [mine])
+    alone, labels = in_cameras(expected, observed, [mine])
     sd = alone.sd()[labels.visible & alone.valid]
     return radii(alone, labels, noise)[:, 0], noise, float(sd[sd.isfinite()].median())
 
@@ -240,7 +239,7 @@ class SessionNumbers:
 def session_numbers(
     body: SMIL,
     result: FitResult,
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     inputs: Inputs,
     fit: Callable[[Inputs, Tensor], FitResult],
     stiff: Callable[[Inputs, Tensor], FitResult],
@@ -252,7 +251,7 @@ def session_numbers(
     Args:
         body: the body.
         result: its fit, of B frames.
-        seen: the labels of these frames and their cameras.
+        observed: the labels of these frames and their cameras.
         inputs: what was fitted to, B frames each.
         fit: fits such inputs of fewer frames, whose rows are given, the way `result` was made.
         stiff: fits them likewise with heavier priors (`stiffened`), to compare maps.
@@ -262,20 +261,20 @@ def session_numbers(
     step('measuring')
     rows = result.fitted.cpu()
     params = result.params[rows.to(result.params.transl.device)].to('cpu')
-    labels = seen if bool(rows.all()) else seen[rows]
+    labels = observed if bool(rows.all()) else observed[rows]
     extent = extents_px(labels)
-    errors = errors_px(labels, _keypoints(body, result, labels.names)[rows])
+    errors = errors_px(labels, keypoints_of(body, result.params, labels.names)[rows])
     own = triangulation_px(labels)
     values, frames = body_values(body, params, labels.rig.unit), body_frames(body, params, labels)
     frames['frame_error'] = (errors / extent.unsqueeze(-1)).flatten(1).nanmedian(1).values.numpy()
     notes: dict[str, tuple[str, ...]] = {}
     whole = {n: at_places(v, rows) for n, v in frames.items()}
     few = spread_rows(rows, N_REFITTED)
-    if len(seen.rig) == 1:
+    if len(observed.rig) == 1:
         of_view, notes = view_frames(body, result, doubt)
         whole |= of_view
     keypoints = None
-    if len(seen.rig) > 1:
+    if len(observed.rig) > 1:
         excess = keypoint_excess(errors, own, extent)
         keypoints = FrameKeypoints(labels.names, at_places(excess.numpy(), rows))
     table = _cameras(labels, errors, own, extent, values)
@@ -285,26 +284,20 @@ def session_numbers(
         return fit(changed, few)
 
     if len(table) > 2:
-        table = _left_out(again, chosen, seen[few], extent, table, values, step)
+        table = _left_out(again, chosen, observed[few], extent, table, values, step)
     _against_null_maps(body, lambda changed: stiff(changed, few), chosen, values, step)
     return SessionNumbers(values, whole, tuple(table), notes, keypoints)
 
 
-def _keypoints(body: SMIL, result: FitResult, names: tuple[str, ...]) -> Tensor:
-    with torch.no_grad():
-        params = result.params.to(body.v_template)
-        return by_blocks(params.batch_size, lambda rows: body(params[rows], names).select(names).cpu())
-
-
 def _cameras(
-    seen: Keypoints2d, errors: Tensor, own: Tensor, extent: Tensor, values: dict[str, Measured]
+    observed: Keypoints2d, errors: Tensor, own: Tensor, extent: Tensor, values: dict[str, Measured]
 ) -> list[CameraNumbers]:
     """Compare the fit with the labels' own triangulation; fills in `values`."""
-    names, size = seen.rig.names, extent[0]
+    names, size = observed.rig.names, extent[0]
     several = len(names) > 1
     fitted, given = camera_medians(errors), camera_medians(own)
     values['fit_error'] = Measured(*worst_camera(fitted / size, names))
-    kept = kept_share(seen)
+    kept = kept_share(observed)
     at = int(kept.argmin())
     values['labels_kept'] = Measured(float(kept[at]), names[at])
     if several and bool((~own.isnan()).any()):
@@ -319,17 +312,17 @@ def _cameras(
 def _left_out(
     fit: Fit,
     inputs: Inputs,
-    seen: Keypoints2d,
+    observed: Keypoints2d,
     extent: Tensor,
     table: list[CameraNumbers],
     values: dict[str, Measured],
     step: Callable[[str], None],
 ) -> list[CameraNumbers]:
     """Fit without each camera in turn; fills in `values`."""
-    own, result, medians = left_out_triangulation_px(seen), {}, []
+    own, result, medians = left_out_triangulation_px(observed), {}, []
     for c, row in enumerate(table):
         step(f'fitting without camera {row.camera}')
-        out = result[row.camera] = leave_out(fit, inputs, seen, c)
+        out = result[row.camera] = leave_out(fit, inputs, observed, c)
         # The same points in both: where the others see a keypoint twice at least.
         valid = ~own[:, c].isnan()
         medians.append([_median(e, valid) for e in (out.px, own[:, c], out.mean_pose_px)])
@@ -348,15 +341,15 @@ def _left_out(
         for row, (fit_px, triangulated_px, mean_pose_px) in zip(table, medians)
     ]
     fitted, given, _ = (torch.tensor(m).double() for m in zip(*medians))
-    names, size = seen.rig.names, extent[0]
+    names, size = observed.rig.names, extent[0]
     if bool((~given.isnan()).any()):
         values['left_out_labels'] = Measured(*worst_camera(given / size, names))
         values['left_out_excess'] = Measured(*worst_camera((fitted - given) / size, names))
     return rows
 
 
-def _median(errors: Tensor, there: Tensor) -> float:
-    return float(errors[there].nanmedian()) if bool(there.any()) else float('nan')
+def _median(errors: Tensor, valid: Tensor) -> float:
+    return float(errors[valid].nanmedian()) if bool(valid.any()) else float('nan')
 
 
 def _against_null_maps(

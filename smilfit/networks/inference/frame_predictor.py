@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from smilfit.apis.predictions import FURTHER, Predictions
 from smilfit.datasets.crops import apply_affine, invert_affine
 from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.frame_cutter import PreparedFrame
+from smilfit.networks.inference.predictions import FURTHER, Predictions
 from smilfit.networks.regressors.modal_regressor import PredictedSample
 from smilfit.structures import Cameras
 

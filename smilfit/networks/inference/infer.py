@@ -6,10 +6,15 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from smilfit.apis.compute import PROCESS_TIMEOUT, chosen_device, torch_threads
-from smilfit.apis.infer_options import FrameOptions, InferenceOutputs, InferOptions, SourceOptions
+from smilfit.apis.infer_options import (
+    PREDICTIONS,
+    FrameOptions,
+    InferenceOutputs,
+    InferOptions,
+    SourceOptions,
+)
 from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
-from smilfit.apis.predictions import PREDICTIONS
 from smilfit.apis.progress import ignore
 from smilfit.files import OutputLock, folder_name, real_folder
 from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained_regressor

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from smilfit.apis.fitting.verdict_file import VERDICT, read_verdict
-from smilfit.apis.infer_options import FrameOptions, InferenceOutputs
-from smilfit.apis.predictions import PREDICTIONS, Predictions, read_predictions
+from smilfit.apis.infer_options import PREDICTIONS, FrameOptions, InferenceOutputs
 from smilfit.apis.progress import Progress, ProgressCallback
 from smilfit.evaluation.verdict import Verdict
 from smilfit.files import BadFileError, MadeOf, OutputFolder, read_npz, reading, real_folder, replacing
@@ -22,6 +21,7 @@ from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.frame_predictor import FramePredictor
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.prediction_outputs import OutputWriter, report_of
+from smilfit.networks.inference.predictions import Predictions, read_predictions
 from smilfit.networks.inference.recorded_animals import (
     AUTO,
     AnimalCount,

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from smilfit.apis.predictions import Predictions, read_predictions
 from smilfit.files import folder_name
 from smilfit.io import write_tracks
 from smilfit.io.exports import ExportedFit
 from smilfit.networks.engine.trained_model import TrainedRegressor
+from smilfit.networks.inference.predictions import Predictions, read_predictions
 from smilfit.networks.inference.sources import Recording
 from smilfit.structures import Cameras, FitOrigin, FitResult, Keypoints3d
 from smilfit.structures.fit_record import FittedModel

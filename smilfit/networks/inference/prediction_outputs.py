@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from smilfit.apis.fitting.verdict_file import write_verdict
-from smilfit.apis.infer_options import VIDEO_STYLES, InferenceOutputs
-from smilfit.apis.predictions import REFINED, SMOOTHED, Predictions
+from smilfit.apis.infer_options import REFINED, SMOOTHED, VIDEO_STYLES, InferenceOutputs
 from smilfit.apis.progress import counted, ignore, steps
 from smilfit.body_models import SMIL
 from smilfit.drawing.marks import BODY, FITTED, Surface
@@ -24,6 +23,7 @@ from smilfit.io import exports
 from smilfit.io.recordings.synchronised_videos import chosen_views
 from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.prediction_files import PredictedRecording, write_tracks_of
+from smilfit.networks.inference.predictions import Predictions
 from smilfit.networks.inference.smoothed_predictions import projected, smoothed, view_cameras
 from smilfit.networks.inference.sources import Recording, ShownImage
 from smilfit.registry import reject_unknown

@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from smilfit.apis.predictions import Predictions
 from smilfit.drawing.marks import animal_surfaces
 from smilfit.files import MadeOf, OutputFolder, real_folder, write_text
 from smilfit.files.text_files import read_json
@@ -25,6 +24,7 @@ from smilfit.networks.inference.prediction_outputs import (
     chosen_video_views,
     write_videos,
 )
+from smilfit.networks.inference.predictions import Predictions
 from smilfit.networks.regressors.modal_regressor import PredictedSample
 from smilfit.networks.training_set import DataSamples
 from smilfit.registry import did_you_mean
@@ -143,7 +143,7 @@ def parted(
     T = len(predictions) // rows
     valid = predictions.valid.reshape(T, rows)
     if not valid.any():
-        reasons = predictions.told_reasons()
+        reasons = predictions.reasons_text()
         raise ValueError(f'infer: one animal at least must be found; none is in {T} frames: {reasons}.')
     places, gate = _places(predictions, extent, in_space)
     tracker = Tracker(gate=gate, max_missed=max(1, round(PATIENCE_S * fps)))

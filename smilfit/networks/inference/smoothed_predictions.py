@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from smilfit.apis.predictions import Predictions
 from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.geometry.smoothing import smooth_numbers, smooth_rotations
+from smilfit.networks.inference.predictions import Predictions
 from smilfit.structures import PARAMETERS, BodyParams, Cameras
 
 # Bodies that are posed at once.

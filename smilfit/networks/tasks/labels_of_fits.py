@@ -9,7 +9,7 @@ import numpy as np
 
 from smilfit.apis.fitting.fit_session import FIT
 from smilfit.apis.fitting.verdict_file import VERDICT, read_verdict
-from smilfit.apis.predictions import REFINED
+from smilfit.apis.infer_options import REFINED
 from smilfit.datasets.pseudo_labels import PseudoLabels
 from smilfit.datasets.store.store_layout import PARAM_NAMES
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE, NOT_FITTED, Verdict

@@ -1,8 +1,9 @@
-"""What a regressor says of a recording, frame by frame: the arrays that a fit's result has not."""
+"""What a regressor gives of a recording, frame by frame; its `FitResult` is made of it, and the file read again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,6 @@ from smilfit.body_models import SMIL
 from smilfit.files import read_npz, reading
 from smilfit.structures import BodyParams, FitResult
 
-# Files of a recording's results: as predicted, refined by a fit, smoothed over time.
-PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz'
 # What a model may give of its own beside the body: name here -> name in its prediction.
 FURTHER = {
     'points3d': 'points3d',
@@ -71,14 +70,15 @@ class Predictions:
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> 'Predictions':
         """Undo `arrays`."""
-        plain = {
+        plain: dict[str, Any] = {
             f.name: arrays[f.name] for f in fields(cls) if f.name not in ('params', 'further', 'reasons')
         }
         parts = {
             part: {n.removeprefix(f'{part}/'): v for n, v in arrays.items() if n.startswith(f'{part}/')}
             for part in ('params', 'further')
         }
-        return cls(**plain, **parts, reasons=tuple(arrays['reasons'].tolist()))
+        reasons = tuple(arrays['reasons'].tolist())
+        return cls(**plain, params=parts['params'], further=parts['further'], reasons=reasons)
 
     @classmethod
     def cat(cls, parts: Sequence['Predictions']) -> 'Predictions':
@@ -101,7 +101,7 @@ class Predictions:
         known = np.flatnonzero(self.valid)
         if len(known) == 0:
             raise ValueError(
-                f'infer: one frame at least must be predicted; none of {len(self)} is: {self.told_reasons()}.'
+                f'infer: one frame at least must be predicted; none of {len(self)} is: {self.reasons_text()}.'
             )
         if len(known) == len(self):
             return self
@@ -119,7 +119,7 @@ class Predictions:
             **{name: getattr(self, name)[source] for name in names},
         )
 
-    def told_reasons(self) -> str:
+    def reasons_text(self) -> str:
         """Return why frames are not valid, with counts."""
         counts = self.reason_counts()
         return ', '.join(f'{reason}: {n}' for reason, n in counts.items()) or 'none'
