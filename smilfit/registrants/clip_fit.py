@@ -125,21 +125,24 @@ def joined(runs: Sequence[StageRun]) -> StageRun:
     """
     if len(runs) == 1:
         return runs[0]
-    params = BodyParams.cat([run.state.params for run in runs])
-    focal = [run.state.log_focal for run in runs]
-    if focal[0] is not None:
-        sizes = [run.state.params.batch_size for run in runs]
-        focal = torch.cat([f.expand(n) for f, n in zip(focal, sizes)])
+    params, focal = BodyParams.cat([run.state.params for run in runs]), joined_focal(runs)
     history = tuple({'window': i, **stage} for i, run in enumerate(runs) for stage in run.history)
     covariances = [run.covariance for run in runs if run.covariance is not None]
     return StageRun(
-        FitState(params, runs[0].state.camera_shift, None if isinstance(focal, list) else focal),
+        FitState(params, runs[0].state.camera_shift, focal),
         history,
         torch.cat([run.per_frame for run in runs]),
         torch.cat([run.converged for run in runs]),
         FitCovariance.cat(covariances) if len(covariances) == len(runs) else None,
         merged_report([run.report for run in runs]),
     )
+
+
+def joined_focal(runs: Sequence[StageRun]) -> Tensor | None:
+    """Return every frame's logarithm of its focal factor; None where none was fitted."""
+    parts = [run.state.log_focal for run in runs]
+    known = [f.expand(run.state.params.batch_size) for f, run in zip(parts, runs) if f is not None]
+    return torch.cat(known) if known else None
 
 
 def merged_report(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

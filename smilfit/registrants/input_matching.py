@@ -41,12 +41,14 @@ def as_inputs(given: Sequence[Any], handlers: Mapping[str, BaseHandler]) -> list
 
 def _wrap(item: Keypoints2d | Keypoints3d, handlers: Mapping[str, BaseHandler]) -> BaseInput:
     takers = [h for h in handlers.values() if h.structure is not None and isinstance(item, h.structure)]
-    if len(takers) != 1:
+    make = takers[0].input_type if len(takers) == 1 else None
+    if make is None:
         raise ValueError(
             f'SMPLify: exactly one handler must take bare {type(item).__name__}; {len(takers)} do '
             f'({[h.handler_key for h in takers]}). Wrap it in an Input with the handler_key you mean.'
         )
-    return takers[0].input_type(item, handler_key=takers[0].handler_key)
+    # An Input of keypoints takes them first.
+    return make(item, handler_key=takers[0].handler_key)  # type: ignore[call-arg]
 
 
 def match(

@@ -54,7 +54,7 @@ class PartFiles:
             'loss': part.loss,
             'orient': part.orient,
         }
-        metadata = {
+        metadata: dict[str, object] = {
             'fingerprint': self.fingerprint,
             'history': run.history,
             'notes': part.notes,
@@ -71,7 +71,9 @@ class PartFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self.folder / f'{name}.npz') as temporary, temporary.open('wb') as file:
             # Parts of earlier runs have this key.
-            np.savez(file, told=np.array(json.dumps(metadata, default=float)), **arrays)
+            arrays['told'] = np.array(json.dumps(metadata, default=float))
+            # By numpy's stub one of the arrays might be `allow_pickle`.
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def read(self, name: str) -> Part | None:
         """Read a part; None where there is none, one of another fit, or a damaged one."""

@@ -60,7 +60,7 @@ class StageEnd:
 
 
 def run_recovering(
-    run: Run, task: StageTask, state: FitState, earlier: Iterable[FitState], solver: Any
+    run: Run, task: StageTask, state: FitState, earlier: Iterable[FitState], solver: object
 ) -> StageEnd:
     """Run a stage; frames without a finite energy where it begins go on from an earlier state, or are left out.
 
@@ -79,8 +79,9 @@ def run_recovering(
             lost = ~_usable(first.state.params)
             if not bool(lost.any()):
                 return StageEnd(task, first)
-            again = _run_from_last(run, task, state, lost, list(earlier))
-            return _held(StageEnd(task, first), state) if again is None else again
+            return _run_from_last(run, task, state, lost, list(earlier)) or _held(
+                StageEnd(task, first), state
+            )
     at, failed, restarted = recovered(task, state, earlier)
     report: dict[str, Any] = {}
     if bool(restarted.any()):
@@ -93,9 +94,15 @@ def run_recovering(
     if bool(failed.any()):
         task, at = task.take(rows), at.take(rows)
     again = _attempt(run, task, at)
-    if not isinstance(again, StageOutcome) and _may_use_kernel(solver):
+    if (
+        not isinstance(again, StageOutcome)
+        and isinstance(solver, LevenbergMarquardt)
+        and solver.backend == 'auto'
+    ):
         # Single precision overflows earlier in the one than in the other.
-        again = _attempt(run, replace(task, stage=replace(task.stage, optimizer=_by_torch(solver))), at)
+        plain = copy(solver)
+        plain.backend = 'torch'
+        again = _attempt(run, replace(task, stage=replace(task.stage, optimizer=plain)), at)
     note = None
     if not isinstance(again, StageOutcome):
         again, note = _unsolved(task, at), str(again)
@@ -121,18 +128,15 @@ def _run_from_last(
 
 def _held(end: StageEnd, begun: FitState) -> StageEnd:
     """Leave frames that have run away in a stage where they began; all of them, if it was what they share."""
-    state = end.outcome.state
-    lost = ~_usable(state.params)
-    if not bool(lost.any()):
+    outcome = end.outcome
+    if outcome is None or not bool((lost := ~_usable(outcome.state.params)).any()):
         return end
     before = _whole(end.task, begun)
     shared = parameter_names(shared=True) if end.task.share_shape else ()
-    mixed = _with_rows(state, before, lost, shared)
+    mixed = _with_rows(outcome.state, before, lost, shared)
     if not bool(_usable(mixed.params).all()):
         mixed, lost = before, torch.ones_like(lost)
-    outcome = replace(
-        end.outcome, state=mixed, converged=end.outcome.converged & ~lost, energy=None, covariance=None
-    )
+    outcome = replace(outcome, state=mixed, converged=outcome.converged & ~lost, energy=None, covariance=None)
     counted = {**end.report, HELD: {end.task.stage.name: int(lost.sum())}}
     return replace(end, outcome=outcome, report=counted)
 
@@ -355,13 +359,3 @@ def _with_rows(best: FitState, other: FitState, rows: Tensor, shared: Sequence[s
 def _by_number(task: StageTask, found: Mapping[int, str]) -> dict[str, str]:
     frames = task.frames
     return {str(row if frames is None else int(frames[row])): text for row, text in found.items()}
-
-
-def _may_use_kernel(solver: Any) -> bool:
-    return isinstance(solver, LevenbergMarquardt) and solver.backend == 'auto'
-
-
-def _by_torch(solver: LevenbergMarquardt) -> LevenbergMarquardt:
-    plain = copy(solver)
-    plain.backend = 'torch'
-    return plain

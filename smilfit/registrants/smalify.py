@@ -99,7 +99,7 @@ class SMALify(SMPLify):
         part_files: PartFiles | None = None,
         optional_handlers: Sequence[str] = (),
         least_keypoints: int | None = None,
-        doubt: DoubtThresholds | Mapping[str, float] | None = None,
+        doubt: DoubtThresholds | Mapping[str, Any] | None = None,
         initializer: Any = 'views',
         **kwargs: Any,
     ) -> None:
@@ -239,7 +239,8 @@ class SMALify(SMPLify):
     def _with_doubt(self, result: FitResult, inputs: Mapping[str, BaseInput]) -> FitResult:
         """Keep in the report which frames may be turned wrongly, where one view and several starts can tell."""
         cameras = first_cameras(inputs)
-        if self.doubt is None or result.start_losses.shape[1] < 2 or cameras is None or len(cameras) > 1:
+        losses = result.start_losses
+        if self.doubt is None or losses is None or losses.shape[1] < 2 or cameras is None or len(cameras) > 1:
             return result
         seen = next(
             (i.keypoints for i in inputs.values() if isinstance(i, MultiviewKeypoint2dMSEInput)), None

@@ -280,7 +280,11 @@ class SMPLify(StagewiseRegistrant):
     def _run_stages(self, part: PartTask, share_shape: bool | None = None) -> StageRun:
         """Run stages one after the other; `share_shape` is instead of the registrant's."""
         inputs, state, frames = part.inputs, part.state, part.frames
-        history, outcome, task, report, doubt = [], None, None, {}, state.doubt
+        outcome: StageOutcome | None = None
+        task: StageTask | None = None
+        history: list[dict[str, Any]] = []
+        report: dict[str, Any] = {}
+        doubt = state.doubt
         whole, begun = state, [state]
         left = torch.arange(state.params.batch_size, device=state.params.transl.device)
         for i, (epoch, planned) in enumerate(part.plan):
@@ -313,7 +317,7 @@ class SMPLify(StagewiseRegistrant):
                     history.append({'epoch': epoch, **self._summary(task, outcome)})
             state = outcome.state
             begun.append(state)
-        if outcome is None:
+        if outcome is None or task is None:
             nothing = whole.params.transl.new_zeros(whole.params.batch_size)
             lost = nothing if len(left) else nothing + torch.nan
             return StageRun(whole, tuple(history), lost, nothing.bool(), report=report)
@@ -381,11 +385,12 @@ class SMPLify(StagewiseRegistrant):
 
     def _run(self, task: StageTask, state: FitState) -> StageOutcome:
         solver = task.stage.optimizer or self.optimizer
-        if self.processes.count > 1:
+        if not isinstance(solver, SecondOrderSolver):
+            outcome = run_first_order(task, solver, state)
+        elif self.processes.count > 1:
             outcome = run_distributed(task, solver, state, self.processes)
         else:
-            second = isinstance(solver, SecondOrderSolver)
-            outcome = (run_second_order if second else run_first_order)(task, solver, state)
+            outcome = run_second_order(task, solver, state)
         return replace(outcome, solver=type(solver).__name__)
 
     def _summary(self, task: StageTask, outcome: StageOutcome) -> dict[str, Any]:

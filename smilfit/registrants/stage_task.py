@@ -97,8 +97,8 @@ class StageTask:
         Raises:
             ValueError: no input has cameras, several have, or they differ from frame to frame.
         """
-        result = [t.related_input.cameras for t in self.terms if t.related_input is not None]
-        result = [cameras for cameras in result if cameras is not None]
+        given = [t.related_input.cameras for t in self.terms if t.related_input is not None]
+        result = [cameras for cameras in given if cameras is not None]
         if len(result) != 1 or result[0].K.ndim != 3:
             raise ValueError(
                 f'SMPLify: {self.stage.name} fits cameras: exactly one input must have cameras, the same in all '

@@ -77,6 +77,13 @@ def pairs_of(data: BodyModelData, names: Sequence[str]) -> KeypointPairs:
     return KeypointPairs(*torch.tensor(rows, dtype=torch.long).reshape(-1, 3).unbind(1))
 
 
+def labels_of(term: ActiveTerm) -> Keypoints2d | Keypoints3d:
+    """Return the keypoints that a term draws the body to."""
+    given = term.related_input
+    assert isinstance(given, KeypointInput)
+    return given.keypoints
+
+
 def exchanged(keypoints: Labels, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P']) -> Labels:
     """Exchange points and confidences of the pairs where the mask says so; names stay."""
     confidence = keypoints.confidence
@@ -111,10 +118,11 @@ class PairDistances:
     @classmethod
     def of(cls, term: ActiveTerm, task: StageTask, at: FitState, pairs: KeypointPairs) -> 'PairDistances':
         """Compare an input's pairs with a body."""
-        seen = term.related_input.keypoints
+        seen, handler = labels_of(term), term.handler
+        assert isinstance(handler, KeypointMSEHandler)
         with torch.no_grad():
             state = task.state(at)
-            body, points, _ = term.handler.pair(state, seen)
+            body, points, _ = handler.pair(state, seen)
         weights = state.weights_of(seen.names)
         valid = seen.visible if weights is None else seen.visible & (weights > 0)
         a, b = pairs.left, pairs.right
@@ -165,7 +173,7 @@ class SwapSearch:
         self.task = replace(task, stage=stage, on_step=None)
         self.refit = refit
         data, terms = task.body.data, [t for t in task.terms if isinstance(t.handler, KeypointMSEHandler)]
-        pairs = {t.handler.handler_key: pairs_of(data, t.related_input.keypoints.names) for t in terms}
+        pairs = {t.handler.handler_key: pairs_of(data, labels_of(t).names) for t in terms}
         self.pairs = {key: result for key, result in pairs.items() if len(result.left)}
 
     def run(self, at: FitState) -> tuple[FitState, Masks]:
@@ -195,7 +203,7 @@ class SwapSearch:
         return at, masks
 
     def _nothing(self, key: str, count: int) -> Tensor:
-        seen = self._terms(self.task)[key].related_input.keypoints.visible
+        seen = labels_of(self._terms(self.task)[key]).visible
         return torch.zeros((*seen.shape[:-1], count), dtype=torch.bool, device=seen.device)
 
     def _terms(self, task: StageTask) -> dict[str, ActiveTerm]:
@@ -235,7 +243,7 @@ def with_exchanged(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: M
     """Return a stage whose keypoint inputs are copies with pairs exchanged."""
     terms = [
         replace(t, related_input=exchanged_input(t.related_input, pairs[key], masks[key]))
-        if key in masks
+        if key in masks and isinstance(t.related_input, KeypointInput)
         else t
         for t, key in ((t, t.handler.handler_key) for t in task.terms)
     ]
@@ -260,7 +268,7 @@ def describe(
     """Report for the report which pairs were exchanged: by handler key a count, and names with frames, by view."""
     result = {}
     for key, mask in masks.items():
-        seen = next(t.related_input.keypoints for t in task.terms if t.handler.handler_key == key)
+        seen = next(labels_of(t) for t in task.terms if t.handler.handler_key == key)
         rows = swap_record(seen, pairs[key], mask, frames)
         if rows:
             result[key] = rows
@@ -381,7 +389,9 @@ def labels_as_fitted(seen: Labels, report: Mapping[str, Any], frames: Sequence[i
         if any(('view' in entry) == planar for entry in record['pairs']):
             # Several handlers may see the same labels.
             result = recorded_swaps(seen, record, frames)
-            return result.judged(seen.camera_report) if isinstance(seen, Keypoints2d) else result
+            if isinstance(seen, Keypoints2d) and isinstance(result, Keypoints2d):
+                return result.judged(seen.camera_report)
+            return result
     return seen
 
 

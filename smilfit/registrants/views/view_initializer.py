@@ -74,7 +74,7 @@ class ViewInitializer:
         """
         seen = next((i.keypoints for i in inputs if isinstance(i, MultiviewKeypoint2dMSEInput)), None)
         mask = next((i for i in inputs if isinstance(i, SilhouetteInput)), None)
-        if seen is not None and len(seen.cameras) > 1:
+        if seen is not None and len(seen.rig) > 1:
             group = self.joint_group if self.joint_group in body.data.joint_groups else None
             return RigidInitializer(group)(body, inputs, start, shared, scaled)
         batch = start.batch_size
@@ -85,14 +85,16 @@ class ViewInitializer:
         masked = torch.zeros(batch, dtype=torch.bool) if mask is None else mask.observed().cpu()
         by_mask = masked & (n_points < MIN_POINTS)
         by_points = (n_points > 0) & ~by_mask
-        for frames, find in ((by_points, self._by_points), (by_mask, self._by_mask)):
-            rows = frames.nonzero().flatten()
-            if len(rows):
-                result = find(body, seen if find == self._by_points else mask, start, rows, weight)
-                rotation[rows], shift[rows] = result.best(n, DISTINCT_RAD)
+        if seen is not None and bool(by_points.any()):
+            rows = by_points.nonzero().flatten()
+            placed = self._by_points(body, seen, start, rows, weight)
+            rotation[rows], shift[rows] = placed.best(n, DISTINCT_RAD)
+        if mask is not None and bool(by_mask.any()):
+            rows = by_mask.nonzero().flatten()
+            rotation[rows], shift[rows] = self._by_mask(body, mask, start, rows).best(n, DISTINCT_RAD)
         nearest = nearest_good(by_points | by_mask)
         rotation, shift = rotation[nearest], shift[nearest]
-        notes = {
+        notes: dict[str, int | str] = {
             'placed_by_keypoints': int((by_points & (n_points >= MIN_POINTS)).sum()),
             'placed_by_mask': int(by_mask.sum()),
             'frames_without_alignment': int((~(by_mask | (by_points & (n_points >= MIN_POINTS)))).sum()),
@@ -116,13 +118,11 @@ class ViewInitializer:
         self, body: SMIL, seen: Keypoints2d, start: BodyParams, rows: Tensor, weight: Tensor
     ) -> Evidence:
         source = body(start, need=seen.names).select(seen.names).cpu().double()[rows]
-        cameras = one_camera_each(seen.cameras.to('cpu', torch.float64)[rows], len(rows))
+        cameras = one_camera_each(seen.rig.to('cpu', torch.float64)[rows], len(rows))
         far = _usual_depth(body, start, cameras, rows)
         return keypoint_evidence(source, seen.xy.cpu().double()[rows, 0], weight[rows], cameras, far)
 
-    def _by_mask(
-        self, body: SMIL, mask: SilhouetteInput, start: BodyParams, rows: Tensor, weight: Tensor
-    ) -> Evidence:
+    def _by_mask(self, body: SMIL, mask: SilhouetteInput, start: BodyParams, rows: Tensor) -> Evidence:
         vertices = body(start, need=('vertices',)).vertices.cpu().double()[rows]
         chosen = mask[rows.to(mask.masks.device)].to('cpu', torch.float64)
         # The first view with a mask: one image tells the place.
