@@ -56,7 +56,7 @@ class RigidInitializer:
         start: BodyParams,
         shared: bool,
         scaled: bool = True,
-    ) -> tuple[BodyParams, dict[str, float]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Move the body of `start` onto the first input that can be aligned to.
 
         Args:
@@ -84,7 +84,7 @@ class RigidInitializer:
             return start, {'frames_without_alignment': keypoints.batch_size}
         nearest = nearest_good(placed)
         scale = torch.where(placed, result.scale, result.scale[placed].median())
-        notes: dict[str, float] = {'frames_without_alignment': int((~placed).sum())}
+        notes: dict[str, float | str] = {'frames_without_alignment': int((~placed).sum())}
         if not scaled:
             off = float(result.scale[placed].median())
             notes |= {} if 1 / OTHER_UNIT < off < OTHER_UNIT else {'unfitted_scale': off}
@@ -226,8 +226,25 @@ class Initializer(Protocol):
 
     def __call__(
         self, body: SMIL, inputs: Sequence[BaseInput], start: BodyParams, shared: bool, scaled: bool = True
-    ) -> tuple[BodyParams, dict[str, float]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Return the start, and what to note of it."""
+        ...
+
+
+@runtime_checkable
+class ManyStarts(Protocol):
+    """Finds several starts for each frame; see `ViewInitializer`."""
+
+    def candidates(
+        self,
+        body: SMIL,
+        inputs: Sequence[BaseInput],
+        start: BodyParams,
+        n: int,
+        shared: bool = False,
+        scaled: bool = False,
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
+        """Return n starts of each frame, and what to note of them."""
         ...
 
 
@@ -271,14 +288,14 @@ class VertexInitializer:
     @torch.no_grad()
     def __call__(
         self, body: SMIL, inputs: Sequence[BaseInput], start: BodyParams, shared: bool, scaled: bool = True
-    ) -> tuple[BodyParams, dict[str, float]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Move the body onto the first mesh of its topology; arguments and result as for `RigidInitializer`."""
         mesh = next((i for i in inputs if isinstance(i, MeshInput) and same_faces(i, body)), None)
         if mesh is None or _stretches_children(body, start):
             return self.otherwise(body, inputs, start, shared, scaled)
         start = share_shape(start) if shared else start
         work = _Work(body, mesh, start, self._parts(body))
-        notes: dict[str, float] = {'frames_without_alignment': int((~work.placed).sum())}
+        notes: dict[str, float | str] = {'frames_without_alignment': int((~work.placed).sum())}
         if not bool(work.placed.any()):
             return start, notes
         off = work.place_rigidly()

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -208,7 +207,7 @@ class Unmoved:
             f'{stay} {rest}; masks would move {them}'
         )
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Report:
         """Return it as JSON has it."""
         return {**asdict(self), 'numbers': list(self.numbers), 'sentence': self.sentence}
 
@@ -301,9 +300,7 @@ def _elsewhere(body: SMIL, name: str, start: BodyParams) -> bool:
 FEWEST = 4
 
 
-def check_cameras(
-    inputs: Mapping[str, BaseInput], stages: Sequence[Stage], logger: logging.Logger
-) -> dict[str, Any]:
+def check_cameras(inputs: Mapping[str, BaseInput], stages: Sequence[Stage], logger: logging.Logger) -> Report:
     """Log cameras that contradict each other, and stages that move all cameras.
 
     Judged is each Input of keypoints that has several cameras, the same in all of `FEWEST` frames or more, where its
@@ -321,7 +318,7 @@ def check_cameras(
         KeyError: a stage names a camera that there is not.
     """
     cameras = first_cameras(inputs)
-    result: dict[str, Any] = {}
+    result: Report = {}
     for stage in stages:
         if 'cameras' not in stage.fit or cameras is None:
             continue

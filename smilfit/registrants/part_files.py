@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from smilfit.files import BadFileError, read_npz, reading, replacing
 from smilfit.registrants.clip_fit import Part
+from smilfit.registrants.stage import ReportView
 from smilfit.registrants.stage_task import FitState, StageRun
 from smilfit.structures import BodyParams, FitCovariance, SharedDoubt
 from smilfit.structures.fit_covariance import SHARED_DOUBT
@@ -122,7 +122,7 @@ def _params(found: dict[str, Tensor], prefix: str) -> BodyParams:
     return BodyParams.of({n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)})
 
 
-def _covariance(found: dict[str, Tensor], metadata: Mapping[str, Any]) -> FitCovariance | None:
+def _covariance(found: dict[str, Tensor], metadata: ReportView) -> FitCovariance | None:
     if 'covariance' not in metadata:
         return None
     columns, names, noise = metadata['covariance']

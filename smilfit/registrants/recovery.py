@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from smilfit.registrants.stage import ReportView
 from smilfit.registrants.stage_task import NO_ENGINE, FitState, StageOutcome, StageRun, StageTask
 from smilfit.solvers import LevenbergMarquardt, SolverResult, StopReason
 from smilfit.structures import PARAMETERS, BodyParams, FitResult, parameter_names
@@ -44,13 +44,13 @@ class StageEnd:
     task: StageTask
     outcome: StageOutcome | None
     rows: Tensor | None = None
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Report = field(default_factory=dict)
     note: str | None = None
 
     @property
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> Report:
         """Return what the stage's history says of it; empty where all went well."""
-        result: dict[str, Any] = {}
+        result: Report = {}
         if self.report.get(CAUSES):
             result['frames_failed'] = self.report[CAUSES]
         for key in (RESTARTS, HELD):
@@ -83,7 +83,7 @@ def run_recovering(
                 StageEnd(task, first), state
             )
     at, failed, restarted = recovered(task, state, earlier)
-    report: dict[str, Any] = {}
+    report: Report = {}
     if bool(restarted.any()):
         report[RESTARTS] = {task.stage.name: int(restarted.sum())}
     if bool(failed.any()):
@@ -271,7 +271,7 @@ def with_causes(result: FitResult, numbers: Tensor, logger: logging.Logger) -> F
     return replace(result, params=params, converged=converged, per_frame_loss=loss, report=report)
 
 
-def failure_sentence(failed: Mapping[str, Any]) -> str:
+def failure_sentence(failed: ReportView) -> str:
     """Write out what `report['frames_failed']` holds; a long list is cut."""
     pairs = list(zip(failed['frames'], failed['causes']))
     notes = '; '.join(f'frame {frame}: {cause}' for frame, cause in pairs[:MOST_TOLD])
@@ -279,7 +279,9 @@ def failure_sentence(failed: Mapping[str, Any]) -> str:
     return f'{notes}{more}'
 
 
-def among_all(run: StageRun, rows: Tensor, whole: FitState, share_shape: bool, sizes: Any) -> StageRun:
+def among_all(
+    run: StageRun, rows: Tensor, whole: FitState, share_shape: bool, sizes: Mapping[str, int]
+) -> StageRun:
     """Put frames that were fitted at their places; the others have failed, and stand where they began.
 
     Args:

@@ -5,7 +5,6 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,12 +23,12 @@ from smilfit.registrants.clip_fit import (
     evenly_spaced_rows,
     merged_report,
 )
-from smilfit.registrants.initializer import share_shape
-from smilfit.registrants.input_matching import as_inputs
+from smilfit.registrants.initializer import Initializer, share_shape
+from smilfit.registrants.input_matching import FrameNumbers, GivenInput, as_inputs
 from smilfit.registrants.observation_checks import missing_evidence
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
-from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage import Stage, StageConfig
 from smilfit.registrants.stage_task import StageRun, first_cameras
 from smilfit.registrants.views.ambiguity import DoubtThresholds, one_view_doubt
 from smilfit.registrants.views.starts import (
@@ -87,7 +86,7 @@ class SMALify(SMPLify):
     def __init__(
         self,
         body_model: SMIL,
-        stages: Sequence[Stage | Mapping[str, Any]],
+        stages: Sequence[Stage | StageConfig],
         handlers: Sequence[BaseHandler],
         n_hypotheses: int = 4,
         start_kinds: bool = True,
@@ -100,7 +99,7 @@ class SMALify(SMPLify):
         optional_handlers: Sequence[str] = (),
         least_keypoints: int | None = None,
         doubt: DoubtThresholds | Mapping[str, Any] | None = None,
-        initializer: Any = 'views',
+        initializer: Initializer | str | None = 'views',
         **kwargs: Any,
     ) -> None:
         initializer = ViewInitializer() if initializer == 'views' else initializer
@@ -140,9 +139,9 @@ class SMALify(SMPLify):
 
     def __call__(
         self,
-        input_list: Sequence[Any],
+        input_list: Sequence[GivenInput],
         init_params: BodyParams | Mapping[str, Tensor] | None = None,
-        frames: Sequence[int] | np.ndarray | Tensor | None = None,
+        frames: FrameNumbers | None = None,
     ) -> FitResult:
         """Fit; as `SMPLify`, without the optional handlers that have no Input and the stages that only they have."""
         given = {item.handler_key for item in as_inputs(input_list, self.handlers)}
@@ -172,7 +171,7 @@ class SMALify(SMPLify):
         fitter.hypothesis_stages = max(tried, min(self.hypothesis_stages, 1, len(stages)))
         return fitter
 
-    def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
+    def _counting(self, inputs: Mapping[str, BaseInput], report: Report) -> Tensor:
         """As `SMPLify`, without frames that show too little of the animal."""
         seen = super()._counting(inputs, report)
         missing = missing_evidence(inputs, self.handlers, self._weighted(), self.least_keypoints)
@@ -230,7 +229,7 @@ class SMALify(SMPLify):
     def sampled_totals(self, part: PartTask) -> None:
         """Return nothing: means divide by what each window has."""
 
-    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> FitResult:
+    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: Report) -> FitResult:
         report = report | clip.notes | starts_summary(clip.parts)
         result = self._result(clip.run(), inputs, report, clip.begun)
         losses, orients = tried_starts(clip.parts)
@@ -262,7 +261,7 @@ class SMALify(SMPLify):
         One more start is where the window before ended; the first frames, which it had too, have no other.
         """
         state, batch = part.state, len(part.frames)
-        notes: dict[str, Any] = {}
+        notes: Report = {}
         starts = [] if part.find_start else [state.params]
         if part.find_start:
             result, notes = self._starts(list(part.inputs.values()), state.params, self._kinds(part.plan))
@@ -303,7 +302,7 @@ class SMALify(SMPLify):
 
         In a stage a body may become one of another kind.
         """
-        history: list[dict[str, Any]] = []
+        history: list[Report] = []
         run = self._run_stages(replace(part, plan=()))
         for entry in part.plan:
             now = replace(part, plan=[entry], state=run.state)
@@ -337,7 +336,7 @@ class SMALify(SMPLify):
 
     def _starts(
         self, inputs: list[BaseInput], start: BodyParams, kinds: Tensor | None
-    ) -> tuple[BodyParams, dict[str, Any]]:
+    ) -> tuple[BodyParams, Report]:
         shared = self.use_one_betas_per_video
         if not hasattr(self.initializer, 'candidates'):
             return self.initializer(self.body, inputs, start, shared, self._scaled)

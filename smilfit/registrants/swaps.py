@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from smilfit.geometry.side_swaps import IdealViews, SidePairs, SwapCosts, find_s
 from smilfit.handlers import ActiveTerm, BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.handlers.keypoint_mse import KeypointMSEHandler
+from smilfit.registrants.stage import ReportView
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registry import REGISTRANTS
 from smilfit.structures import Keypoints2d, Keypoints3d, parameter_names
@@ -262,9 +263,7 @@ def inputs_of(task: StageTask) -> dict[str, BaseInput]:
     return {t.handler.handler_key: t.related_input for t in task.terms if t.related_input is not None}
 
 
-def describe(
-    task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, frames: Tensor
-) -> dict[str, Any]:
+def describe(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, frames: Tensor) -> Report:
     """Report for the report which pairs were exchanged: by handler key a count, and names with frames, by view."""
     result = {}
     for key, mask in masks.items():
@@ -277,7 +276,7 @@ def describe(
 
 def swap_record(
     seen: Keypoints2d | Keypoints3d, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P'], frames: Tensor
-) -> dict[str, Any]:
+) -> Report:
     """Return which pairs were exchanged: a count, and names with frames, by view; empty where none was."""
     rows = []
     views = seen.rig.names if isinstance(seen, Keypoints2d) else (None,)
@@ -289,7 +288,7 @@ def swap_record(
     return {'count': int(mask.sum()), 'pairs': rows} if rows else {}
 
 
-def recorded_swaps(seen: Labels, record: Mapping[str, Any], frames: Sequence[int] | np.ndarray) -> Labels:
+def recorded_swaps(seen: Labels, record: ReportView, frames: Sequence[int] | np.ndarray) -> Labels:
     """Exchange what a record (`swap_record`) says; rows are the frames numbered so, views are found by name."""
     place, row = {n: k for k, n in enumerate(seen.names)}, {int(f): b for b, f in enumerate(frames)}
     views = {n: c for c, n in enumerate(seen.rig.names)} if isinstance(seen, Keypoints2d) else {None: 0}
@@ -332,7 +331,7 @@ class SideUnswapper:
 
     def __call__(
         self, inputs: Mapping[str, BaseInput], data: BodyModelData, frames: Tensor
-    ) -> tuple[dict[str, BaseInput], dict[str, Any]]:
+    ) -> tuple[dict[str, BaseInput], Report]:
         """Put labels back.
 
         Args:
@@ -376,7 +375,7 @@ def _one_recording(seen: Keypoints2d | Keypoints3d) -> bool:
     return isinstance(seen, Keypoints3d) or (seen.cameras is not None and seen.cameras.K.ndim == 3)
 
 
-def labels_as_fitted(seen: Labels, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray) -> Labels:
+def labels_as_fitted(seen: Labels, report: ReportView, frames: Sequence[int] | np.ndarray) -> Labels:
     """Put labels back as a fit did, by its `FitResult.report`.
 
     Args:
@@ -395,9 +394,7 @@ def labels_as_fitted(seen: Labels, report: Mapping[str, Any], frames: Sequence[i
     return seen
 
 
-def input_as_fitted(
-    given: BaseInput, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray
-) -> BaseInput:
+def input_as_fitted(given: BaseInput, report: ReportView, frames: Sequence[int] | np.ndarray) -> BaseInput:
     """Return an Input whose labels are put back as a fit did, by its `FitResult.report`."""
     if not isinstance(given, KeypointInput):
         return given
@@ -406,9 +403,9 @@ def input_as_fitted(
     return changed
 
 
-def swap_sentences(report: Mapping[str, Any]) -> list[str]:
+def swap_sentences(report: ReportView) -> list[str]:
     """Describe in words what was exchanged, from `FitResult.report`: one sentence a view."""
-    result: dict[str, dict[str, Any]] = {}
+    result: dict[str, Report] = {}
     for record in report.get('unswapped_keypoints', {}).values():
         for entry in record['pairs']:
             view = entry.get('view', '')

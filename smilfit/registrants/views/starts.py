@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smilfit.registrants.clip_fit import Part, PartTask, joined_focal, merged_report, picked
+from smilfit.registrants.stage import Report
 from smilfit.registrants.stage_task import StageRun
 from smilfit.structures import BodyParams
 
@@ -104,7 +104,7 @@ def angle_between(a: Float[Tensor, '*#n 3 3'], b: Float[Tensor, '*#n 3 3']) -> F
     return (((a * b).sum((-1, -2)) - 1) / 2).clamp(-1, 1).acos()
 
 
-def starts_summary(parts: Sequence[Part]) -> dict[str, Any]:
+def starts_summary(parts: Sequence[Part]) -> Report:
     """Return which start every frame took and what the others cost."""
     chosen = torch.cat([part.choice for part in parts]).tolist()
     # A start that a frame does not have costs nothing that a file could hold.

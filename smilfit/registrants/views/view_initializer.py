@@ -1,7 +1,6 @@
 """Where a fit to single images starts: the rest body turned and moved until it is seen as it was."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ class ViewInitializer:
         start: BodyParams,
         shared: bool,
         scaled: bool = True,
-    ) -> tuple[BodyParams, dict[str, Any]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Return the best start; as `RigidInitializer`."""
         return self.candidates(body, inputs, start, 1, shared, scaled)
 
@@ -57,7 +56,7 @@ class ViewInitializer:
         n: int,
         shared: bool = False,
         scaled: bool = False,
-    ) -> tuple[BodyParams, dict[str, Any]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Return n starts of each of B frames, the best first.
 
         Args:
@@ -94,7 +93,7 @@ class ViewInitializer:
             rotation[rows], shift[rows] = self._by_mask(body, mask, start, rows).best(n, DISTINCT_RAD)
         nearest = nearest_good(by_points | by_mask)
         rotation, shift = rotation[nearest], shift[nearest]
-        notes: dict[str, int | str] = {
+        notes: dict[str, float | str] = {
             'placed_by_keypoints': int((by_points & (n_points >= MIN_POINTS)).sum()),
             'placed_by_mask': int(by_mask.sum()),
             'frames_without_alignment': int((~(by_mask | (by_points & (n_points >= MIN_POINTS)))).sum()),
@@ -165,6 +164,6 @@ def _group(data: BodyModelData, name: str | None) -> set[str]:
     """Name the joints and keypoints of a group; a keypoint that is a joint belongs to the joint's groups."""
     joints = set(data.joint_groups.get(name or '', ()))
     result = joints | set(data.keypoint_groups.get(name or '', ()))
-    sets: Sequence[Mapping[str, Any]] = tuple(data.keypoint_sets.values())
+    sets = tuple(data.keypoint_sets.values())
     result |= {name for name, mark in data.landmarks.items() if mark.bone in joints}
     return result | {k for s in sets for k, d in s.items() if isinstance(d, str) and d in joints}

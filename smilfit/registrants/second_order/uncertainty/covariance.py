@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -141,6 +141,10 @@ class _Work:
     held: list[Model]
 
 
+# What is kept of a block of frames.
+Result = TypeVar('Result')
+
+
 class _Covariance:
     """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
@@ -200,7 +204,7 @@ class _Covariance:
         """Put frames back into their order."""
         return torch.cat(list(parts)).index_select(0, torch.cat(self.rows).argsort())
 
-    def _once(self, what: str, i: int, make: Callable[[int], Any]) -> Any:
+    def _once(self, what: str, i: int, make: Callable[[int], Result]) -> Result:
         """Keep what was found of the blocks of a short clip."""
         if len(self.rows) * FRAMES > FRAMES_KEPT:
             return make(i)
