@@ -11,9 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from smilfit.handlers import BaseHandler, BaseInput
-from smilfit.registrants.stage import ReportView, Solver, Stage
+from smilfit.registrants.stage import Report, ReportView, Solver, Stage
 from smilfit.registrants.stage_task import NO_ENGINE, FitState, StageRun
-from smilfit.solvers import Processes, StopReason
+from smilfit.solvers import Processes, SecondOrderSolver, StopReason
 from smilfit.structures import PARAMETERS, BodyParams, FitCovariance, parameter_names
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def without_motion(stage: Stage, handlers: Mapping[str, BaseHandler]) -> Stage:
 def without_covariance(stage: Stage, optimizer: Solver) -> Stage:
     """Return a stage whose solver is not asked for a covariance: nobody looks at it where other stages follow."""
     solver = stage.optimizer or optimizer
-    if not getattr(solver, 'covariance', False):
+    if not isinstance(solver, SecondOrderSolver) or not solver.covariance:
         return stage
     quick = copy(solver)
     quick.covariance = False

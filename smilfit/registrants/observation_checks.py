@@ -25,7 +25,7 @@ from smilfit.handlers import (
 )
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.io.camera_warning import judge_cameras
-from smilfit.registrants.stage import Stage, fitted_joints
+from smilfit.registrants.stage import Report, Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, first_cameras, known_cameras
 from smilfit.structures import PARAMETERS, BodyParams, Keypoints2d, Keypoints3d, parameter_names
 from smilfit.structures.body import by_blocks

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from smilfit.registrants.stage import ReportView
+from smilfit.registrants.stage import Report, ReportView
 from smilfit.registrants.stage_task import NO_ENGINE, FitState, StageOutcome, StageRun, StageTask
 from smilfit.solvers import LevenbergMarquardt, SolverResult, StopReason
 from smilfit.structures import PARAMETERS, BodyParams, FitResult, parameter_names

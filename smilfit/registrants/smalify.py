@@ -28,7 +28,7 @@ from smilfit.registrants.input_matching import FrameNumbers, GivenInput, as_inpu
 from smilfit.registrants.observation_checks import missing_evidence
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
-from smilfit.registrants.stage import Stage, StageConfig
+from smilfit.registrants.stage import Report, Stage, StageConfig
 from smilfit.registrants.stage_task import StageRun, first_cameras
 from smilfit.registrants.views.ambiguity import DoubtThresholds, one_view_doubt
 from smilfit.registrants.views.starts import (
@@ -337,17 +337,20 @@ class SMALify(SMPLify):
     def _starts(
         self, inputs: list[BaseInput], start: BodyParams, kinds: Tensor | None
     ) -> tuple[BodyParams, Report]:
-        shared = self.use_one_betas_per_video
-        if not hasattr(self.initializer, 'candidates'):
-            return self.initializer(self.body, inputs, start, shared, self._scaled)
+        shared, initializer = self.use_one_betas_per_video, self.initializer
+        if initializer is None:
+            return start, {}
+        if not isinstance(initializer, ManyStarts):
+            params, notes = initializer(self.body, inputs, start, shared, self._scaled)
+            return params, dict(notes)
         starts = [start]
         if kinds is not None:
             starts = [start.replace(betas=kind.expand_as(start.betas).clone()) for kind in kinds]
         result = [
-            self.initializer.candidates(self.body, inputs, one, self.n_hypotheses, shared, self._scaled)
+            initializer.candidates(self.body, inputs, one, self.n_hypotheses, shared, self._scaled)
             for one in starts
         ]
-        return BodyParams.cat([params for params, _ in result]), result[0][1]
+        return BodyParams.cat([params for params, _ in result]), dict(result[0][1])
 
     def _choice(self, loss: Tensor, orient: Tensor, kind: Tensor, frames: Tensor) -> Tensor:
         """Choose a start for each frame; frames of one shape are of one kind."""

@@ -38,7 +38,7 @@ from smilfit.registrants.observation_checks import behind_cameras, check_cameras
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.recovery import among_all, run_recovering, with_causes
 from smilfit.registrants.second_order import run_second_order
-from smilfit.registrants.stage import ReportView, Solver, Stage, keypoint_weights
+from smilfit.registrants.stage import Report, ReportView, Solver, Stage, keypoint_weights
 from smilfit.registrants.stage_task import (
     FitState,
     StageOutcome,

@@ -1,7 +1,7 @@
 """What a stage-wise fit is set up with, and what it tells of the observations that it is given."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from smilfit.registrants.input_matching import counting_frames, observed_frames
 from smilfit.registrants.observation_checks import underdetermined, unmoved
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.stage import (
+    Report,
     Solver,
     Stage,
     StageConfig,

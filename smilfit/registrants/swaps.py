@@ -16,7 +16,7 @@ from smilfit.geometry.side_swaps import IdealViews, SidePairs, SwapCosts, find_s
 from smilfit.handlers import ActiveTerm, BaseInput
 from smilfit.handlers.keypoint_input import KeypointInput
 from smilfit.handlers.keypoint_mse import KeypointMSEHandler
-from smilfit.registrants.stage import ReportView
+from smilfit.registrants.stage import Report, ReportView
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registry import REGISTRANTS
 from smilfit.structures import Keypoints2d, Keypoints3d, parameter_names

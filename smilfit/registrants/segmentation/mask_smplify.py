@@ -21,7 +21,7 @@ from smilfit.registrants.segmentation.recorded_masks import (
     spread_frames,
 )
 from smilfit.registrants.segmentation.segmenters import Segmenter
-from smilfit.registrants.stage import StageConfig
+from smilfit.registrants.stage import Report, StageConfig
 from smilfit.registrants.stagewise import described
 from smilfit.registry import REGISTRANTS
 from smilfit.renderers import ZBufferRenderer
