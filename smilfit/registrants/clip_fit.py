@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from smilfit.handlers import BaseHandler, BaseInput
-from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage import Report, ReportView, Solver, Stage
 from smilfit.registrants.stage_task import NO_ENGINE, FitState, StageRun
-from smilfit.solvers import Processes, StopReason
+from smilfit.solvers import Processes, SecondOrderSolver, StopReason
 from smilfit.structures import PARAMETERS, BodyParams, FitCovariance, parameter_names
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Part:
     choice: Tensor
     loss: Tensor
     orient: Tensor
-    notes: dict[str, Any]
+    notes: Report
 
 
 def joined(runs: Sequence[StageRun]) -> StageRun:
@@ -125,15 +125,11 @@ def joined(runs: Sequence[StageRun]) -> StageRun:
     """
     if len(runs) == 1:
         return runs[0]
-    params = BodyParams.cat([run.state.params for run in runs])
-    focal = [run.state.log_focal for run in runs]
-    if focal[0] is not None:
-        sizes = [run.state.params.batch_size for run in runs]
-        focal = torch.cat([f.expand(n) for f, n in zip(focal, sizes)])
+    params, focal = BodyParams.cat([run.state.params for run in runs]), joined_focal(runs)
     history = tuple({'window': i, **stage} for i, run in enumerate(runs) for stage in run.history)
     covariances = [run.covariance for run in runs if run.covariance is not None]
     return StageRun(
-        FitState(params, runs[0].state.camera_shift, None if isinstance(focal, list) else focal),
+        FitState(params, runs[0].state.camera_shift, focal),
         history,
         torch.cat([run.per_frame for run in runs]),
         torch.cat([run.converged for run in runs]),
@@ -142,9 +138,16 @@ def joined(runs: Sequence[StageRun]) -> StageRun:
     )
 
 
-def merged_report(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def joined_focal(runs: Sequence[StageRun]) -> Tensor | None:
+    """Return every frame's logarithm of its focal factor; None where none was fitted."""
+    parts = [run.state.log_focal for run in runs]
+    known = [f.expand(run.state.params.batch_size) for f, run in zip(parts, runs) if f is not None]
+    return torch.cat(known) if known else None
+
+
+def merged_report(reports: Sequence[ReportView]) -> Report:
     """Join what windows report: numbers are added, lists are put one after the other, of texts the first stays."""
-    result: dict[str, Any] = {}
+    result: Report = {}
     for report in reports:
         for key, value in report.items():
             old = result.get(key)
@@ -157,12 +160,12 @@ def merged_report(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def shape_marked(history: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+def shape_marked(history: Sequence[ReportView]) -> tuple[Report, ...]:
     """Report that stages are those that found what all frames share."""
     return tuple({'part': 'shape', **entry} for entry in history)
 
 
-def merged_history(histories: Sequence[Sequence[Mapping[str, Any]]], share: float) -> list[dict[str, Any]]:
+def merged_history(histories: Sequence[Sequence[ReportView]], share: float) -> list[Report]:
     """Return for each stage in all windows together: sums of losses, the most steps, how many windows there were.
 
     Args:
@@ -228,10 +231,10 @@ def without_motion(stage: Stage, handlers: Mapping[str, BaseHandler]) -> Stage:
     return replace(stage, weights=weights)
 
 
-def without_covariance(stage: Stage, optimizer: Any) -> Stage:
+def without_covariance(stage: Stage, optimizer: Solver) -> Stage:
     """Return a stage whose solver is not asked for a covariance: nobody looks at it where other stages follow."""
     solver = stage.optimizer or optimizer
-    if not getattr(solver, 'covariance', False):
+    if not isinstance(solver, SecondOrderSolver) or not solver.covariance:
         return stage
     quick = copy(solver)
     quick.covariance = False
@@ -295,9 +298,9 @@ class ClipFit:
         return replace(run, history=(*shape, *whole), per_frame=per_frame)
 
     @property
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> Report:
         """Add up what the parts have counted."""
-        result: dict[str, Any] = {}
+        result: Report = {}
         for part in self.parts:
             for key, value in part.notes.items():
                 result[key] = result.get(key, 0) + value if isinstance(value, int) else value
@@ -356,7 +359,7 @@ def picked(inputs: Mapping[str, BaseInput], rows: Tensor) -> dict[str, BaseInput
     return {key: item[rows] for key, item in inputs.items()}
 
 
-def no_choice(params: BodyParams) -> dict[str, Any]:
+def no_choice(params: BodyParams) -> Report:
     """Return what a part of one start says of its starts."""
     count, device = params.batch_size, params.transl.device
     return {

@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 
 from smilfit.handlers import BaseHandler
 from smilfit.registrants.clip_fit import with_first_shape
 from smilfit.registrants.second_order import run_second_order
-from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage import Solver, Stage
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.structures import FitCovariance
 
 
-def unsupported_reason(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> str | None:
+def unsupported_reason(stage: Stage, solver: Solver, handlers: Mapping[str, BaseHandler]) -> str | None:
     """Return why the frames of a stage cannot be distributed over processes, and what to do; None if they can."""
     if not isinstance(solver, SecondOrderSolver):
         return (

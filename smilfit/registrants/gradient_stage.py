@@ -45,7 +45,7 @@ class Variables:
         self._joints = None if joints is None else [j - 1 for j in joints if j > 0]
         self.leaves: dict[str, Tensor] = {}
         self._camera_shift = camera_shift
-        if 'cameras' in fit:
+        if camera_shift is not None and 'cameras' in fit:
             every = range(len(camera_shift))
             rows = list(every if moving_cameras is None else moving_cameras)
             self._moving = torch.tensor(rows, device=camera_shift.device)
@@ -54,7 +54,7 @@ class Variables:
         if 'focal' in fit:
             self.leaves['focal'] = self._focal(log_focal).clone().requires_grad_()
         self._camera = camera if {'focal', 'transl'} <= set(fit) else None
-        self._focal_start = self._focal(log_focal) if self._camera is not None else None
+        self._focal_start = self._focal(log_focal)
         # Hands, jaw and eyes are joints of the pose.
         names = dict.fromkeys('body_pose' if n in POSE_PARTS else n for n in fit)
         for name in names:
@@ -76,7 +76,7 @@ class Variables:
     def state(self) -> FitState:
         """Put all together."""
         shift = self._camera_shift
-        if 'cameras' in self.leaves:
+        if shift is not None and 'cameras' in self.leaves:
             shift = shift.index_copy(0, self._moving, self.leaves['cameras'])
         return FitState(self.params(), shift, self.leaves.get('focal', self._log_focal))
 
@@ -93,13 +93,13 @@ class Variables:
                 value = value.expand(self._start.batch_size, *value.shape[1:])
             changes[name] = value
         if self._camera is not None:
-            changes['transl'] = self._carried(changes['transl'])
+            changes['transl'] = self._carried(changes['transl'], self._camera)
         return self._start.replace(**changes)
 
-    def _carried(self, transl: Tensor) -> Tensor:
+    def _carried(self, transl: Tensor, camera: Cameras) -> Tensor:
         """Move bodies along the optical axis as far as focal lengths have grown."""
-        axis = self._camera.R[..., 0, 2, :].to(transl)
-        depth = ((transl - self._camera.centres()[..., 0, :].to(transl)) * axis).sum(-1, keepdim=True)
+        axis = camera.R[..., 0, 2, :].to(transl)
+        depth = ((transl - camera.centres()[..., 0, :].to(transl)) * axis).sum(-1, keepdim=True)
         grown = torch.expm1(self.leaves['focal'] - self._focal_start).unsqueeze(1)
         return transl + grown * depth * axis
 

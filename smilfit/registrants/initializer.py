@@ -56,7 +56,7 @@ class RigidInitializer:
         start: BodyParams,
         shared: bool,
         scaled: bool = True,
-    ) -> tuple[BodyParams, dict[str, float]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Move the body of `start` onto the first input that can be aligned to.
 
         Args:
@@ -84,7 +84,7 @@ class RigidInitializer:
             return start, {'frames_without_alignment': keypoints.batch_size}
         nearest = nearest_good(placed)
         scale = torch.where(placed, result.scale, result.scale[placed].median())
-        notes = {'frames_without_alignment': int((~placed).sum())}
+        notes: dict[str, float | str] = {'frames_without_alignment': int((~placed).sum())}
         if not scaled:
             off = float(result.scale[placed].median())
             notes |= {} if 1 / OTHER_UNIT < off < OTHER_UNIT else {'unfitted_scale': off}
@@ -111,7 +111,7 @@ class RigidInitializer:
             if isinstance(given, Keypoint3dMSEInput):
                 return given.keypoints
         for given in inputs:
-            if isinstance(given, MultiviewKeypoint2dMSEInput) and len(given.keypoints.cameras) > 1:
+            if isinstance(given, MultiviewKeypoint2dMSEInput) and len(given.keypoints.rig) > 1:
                 return triangulate_keypoints(given.keypoints, n_refine=N_REFINE)
         return None
 
@@ -226,8 +226,26 @@ class Initializer(Protocol):
 
     def __call__(
         self, body: SMIL, inputs: Sequence[BaseInput], start: BodyParams, shared: bool, scaled: bool = True
-    ) -> tuple[BodyParams, dict[str, float]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Return the start, and what to note of it."""
+        ...
+
+
+@runtime_checkable
+class ManyStarts(Protocol):
+    """Finds several starts for each frame; see `ViewInitializer`."""
+
+    def candidates(
+        self,
+        body: SMIL,
+        inputs: Sequence[BaseInput],
+        start: BodyParams,
+        n: int,
+        shared: bool = False,
+        scaled: bool = False,
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
+        """Return n starts of each frame, and what to note of them."""
+        ...
 
 
 @REGISTRANTS.register_module()
@@ -270,14 +288,14 @@ class VertexInitializer:
     @torch.no_grad()
     def __call__(
         self, body: SMIL, inputs: Sequence[BaseInput], start: BodyParams, shared: bool, scaled: bool = True
-    ) -> tuple[BodyParams, dict[str, float]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Move the body onto the first mesh of its topology; arguments and result as for `RigidInitializer`."""
         mesh = next((i for i in inputs if isinstance(i, MeshInput) and same_faces(i, body)), None)
         if mesh is None or _stretches_children(body, start):
             return self.otherwise(body, inputs, start, shared, scaled)
         start = share_shape(start) if shared else start
         work = _Work(body, mesh, start, self._parts(body))
-        notes = {'frames_without_alignment': int((~work.placed).sum())}
+        notes: dict[str, float | str] = {'frames_without_alignment': int((~work.placed).sum())}
         if not bool(work.placed.any()):
             return start, notes
         off = work.place_rigidly()
@@ -377,14 +395,13 @@ class _Work:
         scales, offsets = body.joint_scales_and_offsets(params)
         linear = self.rotations if scales is None else self.rotations * scales.unsqueeze(-2)
         offsets = torch.zeros_like(joints) if offsets is None else offsets
-        shaped = [x.unsqueeze(1) for x in (vertices, joints, offsets)]
+        shaped = vertices.unsqueeze(1), joints.unsqueeze(1), offsets.unsqueeze(1)
         points = posed_directions(linear, *shaped, self.skin, tree)[:, 0]
-        change = body.vertex_directions('betas')
-        if change is None:
+        change, of_joints = body.vertex_directions('betas'), body.joint_directions('betas')
+        if change is None or of_joints is None:
             return points, points.new_zeros(len(points), 0, *points.shape[1:])
-        of_joints = body.joint_directions('betas')
         steps = torch.zeros_like(of_joints) if body.transdirs is None else body.transdirs
-        moved = [x.unsqueeze(0) for x in (change[:, self.index], of_joints, steps)]
+        moved = change[:, self.index].unsqueeze(0), of_joints.unsqueeze(0), steps.unsqueeze(0)
         return points, posed_directions(linear, *moved, self.skin, tree)
 
 

@@ -1,7 +1,6 @@
 """Every observation meets its handler, or the fit does not begin."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +11,13 @@ from smilfit.registrants.stage import Stage
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.structures import Keypoints2d, Keypoints3d
 
+# What a fit is given: Inputs, or bare keypoints that exactly one handler takes.
+GivenInput = BaseInput | Keypoints2d | Keypoints3d
+# Frames' numbers in the recording.
+FrameNumbers = Sequence[int] | np.ndarray | Tensor
 
-def as_inputs(given: Sequence[Any], handlers: Mapping[str, BaseHandler]) -> list[BaseInput]:
+
+def as_inputs(given: Sequence[GivenInput], handlers: Mapping[str, BaseHandler]) -> list[BaseInput]:
     """Turn bare keypoints into Inputs of the one handler that takes them.
 
     Raises:
@@ -41,12 +45,14 @@ def as_inputs(given: Sequence[Any], handlers: Mapping[str, BaseHandler]) -> list
 
 def _wrap(item: Keypoints2d | Keypoints3d, handlers: Mapping[str, BaseHandler]) -> BaseInput:
     takers = [h for h in handlers.values() if h.structure is not None and isinstance(item, h.structure)]
-    if len(takers) != 1:
+    make = takers[0].input_type if len(takers) == 1 else None
+    if make is None:
         raise ValueError(
             f'SMPLify: exactly one handler must take bare {type(item).__name__}; {len(takers)} do '
             f'({[h.handler_key for h in takers]}). Wrap it in an Input with the handler_key you mean.'
         )
-    return takers[0].input_type(item, handler_key=takers[0].handler_key)
+    # An Input of keypoints takes them first.
+    return make(item, handler_key=takers[0].handler_key)  # type: ignore[call-arg]
 
 
 def match(
@@ -131,7 +137,7 @@ def _any_frame(seen: Tensor) -> Tensor:
     return seen
 
 
-def numbered(frames: Any, batch: int) -> Tensor:
+def numbered(frames: FrameNumbers | None, batch: int) -> Tensor:
     """Return the frames' numbers in the recording; they follow one another if none are given.
 
     Raises:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,9 +25,9 @@ from smilfit.handlers import (
 )
 from smilfit.handlers.keypoints import KeypointInput
 from smilfit.io.camera_warning import judge_cameras
-from smilfit.registrants.stage import Stage, fitted_joints
+from smilfit.registrants.stage import Report, Stage, fitted_joints
 from smilfit.registrants.stage_task import FitState, first_cameras, known_cameras
-from smilfit.structures import PARAMETERS, BodyParams, Keypoints2d, parameter_names
+from smilfit.structures import PARAMETERS, BodyParams, Keypoints2d, Keypoints3d, parameter_names
 from smilfit.structures.body import by_blocks
 
 # A stage with its factors on named keypoints.
@@ -65,11 +64,12 @@ def underdetermined(
         if isinstance(handler, Keypoint3dLimbLenHandler):
             # Lengths say nothing of a place or a pose.
             continue
-        if not isinstance(handler, (Keypoint3dMSEHandler, MultiviewKeypoint2dMSEHandler)):
+        direct = isinstance(handler, (Keypoint3dMSEHandler, MultiviewKeypoint2dMSEHandler))
+        if not direct or not isinstance(given, KeypointInput):
             rows += torch.where(handler.observed(given, factors[0]).cpu(), unknowns, 0)
             continue
         seen = given.keypoints
-        points = seen.xyz if isinstance(handler, Keypoint3dMSEHandler) else seen.xy
+        points = seen.xyz if isinstance(seen, Keypoints3d) else seen.xy
         visible = seen.visible & counting_keypoints(seen.names, factors).to(seen.visible.device)
         rows += points.shape[-1] * _places(points, visible).cpu()
     return rows < unknowns, unknowns
@@ -140,12 +140,12 @@ def behind_cameras(
     stages = list(stages)
     for key, given in inputs.items():
         factors = [w for s, w in stages if s.weights.get(key)]
-        if not factors or not isinstance(handlers[key], MultiviewKeypoint2dMSEHandler):
+        compared = isinstance(handlers[key], MultiviewKeypoint2dMSEHandler)
+        if not factors or not compared or not isinstance(given, MultiviewKeypoint2dMSEInput):
             continue
         seen = given.keypoints
         used = seen.visible & counting_keypoints(seen.names, factors).to(seen.visible.device)
-        cameras = seen.cameras
-        cameras = cameras if state.camera_shift is None else cameras.shifted(state.camera_shift)
+        cameras = seen.rig if state.camera_shift is None else seen.rig.shifted(state.camera_shift)
         depth = by_blocks(
             seen.batch_size, partial(_depth, body, state.params, replace(seen, cameras=cameras))
         )
@@ -207,7 +207,7 @@ class Unmoved:
             f'{stay} {rest}; masks would move {them}'
         )
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Report:
         """Return it as JSON has it."""
         return {**asdict(self), 'numbers': list(self.numbers), 'sentence': self.sentence}
 
@@ -300,9 +300,7 @@ def _elsewhere(body: SMIL, name: str, start: BodyParams) -> bool:
 FEWEST = 4
 
 
-def check_cameras(
-    inputs: Mapping[str, BaseInput], stages: Sequence[Stage], logger: logging.Logger
-) -> dict[str, Any]:
+def check_cameras(inputs: Mapping[str, BaseInput], stages: Sequence[Stage], logger: logging.Logger) -> Report:
     """Log cameras that contradict each other, and stages that move all cameras.
 
     Judged is each Input of keypoints that has several cameras, the same in all of `FEWEST` frames or more, where its
@@ -320,7 +318,7 @@ def check_cameras(
         KeyError: a stage names a camera that there is not.
     """
     cameras = first_cameras(inputs)
-    result: dict[str, Any] = {}
+    result: Report = {}
     for stage in stages:
         if 'cameras' not in stage.fit or cameras is None:
             continue
@@ -393,7 +391,8 @@ def missing_evidence(
         factors = [w for s, w in stages if s.weights.get(key)]
         if not factors:
             continue
-        if not isinstance(handlers[key], MultiviewKeypoint2dMSEHandler):
+        compared = isinstance(handlers[key], MultiviewKeypoint2dMSEHandler)
+        if not compared or not isinstance(given, MultiviewKeypoint2dMSEInput):
             other |= torch.stack([handlers[key].observed(given, w).cpu() for w in factors]).any(0)
             continue
         points = given.keypoints

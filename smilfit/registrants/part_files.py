@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from smilfit.files import BadFileError, read_npz, reading, replacing
 from smilfit.registrants.clip_fit import Part
+from smilfit.registrants.stage import ReportView
 from smilfit.registrants.stage_task import FitState, StageRun
 from smilfit.structures import BodyParams, FitCovariance, SharedDoubt
 from smilfit.structures.fit_covariance import SHARED_DOUBT
@@ -54,7 +54,7 @@ class PartFiles:
             'loss': part.loss,
             'orient': part.orient,
         }
-        metadata = {
+        metadata: dict[str, object] = {
             'fingerprint': self.fingerprint,
             'history': run.history,
             'notes': part.notes,
@@ -71,7 +71,9 @@ class PartFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(self.folder / f'{name}.npz') as temporary, temporary.open('wb') as file:
             # Parts of earlier runs have this key.
-            np.savez(file, told=np.array(json.dumps(metadata, default=float)), **arrays)
+            arrays['told'] = np.array(json.dumps(metadata, default=float))
+            # By numpy's stub one of the arrays might be `allow_pickle`.
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     def read(self, name: str) -> Part | None:
         """Read a part; None where there is none, one of another fit, or a damaged one."""
@@ -120,7 +122,7 @@ def _params(found: dict[str, Tensor], prefix: str) -> BodyParams:
     return BodyParams.of({n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)})
 
 
-def _covariance(found: dict[str, Tensor], metadata: Mapping[str, Any]) -> FitCovariance | None:
+def _covariance(found: dict[str, Tensor], metadata: ReportView) -> FitCovariance | None:
     if 'covariance' not in metadata:
         return None
     columns, names, noise = metadata['covariance']

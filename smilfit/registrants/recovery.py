@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from smilfit.registrants.stage import Report, ReportView
 from smilfit.registrants.stage_task import NO_ENGINE, FitState, StageOutcome, StageRun, StageTask
 from smilfit.solvers import LevenbergMarquardt, SolverResult, StopReason
 from smilfit.structures import PARAMETERS, BodyParams, FitResult, parameter_names
@@ -44,13 +44,13 @@ class StageEnd:
     task: StageTask
     outcome: StageOutcome | None
     rows: Tensor | None = None
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Report = field(default_factory=dict)
     note: str | None = None
 
     @property
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> Report:
         """Return what the stage's history says of it; empty where all went well."""
-        result: dict[str, Any] = {}
+        result: Report = {}
         if self.report.get(CAUSES):
             result['frames_failed'] = self.report[CAUSES]
         for key in (RESTARTS, HELD):
@@ -60,7 +60,7 @@ class StageEnd:
 
 
 def run_recovering(
-    run: Run, task: StageTask, state: FitState, earlier: Iterable[FitState], solver: Any
+    run: Run, task: StageTask, state: FitState, earlier: Iterable[FitState], solver: object
 ) -> StageEnd:
     """Run a stage; frames without a finite energy where it begins go on from an earlier state, or are left out.
 
@@ -79,10 +79,11 @@ def run_recovering(
             lost = ~_usable(first.state.params)
             if not bool(lost.any()):
                 return StageEnd(task, first)
-            again = _run_from_last(run, task, state, lost, list(earlier))
-            return _held(StageEnd(task, first), state) if again is None else again
+            return _run_from_last(run, task, state, lost, list(earlier)) or _held(
+                StageEnd(task, first), state
+            )
     at, failed, restarted = recovered(task, state, earlier)
-    report: dict[str, Any] = {}
+    report: Report = {}
     if bool(restarted.any()):
         report[RESTARTS] = {task.stage.name: int(restarted.sum())}
     if bool(failed.any()):
@@ -93,9 +94,15 @@ def run_recovering(
     if bool(failed.any()):
         task, at = task.take(rows), at.take(rows)
     again = _attempt(run, task, at)
-    if not isinstance(again, StageOutcome) and _may_use_kernel(solver):
+    if (
+        not isinstance(again, StageOutcome)
+        and isinstance(solver, LevenbergMarquardt)
+        and solver.backend == 'auto'
+    ):
         # Single precision overflows earlier in the one than in the other.
-        again = _attempt(run, replace(task, stage=replace(task.stage, optimizer=_by_torch(solver))), at)
+        plain = copy(solver)
+        plain.backend = 'torch'
+        again = _attempt(run, replace(task, stage=replace(task.stage, optimizer=plain)), at)
     note = None
     if not isinstance(again, StageOutcome):
         again, note = _unsolved(task, at), str(again)
@@ -121,18 +128,15 @@ def _run_from_last(
 
 def _held(end: StageEnd, begun: FitState) -> StageEnd:
     """Leave frames that have run away in a stage where they began; all of them, if it was what they share."""
-    state = end.outcome.state
-    lost = ~_usable(state.params)
-    if not bool(lost.any()):
+    outcome = end.outcome
+    if outcome is None or not bool((lost := ~_usable(outcome.state.params)).any()):
         return end
     before = _whole(end.task, begun)
     shared = parameter_names(shared=True) if end.task.share_shape else ()
-    mixed = _with_rows(state, before, lost, shared)
+    mixed = _with_rows(outcome.state, before, lost, shared)
     if not bool(_usable(mixed.params).all()):
         mixed, lost = before, torch.ones_like(lost)
-    outcome = replace(
-        end.outcome, state=mixed, converged=end.outcome.converged & ~lost, energy=None, covariance=None
-    )
+    outcome = replace(outcome, state=mixed, converged=outcome.converged & ~lost, energy=None, covariance=None)
     counted = {**end.report, HELD: {end.task.stage.name: int(lost.sum())}}
     return replace(end, outcome=outcome, report=counted)
 
@@ -267,7 +271,7 @@ def with_causes(result: FitResult, numbers: Tensor, logger: logging.Logger) -> F
     return replace(result, params=params, converged=converged, per_frame_loss=loss, report=report)
 
 
-def failure_sentence(failed: Mapping[str, Any]) -> str:
+def failure_sentence(failed: ReportView) -> str:
     """Write out what `report['frames_failed']` holds; a long list is cut."""
     pairs = list(zip(failed['frames'], failed['causes']))
     notes = '; '.join(f'frame {frame}: {cause}' for frame, cause in pairs[:MOST_TOLD])
@@ -275,7 +279,9 @@ def failure_sentence(failed: Mapping[str, Any]) -> str:
     return f'{notes}{more}'
 
 
-def among_all(run: StageRun, rows: Tensor, whole: FitState, share_shape: bool, sizes: Any) -> StageRun:
+def among_all(
+    run: StageRun, rows: Tensor, whole: FitState, share_shape: bool, sizes: Mapping[str, int]
+) -> StageRun:
     """Put frames that were fitted at their places; the others have failed, and stand where they began.
 
     Args:
@@ -355,13 +361,3 @@ def _with_rows(best: FitState, other: FitState, rows: Tensor, shared: Sequence[s
 def _by_number(task: StageTask, found: Mapping[int, str]) -> dict[str, str]:
     frames = task.frames
     return {str(row if frames is None else int(frames[row])): text for row, text in found.items()}
-
-
-def _may_use_kernel(solver: Any) -> bool:
-    return isinstance(solver, LevenbergMarquardt) and solver.backend == 'auto'
-
-
-def _by_torch(solver: LevenbergMarquardt) -> LevenbergMarquardt:
-    plain = copy(solver)
-    plain.backend = 'torch'
-    return plain

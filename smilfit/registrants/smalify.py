@@ -5,7 +5,6 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,13 +12,19 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEInput
 from smilfit.losses import ShapeMixturePriorLoss
-from smilfit.registrants.clip_fit import ClipFit, Part, PartTask, evenly_spaced_rows, merged_report
-from smilfit.registrants.initializer import share_shape
-from smilfit.registrants.input_matching import as_inputs
+from smilfit.registrants.clip_fit import (
+    ClipFit,
+    Part,
+    PartTask,
+    evenly_spaced_rows,
+    merged_report,
+)
+from smilfit.registrants.initializer import Initializer, share_shape
+from smilfit.registrants.input_matching import FrameNumbers, GivenInput, as_inputs
 from smilfit.registrants.observation_checks import missing_evidence
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
-from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage import Report, Stage, StageConfig
 from smilfit.registrants.stage_task import StageRun, first_cameras
 from smilfit.registrants.views.ambiguity import DoubtThresholds, one_view_doubt
 from smilfit.registrants.views.starts import (
@@ -77,7 +82,7 @@ class SMALify(SMPLify):
     def __init__(
         self,
         body_model: SMIL,
-        stages: Sequence[Stage | Mapping[str, Any]],
+        stages: Sequence[Stage | StageConfig],
         handlers: Sequence[BaseHandler],
         n_hypotheses: int = 4,
         start_kinds: bool = True,
@@ -89,8 +94,8 @@ class SMALify(SMPLify):
         part_files: PartFiles | None = None,
         optional_handlers: Sequence[str] = (),
         least_keypoints: int | None = None,
-        doubt: DoubtThresholds | Mapping[str, float] | None = None,
-        initializer: Any = 'views',
+        doubt: DoubtThresholds | Mapping[str, Any] | None = None,
+        initializer: Initializer | str | None = 'views',
         **kwargs: Any,
     ) -> None:
         initializer = ViewInitializer() if initializer == 'views' else initializer
@@ -130,9 +135,9 @@ class SMALify(SMPLify):
 
     def __call__(
         self,
-        input_list: Sequence[Any],
+        input_list: Sequence[GivenInput],
         init_params: BodyParams | Mapping[str, Tensor] | None = None,
-        frames: Sequence[int] | np.ndarray | Tensor | None = None,
+        frames: FrameNumbers | None = None,
     ) -> FitResult:
         """Fit; as `SMPLify`, without the optional handlers that have no Input and the stages that only they have."""
         given = {item.handler_key for item in as_inputs(input_list, self.handlers)}
@@ -162,7 +167,7 @@ class SMALify(SMPLify):
         fitter.hypothesis_stages = max(tried, min(self.hypothesis_stages, 1, len(stages)))
         return fitter
 
-    def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
+    def _counting(self, inputs: Mapping[str, BaseInput], report: Report) -> Tensor:
         """As `SMPLify`, without frames that show too little of the animal."""
         seen = super()._counting(inputs, report)
         missing = missing_evidence(inputs, self.handlers, self._weighted(), self.least_keypoints)
@@ -220,7 +225,7 @@ class SMALify(SMPLify):
     def sampled_totals(self, part: PartTask) -> None:
         """Return nothing: means divide by what each window has."""
 
-    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> FitResult:
+    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: Report) -> FitResult:
         report = report | clip.notes | starts_summary(clip.parts)
         result = self._result(clip.run(), inputs, report, clip.begun)
         losses, orients = tried_starts(clip.parts)
@@ -229,7 +234,8 @@ class SMALify(SMPLify):
     def _with_doubt(self, result: FitResult, inputs: Mapping[str, BaseInput]) -> FitResult:
         """Keep in the report which frames may be turned wrongly, where one view and several starts can tell."""
         cameras = first_cameras(inputs)
-        if self.doubt is None or result.start_losses.shape[1] < 2 or cameras is None or len(cameras) > 1:
+        losses = result.start_losses
+        if self.doubt is None or losses is None or losses.shape[1] < 2 or cameras is None or len(cameras) > 1:
             return result
         seen = next(
             (i.keypoints for i in inputs.values() if isinstance(i, MultiviewKeypoint2dMSEInput)), None
@@ -251,7 +257,7 @@ class SMALify(SMPLify):
         One more start is where the window before ended; the first frames, which it had too, have no other.
         """
         state, batch = part.state, len(part.frames)
-        notes: dict[str, Any] = {}
+        notes: Report = {}
         starts = [] if part.find_start else [state.params]
         if part.find_start:
             result, notes = self._starts(list(part.inputs.values()), state.params, self._kinds(part.plan))
@@ -292,7 +298,7 @@ class SMALify(SMPLify):
 
         In a stage a body may become one of another kind.
         """
-        history: list[dict[str, Any]] = []
+        history: list[Report] = []
         run = self._run_stages(replace(part, plan=()))
         for entry in part.plan:
             now = replace(part, plan=[entry], state=run.state)
@@ -326,18 +332,21 @@ class SMALify(SMPLify):
 
     def _starts(
         self, inputs: list[BaseInput], start: BodyParams, kinds: Tensor | None
-    ) -> tuple[BodyParams, dict[str, Any]]:
-        shared = self.use_one_betas_per_video
-        if not hasattr(self.initializer, 'candidates'):
-            return self.initializer(self.body, inputs, start, shared, self._scaled)
+    ) -> tuple[BodyParams, Report]:
+        shared, initializer = self.use_one_betas_per_video, self.initializer
+        if initializer is None:
+            return start, {}
+        if not isinstance(initializer, ManyStarts):
+            params, notes = initializer(self.body, inputs, start, shared, self._scaled)
+            return params, dict(notes)
         starts = [start]
         if kinds is not None:
             starts = [start.replace(betas=kind.expand_as(start.betas).clone()) for kind in kinds]
         result = [
-            self.initializer.candidates(self.body, inputs, one, self.n_hypotheses, shared, self._scaled)
+            initializer.candidates(self.body, inputs, one, self.n_hypotheses, shared, self._scaled)
             for one in starts
         ]
-        return BodyParams.cat([params for params, _ in result]), result[0][1]
+        return BodyParams.cat([params for params, _ in result]), dict(result[0][1])
 
     def _choice(self, loss: Tensor, orient: Tensor, kind: Tensor, frames: Tensor) -> Tensor:
         """Choose a start for each frame; frames of one shape are of one kind."""

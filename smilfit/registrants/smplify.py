@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,12 +26,19 @@ from smilfit.registrants.clip_fit import (
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.gradient_stage import run_first_order
 from smilfit.registrants.initializer import check_start, share_shape, start_params, with_usual_scale
-from smilfit.registrants.input_matching import as_inputs, check_batch, match, numbered
+from smilfit.registrants.input_matching import (
+    FrameNumbers,
+    GivenInput,
+    as_inputs,
+    check_batch,
+    match,
+    numbered,
+)
 from smilfit.registrants.observation_checks import behind_cameras, check_cameras
 from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.recovery import among_all, run_recovering, with_causes
 from smilfit.registrants.second_order import run_second_order
-from smilfit.registrants.stage import Stage, keypoint_weights
+from smilfit.registrants.stage import Report, ReportView, Solver, Stage, keypoint_weights
 from smilfit.registrants.stage_task import (
     FitState,
     StageOutcome,
@@ -50,6 +55,7 @@ from smilfit.registrants.stagewise import StagewiseRegistrant, described, observ
 from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, swap_sentences, with_exchanged
 from smilfit.registry import REGISTRANTS
 from smilfit.solvers import Processes, SecondOrderSolver
+from smilfit.solvers.base import StepCallback
 from smilfit.structures import BodyParams, Cameras, FitCovariance, FitResult, SharedDoubt
 
 
@@ -89,9 +95,9 @@ class SMPLify(StagewiseRegistrant):
 
     def __call__(
         self,
-        input_list: Sequence[Any],
+        input_list: Sequence[GivenInput],
         init_params: BodyParams | Mapping[str, Tensor] | None = None,
-        frames: Sequence[int] | np.ndarray | Tensor | None = None,
+        frames: FrameNumbers | None = None,
     ) -> FitResult:
         """Fit.
 
@@ -225,7 +231,7 @@ class SMPLify(StagewiseRegistrant):
         """Return the inputs as parts of the clip are fitted to them."""
         return inputs
 
-    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> FitResult:
+    def _finished(self, clip: ClipFit, inputs: Mapping[str, BaseInput], report: Report) -> FitResult:
         """Make one result of the fits of all parts."""
         report = report | clip.notes
         report |= {'windows': len(clip.windows)} if len(clip.windows) > 1 else {}
@@ -234,11 +240,12 @@ class SMPLify(StagewiseRegistrant):
 
     def fit_part(self, part: PartTask) -> Part:
         """Fit frames at once."""
-        notes: dict[str, Any] = {}
-        if part.find_start:
+        notes: Report = {}
+        if part.find_start and self.initializer is not None:
             shared, scaled = self.use_one_betas_per_video, any('scale' in stage.fit for _, stage in part.plan)
             items = list(part.inputs.values())
-            params, notes = self.initializer(self.body, items, part.state.params, shared, scaled)
+            params, noted = self.initializer(self.body, items, part.state.params, shared, scaled)
+            notes = dict(noted)
             self._warn_of_scale(notes)
             part = replace(part, state=replace(part.state, params=params))
         return Part(part.state.params, self._run_stages(part), notes=notes, **no_choice(part.state.params))
@@ -259,7 +266,7 @@ class SMPLify(StagewiseRegistrant):
                 )
         return result
 
-    def _warn_of_scale(self, notes: Mapping[str, Any]) -> None:
+    def _warn_of_scale(self, notes: ReportView) -> None:
         if 'unfitted_scale' in notes:
             self.logger.warning(
                 'SMPLify: the keypoints are %.3g times as large as the body, and no stage fits its scale. Set '
@@ -280,7 +287,11 @@ class SMPLify(StagewiseRegistrant):
     def _run_stages(self, part: PartTask, share_shape: bool | None = None) -> StageRun:
         """Run stages one after the other; `share_shape` is instead of the registrant's."""
         inputs, state, frames = part.inputs, part.state, part.frames
-        history, outcome, task, report, doubt = [], None, None, {}, state.doubt
+        outcome: StageOutcome | None = None
+        task: StageTask | None = None
+        history: list[Report] = []
+        report: Report = {}
+        doubt = state.doubt
         whole, begun = state, [state]
         left = torch.arange(state.params.batch_size, device=state.params.transl.device)
         for i, (epoch, planned) in enumerate(part.plan):
@@ -313,7 +324,7 @@ class SMPLify(StagewiseRegistrant):
                     history.append({'epoch': epoch, **self._summary(task, outcome)})
             state = outcome.state
             begun.append(state)
-        if outcome is None:
+        if outcome is None or task is None:
             nothing = whole.params.transl.new_zeros(whole.params.batch_size)
             lost = nothing if len(left) else nothing + torch.nan
             return StageRun(whole, tuple(history), lost, nothing.bool(), report=report)
@@ -342,7 +353,7 @@ class SMPLify(StagewiseRegistrant):
 
     def _with_swaps(
         self, task: StageTask, state: FitState, frames: Tensor
-    ) -> tuple[StageTask, FitState, dict[str, Any]]:
+    ) -> tuple[StageTask, FitState, Report]:
         """Exchange left and right keypoints where the energy falls; say which in the report."""
         quick = replace(task, stage=without_covariance(task.stage, self.optimizer))
         search = SwapSearch(quick, self._run)
@@ -351,7 +362,7 @@ class SMPLify(StagewiseRegistrant):
         return with_exchanged(task, search.pairs, masks), state, {'swapped_keypoints': swapped}
 
     def _result(
-        self, run: StageRun, inputs: Mapping[str, BaseInput], report: dict[str, Any], start: BodyParams
+        self, run: StageRun, inputs: Mapping[str, BaseInput], report: Report, start: BodyParams
     ) -> FitResult:
         behind = behind_cameras(self.body, self._weighted(), self.handlers, inputs, run.state)
         if bool(behind.any()):
@@ -381,14 +392,15 @@ class SMPLify(StagewiseRegistrant):
 
     def _run(self, task: StageTask, state: FitState) -> StageOutcome:
         solver = task.stage.optimizer or self.optimizer
-        if self.processes.count > 1:
+        if not isinstance(solver, SecondOrderSolver):
+            outcome = run_first_order(task, solver, state)
+        elif self.processes.count > 1:
             outcome = run_distributed(task, solver, state, self.processes)
         else:
-            second = isinstance(solver, SecondOrderSolver)
-            outcome = (run_second_order if second else run_first_order)(task, solver, state)
+            outcome = run_second_order(task, solver, state)
         return replace(outcome, solver=type(solver).__name__)
 
-    def _summary(self, task: StageTask, outcome: StageOutcome) -> dict[str, Any]:
+    def _summary(self, task: StageTask, outcome: StageOutcome) -> Report:
         with torch.no_grad():
             values = {key: float(value) for key, value in task.values(outcome.state).items()}
         entry = history_entry(task.stage, outcome, values)
@@ -396,7 +408,7 @@ class SMPLify(StagewiseRegistrant):
             self.logger.info('%s', sentence_of(entry))
         return entry
 
-    def _on_step(self, stage: Stage) -> Any:
+    def _on_step(self, stage: Stage) -> StepCallback:
         def on_step(step: int, loss: float) -> bool:
             if self.verbose and self.info_level == 'step':
                 self.logger.info('%s, step %d: loss %.6g', stage.label, step, loss)
@@ -407,7 +419,7 @@ class SMPLify(StagewiseRegistrant):
         return on_step
 
 
-def _check_order(stage: Stage, solver: Any, handlers: Mapping[str, BaseHandler]) -> None:
+def _check_order(stage: Stage, solver: Solver, handlers: Mapping[str, BaseHandler]) -> None:
     """Refuse terms that a solver of second order cannot take before any stage works.
 
     Raises:

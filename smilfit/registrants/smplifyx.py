@@ -1,12 +1,12 @@
 """SMPLify for bodies with hands and face."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from smilfit.body_models import SMIL
 from smilfit.handlers import BaseHandler
 from smilfit.registrants.smplify import SMPLify
-from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage import Stage, StageConfig
 from smilfit.registry import REGISTRANTS
 
 
@@ -44,7 +44,7 @@ class SMPLifyXD(SMPLifyX):
     def __init__(
         self,
         body_model: SMIL,
-        stages: Sequence[Stage | Mapping[str, Any]],
+        stages: Sequence[Stage | StageConfig],
         handlers: Sequence[BaseHandler],
         **kwargs: Any,
     ) -> None:
@@ -52,7 +52,7 @@ class SMPLifyXD(SMPLifyX):
         super().__init__(body_model, stages, handlers, **kwargs)
 
 
-def _without_displacement(stage: Stage | Mapping[str, Any], place: int) -> Stage | Mapping[str, Any]:
+def _without_displacement(stage: Stage | StageConfig, place: int) -> Stage | StageConfig:
     if isinstance(stage, Stage) or _KEY not in stage:
         return stage
     if stage[_KEY]:

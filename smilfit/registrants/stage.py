@@ -8,6 +8,7 @@ from typing import Any
 
 from smilfit.body_models import BodyModelData
 from smilfit.registry import UnknownNameError, did_you_mean, reject_unknown
+from smilfit.solvers import FirstOrderSolver, SecondOrderSolver
 from smilfit.structures import PARAMETERS, parameter_names
 
 logger = logging.getLogger('smilfit')
@@ -35,6 +36,15 @@ XRMOCAP_KEYS = (
     'pose_reg',
 )
 _PLAIN = ('name', 'n_iter', 'ftol', 'optimizer', 'fit_joint_groups', 'use_shoulder_hip_only', 'part_weights')
+
+
+# What chooses the steps of a stage.
+Solver = FirstOrderSolver | SecondOrderSolver
+# What a fit's report, or an entry of its history, holds: values as JSON has them.
+Report = dict[str, Any]
+ReportView = Mapping[str, Any]
+# A stage as XRMoCap's configs have it.
+StageConfig = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Stage:
     fit: tuple[str, ...] = field(default_factory=lambda: parameter_names(default_fit=True))
     weights: dict[str, float] = field(default_factory=dict)
     reductions: dict[str, str] = field(default_factory=dict)
-    optimizer: Any = None
+    optimizer: Solver | None = None
     fit_joint_groups: tuple[str, ...] = ()
     part_weights: dict[str, float] = field(default_factory=dict)
     use_shoulder_hip_only: bool = False
@@ -115,7 +125,7 @@ class Stage:
 
 
 def stage_from_dict(
-    config: Mapping[str, Any], handler_keys: Sequence[str], place: str, parts_apart: bool = False
+    config: StageConfig, handler_keys: Sequence[str], place: str, parts_apart: bool = False
 ) -> Stage:
     """Read a stage in the form of XRMoCap's configs.
 
@@ -156,7 +166,7 @@ def stage_from_dict(
     )
 
 
-def _named_cameras(value: Any, place: str) -> tuple[str, ...]:
+def _named_cameras(value: bool | str | Sequence[str] | None, place: str) -> tuple[str, ...]:
     """Read `fit_cameras`: none or all of them by a truth value, or some by name."""
     if value is None or isinstance(value, bool):
         return ()

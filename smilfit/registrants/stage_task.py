@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL, RestShape
 from smilfit.handlers import ActiveTerm, BaseHandler, BaseInput, BodyState
-from smilfit.registrants.stage import Stage
+from smilfit.registrants.stage import Report, ReportView, Stage
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import SolverResult, StopReason
 from smilfit.solvers.base import StepCallback
@@ -97,8 +96,8 @@ class StageTask:
         Raises:
             ValueError: no input has cameras, several have, or they differ from frame to frame.
         """
-        result = [t.related_input.cameras for t in self.terms if t.related_input is not None]
-        result = [cameras for cameras in result if cameras is not None]
+        given = [t.related_input.cameras for t in self.terms if t.related_input is not None]
+        result = [cameras for cameras in given if cameras is not None]
         if len(result) != 1 or result[0].K.ndim != 3:
             raise ValueError(
                 f'SMPLify: {self.stage.label} fits cameras: exactly one input must have cameras, the same in all '
@@ -161,11 +160,11 @@ class StageRun:
     """
 
     state: FitState
-    history: tuple[dict[str, Any], ...]
+    history: tuple[Report, ...]
     per_frame: Float[Tensor, ' B']
     converged: Bool[Tensor, ' B']
     covariance: FitCovariance | None = None
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Report = field(default_factory=dict)
 
 
 def first_cameras(inputs: Mapping[str, BaseInput]) -> Cameras | None:
@@ -203,7 +202,7 @@ def task_of(
 NO_ENGINE = 'none'
 
 
-def history_entry(stage: Stage, outcome: StageOutcome, terms: dict[str, float]) -> dict[str, Any]:
+def history_entry(stage: Stage, outcome: StageOutcome, terms: dict[str, float]) -> Report:
     """Summarise a stage: losses before and after, steps, why it stopped, and which engine ran."""
     result = outcome.result
     entry = {
@@ -225,7 +224,7 @@ def history_entry(stage: Stage, outcome: StageOutcome, terms: dict[str, float]) 
     return entry if outcome.engine_reason is None else entry | {'no_kernel_because': outcome.engine_reason}
 
 
-def skipped_entry(stage: Stage) -> dict[str, Any]:
+def skipped_entry(stage: Stage) -> Report:
     """Return the entry of a stage that no frame is left for."""
     counts = dict.fromkeys(('steps', 'evaluations', 'recoveries', 'frames_converged'), 0)
     return {
@@ -241,7 +240,7 @@ def skipped_entry(stage: Stage) -> dict[str, Any]:
     }
 
 
-def sentence_of(entry: Mapping[str, Any]) -> str:
+def sentence_of(entry: ReportView) -> str:
     """Write an entry out for the log."""
     terms = ', '.join(f'{key} {value:.4g}' for key, value in entry['terms'].items())
     reason = entry.get('no_kernel_because')

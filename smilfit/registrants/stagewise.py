@@ -1,9 +1,9 @@
 """What a stage-wise fit is set up with, and what it tells of the observations that it is given."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,17 +11,28 @@ from torch import Tensor
 from smilfit.body_models import SMIL, describe_parts
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.handlers.keypoints import KeypointInput
-from smilfit.registrants.initializer import VertexInitializer
+from smilfit.registrants.initializer import Initializer, VertexInitializer
 from smilfit.registrants.input_matching import counting_frames, observed_frames
 from smilfit.registrants.observation_checks import underdetermined, unmoved
 from smilfit.registrants.part_files import PartFiles
-from smilfit.registrants.stage import Stage, fitted_joints, keypoint_weights, stage_from_dict
+from smilfit.registrants.stage import (
+    Report,
+    Solver,
+    Stage,
+    StageConfig,
+    fitted_joints,
+    keypoint_weights,
+    stage_from_dict,
+)
 from smilfit.registrants.swaps import SideUnswapper
 from smilfit.registry import REGISTRANT_HOOKS, UnknownNameError, did_you_mean
 from smilfit.solvers import LBFGS, Processes
 from smilfit.structures import BodyParams, Cameras, FitResult, FittedModel, Keypoints3d
 from smilfit.structures.body import by_blocks
 from smilfit.structures.cameras import LARGEST
+
+# Called after every step; True ends the stage.
+Hook = Callable[[Stage, int, float], bool | None]
 
 
 class RegistrantHook:
@@ -46,7 +57,7 @@ class SMPLifyVerboseHook(RegistrantHook):
     verbose = True
 
 
-def wants_log(hooks: Sequence[Any]) -> bool:
+def wants_log(hooks: Sequence[Hook]) -> bool:
     """Check whether one of the hooks asks for a log."""
     return any(isinstance(hook, RegistrantHook) and hook.verbose for hook in hooks)
 
@@ -67,15 +78,15 @@ class StagewiseRegistrant:
     def __init__(
         self,
         body_model: SMIL,
-        stages: Sequence[Stage | Mapping[str, Any]],
+        stages: Sequence[Stage | StageConfig],
         handlers: Sequence[BaseHandler],
-        optimizer: Any = None,
+        optimizer: Solver | None = None,
         n_epochs: int = 1,
         use_one_betas_per_video: bool = False,
         ignore_keypoints: Sequence[str] | None = None,
-        initializer: Any = 'rigid',
+        initializer: Initializer | str | None = 'rigid',
         device: torch.device | str | None = None,
-        hooks: Sequence[Any] = (),
+        hooks: Sequence[Hook] = (),
         verbose: bool = False,
         info_level: str = 'stage',
         logger: logging.Logger | str | None = None,
@@ -117,8 +128,10 @@ class StagewiseRegistrant:
             # What a stage says of the model's groups is checked before the first stage works.
             fitted_joints(stage, self.body.data)
             keypoint_weights(stage, self.body.data, self.ignored)
-        self.initializer = (
-            VertexInitializer.of_stages(self.stages, self.body) if initializer == 'rigid' else initializer
+        self.initializer: Initializer | None = (
+            VertexInitializer.of_stages(self.stages, self.body)
+            if isinstance(initializer, str)
+            else initializer
         )
         self.processes = Processes() if processes is None else processes
         self.try_swaps, self.unswap = try_swaps, unswap
@@ -127,7 +140,7 @@ class StagewiseRegistrant:
         self.info_level = info_level
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger or 'smilfit')
 
-    def _counting(self, inputs: Mapping[str, BaseInput], report: dict[str, Any]) -> Tensor:
+    def _counting(self, inputs: Mapping[str, BaseInput], report: Report) -> Tensor:
         """Return which frames have an observation that some stage weights; count those that have others only."""
         any_at_all = observed_frames(inputs)
         seen = counting_frames(inputs, self.handlers, self._weighted())
@@ -144,9 +157,7 @@ class StagewiseRegistrant:
         """Return all stages with their factors on named keypoints."""
         return [(s, keypoint_weights(s, self.body.data, self.ignored)) for s in self.stages]
 
-    def _report_underdetermined(
-        self, inputs: Mapping[str, BaseInput], seen: Tensor, report: dict[str, Any]
-    ) -> None:
+    def _report_underdetermined(self, inputs: Mapping[str, BaseInput], seen: Tensor, report: Report) -> None:
         """Report on frames that show less than is asked of them; `seen` says which of all frames the inputs are."""
         short, unknowns = underdetermined(
             self.body, self._weighted(), self.handlers, inputs, self.use_one_betas_per_video
@@ -161,7 +172,7 @@ class StagewiseRegistrant:
                 *(count, len(short), unknowns),
             )
 
-    def _report_unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
+    def _report_unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> Report:
         """Report on shape and sizes that are asked for and that no keypoint tells."""
         result = unmoved(self.body, self._weighted(), self.handlers, inputs, start)
         for one in result:
@@ -175,10 +186,10 @@ class StagewiseRegistrant:
         result = {key: self.handlers[key].loss.note for key in weighted if self.verbose}
         return {key: note for key, note in sorted(result.items()) if note}
 
-    def _fitted_rows(self) -> dict[str, Any]:
+    def _fitted_rows(self) -> Report:
         """Name the rows of parameters that belong to landmarks and parts, for whoever reads the result."""
         fitted = {name for stage in self.stages for name in stage.fit}
-        result: dict[str, Any] = {}
+        result: Report = {}
         if 'landmark_offsets' in fitted and self.body.data.unknown_landmarks:
             result['landmark_offsets'] = list(self.body.data.unknown_landmarks)
         if 'part_sizes' in fitted and self.body.part_sizes:
@@ -191,9 +202,9 @@ class StagewiseRegistrant:
                 )
         return result
 
-    def _ignored(self, inputs: Mapping[str, BaseInput]) -> dict[str, Any]:
+    def _ignored(self, inputs: Mapping[str, BaseInput]) -> Report:
         """Return what of the inputs takes no part."""
-        report: dict[str, Any] = {
+        report: Report = {
             'ignored_keypoints': self.ignored,
             'ignored_keypoints_unknown': self.ignored_unknown,
         }

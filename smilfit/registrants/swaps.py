@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from smilfit.body_models.sides import names_of_other_side
 from smilfit.geometry.side_swaps import IdealViews, SidePairs, SwapCosts, find_swaps
 from smilfit.handlers import ActiveTerm, BaseInput
 from smilfit.handlers.keypoints import KeypointInput, KeypointMSEHandler
+from smilfit.registrants.stage import Report, ReportView
 from smilfit.registrants.stage_task import FitState, StageOutcome, StageTask
 from smilfit.registry import REGISTRANTS
 from smilfit.structures import Keypoints2d, Keypoints3d, parameter_names
@@ -76,6 +77,13 @@ def pairs_of(data: BodyModelData, names: Sequence[str]) -> KeypointPairs:
     return KeypointPairs(*torch.tensor(rows, dtype=torch.long).reshape(-1, 3).unbind(1))
 
 
+def labels_of(term: ActiveTerm) -> Keypoints2d | Keypoints3d:
+    """Return the keypoints that a term draws the body to."""
+    given = term.related_input
+    assert isinstance(given, KeypointInput)
+    return given.keypoints
+
+
 def exchanged(keypoints: Labels, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P']) -> Labels:
     """Exchange points and confidences of the pairs where the mask says so; names stay."""
     confidence = keypoints.confidence
@@ -110,10 +118,11 @@ class PairDistances:
     @classmethod
     def of(cls, term: ActiveTerm, task: StageTask, at: FitState, pairs: KeypointPairs) -> 'PairDistances':
         """Compare an input's pairs with a body."""
-        seen = term.related_input.keypoints
+        seen, handler = labels_of(term), term.handler
+        assert isinstance(handler, KeypointMSEHandler)
         with torch.no_grad():
             state = task.state(at)
-            body, points, _ = term.handler.pair(state, seen)
+            body, points, _ = handler.pair(state, seen)
         weights = state.weights_of(seen.names)
         valid = seen.visible if weights is None else seen.visible & (weights > 0)
         a, b = pairs.left, pairs.right
@@ -164,7 +173,7 @@ class SwapSearch:
         self.task = replace(task, stage=stage, on_step=None)
         self.refit = refit
         data, terms = task.body.data, [t for t in task.terms if isinstance(t.handler, KeypointMSEHandler)]
-        pairs = {t.handler.handler_key: pairs_of(data, t.related_input.keypoints.names) for t in terms}
+        pairs = {t.handler.handler_key: pairs_of(data, labels_of(t).names) for t in terms}
         self.pairs = {key: result for key, result in pairs.items() if len(result.left)}
 
     def run(self, at: FitState) -> tuple[FitState, Masks]:
@@ -194,7 +203,7 @@ class SwapSearch:
         return at, masks
 
     def _nothing(self, key: str, count: int) -> Tensor:
-        seen = self._terms(self.task)[key].related_input.keypoints.visible
+        seen = labels_of(self._terms(self.task)[key]).visible
         return torch.zeros((*seen.shape[:-1], count), dtype=torch.bool, device=seen.device)
 
     def _terms(self, task: StageTask) -> dict[str, ActiveTerm]:
@@ -234,7 +243,7 @@ def with_exchanged(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: M
     """Return a stage whose keypoint inputs are copies with pairs exchanged."""
     terms = [
         replace(t, related_input=exchanged_input(t.related_input, pairs[key], masks[key]))
-        if key in masks
+        if key in masks and isinstance(t.related_input, KeypointInput)
         else t
         for t, key in ((t, t.handler.handler_key) for t in task.terms)
     ]
@@ -253,13 +262,11 @@ def inputs_of(task: StageTask) -> dict[str, BaseInput]:
     return {t.handler.handler_key: t.related_input for t in task.terms if t.related_input is not None}
 
 
-def describe(
-    task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, frames: Tensor
-) -> dict[str, Any]:
+def describe(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, frames: Tensor) -> Report:
     """Report for the report which pairs were exchanged: by handler key a count, and names with frames, by view."""
     result = {}
     for key, mask in masks.items():
-        seen = next(t.related_input.keypoints for t in task.terms if t.handler.handler_key == key)
+        seen = next(labels_of(t) for t in task.terms if t.handler.handler_key == key)
         rows = swap_record(seen, pairs[key], mask, frames)
         if rows:
             result[key] = rows
@@ -268,7 +275,7 @@ def describe(
 
 def swap_record(
     seen: Keypoints2d | Keypoints3d, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P'], frames: Tensor
-) -> dict[str, Any]:
+) -> Report:
     """Return which pairs were exchanged: a count, and names with frames, by view; empty where none was."""
     rows = []
     views = seen.rig.names if isinstance(seen, Keypoints2d) else (None,)
@@ -280,7 +287,7 @@ def swap_record(
     return {'count': int(mask.sum()), 'pairs': rows} if rows else {}
 
 
-def recorded_swaps(seen: Labels, record: Mapping[str, Any], frames: Sequence[int] | np.ndarray) -> Labels:
+def recorded_swaps(seen: Labels, record: ReportView, frames: Sequence[int] | np.ndarray) -> Labels:
     """Exchange what a record (`swap_record`) says; rows are the frames numbered so, views are found by name."""
     place, row = {n: k for k, n in enumerate(seen.names)}, {int(f): b for b, f in enumerate(frames)}
     views = {n: c for c, n in enumerate(seen.rig.names)} if isinstance(seen, Keypoints2d) else {None: 0}
@@ -323,7 +330,7 @@ class SideUnswapper:
 
     def __call__(
         self, inputs: Mapping[str, BaseInput], data: BodyModelData, frames: Tensor
-    ) -> tuple[dict[str, BaseInput], dict[str, Any]]:
+    ) -> tuple[dict[str, BaseInput], Report]:
         """Put labels back.
 
         Args:
@@ -367,7 +374,7 @@ def _one_recording(seen: Keypoints2d | Keypoints3d) -> bool:
     return isinstance(seen, Keypoints3d) or (seen.cameras is not None and seen.cameras.K.ndim == 3)
 
 
-def labels_as_fitted(seen: Labels, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray) -> Labels:
+def labels_as_fitted(seen: Labels, report: ReportView, frames: Sequence[int] | np.ndarray) -> Labels:
     """Put labels back as a fit did, by its `FitResult.report`.
 
     Args:
@@ -380,13 +387,13 @@ def labels_as_fitted(seen: Labels, report: Mapping[str, Any], frames: Sequence[i
         if any(('view' in entry) == planar for entry in record['pairs']):
             # Several handlers may see the same labels.
             result = recorded_swaps(seen, record, frames)
-            return result.judged(seen.camera_report) if isinstance(seen, Keypoints2d) else result
+            if isinstance(seen, Keypoints2d) and isinstance(result, Keypoints2d):
+                return result.judged(seen.camera_report)
+            return result
     return seen
 
 
-def input_as_fitted(
-    given: BaseInput, report: Mapping[str, Any], frames: Sequence[int] | np.ndarray
-) -> BaseInput:
+def input_as_fitted(given: BaseInput, report: ReportView, frames: Sequence[int] | np.ndarray) -> BaseInput:
     """Return an Input whose labels are put back as a fit did, by its `FitResult.report`."""
     if not isinstance(given, KeypointInput):
         return given
@@ -395,9 +402,9 @@ def input_as_fitted(
     return changed
 
 
-def swap_sentences(report: Mapping[str, Any]) -> list[str]:
+def swap_sentences(report: ReportView) -> list[str]:
     """Describe in words what was exchanged, from `FitResult.report`: one sentence a view."""
-    result: dict[str, dict[str, Any]] = {}
+    result: dict[str, Report] = {}
     for record in report.get('unswapped_keypoints', {}).values():
         for entry in record['pairs']:
             view = entry.get('view', '')

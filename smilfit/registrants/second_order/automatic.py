@@ -35,11 +35,19 @@ def leaf_state(state: BodyState) -> tuple[BodyState, dict[str, Tensor]]:
     return replace(state, params=params, output=output), leaves
 
 
+def residuals_of(term: ActiveTerm, state: BodyState, index: int) -> Residuals:
+    """Return a statement of a term that is known to be of residuals."""
+    item = term.stated(state)[index]
+    assert isinstance(item, Residuals)
+    return item
+
+
 def argument_slope(term: ActiveTerm, index: int, state: BodyState, item: Residuals) -> Residuals:
     """Find the derivative of residuals by their loss's first argument, and give them with it."""
     with torch.enable_grad():
         leaves, _ = leaf_state(state)
-        result = term.stated(leaves)[index]
+        result = residuals_of(term, leaves, index)
+        assert result.source is not None
         argument = result.source.argument
         if not result.value.requires_grad:
             zero = torch.zeros_like(argument).flatten(1)[:, None].expand(-1, result.value[0].numel(), -1)
@@ -51,6 +59,7 @@ def argument_slope(term: ActiveTerm, index: int, state: BodyState, item: Residua
             ]
             return replace(item, slope=torch.stack(rows, -2))
         (slope,) = _rows(result.value.flatten(1), [argument])
+        assert slope is not None
     return replace(item, slope=slope.flatten(2))
 
 
@@ -62,7 +71,7 @@ def residual_slopes(term: ActiveTerm, index: int, state: BodyState) -> tuple[Res
     """
     with torch.enable_grad():
         at, leaves = leaf_state(state)
-        item = term.stated(at)[index]
+        item = residuals_of(term, at, index)
         value = item.value.flatten(1)
         most = max((v[0].numel() for v in leaves.values()), default=0)
         if value.shape[1] * most > MOST_SLOPES:

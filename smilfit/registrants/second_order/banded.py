@@ -137,6 +137,7 @@ class MotionModel:
         with torch.no_grad():
             stated = term.stated(state)
             item = stated[index]
+            assert isinstance(item, Residuals)
             share = term.shares(stated, state.params.transl)[index]
             terms = item.terms(term.continuous(state), widening)
             weight = 2 * share * item.factor * terms.weight
@@ -181,6 +182,7 @@ def _value_rows(
         return kin.jacobian(point_set(kin.body, source.names), layout).flatten(1, 2)
     if isinstance(source, ParameterSource) and item.pointwise:
         slope = argument_slope(term, index, state, item).slope
+        assert slope is not None
         count = slope.shape[1]
         rows = slope.new_zeros(len(slope), count, slope.shape[2], count, slope.shape[3])
         rows.diagonal(dim1=1, dim2=3).copy_(source.factor * slope.permute(0, 2, 3, 1))

@@ -1,6 +1,8 @@
 """Damped steps from dense normal equations: any term goes, at a cost that grows with the cube of the unknowns."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -33,8 +35,13 @@ class ReducedSystem:
             return parts[0]
         rows = (torch.cat([getattr(p, n) for p in parts]) for n in ('start', 'influence', 'scale', 'slope'))
         start, influence, scale, slope = rows
-        schur, gradient = sum(p.schur for p in parts), sum(p.gradient for p in parts)
+        schur, gradient = summed(p.schur for p in parts), summed(p.gradient for p in parts)
         return ReducedSystem(start, influence, schur, gradient, scale, slope)
+
+
+def summed(parts: Iterable[Tensor]) -> Tensor:
+    """Add up tensors, of which there is at least one, in their order."""
+    return reduce(torch.add, parts)
 
 
 def damping_of(matrix: Float[Tensor, '*b n n']) -> Float[Tensor, '*b n']:

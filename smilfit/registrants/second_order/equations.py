@@ -18,9 +18,10 @@ from smilfit.registrants.second_order.quadratic_models import (
     Model,
     ParameterModel,
     PointModel,
+    ViewModel,
     irls_weights,
 )
-from smilfit.registrants.second_order.unknowns import VariableLayout
+from smilfit.registrants.second_order.unknowns import VariableLayout, axis_angles
 from smilfit.structures import BodyOutput
 
 # Vertices of one block: its Jacobian of a hundred unknowns fits a cache.
@@ -90,7 +91,8 @@ class MeshJacobian:
         self.paths = body.tree.paths[:, layout.free]
         self.below = self.paths.t() @ self.skin
         self.n_root = int((layout.free == 0).sum())
-        self.spins = self._spins() if body.posedirs is not None else None
+        # Pose correctives, and how turns about each axis of the world change what they follow.
+        self.bulges = None if body.posedirs is None else (body.posedirs, self._spins())
         self.of_joints = {
             n: self._of_joints(n) for n, _ in layout.extras if n not in ('log_scale', 'cameras')
         }
@@ -119,16 +121,16 @@ class MeshJacobian:
         arms = arms - self.below[:, block].unsqueeze(1) * pivots.unsqueeze(-1)
         for axis, coordinate, component, sign in _CROSS:
             found[:, axis, coordinate].add_(arms[:, component], alpha=sign)
-        if self.spins is not None and len(found) > self.n_root:
-            _add_turned(found[self.n_root :], blended, self._bulge(frame, block))
+        if self.bulges is not None and len(found) > self.n_root:
+            _add_turned(found[self.n_root :], blended, self._bulge(*self.bulges, frame, block))
 
-    def _bulge(self, frame: int, block: Block) -> Float[Tensor, 'j 3 3 n']:
+    def _bulge(self, posedirs: Tensor, spins: Tensor, frame: int, block: Block) -> Float[Tensor, 'j 3 3 n']:
         """Differentiate the rest vertices' pose correctives: joint, axis of its turn, coordinate, vertex."""
-        directions = self.kin.body.posedirs.unflatten(1, (-1, 3)).unflatten(0, (-1, 9))
+        directions = posedirs.unflatten(1, (-1, 3)).unflatten(0, (-1, 9))
         turning = self.layout.free[self.n_root :] - 1
         every = len(turning) == len(directions)
         directions = (directions if every else directions[turning])[:, :, block]
-        moved = self.spins[frame, turning] @ directions.flatten(2)
+        moved = spins[frame, turning] @ directions.flatten(2)
         return moved.unflatten(2, (-1, 3)).transpose(2, 3).contiguous()
 
     def _spins(self) -> Float[Tensor, 'B j 3 9']:
@@ -211,8 +213,8 @@ class FrameEquations:
         points = point_set(self.kin.body, term.names)
         jacobian = self.kin.jacobian(points, self.layout)
         self._add(jacobian, term.gradient, term.hessian)
-        if term.cameras is not None and 'cameras' in self.layout.extra_columns():
-            self._add_views(jacobian, self.kin.places(points), term)
+        if term.views is not None and 'cameras' in self.layout.extra_columns():
+            self._add_views(jacobian, self.kin.places(points), term.views)
 
     def _add(self, jacobian: Tensor, gradient: Tensor, hessian: Tensor) -> None:
         flat = jacobian.flatten(1, 2)
@@ -220,9 +222,9 @@ class FrameEquations:
         self.matrix += flat.transpose(1, 2) @ weighted
         self.vector += (flat.transpose(1, 2) @ gradient.flatten(1).unsqueeze(-1)).squeeze(-1)
 
-    def _add_views(self, jacobian: Tensor, places: Tensor, term: PointModel) -> None:
+    def _add_views(self, jacobian: Tensor, places: Tensor, views: ViewModel) -> None:
         """Add what moving cameras change: a camera's motion is the opposite motion of all it sees."""
-        rotation, shift = term.cameras.R, term.cameras.t
+        rotation, shift = views.cameras.R, views.cameras.t
         first = self.layout.extra_columns()['cameras'].start
         flat = jacobian.flatten(1, 2).transpose(1, 2)
         for place, c in enumerate(self.layout.cameras):
@@ -230,14 +232,14 @@ class FrameEquations:
             eye = torch.eye(3, dtype=seen.dtype, device=seen.device).expand(*seen.shape[:2], 3, 3)
             # x_cam' = x_cam + w x x_cam + s, brought back into the world's frame.
             motion = rotation[c].t() @ torch.cat((-skew(seen), eye), -1)
-            weighted = term.view_hessian[:, c] @ motion
+            weighted = views.hessian[:, c] @ motion
             flat_motion = motion.flatten(1, 2).transpose(1, 2)
             own = slice(first + 6 * place, first + 6 * place + 6)
             across = flat @ weighted.flatten(1, 2)
             self.matrix[:, :, own] += across
             self.matrix[:, own, :] += across.transpose(1, 2)
             self.matrix[:, own, own] += flat_motion @ weighted.flatten(1, 2)
-            gradient = term.view_gradient[:, c].flatten(1).unsqueeze(-1)
+            gradient = views.gradient[:, c].flatten(1).unsqueeze(-1)
             self.vector[:, own] += (flat_motion @ gradient).squeeze(-1)
 
     def add_parameter(self, term: ParameterModel) -> None:
@@ -309,8 +311,7 @@ def block_diagonal(blocks: Float[Tensor, 'B J 3 3']) -> Float[Tensor, 'B n n']:
 
 def pose_maps(kin: Kinematics) -> Float[Tensor, 'B J 3 3']:
     """Return d axis-angle / d turn of every joint: the logarithm's derivative after the parent's rotation."""
-    axis_angle = kin.params.stacked_axis_angle()
-    return left_jacobian_inverse(axis_angle) @ kin.parent_rotations.transpose(-1, -2)
+    return left_jacobian_inverse(axis_angles(kin.params)) @ kin.parent_rotations.transpose(-1, -2)
 
 
 def unknown_rows(

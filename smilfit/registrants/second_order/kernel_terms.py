@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -29,45 +30,50 @@ class UnsupportedError(Exception):
     """What of a stage the kernel does not take; the text names it."""
 
 
+@dataclass(frozen=True)
+class ObservedPoints:
+    """Named points and where they were observed: targets (B, [C,] K, d), weights (B, [C,] K), the robust width."""
+
+    names: tuple[str, ...]
+    targets: Tensor
+    weights: Tensor
+    sigma: float
+
+
 @dataclass
 class ChainTerms:
     """What a stage's residuals are in the kernel's terms.
 
     Args:
-        points3d: names, targets (B, K, 3), weights (B, K) and the robust width of points seen in space.
-        points2d: the same of pixels (B, C, K, 2), under `cameras`.
+        points3d: points observed in space.
+        points2d: points observed in images, px, under `cameras`.
         pose_weight: per rad^2, by joint, of its angle.
         limits: of rotation vectors, what maps these to what the limits are of, and their weight.
-        precision: of the coefficients, with `linear`: `c' P c - 2 l' c`.
+        prior: P and l of the coefficients' quadratic `c' P c - 2 l' c`.
         mean: of the coefficients: where that is least.
         wall: of the coefficients, lowest and highest (S, 2), and the weight of what is beyond (S,).
         constant: energy of what does not move, by frame.
-        apart: terms that torch has to evaluate and linearise.
+        by_torch: terms that torch has to evaluate and linearise.
         loose: whether a point hangs on several bones so much that the kernel's bound of its hessian is far off.
     """
 
-    points3d: list[tuple[tuple[str, ...], Tensor, Tensor, float]] = field(default_factory=list)
-    points2d: list[tuple[tuple[str, ...], Tensor, Tensor, float]] = field(default_factory=list)
+    points3d: list[ObservedPoints] = field(default_factory=list)
+    points2d: list[ObservedPoints] = field(default_factory=list)
     cameras: Cameras | None = None
     pose_weight: Tensor | None = None
     limits: Tensor | None = None
     limit_maps: Tensor | None = None
     limit_weight: float = 0.0
-    precision: Tensor | None = None
-    linear: Tensor | None = None
+    prior: tuple[Tensor, Tensor] | None = None
     mean: Tensor | None = None
     wall: tuple[Tensor, Tensor] | None = None
     constant: Tensor | float = 0.0
-    apart: list[ActiveTerm] = field(default_factory=list)
+    by_torch: list[ActiveTerm] = field(default_factory=list)
     loose: bool = False
 
     def copy(self) -> 'ChainTerms':
         """Return a copy that may be added to."""
-        lists = {n: list(getattr(self, n)) for n in ('points3d', 'points2d', 'apart')}
-        matrices = {
-            n: None if (m := getattr(self, n)) is None else m.clone() for n in ('precision', 'linear')
-        }
-        return replace(self, **lists, **matrices)
+        return replace(self, points3d=[*self.points3d], points2d=[*self.points2d], by_torch=[*self.by_torch])
 
 
 def coefficients_of(task: StageTask, layout: VariableLayout, params: BodyParams) -> Coefficients:
@@ -116,21 +122,21 @@ def chain_terms(
         if all(taken):
             result = tried
         elif with_torch and all(_on_joints(item, state.body, held) for item in stated):
-            result.apart.append(term)
+            result.by_torch.append(term)
         else:
             raise UnsupportedError(_why_not(term, stated))
-    if not (result.points3d or result.points2d or result.apart):
+    if not (result.points3d or result.points2d or result.by_torch):
         raise UnsupportedError('a stage without observations')
-    if state.body.posedirs is not None and result.apart:
+    if state.body.posedirs is not None and result.by_torch:
         raise UnsupportedError('pose correctives of the skin')
-    names = [name for points in (result.points3d, result.points2d) for seen in points for name in seen[0]]
+    names = [name for seen in (*result.points3d, *result.points2d) for name in seen.names]
     result.loose = bool(names) and hangs_on_several(state.body, tuple(dict.fromkeys(names)))
-    if result.precision is not None:
-        precision, linear = result.precision.double(), result.linear.double()
+    if result.prior is not None:
+        precision, linear = (x.double() for x in result.prior)
         mean = torch.linalg.pinv(precision, hermitian=True) @ linear
-        result.mean = mean.to(result.precision)
+        result.mean = mean.to(result.prior[0])
         # c' P c - 2 l' c = (c - m)' P (c - m) - m' P m
-        result.constant = result.constant - (mean @ precision @ mean).to(result.precision)
+        result.constant = result.constant - (mean @ precision @ mean).to(result.prior[0])
     return result
 
 
@@ -163,13 +169,14 @@ def _on_joints(item: Residuals | Energies, body: SMIL, held: bool) -> bool:
 
 def _is_carried(body: SMIL, points: PointSet) -> bool:
     """Check whether every landmark hangs on the bone in whose frame it is moved."""
-    return points.offsets is None or bool((share_of_bone(body, points) > 0).all())
+    offsets = points.offsets
+    return offsets is None or bool((share_of_bone(body, points, offsets) > 0).all())
 
 
 def _why_not(term: ActiveTerm, stated: Stated) -> str:
     if any(isinstance(item, Energies) for item in stated):
         return f'{term.name}, an energy'
-    if any(item.order for item in stated):
+    if any(isinstance(item, Residuals) and item.order for item in stated):
         return f'{term.name}, which couples frames'
     return f'{term.name} with {type(term.handler.loss).__name__}'
 
@@ -195,25 +202,28 @@ def _take(
 def _take_points(
     found: ChainTerms, item: Residuals, source: PointSource, share: float, state: BodyState
 ) -> bool:
-    plain = source.names is not None and source.index is None and item.by_vector and is_identity(item.slope)
-    robust = item.robust
-    bounded = robust is None or (isinstance(robust, GemanMcClure) and robust.limit is None)
-    if not (plain and bounded):
+    names, weight, robust = source.names, item.weight, item.robust
+    if names is None or weight is None or source.index is not None:
         return False
-    points = point_set(state.body, source.names)
+    if not item.by_vector or not is_identity(item.slope):
+        return False
+    if robust is not None and not (isinstance(robust, GemanMcClure) and robust.limit is None):
+        return False
+    points = point_set(state.body, names)
     if state.body.posedirs is not None and points.landmarks is not None:
         return False
     if points.offsets is not None:
-        apart = share_of_bone(state.body, points) <= 0
-        if bool(apart.any()):
-            row = int(points.offsets.rows[apart][0])
-            raise UnsupportedError(
-                f'the landmark {source.names[row]!r}, whose anchor does not hang on its bone'
-            )
+        separate = share_of_bone(state.body, points, points.offsets) <= 0
+        if bool(separate.any()):
+            row = int(points.offsets.rows[separate][0])
+            raise UnsupportedError(f'the landmark {names[row]!r}, whose anchor does not hang on its bone')
     sigma = float('inf') if robust is None or robust.sigma is None else robust.sigma
+    if isinstance(sigma, Tensor):
+        # The kernel has one width for all points of a statement.
+        return False
     # The residual is the difference to a target: where the points are, less the residual, it is.
     target = (source.argument - item.value).detach()
-    seen = (source.names, target, share * item.weight.detach(), sigma)
+    seen = ObservedPoints(names, target, share * weight.detach(), sigma)
     if source.cameras is None:
         found.points3d.append(seen)
         return source.slope is None
@@ -244,48 +254,48 @@ def _take_parameter(
         return _take_pose(found, item, source, share)
     place = fitted.slices()[source.name]
     if item.interval is not None:
-        return _take_wall(found, item, source, share, place, fitted.count)
-    if item.slope is None:
-        return False
-    slope = _matrix(item, source)
+        return _take_wall(found, item.interval, source, share, place, fitted.count)
+    slope = None if item.slope is None else _matrix(item.slope, item.pointwise, source)
     if slope is None:
         return False
     # |A c - b|^2 = c' A'A c - 2 b' A c + b' b
     value = source.argument.flatten(1) / source.factor
     offset = (slope @ value[0] - item.value.flatten(1)[0]).detach()
-    if found.precision is None:
-        found.precision = slope.new_zeros(fitted.count, fitted.count)
-        found.linear = slope.new_zeros(fitted.count)
-    found.precision[place, place] += share * slope.t() @ slope
-    found.linear[place] += share * slope.t() @ offset
+    if found.prior is None:
+        precision, linear = slope.new_zeros(fitted.count, fitted.count), slope.new_zeros(fitted.count)
+    else:
+        precision, linear = (x.clone() for x in found.prior)
+    precision[place, place] += share * slope.t() @ slope
+    linear[place] += share * slope.t() @ offset
+    found.prior = precision, linear
     found.constant = found.constant + share * offset.square().sum()
     return True
 
 
 def _take_wall(
-    found: ChainTerms, item: Residuals, source: ParameterSource, share: float, place: slice, count: int
+    found: ChainTerms, interval: Tensor, source: ParameterSource, share: float, place: slice, count: int
 ) -> bool:
     """Take limits of coefficients, each coefficient's once."""
-    like = item.interval
-    limits, weight = (like.new_zeros(count, 2), like.new_zeros(count)) if found.wall is None else found.wall
+    nothing = interval.new_zeros(count, 2), interval.new_zeros(count)
+    limits, weight = nothing if found.wall is None else found.wall
     if source.factor != 1 or bool(weight[place].any()):
         return False
     limits, weight = limits.clone(), weight.clone()
-    limits[place], weight[place] = like.reshape(-1, 2), share
+    limits[place], weight[place] = interval.reshape(-1, 2), share
     found.wall = limits, weight
     return True
 
 
-def _matrix(item: Residuals, source: ParameterSource) -> Tensor | None:
+def _matrix(slope: Tensor, pointwise: bool, source: ParameterSource) -> Tensor | None:
     """Return a linear statement's one matrix for all frames; None where frames differ."""
-    if not item.pointwise:
-        return source.factor * item.slope[0] if len(item.slope) == 1 else None
-    if item.slope.ndim == 3:
-        return source.factor * torch.block_diag(*item.slope)
-    if item.slope.ndim != 2:
+    if not pointwise:
+        return source.factor * slope[0] if len(slope) == 1 else None
+    if slope.ndim == 3:
+        return source.factor * torch.block_diag(*slope)
+    if slope.ndim != 2:
         return None
-    count = source.argument.flatten(1).shape[1] // item.slope.shape[1]
-    return source.factor * torch.block_diag(*[item.slope] * count)
+    count = source.argument.flatten(1).shape[1] // slope.shape[1]
+    return source.factor * torch.block_diag(*[slope] * count)
 
 
 def _take_pose(found: ChainTerms, item: Residuals, source: ParameterSource, share: float) -> bool:
@@ -338,56 +348,89 @@ def chain_problem(
         limit_maps=terms.limit_maps,
         limit_weight=terms.limit_weight,
         coefficient_mean=terms.mean,
-        coefficient_precision=terms.precision,
+        coefficient_precision=None if terms.prior is None else terms.prior[0],
         coefficient_limits=None if terms.wall is None else terms.wall[0],
         coefficient_limit_weight=None if terms.wall is None else terms.wall[1],
         **_points(task, params, fitted, terms),
+        **camera_fields(terms.cameras, params.transl),
     )
 
 
-def _points(
-    task: StageTask, params: BodyParams, fitted: Coefficients, terms: ChainTerms
-) -> dict[str, Tensor | None]:
+class CameraFields(TypedDict):
+    """What a `ChainProblem` holds of cameras."""
+
+    camera_K: Tensor | None
+    camera_R: Tensor | None
+    camera_t: Tensor | None
+    camera_dist: Tensor | None
+    camera_fold: Tensor | None
+
+
+def camera_fields(cameras: Cameras | None, like: Tensor) -> CameraFields:
+    """Return cameras of one set for all frames, or one a frame, as the kernel takes them."""
+
+    def rows(name: str) -> Tensor | None:
+        value = None if cameras is None else getattr(cameras, name)
+        if cameras is None or value is None:
+            return None
+        return (value if cameras.K.ndim == 4 else value.unsqueeze(0)).to(like)
+
+    K, R, t, dist, fold = map(rows, ('K', 'R', 't', 'dist', 'fold'))
+    return CameraFields(camera_K=K, camera_R=R, camera_t=t, camera_dist=dist, camera_fold=fold)
+
+
+class PlacedFields(TypedDict):
+    """What a `ChainProblem` holds of every point."""
+
+    point_joint: Tensor
+    point_share: Tensor
+    point_offset: Tensor
+
+
+class PointFields(PlacedFields, total=False):
+    """What it holds of how points move, and of where they were observed."""
+
+    point_dirs: Tensor
+    targets3d: Tensor
+    weights3d: Tensor
+    sigma3d: Tensor
+    xy: Tensor
+    weights2d: Tensor
+    sigma2d: Tensor
+
+
+def _points(task: StageTask, params: BodyParams, fitted: Coefficients, terms: ChainTerms) -> PointFields:
     """Join the points of all statements; one that a statement does not speak of has the weight 0 there."""
-    seen3d = terms.points3d
-    if not (seen3d or terms.points2d):
-        # Something must be seen; a point without weight is nothing.
+    like, in_space, in_images = params.transl, terms.points3d, terms.points2d
+    if not (in_space or in_images):
+        # Something must be observed; a point without weight is nothing.
+        nothing = like.unsqueeze(1)
         first = task.body.joint_names[:1]
-        nothing = params.transl.unsqueeze(1)
-        seen3d = [(first, nothing, torch.zeros_like(nothing[..., 0]), float('inf'))]
-    seen = [*seen3d, *terms.points2d]
-    parts = [RigidPoints.of(task.body, names, params, fitted) for names, *_ in seen]
+        in_space = [ObservedPoints(first, nothing, torch.zeros_like(nothing[..., 0]), float('inf'))]
+    parts = [RigidPoints.of(task.body, seen.names, params, fitted) for seen in (*in_space, *in_images)]
     result = _joined(parts, fitted, params)
-    n3 = sum(len(s[0]) for s in seen3d)
-    n2 = sum(len(s[0]) for s in terms.points2d)
-    like = params.transl
+    n3, n2 = (sum(len(seen.names) for seen in group) for group in (in_space, in_images))
     if n3:
         pad = like.new_zeros(len(like), n2)
-        result['targets3d'] = torch.cat([*(s[1] for s in seen3d), pad.unsqueeze(-1).expand(-1, -1, 3)], 1)
-        result['weights3d'] = torch.cat([*(s[2] for s in seen3d), pad], 1)
-        result['sigma3d'] = _widths(seen3d, 0, n2, like)
+        targets = [*(seen.targets for seen in in_space), pad.unsqueeze(-1).expand(-1, -1, 3)]
+        result['targets3d'] = torch.cat(targets, 1)
+        result['weights3d'] = torch.cat([*(seen.weights for seen in in_space), pad], 1)
+        result['sigma3d'] = _widths(in_space, 0, n2, like)
     if n2:
-        cameras = terms.cameras
-        pad = like.new_zeros(len(like), len(cameras), n3)
-        result['xy'] = torch.cat(
-            [pad.unsqueeze(-1).expand(-1, -1, -1, 2), *(s[1] for s in terms.points2d)], 2
-        )
-        result['weights2d'] = torch.cat([pad, *(s[2] for s in terms.points2d)], 2)
-        result['sigma2d'] = _widths(terms.points2d, n3, 0, like)
-        for name in ('K', 'R', 't', 'dist', 'fold'):
-            value = getattr(cameras, name)
-            if value is not None:
-                value = value if cameras.K.ndim == 4 else value.unsqueeze(0)
-                result[f'camera_{name}'] = value.to(like)
+        pad = like.new_zeros(*in_images[0].weights.shape[:2], n3)
+        targets = [pad.unsqueeze(-1).expand(-1, -1, -1, 2), *(seen.targets for seen in in_images)]
+        result['xy'] = torch.cat(targets, 2)
+        result['weights2d'] = torch.cat([pad, *(seen.weights for seen in in_images)], 2)
+        result['sigma2d'] = _widths(in_images, n3, 0, like)
     return result
 
 
-def _widths(seen: Sequence, before: int, after: int, like: Tensor) -> Tensor:
-    own = [like.new_full((len(names),), sigma) for names, _, _, sigma in seen]
+def _widths(seen: Sequence[ObservedPoints], before: int, after: int, like: Tensor) -> Tensor:
+    own = [like.new_full((len(points.names),), points.sigma) for points in seen]
     return torch.cat([like.new_ones(before), *own, like.new_ones(after)])
 
 
-def _joined(parts: list[RigidPoints], fitted: Coefficients, params: BodyParams) -> dict[str, Tensor | None]:
+def _joined(parts: list[RigidPoints], fitted: Coefficients, params: BodyParams) -> PointFields:
     like = params.transl
     most = max(p.joint.shape[1] for p in parts)
     rows = max(len(p.offset) for p in parts)
@@ -396,11 +439,11 @@ def _joined(parts: list[RigidPoints], fitted: Coefficients, params: BodyParams) 
         short = most - value.shape[dim]
         return torch.nn.functional.pad(value, (0, 0) * (value.ndim - 1 - dim) + (0, short))
 
-    result = {
-        'point_joint': torch.cat([wide(p.joint, 1) for p in parts]),
-        'point_share': torch.cat([wide(p.share, 1) for p in parts]),
-        'point_offset': torch.cat([wide(p.offset, 2).expand(rows, -1, -1, -1) for p in parts], 1),
-    }
+    result = PointFields(
+        point_joint=torch.cat([wide(p.joint, 1) for p in parts]),
+        point_share=torch.cat([wide(p.share, 1) for p in parts]),
+        point_offset=torch.cat([wide(p.offset, 2).expand(rows, -1, -1, -1) for p in parts], 1),
+    )
     if any(p.dirs is not None for p in parts) and fitted.count:
         none = [like.new_zeros(*p.joint.shape, 3, fitted.count) if p.dirs is None else p.dirs for p in parts]
         result['point_dirs'] = torch.cat([wide(d, 1) for d in none])

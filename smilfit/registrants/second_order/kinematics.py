@@ -120,7 +120,7 @@ class Kinematics:
             share = mark.shares @ paths
             turns = -skew(carried - share[..., None] * pivots.unsqueeze(1))
             if self.body.posedirs is not None:
-                turns = turns + mark.corrective_turns(self, layout.free)
+                turns = turns + mark.corrective_turns(self, self.body.posedirs, layout.free)
             parts.append(turns)
         turned = points.in_order(parts)
         if points.offsets is not None:
@@ -181,7 +181,7 @@ class Kinematics:
         return offsets if added is None else offsets + added
 
 
-class _JointColumns(dict):
+class _JointColumns(dict[str, Tensor]):
     """Derivatives of the joints with respect to extras (B, J, 3, n), each computed when first asked for."""
 
     def __init__(self, of: Kinematics) -> None:

@@ -42,6 +42,7 @@ class PointSet:
 
     def part(self, rows: slice) -> 'PointSet':
         """Pick some of the points of a set that has landmarks alone."""
+        assert self.landmarks is not None
         few = self.landmarks.part(rows)
         return PointSet(self.joints, few, torch.arange(len(few.index), device=self.order.device))
 
@@ -146,10 +147,11 @@ class Landmarks:
             columns = columns + own.flatten(-2)
         return columns
 
-    def corrective_turns(self, kin: 'Kinematics', free: Tensor) -> Float[Tensor, 'B K f 3 3']:
+    def corrective_turns(
+        self, kin: 'Kinematics', posedirs: Tensor, free: Tensor
+    ) -> Float[Tensor, 'B K f 3 3']:
         """Differentiate the pose correctives: how a joint's turn bulges the skin (B, K, joint, 3, turn)."""
-        body = kin.body
-        directions = body.posedirs.unflatten(1, (-1, 3))[:, self.index]
+        directions = posedirs.unflatten(1, (-1, 3))[:, self.index]
         directions = directions.unflatten(0, (-1, 3, 3))
         local = kin.point.rotations()[:, 1:]
         eye = torch.eye(3, dtype=local.dtype, device=local.device)

@@ -18,6 +18,19 @@ from smilfit.structures import Cameras
 
 
 @dataclass(frozen=True)
+class ViewModel:
+    """Every view's share of a model of points, under the views' cameras."""
+
+    gradient: Float[Tensor, 'B C N 3']
+    hessian: Float[Tensor, 'B C N 3 3']
+    cameras: Cameras
+
+    def take(self, rows: Tensor) -> 'ViewModel':
+        """Pick frames."""
+        return ViewModel(self.gradient[rows], self.hessian[rows], self.cameras)
+
+
+@dataclass(frozen=True)
 class PointModel:
     """Of points of the body, each by itself: `g . v + v . H v / 2` for a motion v.
 
@@ -25,22 +38,18 @@ class PointModel:
         names: joints and keypoints; None for all vertices.
         gradient: by point, per world unit.
         hessian: by point.
-        view_gradient: every view's share, where cameras are fitted.
-        view_hessian: likewise.
-        cameras: those of the views.
+        views: its parts, where they are asked for and cameras observed the points.
     """
 
     names: tuple[str, ...] | None
     gradient: Float[Tensor, 'B N 3']
     hessian: Float[Tensor, 'B N 3 3']
-    view_gradient: Float[Tensor, 'B C N 3'] | None = None
-    view_hessian: Float[Tensor, 'B C N 3 3'] | None = None
-    cameras: Cameras | None = None
+    views: ViewModel | None = None
 
     def take(self, rows: Tensor) -> 'PointModel':
         """Pick frames."""
-        view = (None if x is None else x[rows] for x in (self.view_gradient, self.view_hessian))
-        return PointModel(self.names, self.gradient[rows], self.hessian[rows], *view, self.cameras)
+        views = None if self.views is None else self.views.take(rows)
+        return PointModel(self.names, self.gradient[rows], self.hessian[rows], views)
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,7 @@ def model_of(item: Residuals, share: Tensor, widening: float, by_view: bool, cou
     weight, value = irls_weights(item, share, widening)
     if isinstance(item.source, PointSource):
         return _of_points(item, item.source, weight, value, by_view, count)
+    assert item.source is not None
     return _of_parameter(item, item.source, weight, value)
 
 
@@ -149,12 +159,12 @@ def _of_points(
         slope = outer if slope is None else slope @ outer
     gradient, hessian = _squares(slope, weight, value, item.by_vector)
     if source.index is not None:
-        gradient = _shared_out(source, gradient, count)
-        hessian = _shared_out(source, hessian.flatten(-2), count).unflatten(-1, (3, 3))
+        gradient = _shared_out(gradient, source.index, source.share, count)
+        hessian = _shared_out(hessian.flatten(-2), source.index, source.share, count).unflatten(-1, (3, 3))
     if source.cameras is None:
         return PointModel(source.names, gradient, hessian)
-    views = (gradient, hessian, source.cameras) if by_view else (None, None, None)
-    return PointModel(source.names, gradient.sum(1), hessian.sum(1), *views)
+    views = ViewModel(gradient, hessian, source.cameras) if by_view else None
+    return PointModel(source.names, gradient.sum(1), hessian.sum(1), views)
 
 
 def _squares(
@@ -175,15 +185,14 @@ def _gathered(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(index.ndim - 1, wide)
 
 
-def _shared_out(source: PointSource, values: Tensor, count: int) -> Tensor:
+def _shared_out(values: Tensor, index: Tensor, share: Tensor | None, count: int) -> Tensor:
     """Add up values (B, *views, n, d) at the points that they follow, each by its share (B, *views, count, d).
 
     Of hessians this is a bound: `|sum_k b_k v_k|^2 <= sum_k b_k |v_k|^2` (Jensen), so a point with the share b_k
     takes that share of both, and the model never lies below the true one.
     """
-    index, dim = source.index, source.index.ndim - 2
-    values = values.unsqueeze(-2)
-    values = values if source.share is None else source.share.unsqueeze(-1) * values
+    dim, values = index.ndim - 2, values.unsqueeze(-2)
+    values = values if share is None else share.unsqueeze(-1) * values
     values = values.expand(*index.shape, values.shape[-1]).flatten(dim, dim + 1)
     rows = index.flatten(dim).unsqueeze(-1).expand_as(values)
     return values.new_zeros(*values.shape[:dim], count, values.shape[-1]).scatter_add(dim, rows, values)
@@ -199,6 +208,7 @@ def _of_parameter(item: Residuals, source: ParameterSource, weight: Tensor, valu
         return ParameterModel(source.name, factor * gradient.flatten(1), factor**2 * hessian)
     weight = (weight.unsqueeze(-1).expand_as(value) if item.by_vector else weight).flatten(1)
     slope = item.slope
+    assert slope is not None
     gradient = (slope.transpose(1, 2) @ (weight * value.flatten(1)).unsqueeze(-1)).squeeze(-1)
     if len(slope) == 1 and item.weight is None and item.robust is None:
         # All frames have the same weight: one hessian serves them.
@@ -209,8 +219,9 @@ def _of_parameter(item: Residuals, source: ParameterSource, weight: Tensor, valu
 
 def is_identity(slope: Tensor | None) -> bool:
     """Check whether a slope is the same identity matrix everywhere."""
-    square = slope is not None and slope.ndim == 2 and slope.shape[0] == slope.shape[1]
-    return square and bool((slope == torch.eye(len(slope), dtype=slope.dtype, device=slope.device)).all())
+    if slope is None or slope.ndim != 2 or slope.shape[0] != slope.shape[1]:
+        return False
+    return torch.equal(slope, torch.eye(len(slope), dtype=slope.dtype, device=slope.device))
 
 
 def take_models(models: Sequence[Model], rows: Tensor) -> list[Model]:

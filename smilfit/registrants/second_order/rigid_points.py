@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.registrants.second_order.point_sets import PointOffsets, PointSet, point_set
+from smilfit.registrants.second_order.point_sets import Landmarks, PointOffsets, PointSet, point_set
 from smilfit.structures import BodyParams, parameter_names
 
 # A point with less than this share on its first bone counts as hanging on several.
@@ -93,21 +93,18 @@ def hangs_on_several(body: SMIL, names: tuple[str, ...]) -> bool:
         return True
     if points.offsets is None:
         return False
-    share = share_of_bone(body, points)
+    share = share_of_bone(body, points, points.offsets)
     return bool(((share > 0) & (share < MOST_SHARE)).any())
 
 
-def share_of_bone(body: SMIL, points: PointSet) -> Float[Tensor, ' M']:
+def share_of_bone(body: SMIL, points: PointSet, marked: PointOffsets) -> Float[Tensor, ' M']:
     """Return how much of each landmark's anchor hangs on its bone: 1 of a joint that the bone begins or ends at."""
-    marked = points.offsets
     like, parents = body.v_template, body.tree.parents
     eye = torch.eye(len(parents), dtype=like.dtype, device=like.device)
     ends = eye.index_put((torch.arange(1, len(parents), device=like.device), parents[1:]), like.new_ones(()))
-    shares = [ends[points.joints]]
+    rows = ends[points.joints]
     if points.landmarks is not None:
-        shares.append(points.landmarks.shares)
-    shares = torch.cat(shares)
-    rows = shares if points.landmarks is None else shares.index_select(0, points.order)
+        rows = torch.cat((rows, points.landmarks.shares)).index_select(0, points.order)
     return rows[marked.rows, marked.bones]
 
 
@@ -121,7 +118,7 @@ def carrying_bones(body: SMIL, names: tuple[str, ...]) -> Int[Tensor, ' K'] | No
             return None
         bones = torch.cat((bones, shares.argmax(1))).index_select(0, points.order)
     if points.offsets is not None:
-        if bool((share_of_bone(body, points) < 1 - ROUNDING).any()):
+        if bool((share_of_bone(body, points, points.offsets) < 1 - ROUNDING).any()):
             return None
         bones = bones.index_copy(0, points.offsets.rows, points.offsets.bones)
     return bones
@@ -184,7 +181,9 @@ class RigidPoints:
         )
 
     @staticmethod
-    def _directions(body, mark, joint: Tensor, share: Tensor, some: Tensor, fitted: Coefficients) -> Tensor:
+    def _directions(
+        body: SMIL, mark: Landmarks, joint: Tensor, share: Tensor, some: Tensor, fitted: Coefficients
+    ) -> Tensor:
         parts = []
         for name, size in zip(fitted.names, fitted.sizes):
             part = share.new_zeros(*joint.shape, 3, size)

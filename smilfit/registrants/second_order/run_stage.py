@@ -45,23 +45,16 @@ from smilfit.structures import PARAMETERS, BodyParams, parameter_names
 
 @dataclass(frozen=True)
 class KernelPlan:
-    """A stage in the kernel's terms, or the reason why it is not there."""
+    """A stage in the kernel's terms."""
 
-    terms: ChainTerms | None
-    fitted: Coefficients | None
-    reason: str | None = None
-
-
-def not_planned(solver: SecondOrderSolver) -> KernelPlan:
-    """Report that a solver does without the kernel."""
-    own = not isinstance(solver, LevenbergMarquardt)
-    return KernelPlan(None, None, type(solver).__name__ if own else f'backend={solver.backend!r}')
+    terms: ChainTerms
+    fitted: Coefficients
 
 
 def plan_kernel(
     task: StageTask, layout: VariableLayout, solver: LevenbergMarquardt, start: FitState, state: BodyState
-) -> KernelPlan:
-    """Look whether the kernel takes a stage; `state` is the body where it starts.
+) -> KernelPlan | str:
+    """Return a stage in the kernel's terms, or why it does not take it; `state` is the body where it starts.
 
     Raises:
         ImportError: the kernel is asked for and not installed.
@@ -72,7 +65,7 @@ def plan_kernel(
             raise ImportError(
                 'LevenbergMarquardt: backend "warp" must be installed; it is not. Run: pip install warp-lang'
             )
-        return KernelPlan(None, None, 'a machine without warp-lang')
+        return 'a machine without warp-lang'
     try:
         fitted = coefficients_of(task, layout, start.params)
         with torch.no_grad():
@@ -83,7 +76,7 @@ def plan_kernel(
                 f'LevenbergMarquardt: the back end "warp" cannot take {reason} in {task.stage.label}. '
                 'Use backend="auto" or "torch".'
             ) from reason
-        return KernelPlan(None, None, str(reason))
+        return str(reason)
     return KernelPlan(terms, fitted)
 
 
@@ -102,7 +95,7 @@ def run_kernel(
     done; of others it solves the steps of the solver's own loop.
     """
     problem = chain_problem(task, layout, start, plan.fitted, plan.terms)
-    if plan.terms.apart or layout.n_shared:
+    if plan.terms.by_torch or layout.n_shared:
         return _run_steps(task, layout, solver, start, plan, moving, processes, problem)
     stage = task.stage
     graduation = solver.gnc_schedule if any(term.robust for term in task.terms) else ()
@@ -131,7 +124,7 @@ def _run_steps(
     problem: ChainProblem,
 ) -> StageOutcome:
     stage, terms = task.stage, plan.terms
-    apart = replace(task, terms=tuple(terms.apart))
+    apart = replace(task, terms=tuple(terms.by_torch))
     frames = FrameBatch(apart, layout)
     known = TreeStage(frames, start.params, plan.fitted, moving, terms.constant)
     tree = TreeProblem(problem, known, layout.n_shared > 0, processes)
@@ -140,7 +133,7 @@ def _run_steps(
         tree, problem.start, stage.n_iter, stage.ftol, task.on_step, robust
     )
     params = solved_params(start.params, matches, plan.fitted)
-    engine = 'kernel and torch' if terms.apart else 'kernel'
+    engine = 'kernel and torch' if terms.by_torch else 'kernel'
     return StageOutcome(replace(start, params=params), status.converged, result, engine=engine)
 
 
@@ -304,7 +297,8 @@ def run_second_order(
     processes = processes or Processes()
     start = replace(start, params=params, camera_shift=shift)
     frames = FrameBatch(task, layout, rest)
-    if solver.may_use_kernel:
+    plan: KernelPlan | str
+    if isinstance(solver, LevenbergMarquardt) and solver.may_use_kernel:
         with torch.no_grad():
             state = task.state(start)
         task = with_clip_totals(task, [(task.terms, state)], processes)
@@ -312,22 +306,24 @@ def run_second_order(
     else:
         parts = ((part.terms, part.state) for part in BodyProblem(frames, point.batch_size).posed(point))
         task = with_clip_totals(task, parts, processes)
-        plan = not_planned(solver)
+        plan = type(solver).__name__
+        if isinstance(solver, LevenbergMarquardt):
+            plan = f'backend={solver.backend!r}'
     check_terms(replace(frames, task=task), point)
     # A process without the kernel keeps the others from it: all must go the same way.
-    if int(processes.sum(torch.tensor(float(plan.reason is None)))) == processes.count:
+    planned = isinstance(plan, KernelPlan)
+    together = int(processes.sum(torch.tensor(float(planned)))) == processes.count
+    if together and isinstance(plan, KernelPlan) and isinstance(solver, LevenbergMarquardt):
         outcome = run_kernel(task, layout, solver, start, plan, fitted, processes)
-        if _is_finished(outcome, plan):
-            return _with_covariance(outcome, task, layout, fitted, solver, processes)
-        # Dense equations go on from where its steps were too short, or gained nothing.
-        point = VariableState.from_params(outcome.state.params, fitted, shift)
-        rest_done = _run_dense(task, layout, None, solver, point, start, processes, ~outcome.converged)
-        outcome = _joined(outcome, rest_done)
-        return _with_covariance(outcome, task, layout, fitted, solver, processes)
-    result = _run_dense(task, layout, rest, solver, point, start, processes)
-    return _with_covariance(
-        replace(result, engine_reason=plan.reason), task, layout, fitted, solver, processes
-    )
+        if not _is_finished(outcome, plan):
+            # Dense equations go on from where its steps were too short, or gained nothing.
+            point = VariableState.from_params(outcome.state.params, fitted, shift)
+            left = ~outcome.converged
+            outcome = _joined(outcome, _run_dense(task, layout, None, solver, point, start, processes, left))
+    else:
+        outcome = _run_dense(task, layout, rest, solver, point, start, processes)
+        outcome = replace(outcome, engine_reason=plan if isinstance(plan, str) else None)
+    return _with_covariance(outcome, task, layout, fitted, solver, processes)
 
 
 def _is_finished(outcome: StageOutcome, plan: KernelPlan) -> bool:
@@ -354,13 +350,14 @@ def _run_dense(
     problem = BodyProblem(FrameBatch(task, layout, rest), point.batch_size, processes)
     robust = any(term.robust for term in task.terms)
     some, begin, energy = problem, point, None
-    in_part = wanted is not None and not problem.coupled and processes.count == 1
-    if in_part:
+    if problem.coupled or processes.count > 1:
+        wanted = None
+    if wanted is not None:
         rows = wanted.nonzero().flatten()
         some, begin = problem.take(rows), point.take(rows)
     end, status, result = solver.minimise(some, begin, stage.n_iter, stage.ftol, task.on_step, robust)
     converged = status.converged
-    if in_part:
+    if wanted is not None:
         end, converged = point.put(rows, end), (~wanted).index_copy(0, rows, converged)
         energy = problem.evaluate(end).energy
     state = FitState(end.params(), end.camera_shift, start.log_focal)
@@ -421,8 +418,8 @@ def with_clip_totals(
                 result[:] = [a + b for a, b in zip(result, totals)] if result else totals
     flat = processes.sum(torch.stack([total for result in sums for total in result]))
     every = iter(flat.unbind(0))
-    terms = (replace(t, totals=tuple(next(every) for _ in result)) for t, result in zip(task.terms, sums))
-    return replace(task, terms=tuple(terms))
+    held = (replace(t, totals=tuple(next(every) for _ in result)) for t, result in zip(task.terms, sums))
+    return replace(task, terms=tuple(held))
 
 
 def _free(body: SMIL, stage: Stage) -> list[int]:

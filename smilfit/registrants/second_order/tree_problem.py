@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.damping import LONGEST_ROTATION
 from smilfit.geometry.rotation import skew
 from smilfit.handlers import ActiveTerm
+from smilfit.losses import Energies, PointSource
 from smilfit.registrants.second_order.body_problem import FrameBatch, FrameEvaluation
 from smilfit.registrants.second_order.kernel_terms import solved_params
 from smilfit.registrants.second_order.kinematics import Kinematics
@@ -240,7 +242,6 @@ class TreeProblem:
         moving = any(term.handler.frame_order for term in self.terms)
         self.coupled = shared or moving
         self.steps = ChainSteps(problem, shared=shared, reduce=self.processes.sum)
-        self.pairs = SkinPairs.of(stage.frames.task.body) if self.terms else None
         self._rigid_points: dict[tuple[str, ...], RigidPoints] = {}
 
     def evaluate(self, point: ChainState, widening: float = 1.0) -> TreeEvaluation:
@@ -269,7 +270,11 @@ class TreeProblem:
     def _extra(self, at: FrameEvaluation, couplings: list[MotionCoupling]) -> ChainQuadratic:
         """Bring the quadratic models of the terms that torch has to the joints."""
         kin, fitted = at.kinematics, self.stage.fitted
-        models = [m for term in self.terms for m in models_of(term, at.state, at.widening, False)[0]]
+        models: list[PointModel] = []
+        for term in self.terms:
+            for model in models_of(term, at.state, at.widening, False)[0]:
+                assert isinstance(model, PointModel)
+                models.append(model)
         # Joints know nothing of the border's columns: only points on the skin move by them against their joints.
         columns = self.problem.n_border if any(m.names is None for m in models) else 0
         result = JointQuadratic.zeros(kin.joints, columns)
@@ -278,6 +283,8 @@ class TreeProblem:
         gradient, hessian = result.gradient, result.hessian
         if couplings:
             motion = motion_quadratic(couplings, kin.joints)
+            assert motion.joint_gradient is not None
+            assert motion.joint_hessian is not None
             gradient, hessian = gradient + motion.joint_gradient, hessian + motion.joint_hessian
         if not columns:
             return ChainQuadratic(gradient, hessian)
@@ -288,6 +295,11 @@ class TreeProblem:
             border_gradient=result.border_gradient,
             border_hessian=result.border_hessian,
         )
+
+    @cached_property
+    def pairs(self) -> SkinPairs:
+        """All vertices with the bones that carry them."""
+        return SkinPairs.of(self.stage.frames.task.body)
 
     def _couplings(self, at: FrameEvaluation) -> list[MotionCoupling]:
         moving = [term for term in self.terms if term.handler.frame_order]
@@ -329,16 +341,19 @@ def couplings_of(
     stated, result = term.stated(at.state), []
     shares = term.shares(stated, at.energy)
     for item, share in zip(stated, shares):
-        if not item.order:
+        if isinstance(item, Energies) or not item.order:
             continue
+        assert isinstance(item.source, PointSource)
+        names = item.source.names
+        assert names is not None
         terms = item.terms(term.continuous(at.state), at.widening)
         weight = share * item.factor * (terms.weight if terms.slope is None else terms.weight * terms.slope)
-        points = point_set(at.kinematics.body, item.source.names)
+        points = point_set(at.kinematics.body, names)
         if points.only_joints:
             every = weight.new_zeros(len(weight), at.kinematics.joints.shape[1])
             result.append(MotionCoupling(item.order, every.index_add(1, points.joints, weight)))
         else:
-            carried = carried_points(rigid(item.source.names), at.kinematics, item.value)
+            carried = carried_points(rigid(names), at.kinematics, item.value)
             result.append(MotionCoupling(item.order, weight, carried))
     return result
 

@@ -1,7 +1,7 @@
 """Where a second-order fit stands: rotations as quaternions, all else as in `BodyParams`."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,13 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.damping import LONGEST_ROTATION
 from smilfit.geometry.rotation import axis_angle_to_quat, multiply, quat_to_axis_angle, quat_to_rotmat
 from smilfit.structures import BodyParams
+
+
+def axis_angles(params: BodyParams) -> Float[Tensor, 'B J 3']:
+    """Return every joint's rotation vector, of parameters that hold no matrices."""
+    result = params.stacked_axis_angle()
+    assert result is not None
+    return result
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class VariableState:
     def from_params(
         cls,
         params: BodyParams,
-        fitted: dict[str, bool],
+        fitted: Mapping[str, bool],
         camera_shift: Float[Tensor, 'C 6'] | None = None,
     ) -> 'VariableState':
         """Take parameters apart.
@@ -38,7 +45,7 @@ class VariableState:
             fitted: names of the extras that move, and whether each is shared by all frames.
             camera_shift: corrections of the cameras; they are the extra `'cameras'`.
         """
-        quats = axis_angle_to_quat(params.stacked_axis_angle())
+        quats = axis_angle_to_quat(axis_angles(params))
         extras = {'log_scale': params.scale.log()}
         for name, value in params.as_dict().items():
             if name not in ('global_orient', 'body_pose', 'transl', 'scale'):
@@ -128,7 +135,7 @@ class VariableState:
             changed['cameras'] = _turned_cameras(self.extras['cameras'][0], step).unsqueeze(0)
         return VariableState(quats, self.transl + shift, self.extras | changed)
 
-    def map(self, function: Any) -> 'VariableState':
+    def map(self, function: Callable[[Tensor], Tensor]) -> 'VariableState':
         """Apply a function to every tensor that has a row a frame."""
         rows = self.batch_size
         extras = {

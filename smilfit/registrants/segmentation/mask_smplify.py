@@ -13,7 +13,7 @@ from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.handlers import BaseHandler, BaseInput, SilhouetteInput
 from smilfit.losses import SilhouetteIoULoss
 from smilfit.registrants import SMPLify, Stage
-from smilfit.registrants.input_matching import as_inputs
+from smilfit.registrants.input_matching import FrameNumbers, GivenInput, as_inputs
 from smilfit.registrants.segmentation.recorded_masks import (
     RecordedMasks,
     Recording,
@@ -21,6 +21,7 @@ from smilfit.registrants.segmentation.recorded_masks import (
     spread_frames,
 )
 from smilfit.registrants.segmentation.segmenters import Segmenter
+from smilfit.registrants.stage import Report, StageConfig
 from smilfit.registrants.stagewise import described
 from smilfit.registry import REGISTRANTS
 from smilfit.renderers import ZBufferRenderer
@@ -64,11 +65,11 @@ class MaskSMPLify(SMPLify):
     def __init__(
         self,
         body_model: SMIL,
-        stages: Sequence[Stage | Mapping[str, Any]],
+        stages: Sequence[Stage | StageConfig],
         handlers: Sequence[BaseHandler],
         segmenter: Segmenter,
-        mask_stages: Sequence[Stage | Mapping[str, Any]],
-        pose_stages: Sequence[Stage | Mapping[str, Any]] = (),
+        mask_stages: Sequence[Stage | StageConfig],
+        pose_stages: Sequence[Stage | StageConfig] = (),
         n_mask_frames: int = 16,
         side_px: int = 256,
         **kwargs: Any,
@@ -83,9 +84,9 @@ class MaskSMPLify(SMPLify):
 
     def __call__(
         self,
-        input_list: Sequence[Any],
+        input_list: Sequence[GivenInput],
         init_params: BodyParams | Mapping[str, Tensor] | None = None,
-        frames: Any = None,
+        frames: FrameNumbers | None = None,
         recording: Recording | None = None,
         session: str = '',
     ) -> FitResult:
@@ -129,7 +130,7 @@ class MaskSMPLify(SMPLify):
         """The most steps that all stages may take."""
         return super().n_steps + self._shape.n_steps + self._poses.n_steps
 
-    def _report_unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> dict[str, Any]:
+    def _report_unmoved(self, inputs: Mapping[str, BaseInput], start: BodyParams) -> Report:
         """Report nothing of shape that no keypoint tells: masks tell."""
         return {}
 
@@ -183,7 +184,7 @@ class MaskSMPLify(SMPLify):
 
     def _judge(
         self, before: BodyParams, after: BodyParams, found: RecordedMasks, used: Tensor, numbers: list[int]
-    ) -> dict[str, Any]:
+    ) -> Report:
         """Return how well silhouettes fill masks, in frames that gave the shape and in those that did not."""
         rows = found.rows
         overlaps = {
@@ -244,7 +245,7 @@ class MaskSMPLify(SMPLify):
             )
 
 
-def _without_shared(stage: Stage | Mapping[str, Any]) -> Stage | dict[str, Any]:
+def _without_shared(stage: Stage | StageConfig) -> Stage | StageConfig:
     """Return a stage that holds what frames share."""
     shared = parameter_names(shared=True)
     if isinstance(stage, Stage):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.datasets.crops import Crop, UndistortedCut, cut, find_crop
 from smilfit.handlers import SilhouetteInput
+from smilfit.registrants.clip_fit import evenly_spaced_rows
 from smilfit.registrants.segmentation.segmenters import Frame, Segmenter
 from smilfit.renderers import ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
@@ -79,10 +81,13 @@ def recorded_masks(
         raise ValueError(
             'recorded_masks: the recording must be calibrated; it is not. Put calibration.toml into it.'
         )
-    _prepare(segmenter, recording, body, params, numbers, session)
+    frames = partial(_frames, recording, cameras, body, params, numbers, session)
+    if segmenter.n_prepared:
+        for of_camera in zip(*frames(evenly_spaced_rows(len(numbers), segmenter.n_prepared))):
+            segmenter.prepare(of_camera)
     masks, weight, quality, affine = [], [], [], []
-    refused = {name: Counter() for name in cameras.names}
-    for images in _frames(recording, body, params, rows, numbers, session):
+    refused: dict[str, Counter[str]] = {name: Counter() for name in cameras.names}
+    for images in frames(rows):
         for frame in images:
             lens = cameras.select([frame.camera])
             result = segmenter.segment(frame)
@@ -108,29 +113,14 @@ def recorded_masks(
     return RecordedMasks(rows, given, torch.tensor(quality).reshape(shape), notes)
 
 
-def _prepare(
-    segmenter: Segmenter,
-    recording: Recording,
-    body: SMIL,
-    params: BodyParams,
-    numbers: Sequence[int],
-    session: str,
-) -> None:
-    if not segmenter.n_prepared:
-        return
-    rows = torch.linspace(0, len(numbers) - 1, min(segmenter.n_prepared, len(numbers))).round().long()
-    seen = list(_frames(recording, body, params, rows, numbers, session))
-    for of_camera in zip(*seen):
-        segmenter.prepare(of_camera)
-
-
 def _frames(
     recording: Recording,
+    cameras: Cameras,
     body: SMIL,
     params: BodyParams,
-    rows: Int[Tensor, ' n'],
     numbers: Sequence[int],
     session: str,
+    rows: Int[Tensor, ' n'],
 ) -> Iterator[list[Frame]]:
     """Decode frames one after the other, and render the body into them."""
     render = ZBufferRenderer()
@@ -140,8 +130,7 @@ def _frames(
         with torch.no_grad():
             vertices = body(params[row].to(body.v_template), ('vertices',)).vertices
         silhouettes = {
-            name: _silhouette(render, vertices, body.faces, recording.cameras.select([name]))
-            for name in recording.cameras.names
+            name: _silhouette(render, vertices, body.faces, cameras.select([name])) for name in cameras.names
         }
         yield [Frame(images[name], mask, name, number, session) for name, mask in silhouettes.items()]
 
@@ -167,7 +156,7 @@ def _crop(lens: Cameras, shown: Bool[np.ndarray, 'H W'], side_px: int) -> Crop:
 def _undistorted(mask: Bool[np.ndarray, 'H W'], crop: Crop, lens: Cameras) -> Float[np.ndarray, 'r r']:
     """Cut a mask out of its image and undo the lens; a pixel that the outline crosses has its share."""
     image = mask.astype(np.uint8)[..., None].repeat(3, -1) * 255
-    if lens.dist is None:
+    if lens.dist is None or lens.fold is None:
         return cut(image, crop)[..., 0] / 255.0
     intrinsics, dist, fold = (x[0].double().cpu().numpy() for x in (lens.K, lens.dist, lens.fold))
     return UndistortedCut.plan(crop, intrinsics, dist, float(fold))(image)[..., 0] / 255.0

@@ -396,7 +396,8 @@ def _cut(
     labels, models = seeds.copy(), [np.zeros((1, 65)) for _ in range(2)]
     # GrabCut begins with k-means from random centres: the same image must give the same mask.
     cv2.setRNGSeed(0)
-    cv2.grabCut(smooth, labels, None, *models, n_iter, cv2.GC_INIT_WITH_MASK)
+    # With a mask to begin with OpenCV asks for no rectangle; its stub does.
+    cv2.grabCut(smooth, labels, None, *models, n_iter, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 

@@ -11,6 +11,7 @@ from smilfit.body_models.joint_limits import default_joint_limits
 from smilfit.geometry.alignment import procrustes
 from smilfit.geometry.triangulation import triangulate
 from smilfit.registrants.initializer import MIN_POINTS
+from smilfit.registrants.second_order.kernel_terms import camera_fields
 from smilfit.registrants.second_order.point_sets import point_set
 from smilfit.registrants.second_order.rigid_points import (
     Coefficients,
@@ -23,7 +24,6 @@ from smilfit.structures import BodyParams, Cameras, FitResult, parameter_names
 
 # Angles of joints without limits, rad.
 ANY = 1e3
-INF = float('inf')
 
 
 def shape_of(body: SMIL, given: BodyParams | FitResult) -> BodyParams:
@@ -89,18 +89,10 @@ def pose_problem(
         share = torch.cat((share, torch.nn.functional.pad(like.new_ones(body.n_joints, 1), (0, spare))))
         offset = torch.cat((offset, offset.new_zeros(len(offset), body.n_joints, *offset.shape[2:])), 1)
         count += body.n_joints
-    rig = {
-        n: v.to(like)[None] for n in ('K', 'R', 't', 'dist', 'fold') if (v := getattr(cameras, n)) is not None
-    }
     parents = body.tree.parents.clone()
     parents[0] = -1
     weights = like.new_full((body.n_joints,), pose_weight)
     weights[0] = 0
-    in_space = {
-        'targets3d': like.new_zeros(1, count, 3),
-        'weights3d': like.new_zeros(1, count),
-        'sigma3d': like.new_full((count,), INF if motion_reach is None else motion_reach),
-    }
     return ChainProblem(
         parents=parents,
         bones=bones_at_rest(body, shape, none)[0],
@@ -116,8 +108,10 @@ def pose_problem(
         xy=like.new_zeros(1, len(cameras), count, 2),
         weights2d=like.new_zeros(1, len(cameras), count),
         sigma2d=like.new_full((count,), sigma_px),
-        **{f'camera_{n}': v for n, v in rig.items()},
-        **({} if motion_reach is None else in_space),
+        **camera_fields(cameras, like),
+        targets3d=None if motion_reach is None else like.new_zeros(1, count, 3),
+        weights3d=None if motion_reach is None else like.new_zeros(1, count),
+        sigma3d=None if motion_reach is None else like.new_full((count,), motion_reach),
         pose_weight=weights,
         limits=_limits(body, like),
         limit_maps=_limit_maps(body, like),
@@ -149,7 +143,7 @@ def _check(body: SMIL, shape: BodyParams, names: tuple[str, ...]) -> None:
         reason = 'joint scales'
     elif body.posedirs is not None and points.landmarks is not None:
         reason = 'pose correctives of the skin'
-    elif points.offsets is not None and bool((share_of_bone(body, points) <= 0).any()):
+    elif points.offsets is not None and bool((share_of_bone(body, points, points.offsets) <= 0).any()):
         reason = 'a landmark whose anchor does not hang on its bone'
     if reason is not None:
         raise ValueError(

@@ -157,12 +157,15 @@ class Tracker:
         self._place = recording.fit(n_iter + len(WIDE), ftol, WIDE, root)
         self._pose = recording.fit(3 * n_iter + len(NARROWING), ftol, NARROWING)
         self._n = len(self.names)
-        self._xy = recording.problem.xy[0].numpy()
-        self._weights = recording.problem.weights2d[0].numpy()
+        written = recording.problem
+        assert written.xy is not None
+        assert written.weights2d is not None
+        self._written = written.xy[0, :, : self._n], written.weights2d[0, :, : self._n]
+        self._xy, self._weights = written.xy[0].numpy(), written.weights2d[0].numpy()
         self._motion = float(np.float32(motion_weight / self.length**2))
-        if motion_weight > 0:
-            self._targets = recording.problem.targets3d[0, self._n :].numpy()
-            self._pulls = recording.problem.weights3d[0, self._n :].numpy()
+        if written.targets3d is not None and written.weights3d is not None:
+            self._targets = written.targets3d[0, self._n :].numpy()
+            self._pulls = written.weights3d[0, self._n :].numpy()
         self._pixels = recording.view.pixels[:, : self._n].numpy()
         K, R, t = (getattr(self.cameras, name).numpy() for name in ('K', 'R', 't'))
         self._forward, self._away = R[:, 2], t[:, 2]
@@ -273,12 +276,7 @@ class Tracker:
         """Look for the pose anew; leave the recording at the better of both, and give its miss if it is new."""
         recording = self._recording
         before = taken(recording)
-        points = triangulated(
-            self.cameras,
-            recording.problem.xy[0, :, : self._n],
-            recording.problem.weights2d[0, :, : self._n],
-            self._sigma,
-        )
+        points = triangulated(self.cameras, *self._written, self._sigma)
         self._wait = RETRY
         least, result = np.inf, None
         if points.enough:

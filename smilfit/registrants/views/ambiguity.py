@@ -93,7 +93,7 @@ def one_view_doubt(
         ValueError: a fit without starts.
     """
     limits = thresholds or DoubtThresholds()
-    if result.start_losses is None:
+    if result.start_losses is None or result.start_orients is None:
         raise ValueError('one_view_doubt: the fit must have start_losses; it has none. Fit by SMALify.')
     losses = result.start_losses.double().nan_to_num(torch.inf, torch.inf)
     R = (cameras.R if cameras.R.ndim == 4 else cameras.R.unsqueeze(0))[:, 0].to(losses)

@@ -96,7 +96,8 @@ def cube_rotations(like: Tensor) -> Float[Tensor, '24 3 3']:
 
 def view_directions(like: Tensor) -> Float[Tensor, '14 3 3']:
     """List rotations that show a body's six sides and eight corners, each one way up."""
-    seen, result = [], []
+    seen: list[Tensor] = []
+    result = []
     for rotation in cube_rotations(like):
         if not any(torch.allclose(rotation[2], other) for other in seen):
             seen.append(rotation[2])
@@ -191,7 +192,7 @@ def distinct_best(
 ) -> Tensor:
     """Choose the n candidates of least error that differ by an angle (B, n); the best again where none is left."""
     left = error.clone()
-    chosen = []
+    chosen: list[Tensor] = []
     for _ in range(n):
         best = left.argmin(1)
         lost = left.gather(1, best.unsqueeze(1)).isinf().squeeze(1)

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.registrants.clip_fit import Part, PartTask, merged_report, picked
+from smilfit.registrants.clip_fit import Part, PartTask, joined_focal, merged_report, picked
+from smilfit.registrants.stage import Report
 from smilfit.registrants.stage_task import StageRun
 from smilfit.structures import BodyParams
 
@@ -88,12 +88,10 @@ def in_order(runs: Sequence[StageRun], rows: Sequence[Tensor]) -> StageRun:
         return runs[0]
     back = torch.cat(list(rows)).argsort()
     params = BodyParams.cat([run.state.params for run in runs])[back]
-    focal = [run.state.log_focal for run in runs]
-    if focal[0] is not None:
-        focal = torch.cat([f.expand(len(r)) for f, r in zip(focal, rows)])[back]
+    focal = joined_focal(runs)
     history = tuple({**stage, 'frames': len(r)} for run, r in zip(runs, rows) for stage in run.history)
     return StageRun(
-        replace(runs[0].state, params=params, log_focal=None if isinstance(focal, list) else focal),
+        replace(runs[0].state, params=params, log_focal=None if focal is None else focal[back]),
         history,
         torch.cat([run.per_frame for run in runs])[back],
         torch.cat([run.converged for run in runs])[back],
@@ -106,7 +104,7 @@ def angle_between(a: Float[Tensor, '*#n 3 3'], b: Float[Tensor, '*#n 3 3']) -> F
     return (((a * b).sum((-1, -2)) - 1) / 2).clamp(-1, 1).acos()
 
 
-def starts_summary(parts: Sequence[Part]) -> dict[str, Any]:
+def starts_summary(parts: Sequence[Part]) -> Report:
     """Return which start every frame took and what the others cost."""
     chosen = torch.cat([part.choice for part in parts]).tolist()
     # A start that a frame does not have costs nothing that a file could hold.

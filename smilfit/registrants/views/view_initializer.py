@@ -1,7 +1,6 @@
 """Where a fit to single images starts: the rest body turned and moved until it is seen as it was."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ class ViewInitializer:
         start: BodyParams,
         shared: bool,
         scaled: bool = True,
-    ) -> tuple[BodyParams, dict[str, Any]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Return the best start; as `RigidInitializer`."""
         return self.candidates(body, inputs, start, 1, shared, scaled)
 
@@ -57,7 +56,7 @@ class ViewInitializer:
         n: int,
         shared: bool = False,
         scaled: bool = False,
-    ) -> tuple[BodyParams, dict[str, Any]]:
+    ) -> tuple[BodyParams, Mapping[str, float | str]]:
         """Return n starts of each of B frames, the best first.
 
         Args:
@@ -74,7 +73,7 @@ class ViewInitializer:
         """
         seen = next((i.keypoints for i in inputs if isinstance(i, MultiviewKeypoint2dMSEInput)), None)
         mask = next((i for i in inputs if isinstance(i, SilhouetteInput)), None)
-        if seen is not None and len(seen.cameras) > 1:
+        if seen is not None and len(seen.rig) > 1:
             group = self.joint_group if self.joint_group in body.data.joint_groups else None
             return RigidInitializer(group)(body, inputs, start, shared, scaled)
         batch = start.batch_size
@@ -85,14 +84,16 @@ class ViewInitializer:
         masked = torch.zeros(batch, dtype=torch.bool) if mask is None else mask.observed().cpu()
         by_mask = masked & (n_points < MIN_POINTS)
         by_points = (n_points > 0) & ~by_mask
-        for frames, find in ((by_points, self._by_points), (by_mask, self._by_mask)):
-            rows = frames.nonzero().flatten()
-            if len(rows):
-                result = find(body, seen if find == self._by_points else mask, start, rows, weight)
-                rotation[rows], shift[rows] = result.best(n, DISTINCT_RAD)
+        if seen is not None and bool(by_points.any()):
+            rows = by_points.nonzero().flatten()
+            placed = self._by_points(body, seen, start, rows, weight)
+            rotation[rows], shift[rows] = placed.best(n, DISTINCT_RAD)
+        if mask is not None and bool(by_mask.any()):
+            rows = by_mask.nonzero().flatten()
+            rotation[rows], shift[rows] = self._by_mask(body, mask, start, rows).best(n, DISTINCT_RAD)
         nearest = nearest_good(by_points | by_mask)
         rotation, shift = rotation[nearest], shift[nearest]
-        notes = {
+        notes: dict[str, float | str] = {
             'placed_by_keypoints': int((by_points & (n_points >= MIN_POINTS)).sum()),
             'placed_by_mask': int(by_mask.sum()),
             'frames_without_alignment': int((~(by_mask | (by_points & (n_points >= MIN_POINTS)))).sum()),
@@ -116,13 +117,11 @@ class ViewInitializer:
         self, body: SMIL, seen: Keypoints2d, start: BodyParams, rows: Tensor, weight: Tensor
     ) -> Evidence:
         source = body(start, need=seen.names).select(seen.names).cpu().double()[rows]
-        cameras = one_camera_each(seen.cameras.to('cpu', torch.float64)[rows], len(rows))
+        cameras = one_camera_each(seen.rig.to('cpu', torch.float64)[rows], len(rows))
         far = _usual_depth(body, start, cameras, rows)
         return keypoint_evidence(source, seen.xy.cpu().double()[rows, 0], weight[rows], cameras, far)
 
-    def _by_mask(
-        self, body: SMIL, mask: SilhouetteInput, start: BodyParams, rows: Tensor, weight: Tensor
-    ) -> Evidence:
+    def _by_mask(self, body: SMIL, mask: SilhouetteInput, start: BodyParams, rows: Tensor) -> Evidence:
         vertices = body(start, need=('vertices',)).vertices.cpu().double()[rows]
         chosen = mask[rows.to(mask.masks.device)].to('cpu', torch.float64)
         # The first view with a mask: one image tells the place.
@@ -165,6 +164,6 @@ def _group(data: BodyModelData, name: str | None) -> set[str]:
     """Name the joints and keypoints of a group; a keypoint that is a joint belongs to the joint's groups."""
     joints = set(data.joint_groups.get(name or '', ()))
     result = joints | set(data.keypoint_groups.get(name or '', ()))
-    sets: Sequence[Mapping[str, Any]] = tuple(data.keypoint_sets.values())
+    sets = tuple(data.keypoint_sets.values())
     result |= {name for name, mark in data.landmarks.items() if mark.bone in joints}
     return result | {k for s in sets for k, d in s.items() if isinstance(d, str) and d in joints}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +19,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.handlers import ActiveTerm
 from smilfit.registrants.second_order.body_problem import BodyProblem, FrameBatch, FrameEvaluation
+from smilfit.registrants.second_order.dense import summed
 from smilfit.registrants.second_order.point_sets import point_set
 from smilfit.registrants.second_order.quadratic_models import Model, PointModel
 from smilfit.registrants.second_order.uncertainty.covariance_dense import (
@@ -52,12 +53,12 @@ WRONG_SIGN = 0.1
 
 def only_camera(part: FrameEvaluation, seen: list[Seen]) -> tuple[Tensor, Tensor] | None:
     """Return which frames one camera alone saw (B,), and from where (B, 3); None where none can be."""
-    views = [s.model for s in seen]
-    if not views or any(not isinstance(m, PointModel) or m.view_hessian is None for m in views):
+    views = [s.model.views for s in seen if isinstance(s.model, PointModel) and s.model.views is not None]
+    if not views or len(views) < len(seen):
         return None
-    if any(len(m.view_hessian[0]) != len(views[0].view_hessian[0]) for m in views):
+    if any(view.hessian.shape[1] != views[0].hessian.shape[1] for view in views):
         return None
-    saw = torch.stack([(m.view_hessian != 0).flatten(2).any(-1) for m in views]).any(0)
+    saw = torch.stack([(view.hessian != 0).flatten(2).any(-1) for view in views]).any(0)
     cameras = views[0].cameras
     centres = -(cameras.R.mT @ cameras.t.unsqueeze(-1)).squeeze(-1).to(part.energy)
     centres = centres.expand(*saw.shape, 3)
@@ -140,6 +141,10 @@ class _Work:
     held: list[Model]
 
 
+# What is kept of a block of frames.
+Result = TypeVar('Result')
+
+
 class _Covariance:
     """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
@@ -187,8 +192,8 @@ class _Covariance:
         n, place = self.layout.n_own, self.layout.extra_columns()
         at = torch.cat([torch.arange(place[name].start - n, place[name].stop - n) for name, _ in names])
         at = at.to(self.common.device)
-        rows = (x[at][:, at] for x in (self.shared, self.common, self.shared_ridge))
-        return SharedDoubt(names, *rows, self._unknown_shared[at])
+        own, inverse, added = (x[at][:, at] for x in (self.shared, self.common, self.shared_ridge))
+        return SharedDoubt(names, own, inverse, added, self._unknown_shared[at])
 
     def parameters(self) -> Tensor:
         """Return the matrices of all frames' unknowns' covariances."""
@@ -199,7 +204,7 @@ class _Covariance:
         """Put frames back into their order."""
         return torch.cat(list(parts)).index_select(0, torch.cat(self.rows).argsort())
 
-    def _once(self, what: str, i: int, make: Callable[[int], Any]) -> Any:
+    def _once(self, what: str, i: int, make: Callable[[int], Result]) -> Result:
         """Keep what was found of the blocks of a short clip."""
         if len(self.rows) * FRAMES > FRAMES_KEPT:
             return make(i)
@@ -261,7 +266,7 @@ class _Covariance:
         if not self.layout.n_shared:
             return none
         return positive_inverse(
-            self.processes.sum(sum(self._elimination(i).schur for i in range(len(self.rows))))
+            self.processes.sum(summed(self._elimination(i).schur for i in range(len(self.rows))))
         )
 
     @cached_property
@@ -286,9 +291,7 @@ class _Covariance:
             between = elimination.between(self._middle(work, noise))
             shared = self.common @ add(len(self.rows) * between.schur) @ self.common
             carried = [
-                add(on_points(s, between.points(s.model.names, self.common, shared)))
-                if s.squares.ndim
-                else None
+                None if s.names is None else add(on_points(s, between.points(s.names, self.common, shared)))
                 for s in work.seen
             ]
             noise, change = noise.refined(numbers, spent, carried, first)
@@ -317,7 +320,7 @@ class _Covariance:
     def _shared(self, of_block: Callable[[int], DenseBetween | TreeBetween]) -> Tensor:
         if not self.layout.n_shared:
             return self.common
-        schur = self.processes.sum(sum(of_block(i).schur for i in range(len(self.rows))))
+        schur = self.processes.sum(summed(of_block(i).schur for i in range(len(self.rows))))
         return self.common @ schur @ self.common
 
     @cached_property
@@ -330,7 +333,7 @@ class _Covariance:
     def _unknown_shared(self) -> Tensor:
         """Report on which shared unknowns nothing tells in any frame."""
         n, blocks = self.layout.n_own, range(len(self.rows))
-        ridge = self.processes.sum(sum(self._elimination(i).ridge[:, n:].sum(0) for i in blocks))
+        ridge = self.processes.sum(summed(self._elimination(i).ridge[:, n:].sum(0) for i in blocks))
         return ridge * self.common.diagonal() > NOT_KNOWN
 
     def _unknown(self, i: int) -> Tensor:
@@ -357,11 +360,15 @@ class _Covariance:
             added = elimination.between_ridge().points(self.names, common, self.shared_ridge)
             whole = elimination.points(self.names, common)
             points = without(points, _diagonal(added) > NOT_KNOWN * _diagonal(whole))
-        return (variances, points) if self.known is None else self._doubted(i, variances, points)
+        return (
+            (variances, points) if self.known is None else self._with_shared(i, self.known, variances, points)
+        )
 
-    def _doubted(self, i: int, variances: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Add what doubt of what is shared and held makes of unknowns and points that follow it."""
-        known, elimination = self.known, self._elimination(i)
+    def _with_shared(
+        self, i: int, known: SharedDoubt, variances: Tensor, points: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Add what the uncertainty of what is shared and held makes of unknowns and points that follow it."""
+        elimination = self._elimination(i)
         follow = elimination.follow(self._whole_layout, self._models(self._work(i), self.slopes))
         moved = follow.points(self.names)
         turned, points = (
@@ -397,10 +404,11 @@ class _Covariance:
 
 def _observing(task: StageTask, processes: Processes) -> frozenset[str]:
     """Name the handlers that observe something in some frame of some process."""
-    terms = [t for t in task.terms if t.related_input is not None]
-    flags = torch.tensor([float(t.related_input.observed().any()) for t in terms])
-    flags = processes.sum(flags).tolist() if terms else []
-    return frozenset(t.handler.handler_key for t, flag in zip(terms, flags) if flag)
+    given = {t.handler.handler_key: t.related_input for t in task.terms if t.related_input is not None}
+    if not given:
+        return frozenset()
+    flags = torch.tensor([float(item.observed().any()) for item in given.values()])
+    return frozenset(key for key, flag in zip(given, processes.sum(flags).tolist()) if flag)
 
 
 def _carried(rows: Float[Tensor, '*b q'], covariance: Float[Tensor, 'q q']) -> Float[Tensor, '*b']:

@@ -6,6 +6,7 @@ Featherstone 1983). From the root on follow covariances at b = 0, and by how muc
 slope is the derivative by the matrix H along G; `H^-1 G H^-1` is minus that of H^-1.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smilfit.geometry.posing import KinematicTree
+
+# Eliminates a level: its number, hessians by twists, by these and the border, and by turns; returns what it leaves to
+# its parents.
+Visit = Callable[[int, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -187,15 +192,15 @@ class TreePass:
 
     def _spread_slopes(self, slopes: list[Slope], place: Slope | None) -> Spreads:
         """Go from the root on."""
-        twists, turns = [], []
-        values = self.spreads.twist
+        twists: list[Spread] = []
+        turns: list[Spread] = []
+        values, rest = self.spreads.twist, self.spreads.place
         ends = _ends(self.tree)
-        zero = torch.zeros_like(values.own[:, :1])
-        above, change = Spread(zero, torch.zeros_like(values.by[:, :1])), None
-        change = above
-        if self.place is not None:
-            rotation, change = _level_slopes(self.place, place, above, above)
-            placed, above = rotation, _from_place(self.place)
+        above = Spread(torch.zeros_like(values.own[:, :1]), torch.zeros_like(values.by[:, :1]))
+        change, placed = above, Spread(torch.zeros_like(rest.own), torch.zeros_like(rest.by))
+        if self.place is not None and place is not None:
+            placed, change = _level_slopes(self.place, place, above, above)
+            above = _from_place(self.place)
         for i, (level, slope) in enumerate(zip(self.levels, slopes)):
             if i:
                 parent = self.tree.levels[i - 1][1]
@@ -206,12 +211,6 @@ class TreePass:
             rotation, change = _level_slopes(level, slope, before, change)
             turns.append(rotation)
             twists.append(change)
-        rest = self.spreads.place
-        placed = (
-            placed
-            if self.place is not None
-            else Spread(torch.zeros_like(rest.own), torch.zeros_like(rest.by))
-        )
         return Spreads(Spread.cat(twists), Spread.cat(turns), placed)
 
 
@@ -234,7 +233,8 @@ def _from_place(place: Level) -> Spread:
 def _spreads(tree: KinematicTree, levels: list[Level], place: Level | None, s: Tensor) -> Spreads:
     zero = s.new_zeros(len(s), 1, 6, 6)
     above = Spread(zero, torch.zeros_like(s[:, :1])) if place is None else _from_place(place)
-    twists, turns = [], []
+    twists: list[Spread] = []
+    turns: list[Spread] = []
     for i, level in enumerate(levels):
         above = twists[-1].take(tree.levels[i - 1][1]) if i else above
         before = above.by + level.s
@@ -253,19 +253,19 @@ def _ends(tree: KinematicTree) -> list[tuple[int, int]]:
     return list(zip(sizes, sizes[1:]))
 
 
-def _collect(tree: KinematicTree, sums: TreeSums, visit) -> tuple[Tensor, Tensor]:
+def _collect(tree: KinematicTree, sums: TreeSums, visit: Visit) -> tuple[Tensor, Tensor]:
     """Go from the leaves to the root, adding up what levels leave to their parents."""
     ends = _ends(tree)
-    twist = cross = None
+    left: tuple[Tensor, Tensor] | None = None
     for i in reversed(range(len(ends))):
         here = slice(*ends[i])
-        own, mixed = sums.twist[:, here], sums.cross[:, here]
-        if twist is not None:
+        twist, cross = sums.twist[:, here], sums.cross[:, here]
+        if left is not None:
             parent = tree.levels[i][1]
-            own = own.index_add(1, parent, twist)
-            mixed = mixed.index_add(1, parent, cross)
-        twist, cross = visit(i, own, mixed, sums.turn[:, here])
-    return twist, cross
+            twist, cross = twist.index_add(1, parent, left[0]), cross.index_add(1, parent, left[1])
+        left = visit(i, twist, cross, sums.turn[:, here])
+    assert left is not None
+    return left
 
 
 def small_inverse(matrix: Float[Tensor, '*b 3 3']) -> Float[Tensor, '*b 3 3']:

@@ -89,9 +89,9 @@ def _spreads(found: TreeMatrices) -> Spreads:
 def hangs_on_bones(block: FrameBatch, models: Sequence[Model], names: tuple[str, ...]) -> bool:
     """Check whether each model is of points that hang on one bone each or of the border, and no camera moves."""
     groups = [m.names for m in models if isinstance(m, PointModel)] + [names]
-    if 'cameras' in block.layout.extra_columns() or any(g is None for g in groups):
+    if 'cameras' in block.layout.extra_columns():
         return False
-    if any(carrying_bones(block.task.body, g) is None for g in groups):
+    if any(g is None or carrying_bones(block.task.body, g) is None for g in groups):
         return False
     return all(isinstance(m, PointModel) or _by_joint(m) for m in models)
 
@@ -175,10 +175,11 @@ class TreeGeometry:
     def _found(self, names: tuple[str, ...]) -> 'Carried':
         kin = self.part.kinematics
         points, bones = point_set(kin.body, names), carrying_bones(kin.body, names)
+        assert bones is not None
         arms = kin.places(points) - kin.joints[:, :1]
         eye = torch.eye(3, dtype=arms.dtype, device=arms.device).expand(*arms.shape, 3)
-        columns = [kin.extra_columns(points, name) for name, _ in self.layout.extras]
-        columns = torch.cat(columns, -1) if columns else arms.new_zeros(*arms.shape, 0)
+        parts = [kin.extra_columns(points, name) for name, _ in self.layout.extras]
+        columns = torch.cat(parts, -1) if parts else arms.new_zeros(*arms.shape, 0)
         maps = torch.cat((-skew(arms), eye), -1)
         return Carried(bones, maps, columns - self.moved.index_select(1, bones), columns)
 
@@ -192,6 +193,7 @@ class TreeGeometry:
         columns = layout.extra_columns()
         for model in models:
             if isinstance(model, PointModel):
+                assert model.names is not None
                 seen = self.carried(model.names)
                 pushed = seen.maps.mT @ model.hessian
                 twist.index_add_(1, seen.bones, pushed @ seen.maps)
@@ -199,7 +201,9 @@ class TreeGeometry:
                     cross.index_add_(1, seen.bones, pushed @ seen.apart)
                     border += _squares(seen.apart, model.hessian)
                     moved += (seen.columns * (model.hessian @ seen.columns)).sum((1, 2))
-            elif model.name == 'body_pose':
+                continue
+            assert isinstance(model, ParameterModel)
+            if model.name == 'body_pose':
                 turns[:, 1:] += self._pose_maps.mT @ model.hessian @ self._pose_maps
             elif model.name in columns:
                 place = columns[model.name]
@@ -263,6 +267,7 @@ class TreeElimination:
         held = geometry.on_diagonal(ridge, 1.0)
         rotation, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
         sums = TreeSums(sums.twist, sums.cross, rotation, place, border)
+        passes: TreePass | KernelPass
         if kernel and not layout.extras:
             free = geometry.turn[0].flatten(1).any(1)
             places = part.kinematics.joints.index_select(1, geometry.tree.order)

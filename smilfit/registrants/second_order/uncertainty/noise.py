@@ -53,6 +53,11 @@ class Seen:
     counted: Tensor
     slopes: Tensor
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The points that its groups are of; None where there is one group of all."""
+        return self.model.names if isinstance(self.model, PointModel) else None
+
 
 def statements_of(part: FrameEvaluation, observing: Collection[str]) -> tuple[list[Seen], list[Model]]:
     """Return observations of squares, which have a noise, and the models of all else; what couples frames is
@@ -70,9 +75,10 @@ def statements_of(part: FrameEvaluation, observing: Collection[str]) -> tuple[li
         shares = term.shares(stated, part.energy)
         key, observes = term.handler.handler_key, term.handler.handler_key in observing
         for i, model in zip(kept, models):
-            if isinstance(stated[i], Residuals) and observes:
+            item = stated[i]
+            if isinstance(item, Residuals) and observes:
                 grouped = isinstance(model, PointModel) and model.names is not None
-                sums = _sums(stated[i], shares[i], grouped)
+                sums = _sums(item, shares[i], grouped)
                 seen.append(Seen(key if len(stated) == 1 else f'{key}[{i}]', model, *sums))
             else:
                 held.append(model)
@@ -87,21 +93,22 @@ def _sums(item: Residuals, share: Tensor, grouped: bool) -> tuple[Tensor, Tensor
     squared = value.square().sum(-1) if item.by_vector else value.square()
     counts = (terms.weight > 0).to(value)
     slope, curve = torch.ones_like(squared), torch.zeros_like(squared)
-    if item.robust is not None:
+    if item.robust is not None and terms.slope is not None:
         slope = terms.slope
         # rho'' |r|^2 by central differences: a robust function states rho' alone.
         above, below = (item.robust(f * squared)[1] for f in (1 + CHANGE, 1 - CHANGE))
         curve = (above - below) / (2 * CHANGE)
     sums = (weight * slope * squared, counts * slope * width, counts * (slope * width + 2 * curve))
     if not grouped:
-        return tuple(s.sum() for s in sums)
-    sums = sums if item.by_vector else tuple(s.sum(-1) for s in sums)
-    return tuple(s.sum(0) for s in sums)
+        squares, counted, slopes = (s.sum() for s in sums)
+    else:
+        squares, counted, slopes = ((s if item.by_vector else s.sum(-1)).sum(0) for s in sums)
+    return squares, counted, slopes
 
 
 def views_hessian(model: PointModel) -> Tensor:
     """Return every view's hessian (B, C, N, 3, 3), or (B, 1, N, 3, 3) of points that no camera saw."""
-    return model.hessian.unsqueeze(1) if model.view_hessian is None else model.view_hessian
+    return model.hessian.unsqueeze(1) if model.views is None else model.views.hessian
 
 
 def scaled(model: Model, factor: Tensor) -> Model:
@@ -110,20 +117,22 @@ def scaled(model: Model, factor: Tensor) -> Model:
         return replace(model, term=replace(model.term, weight=model.term.weight * float(factor)))
     if not isinstance(model, PointModel) or not factor.ndim:
         return replace(model, hessian=factor * model.hessian)
-    views = factor.reshape(-1, factor.shape[-1])[..., None, None] * views_hessian(model)
-    return replace(model, hessian=views.sum(1), view_hessian=None if model.view_hessian is None else views)
+    hessians = factor.reshape(-1, factor.shape[-1])[..., None, None] * views_hessian(model)
+    views = None if model.views is None else replace(model.views, hessian=hessians)
+    return replace(model, hessian=hessians.sum(1), views=views)
 
 
 def on_points(seen: Seen, covariance: Float[Tensor, 'B K 3 3']) -> Tensor:
     """Return each group's sum of `tr(W C)`, W the hessians and C covariances of its points."""
+    assert isinstance(seen.model, PointModel)
     return (views_hessian(seen.model) * covariance.unsqueeze(1)).sum((0, -2, -1)).reshape(seen.squares.shape)
 
 
 def spent_by(seen: Seen, elimination: DenseElimination | TreeElimination, common: Tensor) -> Tensor:
     """Return the numbers that groups of these frames spend on parameters: the sums of their leverages."""
-    if not seen.squares.ndim:
+    if seen.names is None:
         return elimination.trace(seen.model, common)
-    return on_points(seen, elimination.points(seen.model.names, common))
+    return on_points(seen, elimination.points(seen.names, common))
 
 
 @dataclass(frozen=True)
