@@ -338,6 +338,8 @@ def fit_images(
         preprocessed(made)
     chosen = {f.name: getattr(fitting, f.name) for f in fields(fitting)}
     done = fit(config, made.path, folder, body_model=body_model, **chosen)
+    # One process has all results.
+    assert done is not None
     return FitImagesRun(made, done)
 
 
