@@ -78,7 +78,6 @@ class Renderer(nn.Module, ABC):
 
         Args:
             vertices: world points.
-            faces: corners of each triangle.
             cameras: one camera a mesh, or one for all; all images of one size.
             colour: RGB in [0, 1], of each vertex or of all.
         """

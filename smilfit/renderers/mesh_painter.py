@@ -84,7 +84,6 @@ def overlay(
     Args:
         image: RGB of the render's size.
         render: images of which `index` is taken.
-        index: which image.
         opacity: of the mesh, where it covers a pixel.
         colour: RGB in [0, 1] that tints the shading.
 
@@ -200,7 +199,6 @@ class MeshPainter:
     A mesh must not be changed in place between the views of it. One thread at a time.
 
     Args:
-        faces: corners of each triangle.
         backend: `'warp'` for kernels, `'torch'` for `ZBufferRenderer` and `overlay` themselves, `'auto'` for the
             kernels where warp is installed.
     """

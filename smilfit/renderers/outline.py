@@ -164,7 +164,6 @@ def find_outline(
     """Find the segments of silhouette edges that the outline is made of, and the nearest one of each pixel.
 
     Args:
-        meshes: what the cameras see.
         contour: their silhouette edges.
         reach_px: how far from the outline a pixel may be.
         max_pairs: how many pairs may be in memory at once.

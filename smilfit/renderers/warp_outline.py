@@ -22,7 +22,6 @@ def find_outline_by_warp(meshes: ProjectedMeshes, contour: SilhouetteEdges, reac
     """Find the segments of silhouette edges that the outline is made of, and the nearest one of each pixel.
 
     Args:
-        meshes: what the cameras see.
         contour: their silhouette edges.
         reach_px: how far from the outline a pixel may be.
     """

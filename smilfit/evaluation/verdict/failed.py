@@ -144,7 +144,6 @@ def image_numbers(
     """Measure all that fits of single images are judged by.
 
     Args:
-        body: the body.
         result: its fits to B images.
         observed: the labels, a camera an image.
         inputs: what was fitted to, B images each.

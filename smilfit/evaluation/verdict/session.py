@@ -46,7 +46,6 @@ def view_frames(
     """Measure the doubt of one view, frame by frame, of all frames of a fit.
 
     Args:
-        body: the body.
         result: its fit; its covariance is used where there is one.
         doubt: what the other starts of each frame came to.
 
@@ -118,7 +117,6 @@ def leave_out(fit: Fit, inputs: Inputs, observed: Keypoints2d, camera: int) -> L
 
     Args:
         fit: fits.
-        inputs: of the frames.
         observed: the labels of these frames, by all cameras.
         camera: which is left out.
     """
@@ -196,9 +194,7 @@ class CameraNumbers:
     NaN is what could not be measured.
 
     Args:
-        camera: its name.
         labels_kept: the share of its keypoints that it has labels of.
-        fit_px: of the fit.
         triangulation_px: of the labels' triangulation.
         left_out_fit_px: of a fit without this camera.
         left_out_triangulation_px: of the other cameras' triangulation.
@@ -249,7 +245,6 @@ def session_numbers(
     """Measure all that a recording's fit is judged by.
 
     Args:
-        body: the body.
         result: its fit, of B frames.
         observed: the labels of these frames and their cameras.
         inputs: what was fitted to, B frames each.
