@@ -9,8 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from smilfit.registry import RENDERERS
-from smilfit.renderers.backend import choose_backend
-from smilfit.renderers.base import Renderer, RenderOutput, check_mesh
+from smilfit.renderers.base import Renderer, RenderOutput, check_mesh, choose_backend
 from smilfit.renderers.projected import ProjectedMeshes, project_meshes
 from smilfit.renderers.scanline import faces_by_scanlines, locate
 from smilfit.structures import Cameras
