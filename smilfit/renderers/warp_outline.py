@@ -1,4 +1,4 @@
-"""Find the outline of what meshes cover by kernels, all images in one launch; as `outline_search.py`.
+"""Find the outline of what meshes cover by kernels, all images in one launch; as `find_outline`.
 
 Triangles are sorted into square tiles, so that an edge looks only at the triangles of its own tiles. One thread
 walks along one silhouette edge: over what covers it, then over a gap, and so on to its end.

@@ -15,7 +15,7 @@ from smilfit.evaluation.ellipses import radii, scaled_by_other_cameras
 from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.intervals import expected_keypoints, in_cameras
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
-from smilfit.evaluation.verdict.judge import Measured
+from smilfit.evaluation.verdict.judge import FRAME_FAILED, FRAMES_FAILED, Measured, Threshold, Verdict, judge
 from smilfit.evaluation.verdict.labels import (
     FrameKeypoints,
     camera_medians,
@@ -37,6 +37,7 @@ from smilfit.evaluation.verdict.refits import (
 )
 from smilfit.io import triangulate_keypoints
 from smilfit.registrants import OneViewDoubt
+from smilfit.registrants.recovery import failure_sentence
 from smilfit.structures import FitCovariance, FitResult, Keypoints2d, Keypoints3d
 
 
@@ -364,3 +365,29 @@ def at_places(values: np.ndarray, rows: Tensor) -> np.ndarray:
     result = np.full((len(rows), *values.shape[1:]), np.nan)
     result[rows.numpy()] = values
     return result
+
+
+def with_failed_frames(numbers: SessionNumbers, result: FitResult) -> SessionNumbers:
+    """Add how many frames of a fit have failed, and which; numbers of one without such stay as they are."""
+    failed = result.report.get('frames_failed')
+    if failed is None:
+        return numbers
+    count = len(result.converged)
+    rows, causes = np.full(count, np.nan), [''] * count
+    for row, cause in zip(failed['rows'], failed['causes']):
+        rows[row], causes[row] = 1.0, cause
+    notes = Measured(float(failed['count']), failure_sentence(failed))
+    return replace(
+        numbers,
+        values={**numbers.values, FRAMES_FAILED: notes},
+        frames={**numbers.frames, FRAME_FAILED: rows},
+        notes={**numbers.notes, FRAME_FAILED: causes},
+    )
+
+
+def judged_by_failures(result: FitResult, thresholds: Mapping[str, Threshold]) -> Verdict | None:
+    """Judge a fit by its failed frames alone, as where no other has a fit; None where none has failed."""
+    if 'frames_failed' not in result.report:
+        return None
+    matches = with_failed_frames(SessionNumbers({}, {}, ()), result)
+    return judge(matches.values, thresholds, matches.frames, matches.notes)
