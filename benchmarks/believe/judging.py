@@ -26,7 +26,7 @@ from smilfit.drawing import (
 )
 from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict import (
-    ImageNumbers,
+    SessionNumbers,
     Verdict,
     image_numbers,
     judge,
@@ -124,7 +124,7 @@ def _of_views(
     fit: Callable,
     limits: DoubtThresholds | None,
     silhouettes: Silhouettes,
-) -> ImageNumbers:
+) -> SessionNumbers:
     body: Any = result.body
     some = bool(scene.keypoints.visible.any())
     doubt = None

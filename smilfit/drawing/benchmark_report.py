@@ -226,7 +226,6 @@ def write_benchmark_folder(
     Args:
         result: what was measured.
         folder: made where absent; files of the same names are replaced.
-        title: of the page.
         edges: pairs of keypoint names to join by lines.
         images: captions and images (overlays) for the page.
         intervals: of the numbers; computed if None.

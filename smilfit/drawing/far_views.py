@@ -83,7 +83,6 @@ def free_views(
     """Draw one body from its side, from above and from the front, its root's rotation taken back.
 
     Args:
-        body: the body.
         params: of one body.
         side_px: of each view.
         label: for the first view.
@@ -114,8 +113,6 @@ class PointPainter:
     """Draws bodies with their points from directions that are the animal's own. All frames share one scale.
 
     Args:
-        body: the body.
-        params: of B frames.
         given: the points of the same frames.
         side_px: of each view.
     """

@@ -41,7 +41,6 @@ def add_fit_sections(
     """Add a fit's numbers and figures to a page.
 
     Args:
-        report: the page.
         benchmark: what `fit_benchmark` measured.
         history: the stages, from `FitResult.history`.
         ignored: what was left out, from `FitResult.report`.
@@ -215,7 +214,6 @@ def add_image_sections(
     """Add the fits of images to a page.
 
     Args:
-        report: the page.
         figures: every fitted image.
         overlays: the folder of their overlays, one `<name>.jpg` each.
         history: the stages, from `FitResult.history`.
@@ -296,12 +294,10 @@ def add_point_sections(
     """Add a fit's distances from its points to a page, with pictures of the body beside them.
 
     Args:
-        report: the page.
         benchmark: what `point_benchmark` measured.
         frames: numbers of the measured frames.
         history: the stages, from `FitResult.history`.
         ignored: what was left out, from `FitResult.report`.
-        images: captions and pictures.
         video: a turntable.
     """
     unit = benchmark.unit or 'world unit'
@@ -401,7 +397,6 @@ def add_verdict(
     """Add a verdict to a page: its word, its reasons, the table of cameras, all numbers, and the frames not good.
 
     Args:
-        report: the page.
         verdict: None where nothing was judged.
         cameras: a row a camera: px of the fit and of the labels' triangulation, also where the camera is left out.
         labels: names of the frames.

@@ -26,7 +26,6 @@ def sample_image(dataset: DatasetFile, sample: int, body: SMIL | None) -> UInt8[
     """Draw a sample's views: labels as dots, and as rings the keypoints of its parameters, else its 3D points.
 
     Args:
-        dataset: an open file.
         sample: its number in the file.
         body: the body model, whose mesh is drawn where the sample has parameters.
     """
@@ -72,8 +71,6 @@ def ground_truth_page(
         figures: by session.
         warnings: in words.
         images: session -> its samples.
-        unit: of the world.
-        folder: where the page will lie.
     """
     verdict = f'{len(warnings)} warnings.' if warnings else 'Nothing speaks against the ground truth.'
     page = Report(f'Ground truth of {name}', [verdict, *warnings], folder)

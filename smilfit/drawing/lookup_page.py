@@ -28,11 +28,9 @@ def lookup_page(
     """Make the page.
 
     Args:
-        body: the model.
         axes: where its sides are.
         rows: the proposed lookup; none where there are no data, then the page shows the model alone.
         frames: figures of labelled frames by caption.
-        folder: where the page will lie.
     """
     empty = [row.data for row in rows if not row.model]
     lines = [f'{body.name}: {body.n_joints} joints, {body.n_vertices} vertices. Axes: {axes.source}.']

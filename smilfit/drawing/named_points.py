@@ -61,8 +61,6 @@ def plot_named_points(
     Args:
         image: RGB.
         xy: px; a point that is not finite is left out.
-        names: of the points.
-        title: above the image.
         colours: of the points, such as '#f0e442'; that of annotated points if None.
     """
     height, width = image.shape[:2]
@@ -134,9 +132,7 @@ def model_views(
 
     Args:
         vertices: of the body at rest.
-        faces: its triangles.
         points: what is named.
-        sides: by title.
 
     Returns:
         A figure by title.

@@ -150,7 +150,6 @@ def posed(
     """Pose a body frame by frame, a block at a time in memory: vertices and keypoints, world unit, on the CPU.
 
     Args:
-        body: the body.
         params: of all frames.
         names: of keypoints.
         rows: the frames; all of them if None.

@@ -48,7 +48,6 @@ def radii(expected: ExpectedKeypoints, observed: Keypoints2d, noise_px: float) -
 
     Args:
         expected: of the cameras of the labels.
-        observed: the labels.
         noise_px: standard deviation of a label's coordinate.
     """
     known = observed.visible & expected.valid & expected.covariance.isfinite().all(-1).all(-1)

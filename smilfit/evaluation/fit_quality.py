@@ -279,9 +279,6 @@ _COLUMNS = {'keypoints': 'keypoints alone', 'masks': 'with masks', 'another_fram
 def mask_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a fit's IoU of silhouettes and masks by camera, frames that took no part in the shape first; none
     without.
-
-    Args:
-        report: of the fit.
     """
     iou = report.get('masks', {}).get('iou', {})
     return [

@@ -79,8 +79,6 @@ def session_figures(dataset: DatasetFile, session: str, body: SMIL | None = None
     """Measure a session of a dataset file.
 
     Args:
-        dataset: an open file.
-        session: its name.
         body: the body model that the file was made with; without it parameters and sides are not looked at.
     """
     stored = _read(dataset, session, body)

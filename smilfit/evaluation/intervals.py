@@ -25,7 +25,6 @@ class ExpectedKeypoints:
     """Keypoints in images as a fit expects them, px; labels have noise beside the covariance.
 
     Args:
-        names: of the keypoints.
         xy: their places.
         covariance: what the fit leaves open of them, px squared; infinite where it knows nothing.
         valid: whether the camera has an image of the place.

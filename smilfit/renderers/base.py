@@ -1,7 +1,9 @@
 """What every renderer takes and gives."""
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float, Int
@@ -78,7 +80,6 @@ class Renderer(nn.Module, ABC):
 
         Args:
             vertices: world points.
-            faces: corners of each triangle.
             cameras: one camera a mesh, or one for all; all images of one size.
             colour: RGB in [0, 1], of each vertex or of all.
         """
@@ -137,3 +138,29 @@ def check_mesh(vertices: Tensor, faces: Tensor) -> None:
     if not bool(finite.all()):
         bad = (~finite).nonzero().flatten().tolist()
         raise ValueError(f'Renderer: vertices must be finite; meshes {bad[:10]} are not ({len(bad)} in all).')
+
+
+BACKENDS = ('auto', 'warp', 'torch')
+
+
+def choose_backend(backend: str, where: str) -> str:
+    """Turn `'auto'` into what is installed, and tell if that is the slow one.
+
+    Args:
+        backend: `'auto'`, `'warp'` or `'torch'`.
+        where: who asks, for messages.
+
+    Raises:
+        ValueError: another name.
+        ImportError: `'warp'` where it is not installed.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f'{where}: backend must be one of {BACKENDS}; got {backend!r}.')
+    installed = find_spec('warp') is not None
+    if backend == 'warp' and not installed:
+        raise ImportError(f'{where}: warp must be installed; it is not. Run: pip install warp-lang')
+    if backend == 'auto' and not installed:
+        logging.getLogger('smilfit').warning(
+            '%s: warp-lang is not installed, so tensor operations do the work, more slowly.', where
+        )
+    return backend if backend != 'auto' else ('warp' if installed else 'torch')

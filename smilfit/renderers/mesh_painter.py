@@ -9,8 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from smilfit.registry import RENDERERS
-from smilfit.renderers.backend import choose_backend
-from smilfit.renderers.base import Renderer, RenderOutput, check_mesh
+from smilfit.renderers.base import Renderer, RenderOutput, check_mesh, choose_backend
 from smilfit.renderers.projected import ProjectedMeshes, project_meshes
 from smilfit.renderers.scanline import faces_by_scanlines, locate
 from smilfit.structures import Cameras
@@ -84,7 +83,6 @@ def overlay(
     Args:
         image: RGB of the render's size.
         render: images of which `index` is taken.
-        index: which image.
         opacity: of the mesh, where it covers a pixel.
         colour: RGB in [0, 1] that tints the shading.
 
@@ -200,7 +198,6 @@ class MeshPainter:
     A mesh must not be changed in place between the views of it. One thread at a time.
 
     Args:
-        faces: corners of each triangle.
         backend: `'warp'` for kernels, `'torch'` for `ZBufferRenderer` and `overlay` themselves, `'auto'` for the
             kernels where warp is installed.
     """

@@ -3,7 +3,7 @@
 Seen from a camera, a closed mesh's outline consists of segments of *silhouette edges*: edges whose faces all lie on
 one side of them in the image (one face seen from the front and one from behind, or the mesh's own border). Such an
 edge is part of the outline where nothing else covers its outer offset. Whoever finds those segments
-(`outline_search.py`, or the kernels of `warp_outline.py`) gives integers and places only; the distances here are
+(`find_outline`, or the kernels of `warp_outline.py`) gives integers and places only; the distances here are
 recomputed from the corners, with gradients.
 """
 
@@ -164,7 +164,6 @@ def find_outline(
     """Find the segments of silhouette edges that the outline is made of, and the nearest one of each pixel.
 
     Args:
-        meshes: what the cameras see.
         contour: their silhouette edges.
         reach_px: how far from the outline a pixel may be.
         max_pairs: how many pairs may be in memory at once.

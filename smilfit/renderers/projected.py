@@ -59,7 +59,6 @@ def project_meshes(
 
     Args:
         vertices: world points.
-        faces: corners of each triangle.
         cameras: one a mesh, or one for all.
         near: least depth of a corner, world unit.
 

@@ -99,7 +99,6 @@ def visible_faces(triangles: ImageTriangles, width: int, height: int, max_pixels
     """Find the nearest face of every pixel, row by row; -1 where there is none.
 
     Args:
-        triangles: from `image_triangles`.
         width: of the image, px.
         height: of the image, px.
         max_pixels: how many (face, pixel) pairs of the faces' boxes may be in memory at once.

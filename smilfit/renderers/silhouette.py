@@ -1,15 +1,13 @@
 """Silhouettes that say by how much they are missed."""
 
 import math
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from smilfit.registry import RENDERERS
-from smilfit.renderers.backend import choose_backend
-from smilfit.renderers.base import Renderer, RenderOutput
+from smilfit.renderers.base import Renderer, RenderOutput, choose_backend
 from smilfit.renderers.outline import (
     MeshEdges,
     Outline,
@@ -20,7 +18,7 @@ from smilfit.renderers.outline import (
     visible_alpha,
 )
 from smilfit.renderers.projected import ProjectedMeshes, project_meshes
-from smilfit.renderers.soft_coverage import soft_alpha, squared_reach
+from smilfit.renderers.soft_coverage import soft_alpha
 from smilfit.structures import Cameras
 
 MODES = ('soft', 'visible')
@@ -96,6 +94,7 @@ class SilhouetteRenderer(Renderer):
     def _soft(self, meshes: ProjectedMeshes) -> Tensor:
         if self.backend == 'torch':
             return soft_alpha(meshes, self.sigma, self.max_pairs)
+        from smilfit.renderers.warp_soft import soft_alpha_by_warp
 
         return soft_alpha_by_warp(meshes, self.sigma)
 
@@ -118,61 +117,3 @@ class SilhouetteRenderer(Renderer):
         if known is None or known[0].device != faces.device or not torch.equal(known[0], faces):
             known = self._edges = (faces, mesh_edges(faces))
         return known[1]
-
-
-def soft_alpha_by_warp(meshes: ProjectedMeshes, sigma: float) -> Float[Tensor, 'N H W']:
-    """Render soft silhouettes, all meshes in one launch; as `soft_alpha`."""
-    visible = meshes.windings != 0
-    clear = _LogTransmittance.apply(
-        meshes.corners(), visible, meshes.width, meshes.height, sigma, meshes.ndc_per_px
-    )
-    return -torch.expm1(clear)
-
-
-class _LogTransmittance(torch.autograd.Function):
-    """Sum over triangles of `log(1 - sigmoid(-d / sigma))`."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, corners: Tensor, visible: Tensor, width: int, height: int, sigma: float, unit: float
-    ) -> Tensor:
-        clear = corners.new_zeros(len(corners), height, width)
-        ctx.save_for_backward(corners.detach(), visible)
-        # Distances stay in px: sigma moves into that unit.
-        ctx.control = (width, height, sigma / unit**2)
-        _run('forward', corners, visible, clear, None, *ctx.control)
-        return clear
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        corners, visible = ctx.saved_tensors
-        result = torch.zeros_like(corners)
-        _run('backward', corners, visible, gradient.contiguous(), result, *ctx.control)
-        return result, None, None, None, None, None
-
-
-def _run(
-    which: str,
-    corners: Tensor,
-    visible: Tensor,
-    image: Tensor,
-    result: Tensor | None,
-    width: int,
-    height: int,
-    sigma_px2: float,
-) -> None:
-    # Warp is imported when it is used.
-    from smilfit.renderers.warp_memory import launch, scalar_of, view
-    from smilfit.renderers.warp_soft_kernels import soft_kernels
-
-    scalar = scalar_of(corners)
-    kernels = soft_kernels(scalar)
-    n, f = corners.shape[:2]
-    reach2 = squared_reach(sigma_px2)
-    points = view(corners.reshape(n * f, 3, 2), kernels.vec2)
-    control = [width, height, scalar(1 / sigma_px2), scalar(reach2), scalar(math.sqrt(reach2))]
-    # An image is one long row of numbers to the kernels.
-    inputs = [points, view(visible.reshape(-1).to(torch.uint8)), f, *control, view(image.reshape(-1))]
-    if result is not None:
-        inputs.append(view(result.reshape(n * f, 3, 2), kernels.vec2))
-    launch(getattr(kernels, which), n * f, inputs, corners.device)

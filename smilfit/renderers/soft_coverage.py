@@ -25,7 +25,6 @@ def soft_alpha(meshes: ProjectedMeshes, sigma: float, max_pairs: int) -> Float[T
     """Render soft silhouettes.
 
     Args:
-        meshes: what the cameras see.
         sigma: squared length, in units of half the shorter side, over which an edge is blurred.
         max_pairs: how many (triangle, pixel) pairs may be in memory at once (about 300 bytes each).
     """

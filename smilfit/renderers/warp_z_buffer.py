@@ -14,8 +14,7 @@ from torch import Tensor
 
 from smilfit.renderers.projected import LEAST_AREA_PX2, ProjectedMeshes
 from smilfit.renderers.scanline import EDGE_TOLERANCE_PX
-from smilfit.renderers.warp_memory import OPTIONS, launch, view
-from smilfit.renderers.warp_plane import plane_functions
+from smilfit.renderers.warp_memory import OPTIONS, launch, plane_functions, view
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ from smilfit.evaluation.verdict.body_measures import (
     size_ratio,
     torn_share,
 )
-from smilfit.evaluation.verdict.failed import mask_margins, outline_convexity, plain_overlap
+from smilfit.evaluation.verdict.images import mask_margins, outline_convexity, plain_overlap
 from smilfit.evaluation.verdict.labels import (
     camera_medians,
     count_keypoints,

@@ -138,7 +138,7 @@ def test_wrong_arguments(wrong, message):
 
 
 def test_without_warp_tensors_do_the_work_and_one_sentence_says_so(monkeypatch, caplog):
-    monkeypatch.setattr('smilfit.renderers.backend.find_spec', lambda name: None)
+    monkeypatch.setattr('smilfit.renderers.base.find_spec', lambda name: None)
     with caplog.at_level('WARNING', 'smilfit'):
         assert SilhouetteRenderer().backend == 'torch'
     assert caplog.text.count('warp-lang is not installed') == 1

@@ -223,8 +223,7 @@ class ImageOutputs(SessionOutputs):
             covered = {row: (body, mask) for row, body, mask in drawing.silhouettes()}
             observed = replace(drawing.observed, cameras=drawing.fitted_cameras)
             ambiguity = self._ambiguity(observed)
-            numbers = image_numbers(fits.body, self.result, observed, needed, fit, covered, ambiguity, step)
-        return SessionNumbers(numbers.values, numbers.frames, (), numbers.notes)
+            return image_numbers(fits.body, self.result, observed, needed, fit, covered, ambiguity, step)
 
     def _write_parts(self) -> None:
         options, drawing = self.fits.options, self._drawing()

@@ -117,12 +117,7 @@ class FrameImages(Protocol):
 
 
 class StoredImages:
-    """The crops that a dataset file holds.
-
-    Args:
-        dataset: an open dataset file.
-        session: one of its sessions.
-    """
+    """The crops that a dataset file holds."""
 
     source = 'the small images that the dataset file holds'
 

@@ -33,7 +33,6 @@ class ModelScene:
     """A body model with betas and joint angles to set.
 
     Args:
-        body: the model.
         title: for the page's head.
     """
 

@@ -127,7 +127,6 @@ class PosedBodies:
     """The body of every frame, a few frames in memory at a time: a recording's meshes would fill it.
 
     Args:
-        body: the body model.
         params: a fit's, one row a frame; a frame that is not finite has no body.
         names: keypoints to compute.
     """

@@ -1,12 +1,7 @@
 """A verdict on a fit, from what it did not see and what it cannot game: words, reasons, thresholds from a file."""
 
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
-from smilfit.evaluation.verdict.failed import (
-    ImageNumbers,
-    image_numbers,
-    judged_by_failures,
-    with_failed_frames,
-)
+from smilfit.evaluation.verdict.images import image_numbers
 from smilfit.evaluation.verdict.judge import (
     DOUBTFUL,
     GOOD,
@@ -22,7 +17,14 @@ from smilfit.evaluation.verdict.judge import (
 from smilfit.evaluation.verdict.labels import FrameKeypoints, frame_keypoints, keypoint_excess
 from smilfit.evaluation.verdict.points import point_numbers
 from smilfit.evaluation.verdict.refits import stiffened, with_covariance
-from smilfit.evaluation.verdict.session import CameraNumbers, SessionNumbers, n_steps, session_numbers
+from smilfit.evaluation.verdict.session import (
+    CameraNumbers,
+    SessionNumbers,
+    judged_by_failures,
+    n_steps,
+    session_numbers,
+    with_failed_frames,
+)
 
 __all__ = [
     'DOUBTFUL',
@@ -31,7 +33,6 @@ __all__ = [
     'NOT_FITTED',
     'CameraNumbers',
     'FrameKeypoints',
-    'ImageNumbers',
     'Measure',
     'Measured',
     'SessionNumbers',

@@ -100,11 +100,6 @@ def limits_share(body: SMIL, params: BodyParams) -> Float[Tensor, ' B']:
 def size_ratio(body: SMIL, params: BodyParams, unit: str | None) -> float | None:
     """Return how many times larger, or smaller, fitted bodies are than the model says; at least 1, the median.
 
-    Args:
-        body: the body.
-        params: of the fit.
-        unit: of the world.
-
     Returns:
         None where the model's unit or the world's is not a known length, or there is no body.
     """
@@ -361,8 +356,6 @@ def body_values(body: SMIL, params: BodyParams, unit: str | None = None) -> dict
     The skin is measured in a few frames, spread over all, of which the mean stands.
 
     Args:
-        body: the body.
-        params: of the fit.
         unit: of the world, to compare the size with the model's.
     """
     if not params.batch_size:

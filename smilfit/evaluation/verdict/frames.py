@@ -33,8 +33,6 @@ def judge_frames(
     finite count as not fitted.
 
     Args:
-        body: the body.
-        params: of B frames.
         observed: what was fitted to, with the cameras.
         thresholds: those of the verdict on sessions.
         refit: fits again without a camera; None leaves that out. Only frames that at least three cameras saw are.

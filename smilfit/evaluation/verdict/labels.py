@@ -34,7 +34,6 @@ def extents_px(observed: Keypoints2d, pooled: bool = True) -> Float[Tensor, 'B C
     """Measure how large the animal is in each image: the diagonal of its keypoints' box, px.
 
     Args:
-        observed: the labels.
         pooled: whether a camera's frames share the 90th percentile, as the frames of one recording do: where few
             keypoints are in sight the animal is no smaller. Else each frame stands for itself.
 

@@ -43,7 +43,6 @@ def point_numbers(
     """Measure all that a fit to points is judged by: points that it met, points that it did not see, and the body.
 
     Args:
-        body: the body.
         result: its fit, of B frames.
         given: the points of these frames.
         inputs: what was fitted to, B frames each.
@@ -94,7 +93,6 @@ def left_out_points(
 
     Args:
         fit: fits.
-        inputs: of the frames.
         given: the points of these frames.
         size: of the animal, world unit.
         step: told what is done next.

@@ -178,7 +178,6 @@ def misfit(observed: Keypoints2d | Keypoints3d, points: Float[Tensor, 'B K 3'], 
     So it does not matter in which unit, and how robustly, a config weighs px.
 
     Args:
-        observed: the labels.
         points: of the body, world unit.
         pooled: as of `extents_px`.
     """

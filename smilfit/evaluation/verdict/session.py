@@ -15,7 +15,7 @@ from smilfit.evaluation.ellipses import radii, scaled_by_other_cameras
 from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.intervals import expected_keypoints, in_cameras
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
-from smilfit.evaluation.verdict.judge import Measured
+from smilfit.evaluation.verdict.judge import FRAME_FAILED, FRAMES_FAILED, Measured, Threshold, Verdict, judge
 from smilfit.evaluation.verdict.labels import (
     FrameKeypoints,
     camera_medians,
@@ -37,6 +37,7 @@ from smilfit.evaluation.verdict.refits import (
 )
 from smilfit.io import triangulate_keypoints
 from smilfit.registrants import OneViewDoubt
+from smilfit.registrants.recovery import failure_sentence
 from smilfit.structures import FitCovariance, FitResult, Keypoints2d, Keypoints3d
 
 
@@ -46,7 +47,6 @@ def view_frames(
     """Measure the doubt of one view, frame by frame, of all frames of a fit.
 
     Args:
-        body: the body.
         result: its fit; its covariance is used where there is one.
         doubt: what the other starts of each frame came to.
 
@@ -118,7 +118,6 @@ def leave_out(fit: Fit, inputs: Inputs, observed: Keypoints2d, camera: int) -> L
 
     Args:
         fit: fits.
-        inputs: of the frames.
         observed: the labels of these frames, by all cameras.
         camera: which is left out.
     """
@@ -196,9 +195,7 @@ class CameraNumbers:
     NaN is what could not be measured.
 
     Args:
-        camera: its name.
         labels_kept: the share of its keypoints that it has labels of.
-        fit_px: of the fit.
         triangulation_px: of the labels' triangulation.
         left_out_fit_px: of a fit without this camera.
         left_out_triangulation_px: of the other cameras' triangulation.
@@ -249,7 +246,6 @@ def session_numbers(
     """Measure all that a recording's fit is judged by.
 
     Args:
-        body: the body.
         result: its fit, of B frames.
         observed: the labels of these frames and their cameras.
         inputs: what was fitted to, B frames each.
@@ -369,3 +365,29 @@ def at_places(values: np.ndarray, rows: Tensor) -> np.ndarray:
     result = np.full((len(rows), *values.shape[1:]), np.nan)
     result[rows.numpy()] = values
     return result
+
+
+def with_failed_frames(numbers: SessionNumbers, result: FitResult) -> SessionNumbers:
+    """Add how many frames of a fit have failed, and which; numbers of one without such stay as they are."""
+    failed = result.report.get('frames_failed')
+    if failed is None:
+        return numbers
+    count = len(result.converged)
+    rows, causes = np.full(count, np.nan), [''] * count
+    for row, cause in zip(failed['rows'], failed['causes']):
+        rows[row], causes[row] = 1.0, cause
+    notes = Measured(float(failed['count']), failure_sentence(failed))
+    return replace(
+        numbers,
+        values={**numbers.values, FRAMES_FAILED: notes},
+        frames={**numbers.frames, FRAME_FAILED: rows},
+        notes={**numbers.notes, FRAME_FAILED: causes},
+    )
+
+
+def judged_by_failures(result: FitResult, thresholds: Mapping[str, Threshold]) -> Verdict | None:
+    """Judge a fit by its failed frames alone, as where no other has a fit; None where none has failed."""
+    if 'frames_failed' not in result.report:
+        return None
+    matches = with_failed_frames(SessionNumbers({}, {}, ()), result)
+    return judge(matches.values, thresholds, matches.frames, matches.notes)

@@ -1,8 +1,6 @@
-"""Frames that could not be fitted at all: they make a fit unbelievable, whatever the others reach."""
+"""The numbers that fits of single images are judged by: keypoints, masks, and what one view leaves open."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import torch
@@ -10,22 +8,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smilfit.body_models import SMIL
-from smilfit.evaluation.fit_quality import errors_px
+from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict.body_measures import betas_sd, body_frames, frame_meshes
 from smilfit.evaluation.verdict.judge import (
-    FRAME_FAILED,
-    FRAMES_FAILED,
     Measured,
-    Threshold,
-    Verdict,
-    judge,
 )
 from smilfit.evaluation.verdict.labels import count_places, extents_px
 from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
-from smilfit.evaluation.verdict.session import SessionNumbers, view_frames
+from smilfit.evaluation.verdict.session import SessionNumbers, at_places, view_frames
 from smilfit.registrants import OneViewDoubt
-from smilfit.registrants.recovery import failure_sentence
 from smilfit.structures import FitResult, Keypoints2d
 
 # Other images' silhouettes that are laid over a mask.
@@ -122,15 +114,6 @@ N_REFITTED, N_SHUFFLED = 6, 2
 MASK_ALONE = 'a mask alone shows front and back alike'
 
 
-@dataclass(frozen=True)
-class ImageNumbers:
-    """Numbers by measure, of all images together and of each, and notes on the numbers of images."""
-
-    values: Mapping[str, Measured]
-    frames: Mapping[str, Float[np.ndarray, ' B']]
-    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
 def image_numbers(
     body: SMIL,
     result: FitResult,
@@ -140,11 +123,10 @@ def image_numbers(
     silhouettes: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
     doubt: OneViewDoubt | None = None,
     step: Callable[[str], None] = lambda what: None,
-) -> ImageNumbers:
+) -> SessionNumbers:
     """Measure all that fits of single images are judged by.
 
     Args:
-        body: the body.
         result: its fits to B images.
         observed: the labels, a camera an image.
         inputs: what was fitted to, B images each.
@@ -158,8 +140,7 @@ def image_numbers(
     step('measuring')
     rows = result.fitted.cpu()
     params, labels = result.params[rows.to(result.params.transl.device)].to('cpu'), observed[rows]
-    with torch.no_grad():
-        points = body(params.to(body.v_template), labels.names).select(labels.names).cpu()
+    points = keypoints_of(body, params, labels.names)
     extent = extents_px(labels, pooled=False)
     errors = errors_px(labels, points) / extent.clamp_min(1e-9).unsqueeze(-1)
     frames = body_frames(body, params, labels) | frame_meshes(body, params)
@@ -171,7 +152,7 @@ def image_numbers(
     frames['keypoints'] = torch.where(some, count_places(labels).double(), torch.nan).numpy()
     if params.betas.shape[1]:
         frames['betas_sd'] = betas_sd(body, params).amax(1).double().cpu().numpy()
-    whole = {name: _whole(value, rows) for name, value in frames.items()}
+    whole = {name: at_places(value, rows) for name, value in frames.items()}
     of_view, notes = view_frames(body, result, doubt)
     whole |= of_view
     blind = (rows & ~observed.visible.flatten(1).any(1)).numpy()
@@ -190,7 +171,7 @@ def image_numbers(
         matches = null_maps(lambda changed: fit(changed, few), chosen, body.data, N_SHUFFLED, pooled=False)
         if matches is not None:
             values['shuffled_maps'] = Measured(min(matches.shuffled))
-    return ImageNumbers(values, whole, notes)
+    return SessionNumbers(values, whole, (), notes)
 
 
 def _ambiguity_of_masks(
@@ -202,38 +183,3 @@ def _ambiguity_of_masks(
         messages = notes.get('view_doubt', ('',) * len(blind))
         frames['view_doubt'] = np.where(blind, 1.0, doubted)
         notes['view_doubt'] = tuple(MASK_ALONE if b else note for b, note in zip(blind, messages))
-
-
-def _whole(values: np.ndarray, rows: Tensor) -> np.ndarray:
-    result = np.full(len(rows), np.nan)
-    result[rows.numpy()] = values
-    return result
-
-
-Numbers = TypeVar('Numbers', SessionNumbers, ImageNumbers)
-
-
-def with_failed_frames(numbers: Numbers, result: FitResult) -> Numbers:
-    """Add how many frames of a fit have failed, and which; numbers of one without such stay as they are."""
-    failed = result.report.get('frames_failed')
-    if failed is None:
-        return numbers
-    count = len(result.converged)
-    rows, causes = np.full(count, np.nan), [''] * count
-    for row, cause in zip(failed['rows'], failed['causes']):
-        rows[row], causes[row] = 1.0, cause
-    notes = Measured(float(failed['count']), failure_sentence(failed))
-    return replace(
-        numbers,
-        values={**numbers.values, FRAMES_FAILED: notes},
-        frames={**numbers.frames, FRAME_FAILED: rows},
-        notes={**numbers.notes, FRAME_FAILED: causes},
-    )
-
-
-def judged_by_failures(result: FitResult, thresholds: Mapping[str, Threshold]) -> Verdict | None:
-    """Judge a fit by its failed frames alone, as where no other has a fit; None where none has failed."""
-    if 'frames_failed' not in result.report:
-        return None
-    matches = with_failed_frames(SessionNumbers({}, {}, ()), result)
-    return judge(matches.values, thresholds, matches.frames, matches.notes)

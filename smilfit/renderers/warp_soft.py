@@ -1,16 +1,75 @@
-"""The kernels of the soft silhouette: a triangle's share of the pixels near it, and its gradient from them."""
+"""The soft silhouette by kernels: a triangle's share of the pixels near it, and its gradient from them."""
 
 # Warp's kernels are annotated by values, made for a float type: no checker knows them as types.
 # mypy: disable-error-code="valid-type"
 
+import math
 from functools import cache
 from types import SimpleNamespace
-from typing import no_type_check
+from typing import Any, no_type_check
 
+import torch
 import warp as wp
+from jaxtyping import Float
+from torch import Tensor
 
-from smilfit.renderers.warp_memory import OPTIONS
-from smilfit.renderers.warp_plane import plane_functions
+from smilfit.renderers.projected import ProjectedMeshes
+from smilfit.renderers.soft_coverage import squared_reach
+from smilfit.renderers.warp_memory import OPTIONS, launch, plane_functions, scalar_of, view
+
+
+def soft_alpha_by_warp(meshes: ProjectedMeshes, sigma: float) -> Float[Tensor, 'N H W']:
+    """Render soft silhouettes, all meshes in one launch; as `soft_alpha`."""
+    visible = meshes.windings != 0
+    clear = _LogTransmittance.apply(
+        meshes.corners(), visible, meshes.width, meshes.height, sigma, meshes.ndc_per_px
+    )
+    return -torch.expm1(clear)
+
+
+class _LogTransmittance(torch.autograd.Function):
+    """Sum over triangles of `log(1 - sigmoid(-d / sigma))`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, corners: Tensor, visible: Tensor, width: int, height: int, sigma: float, unit: float
+    ) -> Tensor:
+        clear = corners.new_zeros(len(corners), height, width)
+        ctx.save_for_backward(corners.detach(), visible)
+        # Distances stay in px: sigma moves into that unit.
+        ctx.control = (width, height, sigma / unit**2)
+        _run('forward', corners, visible, clear, None, *ctx.control)
+        return clear
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        corners, visible = ctx.saved_tensors
+        result = torch.zeros_like(corners)
+        _run('backward', corners, visible, gradient.contiguous(), result, *ctx.control)
+        return result, None, None, None, None, None
+
+
+def _run(
+    which: str,
+    corners: Tensor,
+    visible: Tensor,
+    image: Tensor,
+    result: Tensor | None,
+    width: int,
+    height: int,
+    sigma_px2: float,
+) -> None:
+    scalar = scalar_of(corners)
+    kernels = soft_kernels(scalar)
+    n, f = corners.shape[:2]
+    reach2 = squared_reach(sigma_px2)
+    points = view(corners.reshape(n * f, 3, 2), kernels.vec2)
+    control = [width, height, scalar(1 / sigma_px2), scalar(reach2), scalar(math.sqrt(reach2))]
+    # An image is one long row of numbers to the kernels.
+    inputs = [points, view(visible.reshape(-1).to(torch.uint8)), f, *control, view(image.reshape(-1))]
+    if result is not None:
+        inputs.append(view(result.reshape(n * f, 3, 2), kernels.vec2))
+    launch(getattr(kernels, which), n * f, inputs, corners.device)
 
 
 @no_type_check
