@@ -19,7 +19,7 @@ from smilfit.registrants.clip_fit import (
     evenly_spaced_rows,
     merged_report,
 )
-from smilfit.registrants.initializer import Initializer, share_shape
+from smilfit.registrants.initializer import Initializer, ManyStarts, share_shape
 from smilfit.registrants.input_matching import FrameNumbers, GivenInput, as_inputs
 from smilfit.registrants.observation_checks import missing_evidence
 from smilfit.registrants.part_files import PartFiles
