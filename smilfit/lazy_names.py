@@ -11,12 +11,15 @@ def lazy_names(
 
     Args:
         package: its name.
-        places: a public name -> the module that holds it, within the package.
+        places: a public name -> the module that holds it, within the package or by its full name.
     """
 
     def get(name: str) -> object:
         if name in places:
-            return getattr(import_module(f'{package}.{places[name]}'), name)
+            place = places[name]
+            return getattr(
+                import_module(place if place.startswith('smilfit.') else f'{package}.{place}'), name
+            )
         raise AttributeError(f'module {package!r} has no attribute {name!r}')
 
     return get, lambda: sorted(places)

@@ -5,7 +5,7 @@ Nothing here parses a command line or prints. The names below are imported when 
 --help stays quick.
 """
 
-from importlib import import_module
+from smilfit.lazy_names import lazy_names
 
 _PUBLIC = {
     'ConvertedCheckpoint': 'smilfit.smilify.checkpoint',
@@ -62,13 +62,4 @@ _PUBLIC = {
 }
 
 __all__ = [*_PUBLIC]
-
-
-def __getattr__(name: str) -> object:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _PUBLIC)

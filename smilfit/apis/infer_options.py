@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.options.fields import (
     MESH_FORMATS,
+    check_values,
     documented,
     launched_by,
     option,
@@ -182,10 +183,6 @@ class InferenceOutputs:
         """Check names and numbers."""
         reject_unknown('--meshes', 'format', [self.meshes] if self.meshes else [], MESH_FORMATS)
         reject_unknown('--video', 'style', [self.video] if self.video else [], VIDEO_STYLES)
-        if self.smoothing_s < 0 or self.mesh_every < 1:
-            raise ValueError(
-                f'InferenceOutputs: smoothing_s must not be negative and mesh_every at least 1; got '
-                f'{self.smoothing_s} and {self.mesh_every}.'
-            )
+        check_values(self)
         if self.progress is None:
             object.__setattr__(self, 'progress', ignore)

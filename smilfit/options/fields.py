@@ -126,7 +126,7 @@ def check_values(options: object) -> None:
             values = value if isinstance(value, tuple) else (value,)
             if not all(_is_within(number, facts) for number in values):
                 raise ValueError(f'{where} {range_of(facts)}; got {value}.')
-        elif isinstance(value, str) and value not in facts.get('choices', (value,)):
+        elif isinstance(value, str) and value not in (one.default, *facts.get('choices', (value,))):
             near = did_you_mean(value, facts['choices'])
             raise ValueError(f'{where} one of {facts["choices"]}; got {value!r}. {near}')
 

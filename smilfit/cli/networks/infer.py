@@ -89,12 +89,12 @@ def show_runs(done: Sequence['InferenceRun']) -> int:
     for run in done:
         valid = int(run.predictions.valid.sum())
         print(f'{run.name}: {valid} of {len(run.predictions)} frames predicted')
-        for reason, count in run.report['frames_not_predicted'].items():
+        for reason, count in run.predictions.reason_counts().items():
             print(f'  - {count} not: {reason}')
             incomplete = True
-        missing = run.report['views_missing']
-        if missing['views']:
-            print(f'  - {missing["views"]} views missing, in {missing["frames_with_fewer_views"]} frames')
+        missing = ~run.predictions.view_mask
+        if missing.any():
+            print(f'  - {missing.sum()} views missing, in {missing.any(1).sum()} frames')
         if run.identities:
             _print_identity(run.identities)
         if run.verdict is not None:
