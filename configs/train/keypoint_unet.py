@@ -34,3 +34,5 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(lifter=dict(lr_mult=0.4, decay_mult=0.05))),
     clip_grad=None,
 )
+val_evaluator = [dict(type='MultiViewPoseMetric')]
+test_evaluator = [dict(type='MultiViewPoseMetric')]

@@ -38,6 +38,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(lifter=dict(lr_mult=0.5, decay_mult=0.05))),
     clip_grad=dict(max_norm=20.0),
 )
+val_evaluator = [dict(type='MultiViewPoseMetric')]
+test_evaluator = [dict(type='MultiViewPoseMetric')]
 # First find the keypoints; a body that is not near them yet teaches little.
 custom_hooks = [
     dict(type='LossCurriculumHook', schedule={0: dict(keypoints2d=2e-4), 3: dict(keypoints2d=1e-3)})

@@ -17,6 +17,8 @@ model = dict(
 )
 
 train_dataloader = dict(drop_last=True)
+val_evaluator = [dict(type='MultiViewPoseMetric')]
+test_evaluator = [dict(type='MultiViewPoseMetric')]
 
 # First find the animal, then its pose in the images.
 custom_hooks = [

@@ -44,6 +44,8 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=_views)
 test_dataloader = dict(dataset=_views)
+val_evaluator = [dict(type='MultiViewPoseMetric')]
+test_evaluator = [dict(type='MultiViewPoseMetric')]
 
 # First the keypoints find the animal; an outline far from its mask would say little.
 custom_hooks = [

@@ -2,8 +2,6 @@
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-val_evaluator = [dict(type='MultiViewPoseMetric')]
-test_evaluator = [dict(type='MultiViewPoseMetric')]
 optim_wrapper = dict(
     type='OptimWrapper',
     # One group of parameters for each learning rate and decay, not one for each tensor.

@@ -441,9 +441,10 @@ def _boxes(
     finds_boxes: bool,
 ) -> BoxFinder | None:
     """Choose where boxes come from; None is the whole frame."""
-    wanted = options.boxes
-    if not isinstance(wanted, (str, Path)):
-        return wanted
+    given = options.boxes
+    if given is None or isinstance(given, BoxFinder):
+        return given
+    wanted = str(given)
     if wanted == WHOLE:
         return None
     if wanted == SLEAP:
@@ -454,13 +455,13 @@ def _boxes(
         return None
     if Path(wanted).suffix.lower() == '.csv':
         return BoxFile(wanted, reader.camera_names)
-    if BOX_FINDERS.get(str(wanted)) is None:
+    if BOX_FINDERS.get(wanted) is None:
         options_known = [OWN, SLEAP, WHOLE, *BOX_FINDERS.module_dict]
         raise UnknownNameError(
-            f'--boxes: must be own, sleap, whole, a .csv file or a registered box finder; got {str(wanted)!r}. '
-            f'{did_you_mean(str(wanted), options_known)} A detector of your own needs --import FILE.'
+            f'--boxes: must be own, sleap, whole, a .csv file or a registered box finder; got {wanted!r}. '
+            f'{did_you_mean(wanted, options_known)} A detector of your own needs --import FILE.'
         )
-    return build({'type': str(wanted)}, BOX_FINDERS)
+    return build({'type': wanted}, BOX_FINDERS)
 
 
 def _label_boxes(
