@@ -98,6 +98,21 @@ def read_json(path: str | Path, what: str, kind: type | None = None, most: int =
     return result
 
 
+def differing_keys(path: str | Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object of its pairs.
+
+    Raises:
+        BadFileError: a key that stands twice.
+    """
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise BadFileError(
+            f'{path}: the keys of an object must differ; got {shorten(twice)!r} twice. Correct it, or write it anew.'
+        )
+    return result
+
+
 def read_strict_json(path: str | Path, what: str, most: int = MOST_TEXT_BYTES) -> dict[str, Any]:
     """Read a JSON object whose keys differ and whose numbers are numbers.
 
@@ -126,27 +141,21 @@ def parse_strict_json(text: str, path: str | Path, what: str) -> dict[str, Any]:
         BadFileError: as of `read_strict_json`.
     """
 
-    def differing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
+    def of_text(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         for key, value in pairs:
             if not _is_text(key) or (isinstance(value, str) and not _is_text(value)):
                 raise BadFileError(
                     f'{path}: {shorten(key)!r} must be text of whole characters; got half of one (a surrogate '
                     'without the other). Correct it.'
                 )
-        if len(result) != len(pairs):
-            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-            raise BadFileError(
-                f'{path}: the keys of an object must differ; got {shorten(twice)!r} twice. Take one of them away.'
-            )
-        return result
+        return differing_keys(path, pairs)
 
     def no_number(constant: str) -> float:
         raise BadFileError(f'{path}: numbers of {what} must be finite; got {constant}. Correct it.')
 
     with reading(path, what), accounted(path, what):
         charge_json(text)
-        result = parse_json(text, path, what, object_pairs_hook=differing, parse_constant=no_number)
+        result = parse_json(text, path, what, object_pairs_hook=of_text, parse_constant=no_number)
     if not isinstance(result, dict):
         raise BadFileError(
             f'{path}: {what} must hold a JSON object at its top; got {shorten(result)}. Is it the right file?'

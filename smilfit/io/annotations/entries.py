@@ -1,14 +1,14 @@
 """Entries of annotation files: their schema is checked key by key, and one bad entry spoils no other."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, overload
 
 import numpy as np
 
 from smilfit.files import BadFileError, reading, shorten
-from smilfit.files.text_files import parse_json, read_text
+from smilfit.files.text_files import differing_keys, parse_json, read_text
 from smilfit.io.image_opening import check_image_size
 from smilfit.registry import did_you_mean
 from smilfit.structures import AnnotatedImage, SkippedAnnotation
@@ -82,20 +82,10 @@ def read_json(path: str | Path, kind: type[T], form: str) -> T:
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the annotations must exist; there is no such file.')
 
-    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-            raise BadFileError(
-                f'{path}: an object must have every key once; got {shorten(twice)!r} twice. Write the file anew.'
-            )
-        return result
-
     with reading(path, what):
         text = read_text(path, what, MOST_ANNOTATION_BYTES, 'utf-8-sig')
-        content = parse_json(
-            text, path, what, 'Correct it there, or export it again.', object_pairs_hook=once
-        )
+        advice, hook = 'Correct it there, or export it again.', partial(differing_keys, path)
+        content = parse_json(text, path, what, advice, object_pairs_hook=hook)
     if not isinstance(content, kind):
         names: dict[type, str] = {list: 'a list', dict: 'an object'}
         raise BadFileError(
