@@ -60,17 +60,22 @@ def read_point_csv(path: Path) -> RecordedPoints:
             f'{path}: columns must be NAME_x, NAME_y, NAME_z, or keypoint, x, y, z; got '
             f'{shorten(", ".join(header[:8]))}. Is it another table?'
         )
-    points, scores = [], []
+    points, confidences = [], []
     for name in names:
         points += [
             np.stack([_numbers(path, columns[f'{name}_{a}'.lower()], f'{name}_{a}') for a in 'xyz'], -1)
         ]
         score = next((f'{name}_{n}' for n in SCORE if f'{name}_{n}'.lower() in columns), None)
-        scores += [_numbers(path, columns[score.lower()], score) if score else np.ones(len(frames))]
+        confidences += [_numbers(path, columns[score.lower()], score) if score else np.ones(len(frames))]
     again = None if animals is None else list(animals) * len(names)
     keypoints = [name for name in names for _ in frames]
     return _spread(
-        path, np.tile(frames, len(names)), again, keypoints, np.concatenate(points), np.concatenate(scores)
+        path,
+        np.tile(frames, len(names)),
+        again,
+        keypoints,
+        np.concatenate(points),
+        np.concatenate(confidences),
     )
 
 
