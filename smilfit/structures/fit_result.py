@@ -138,6 +138,11 @@ class FitResult:
         start = None if self.start is None else self.start.map(spread)
         corrected = self.cameras
         if corrected is not None and corrected.K.ndim == 4:
+            if cameras is None:
+                raise ValueError(
+                    'FitResult.expanded: cameras must be given where the fit corrected one of each frame; got None. '
+                    'Give those of all frames.'
+                )
             every = cameras if cameras.K.ndim == 4 else cameras.map(lambda x: x.expand(count, *x.shape))
             K = every.K.index_copy(0, rows, corrected.K)
             corrected = replace(every, K=K)
@@ -218,7 +223,7 @@ class FitResult:
         }
         with replacing(path, sum(a.nbytes for a in arrays.values())) as temporary:
             with temporary.open('wb') as file:
-                np.savez(file, **arrays)
+                np.savez(file, **arrays)  # type: ignore[arg-type] # numpy's stub takes all keywords for its own.
             side_car['npz_sha256'] = hashlib.sha256(temporary.read_bytes()).hexdigest()
         # Last: it says which parameters it belongs to, so that a pair of two fits is seen.
         write_text(path.with_suffix('.json'), json.dumps(side_car, indent=1, default=float))

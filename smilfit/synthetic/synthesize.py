@@ -139,13 +139,17 @@ def _write_store(
             _ = result[0].visible
             rendered += result
             step()
+
+    def written(done: int, total: int) -> None:
+        report(Progress('rendering', done, total))
+
     write_dataset(
         rendered,
         out,
         data,
         options,
         body_model_file=body_model_file,
-        progress=lambda done, total: report(Progress('rendering', done, total)),
+        progress=written,
         restart=other,
         overwrite=overwrite and other,
     )

@@ -44,6 +44,10 @@ class SurfaceState:
         """Return the other state if it is accepted."""
         return other if bool(accept.all()) else self
 
+    def take(self, rows: Tensor) -> 'SurfaceState':
+        """Return this state; there is but one row."""
+        return self
+
     def put(self, rows: Tensor, state: 'SurfaceState') -> 'SurfaceState':
         """Return the state that takes this one's place; there is but one row."""
         return state
