@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -61,7 +60,7 @@ COLUMNS = {
 
 def metric_rows(
     result: BenchmarkResult, metrics: Metrics, intervals: Intervals | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, str | float | None]]:
     """Return the table of all numbers: a row a metric, a column for the model and for each baseline."""
     unit, threshold = unit_suffix(result.unit), f'{PCK_THRESHOLD_PX:g}'
     length = result.unit or 'unknown unit'
@@ -179,7 +178,7 @@ def benchmark_text(
     rows = metric_rows(result, metrics)
     if rows:
         columns = list(rows[0])
-        width = max(len(row['']) for row in rows)
+        width = max(len(str(row[''])) for row in rows)
         lines.append(' ' * width + ''.join(f'  {c:>14}' for c in columns[1:]))
         for row in rows:
             cells = map(_cell, (row[c] for c in columns[1:]))

@@ -4,7 +4,6 @@ them."""
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from smilfit.datasets import DatasetFile
 from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, grid_of_views
 from smilfit.drawing.report import Report
 from smilfit.drawing.windows import enlarge
-from smilfit.evaluation.ground_truth import SessionFigures
+from smilfit.evaluation.ground_truth import CameraFigures, SessionFigures
 from smilfit.structures import BodyParams, Cameras
 
 # Stored images are small: drawn larger, so that marks and letters can be seen.
@@ -96,7 +95,7 @@ def stack_samples(images: Sequence[np.ndarray]) -> UInt8[np.ndarray, 'H W 3']:
     return grid_of_views(images, columns=1)
 
 
-def _session_row(name: str, figures: SessionFigures, unit: str | None) -> dict[str, Any]:
+def _session_row(name: str, figures: SessionFigures, unit: str | None) -> dict[str, object]:
     return {
         'session': name,
         'samples': figures.samples,
@@ -111,7 +110,7 @@ def _session_row(name: str, figures: SessionFigures, unit: str | None) -> dict[s
     }
 
 
-def _camera_row(session: str, camera: str, figures: Any) -> dict[str, Any]:
+def _camera_row(session: str, camera: str, figures: CameraFigures) -> dict[str, object]:
     return {
         'session': session,
         'camera': camera,

@@ -7,15 +7,20 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch.utils.data import default_collate
 
-from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody
+from smilfit.body_models import SMIL
+from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, posed
 from smilfit.drawing.windows import enlarge
 from smilfit.registry import HOOKS
 from smilfit.structures import BodyParams, Cameras
 
 # Crops are small: draw them larger, so that lines and letters can be seen.
 CROP_PX = 320
+# What training takes and a regressor predicts, one sample: `docs/architecture.md` says what they hold.
+Sample = Mapping[str, Mapping[str, torch.Tensor]]
+Predicted = Mapping[str, Any]
 
 
 def prediction_images(model: Any, dataset: Any, count: int = 4) -> dict[str, np.ndarray]:
@@ -48,9 +53,7 @@ def prediction_images(model: Any, dataset: Any, count: int = 4) -> dict[str, np.
     return images
 
 
-def _draw(
-    body: Any, sample: Mapping[str, Any], predicted: Mapping[str, Any], names: tuple[str, ...]
-) -> np.ndarray:
+def _draw(body: SMIL, sample: Sample, predicted: Predicted, names: tuple[str, ...]) -> np.ndarray:
     inputs, truth = sample['inputs'], sample['data_samples']
     vertices = _vertices(body, predicted)
     if len(names) != len(inputs['view_mask']):
@@ -63,21 +66,21 @@ def _draw(
     annotated = torch.where(truth['confidence2d'].unsqueeze(-1) > 0, truth['keypoints2d'], torch.nan)
     panels = []
     for c in np.flatnonzero(inputs['view_mask'].numpy()):
-        one = {k: inputs[k][c : c + 1].float() for k in ('K', 'R', 't', 'size', 'dist')}
+        K, R, t, size, dist = (inputs[k][c : c + 1].float() for k in ('K', 'R', 't', 'size', 'dist'))
         image = inputs['image'][c].permute(1, 2, 0).contiguous().numpy()
-        view = enlarge(image, Cameras(names=(names[c],), **one), CROP_PX)
+        view = enlarge(image, Cameras((names[c],), K, R, t, size, dist), CROP_PX)
         shown = ShownBody(vertices, predicted['keypoints2d'][c].double().numpy())
         panels.append(Panel(names[c], view, annotated[c].double().numpy(), body=shown))
     return OverlayPainter(body.faces).draw(panels, columns=len(panels))
 
 
-def _vertices(body: Any, predicted: Mapping[str, Any]) -> torch.Tensor:
+def _vertices(body: SMIL, predicted: Predicted) -> torch.Tensor:
     """Pose the predicted body; without one its vertices are nowhere, and its mesh is left out."""
     if 'params' not in predicted:
         return torch.full((1, 3), torch.nan)
-    params = BodyParams(**{k: v.unsqueeze(0) for k, v in predicted['params'].items()}).to(body.v_template)
-    with torch.no_grad():
-        return body(params, ('vertices',)).vertices[0].cpu()
+    params = BodyParams(**{k: v.unsqueeze(0) for k, v in predicted['params'].items()})
+    ((vertices, _),) = posed(body, params)
+    return vertices
 
 
 @HOOKS.register_module()
@@ -102,7 +105,7 @@ class ValidationOverlayHook(Hook):
                 raise ValueError(f'ValidationOverlayHook: {name} must be at least 1; got {value}.')
         self.interval, self.count, self.validations = interval, count, 0
 
-    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: object = None) -> None:
         """Draw, in the first process."""
         self.validations += 1
         if runner.rank != 0 or (self.validations - 1) % self.interval:

@@ -22,6 +22,10 @@ from smilfit.apis.viewer.scene import Scene
 
 if TYPE_CHECKING:
     import viser
+    from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request, Response
+
+    Pages = Callable[[ServerConnection, Request], Response | None]
 
 Made = TypeVar('Made')
 # The module of viser that serves.
@@ -89,12 +93,12 @@ class _Hook:
     """Stands in for `websockets.asyncio.server.serve` while viser starts."""
 
     def __init__(
-        self, border: Border, listener: socket.socket, messages: PageMessages, original: Callable[..., Any]
+        self, border: Border, listener: socket.socket, messages: PageMessages, original: Callable[..., object]
     ) -> None:
         self.border, self.listener, self.messages, self.original = border, listener, messages, original
         self.calls = 0
 
-    def serve(self, handler: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+    def serve(self, handler: object, host: object = None, port: object = None, **options: Any) -> object:
         """Serve viser's handler at our socket behind our border; other servers that start meanwhile, as they ask."""
         if getattr(handler, '__module__', '') != _SERVING:
             return self.original(handler, host, port, **options)
@@ -122,11 +126,12 @@ class _Hook:
             raise RefusedError('it serves in another way')
 
 
-def _guarded(border: Border, pages: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _guarded(border: Border, pages: 'Pages') -> 'Pages':
     """Put a border before viser's own answers, pages and websockets alike."""
     from websockets.http11 import Request
 
-    def process_request(connection: Any, request: Any) -> Any:
+    def process_request(connection: 'ServerConnection', request: Request) -> 'Response | None':
+        response: Response | None
         headers = request.headers
         try:
             path = border.admit(request.path, headers.get_all('Host'), headers.get_all('Origin'))
