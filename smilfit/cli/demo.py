@@ -32,8 +32,8 @@ class DemoSize:
 
 
 @dataclass(frozen=True)
-class Command(DemoSize):
-    """What a command line says."""
+class Arguments(DemoSize):
+    """A command line of `demo`."""
 
     out: Path = option(Path('demo_out'), 'folder for everything')
     first_look: bool = option(False, 'stop after the first fit and its video, without training')
@@ -47,7 +47,7 @@ def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
         'both against the known truth, predict the held-out recording from its raw videos and refine that, and '
         'write one HTML report. About a quarter of an hour on two CPU cores; what is done already is not done again.'
     )
-    return make_parser(Command, prog, about, imports=False)
+    return make_parser(Arguments, prog, about, imports=False)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = 'demo') -> int:

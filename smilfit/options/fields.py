@@ -93,7 +93,7 @@ def sentence_of(of: Field) -> str:
     return '. '.join([*sentences, *([facts['notebook']] if 'notebook' in facts else [])]) + '.'
 
 
-def words(choices: Sequence[Any]) -> str:
+def words(choices: Sequence[object]) -> str:
     """List choices."""
     *most, last = (repr(choice) for choice in choices)
     return f'{", ".join(most)} or {last}' if most else last

@@ -56,7 +56,7 @@ class BoardShown:
 
 @dataclass(frozen=True, kw_only=True)
 class Boards(RigOptions, BoardShown):
-    """What a command line of `boards` says."""
+    """A command line of `boards`."""
 
     folder: Path = option(
         help='holds a subfolder for each camera, called after it, with one video or with images; images of one '
@@ -69,7 +69,7 @@ class Boards(RigOptions, BoardShown):
 
 @dataclass(frozen=True, kw_only=True)
 class Camera(LabelRepairOptions):
-    """What a command line of `camera` says."""
+    """A command line of `camera`."""
 
     session: Path = option(
         help='folder with calibration.toml and labels of each camera, or a project; with --from boards the '
@@ -86,7 +86,7 @@ class Camera(LabelRepairOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Recordings(BoardShown):
-    """What a command line of `camera` says of boards."""
+    """What a command line of `camera` has of boards."""
 
     recordings: Path = option(
         help='holds a subfolder for the camera and for others that see the board with it, as for calibrate boards',

@@ -1,4 +1,4 @@
-"""The terminal's bar: one task at a time, whatever its name."""
+"""The terminal: bars, one task at a time whatever its name, and tables."""
 
 import io
 
@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from smilfit.apis.progress import counted, steps
-from smilfit.cli.terminal import progress_bar
+from smilfit.cli.terminal import print_table, progress_bar
 
 
 def test_tasks_follow_one_another():
@@ -31,3 +31,13 @@ def test_a_bar_ends_with_what_stopped_the_work():
         step()
     with progress_bar(False) as report:
         assert report is None
+
+
+def test_a_table_has_dashes_and_reads_no_markup(capsys):
+    rows = [('[red]a session of a long name', None), ('b', 1.5)]
+    print_table('of [mm]', ('name', 'px'), rows, text=('name',), least_width=200)
+    shown = capsys.readouterr().out
+    assert 'of [mm]' in shown
+    name, number = (cell.strip() for cell in shown.splitlines()[4].strip(' │').split('│'))
+    assert (name, number) == ('[red]a session of a long name', '-')
+    assert '1.5' in shown
