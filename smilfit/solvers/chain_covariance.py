@@ -50,13 +50,12 @@ class ChainCovariance:
         transl: bool,
         hessian: TreeMatrices,
     ) -> None:
-        from smilfit.solvers.kernel.warp_covariance import spread_kernels, spread_struct
+        from smilfit.solvers.kernel.warp_covariance import spread_kernels
         from smilfit.solvers.kernel.warp_launch import Launch, free_roles
 
         problem = _tree(parents, places, free, transl)
         self.launch = Launch(problem, problem.n_frames, free_roles(problem))
-        scalar = self.launch.types.scalar
-        self.kernels, self.struct = spread_kernels(scalar), spread_struct(scalar)
+        self.kernels = spread_kernels(self.launch.types.scalar)
         chain, rotation = self.launch.chain, hessian.rotation.contiguous()
         chain.has_rotations = 1
         chain.rotation_gradient = self.launch.elements(torch.zeros_like(places), self.launch.types.vec3)
@@ -99,7 +98,7 @@ class ChainCovariance:
         """View matrices as the kernels' struct, and give those that it writes."""
         launch, like = self.launch, matrices.rotation
         kept = TreeMatrices(*(x.contiguous() for x in vars(matrices).values()))
-        s = self.struct()
+        s = self.kernels.Spread()
         s.twist, s.rotation = launch.numbers(kept.twist), launch.elements(kept.rotation, launch.types.mat33)
         s.place = launch.elements(kept.place, launch.types.mat33)
         if places is not None:

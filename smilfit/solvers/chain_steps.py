@@ -195,12 +195,11 @@ class ChainSteps:
         reduce: Callable[[Tensor], Tensor] = alone,
     ) -> None:
         from smilfit.solvers.kernel.warp_launch import Launch, free_roles
-        from smilfit.solvers.kernel.warp_steps import step_kernels, step_structs
+        from smilfit.solvers.kernel.warp_steps import step_kernels
 
         self.problem, self.shared, self.reduce = problem, shared, reduce
         self.launch = Launch(problem, problem.n_frames, free_roles(problem))
-        scalar = self.launch.types.scalar
-        self.kernels, self.structs = step_kernels(scalar), step_structs(scalar)
+        self.kernels = step_kernels(self.launch.types.scalar)
         like = problem.start.transl
         self.active = like.new_ones(problem.n_frames, dtype=torch.bool) if active is None else active
         self.all_active = bool(self.active.all())
@@ -266,7 +265,7 @@ class ChainSteps:
             self.launch.launch(kernel, inputs)
 
     def _struct(self, loads: str, border: str) -> 'Factor':
-        f, launch, buffers = self.structs.Factor(), self.launch, self.buffers
+        f, launch, buffers = self.kernels.Factor(), self.launch, self.buffers
         f.shared, f.active = int(self.shared), launch.integers(self.active)
         f.border, f.side = launch.wide_rows(buffers[border]), launch.wide_rows(buffers['side'])
         f.mu, f.predicted = launch.numbers(buffers['mu']), launch.numbers(buffers['predicted'])
@@ -278,7 +277,7 @@ class ChainSteps:
         return f
 
     def _extra(self, extra: ChainQuadratic) -> 'Extra':
-        e, launch = self.structs.Extra(), self.launch
+        e, launch = self.kernels.Extra(), self.launch
         c = launch.chain
         launch.use_chunks(everywhere=extra.border_cross is not None)
         c.has_rotations = int(extra.rotation_gradient is not None)

@@ -271,8 +271,11 @@ def answer_columns(c: Chain, rows: Array, turns: Array, places: Array, w: Work, 
 
 @no_type_check
 @cache
-def spread_struct(scalar):
-    """Make the struct of matrices: hessians that come in, covariances or their changes that go out."""
+def spread_kernels(scalar):
+    """Make the struct of matrices and the kernels of one float type; thread and frame are one.
+
+    `Spread` holds hessians that come in, covariances or their changes that go out.
+    """
     t = chain_types(scalar)
 
     @wp.struct
@@ -285,25 +288,16 @@ def spread_struct(scalar):
         b: wp.array2d(dtype=t.mat33)
         d: wp.array2d(dtype=t.mat33)
 
-    return Spread
-
-
-@no_type_check
-@cache
-def spread_kernels(scalar):
-    """Make the kernels of one float type; thread and frame are one."""
-    t, s = chain_types(scalar), spread_struct(scalar)
-
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def factorise(c: t.Chain, h: s, w: t.Work, n_slots: int, first: int):
+    def factorise(c: t.Chain, h: Spread, w: t.Work, n_slots: int, first: int):
         factorise_hessian(c, h, w, wp.tid() + first)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def spread(c: t.Chain, v: s, w: t.Work, n_slots: int, first: int):
+    def spread(c: t.Chain, v: Spread, w: t.Work, n_slots: int, first: int):
         spread_frame(c, v, w, wp.tid() + first)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def change(c: t.Chain, v: s, g: s, w: t.Work, n_slots: int, first: int):
+    def change(c: t.Chain, v: Spread, g: Spread, w: t.Work, n_slots: int, first: int):
         collect_change(c, g, w, wp.tid() + first)
         spread_change(c, v, g, w, wp.tid() + first)
 
@@ -319,4 +313,4 @@ def spread_kernels(scalar):
     ):
         answer_columns(c, rows, turns, places, w, wp.tid() + first)
 
-    return SimpleNamespace(factorise=factorise, spread=spread, change=change, answer=answer)
+    return SimpleNamespace(Spread=Spread, factorise=factorise, spread=spread, change=change, answer=answer)

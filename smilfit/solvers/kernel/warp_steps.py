@@ -200,8 +200,11 @@ def damping_power(c: Chain, f: Factor, w: Work, frame: int):
 
 @no_type_check
 @cache
-def step_structs(scalar):
-    """Make the structs of the steps: `Factor` holds loads, answers and gradients, `Extra` what torch computed."""
+def step_kernels(scalar):
+    """Make the structs and kernels of one float type; thread and frame are one.
+
+    `Factor` holds loads, answers and gradients, `Extra` what torch computed.
+    """
     t = chain_types(scalar)
 
     @wp.struct
@@ -230,18 +233,9 @@ def step_structs(scalar):
         border_gradient: wp.array2d(dtype=t.wide)
         border_hessian: wp.array3d(dtype=t.wide)
 
-    return SimpleNamespace(Factor=Factor, Extra=Extra)
-
-
-@no_type_check
-@cache
-def step_kernels(scalar):
-    """Make the kernels of one float type; thread and frame are one."""
-    t, s = chain_types(scalar), step_structs(scalar)
-
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def energies(
-        c: t.Chain, observed: t.Observed, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int, first: int
+        c: t.Chain, observed: t.Observed, fit: t.Fit, f: Factor, w: t.Work, n_slots: int, first: int
     ):
         frame = wp.tid() + first
         load(c, fit, w, frame, frame, 1)
@@ -253,8 +247,8 @@ def step_kernels(scalar):
         c: t.Chain,
         observed: t.Observed,
         fit: t.Fit,
-        f: s.Factor,
-        e: s.Extra,
+        f: Factor,
+        e: Extra,
         w: t.Work,
         n_slots: int,
         first: int,
@@ -264,7 +258,7 @@ def step_kernels(scalar):
             factorise_frame(c, observed, fit, f, e, w, frame)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def solve(c: t.Chain, f: s.Factor, part: int, longest: t.scalar, w: t.Work, n_slots: int, first: int):
+    def solve(c: t.Chain, f: Factor, part: int, longest: t.scalar, w: t.Work, n_slots: int, first: int):
         frame = wp.tid() + first
         if f.active[frame] != 0:
             if (part & FORWARD) != 0:
@@ -275,7 +269,7 @@ def step_kernels(scalar):
                 f.predicted[frame] = damping_power(c, f, w, frame)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
-    def follow(c: t.Chain, fit: t.Fit, f: s.Factor, w: t.Work, n_slots: int, first: int):
+    def follow(c: t.Chain, fit: t.Fit, f: Factor, w: t.Work, n_slots: int, first: int):
         frame = wp.tid() + first
         load(c, fit, w, frame, frame, 1)
         pose(c, w, frame, frame, 1)
@@ -288,4 +282,6 @@ def step_kernels(scalar):
         advance(c, w, frame, 1)
         store(c, fit, w, frame, frame, 0)
 
-    return SimpleNamespace(energies=energies, factorise=factorise, solve=solve, follow=follow)
+    return SimpleNamespace(
+        Factor=Factor, Extra=Extra, energies=energies, factorise=factorise, solve=solve, follow=follow
+    )
