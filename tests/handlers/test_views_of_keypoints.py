@@ -25,5 +25,5 @@ def test_views_sum_to_the_term():
     shifted = replace(state, camera_shift=torch.zeros(3, 6).double())
     whole, by_view = point_model(term, state), point_model(term, shifted, by_view=True)
     torch.testing.assert_close(term.per_frame(state), term.per_frame(shifted))
-    torch.testing.assert_close(whole.gradient, by_view.view_gradient.sum(1))
-    torch.testing.assert_close(whole.hessian, by_view.view_hessian.sum(1))
+    torch.testing.assert_close(whole.gradient, by_view.views.gradient.sum(1))
+    torch.testing.assert_close(whole.hessian, by_view.views.hessian.sum(1))

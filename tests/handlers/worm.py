@@ -12,7 +12,7 @@ from smilfit.registrants.second_order.automatic import value_slopes
 from smilfit.registrants.second_order.banded import MotionModel
 from smilfit.registrants.second_order.equations import FrameEquations, unknown_rows
 from smilfit.registrants.second_order.kinematics import Kinematics
-from smilfit.registrants.second_order.quadratic_models import PointModel, models_of
+from smilfit.registrants.second_order.quadratic_models import PointModel, ViewModel, models_of
 from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.structures import BodyParams
 
@@ -105,11 +105,12 @@ def point_model(term: ActiveTerm, state: BodyState, by_view: bool = False) -> Po
     assert models
     assert not coupled
     assert all(isinstance(model, PointModel) and model.names == models[0].names for model in models)
-    views = [
-        sum(getattr(m, n) for m in models) if by_view else None for n in ('view_gradient', 'view_hessian')
-    ]
     summed = (sum(getattr(m, name) for m in models) for name in ('gradient', 'hessian'))
-    return PointModel(models[0].names, *summed, *views, models[0].cameras)
+    views = None
+    if by_view:
+        parts = [m.views for m in models]
+        views = ViewModel(sum(p.gradient for p in parts), sum(p.hessian for p in parts), parts[0].cameras)
+    return PointModel(models[0].names, *summed, views)
 
 
 def with_points(state: BodyState, names, points) -> BodyState:
