@@ -108,7 +108,7 @@ def differing_keys(path: str | Path, pairs: list[tuple[str, Any]]) -> dict[str, 
     if len(result) != len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise BadFileError(
-            f'{path}: the keys of an object must differ; got {shorten(twice)!r} twice. Take one of them away.'
+            f'{path}: the keys of an object must differ; got {shorten(twice)!r} twice. Correct it, or write it anew.'
         )
     return result
 
