@@ -13,8 +13,8 @@ from smilfit.files import BadFileError, read_npz, reading, replacing
 from smilfit.registrants.clip_fit import Part
 from smilfit.registrants.stage import ReportView
 from smilfit.registrants.stage_task import FitState, StageRun
-from smilfit.structures import BodyParams, FitCovariance, SharedDoubt
-from smilfit.structures.fit_covariance import SHARED_DOUBT
+from smilfit.structures import BodyParams, FitCovariance, SharedUncertainty
+from smilfit.structures.fit_covariance import SHARED_ARRAYS
 
 logger = logging.getLogger('smilfit')
 
@@ -65,7 +65,7 @@ class PartFiles:
             tensors |= {'covariance/keypoints': known.keypoints, 'covariance/sd': known.parameter_sd()}
             metadata['covariance'] = [known.columns, known.keypoint_names, known.noise]
             if known.shared is not None:
-                tensors |= {f'shared/{name}': getattr(known.shared, name) for name in SHARED_DOUBT}
+                tensors |= {f'shared/{name}': getattr(known.shared, name) for name in SHARED_ARRAYS}
                 metadata['shared'] = known.shared.names
         arrays = {n: v.detach().cpu().numpy() for n, v in tensors.items() if v is not None}
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -129,6 +129,6 @@ def _covariance(found: dict[str, Tensor], metadata: ReportView) -> FitCovariance
     keypoints, sd = found['covariance/keypoints'], found['covariance/sd']
     shared = None
     if 'shared' in metadata:
-        tensors = {name: found[f'shared/{name}'] for name in SHARED_DOUBT}
-        shared = SharedDoubt(tuple((name, size) for name, size in metadata['shared']), **tensors)
+        tensors = {name: found[f'shared/{name}'] for name in SHARED_ARRAYS}
+        shared = SharedUncertainty(tuple((name, size) for name, size in metadata['shared']), **tensors)
     return FitCovariance(None, tuple(columns), keypoints, tuple(names), noise, sd, shared=shared)

@@ -56,7 +56,7 @@ from smilfit.registrants.swaps import SwapSearch, describe, inputs_of, swap_sent
 from smilfit.registry import REGISTRANTS
 from smilfit.solvers import Processes, SecondOrderSolver
 from smilfit.solvers.base import StepCallback
-from smilfit.structures import BodyParams, Cameras, FitCovariance, FitResult, SharedDoubt
+from smilfit.structures import BodyParams, Cameras, FitCovariance, FitResult, SharedUncertainty
 
 
 @REGISTRANTS.register_module()
@@ -436,7 +436,7 @@ def _check_order(stage: Stage, solver: Solver, handlers: Mapping[str, BaseHandle
             )
 
 
-def _with_doubt(covariance: FitCovariance | None, doubt: SharedDoubt | None) -> FitCovariance | None:
+def _with_doubt(covariance: FitCovariance | None, doubt: SharedUncertainty | None) -> FitCovariance | None:
     """Return how well what other frames have found is known, where these frames did not find it themselves."""
     if covariance is None or covariance.shared is not None:
         return covariance

@@ -13,7 +13,7 @@ from smilfit.registrants.stage import Report, ReportView, Stage
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import SolverResult, StopReason
 from smilfit.solvers.base import StepCallback
-from smilfit.structures import BodyParams, Cameras, FitCovariance, SharedDoubt
+from smilfit.structures import BodyParams, Cameras, FitCovariance, SharedUncertainty
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FitState:
     params: BodyParams
     camera_shift: Float[Tensor, 'C 6'] | None = None
     log_focal: Float[Tensor, ' n'] | None = None
-    doubt: SharedDoubt | None = None
+    doubt: SharedUncertainty | None = None
 
     def take(self, rows: Tensor) -> 'FitState':
         """Pick frames."""
@@ -51,7 +51,7 @@ class StageTask:
     frames: Tensor | None = None
     on_step: StepCallback | None = None
     log_focal: Float[Tensor, ' n'] | None = None
-    doubt: SharedDoubt | None = None
+    doubt: SharedUncertainty | None = None
 
     def take(self, index: Tensor) -> 'StageTask':
         """Pick frames."""

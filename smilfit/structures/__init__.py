@@ -10,7 +10,7 @@ from smilfit.structures.annotation import (
 )
 from smilfit.structures.body import BodyOutput, BodyParams
 from smilfit.structures.cameras import Cameras
-from smilfit.structures.fit_covariance import FitCovariance, SharedDoubt
+from smilfit.structures.fit_covariance import FitCovariance, SharedUncertainty
 from smilfit.structures.fit_record import FitOrigin, FittedModel, FitVerdict, ModelReference
 from smilfit.structures.fit_result import FitResult
 from smilfit.structures.keypoints import CameraReport, Keypoints2d, Keypoints3d
@@ -40,7 +40,7 @@ __all__ = [
     'SessionData',
     'SessionKey',
     'SessionKind',
-    'SharedDoubt',
+    'SharedUncertainty',
     'SkippedAnnotation',
     'VideoFrame',
     'parameter_names',

@@ -13,7 +13,7 @@ from smilfit.structures.cameras import Cameras
 
 
 @dataclass(frozen=True)
-class SharedDoubt:
+class SharedUncertainty:
     """How well what all frames share is known, by the frames that it was found from.
 
     Args:
@@ -30,13 +30,13 @@ class SharedDoubt:
     added: Float[Tensor, 'q q']
     unknown: Bool[Tensor, ' q']
 
-    def to(self, like: Tensor) -> 'SharedDoubt':
+    def to(self, like: Tensor) -> 'SharedUncertainty':
         """Return it on another tensor's device."""
-        return replace(self, **{name: getattr(self, name).to(like.device) for name in SHARED_DOUBT})
+        return replace(self, **{name: getattr(self, name).to(like.device) for name in SHARED_ARRAYS})
 
 
 # Its tensors, by name.
-SHARED_DOUBT = ('covariance', 'inverse', 'added', 'unknown')
+SHARED_ARRAYS = ('covariance', 'inverse', 'added', 'unknown')
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class FitCovariance:
     noise: float
     sd: Float[Tensor, 'B P'] | None = None
     noise_by_group: Mapping[str, Tensor] | None = None
-    shared: SharedDoubt | None = None
+    shared: SharedUncertainty | None = None
     engine: str = ''
 
     def __post_init__(self) -> None:

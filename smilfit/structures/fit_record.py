@@ -162,7 +162,7 @@ class ModelReference:
         del result['packed']
         return result
 
-    def seen_from(self, folder: str | Path) -> 'ModelReference':
+    def relative_to_folder(self, folder: str | Path) -> 'ModelReference':
         """Name the model for a file in another folder."""
         if not self.absolute:
             return replace(self, relative='')

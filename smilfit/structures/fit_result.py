@@ -16,7 +16,7 @@ from torch import Tensor
 from smilfit.files import BadFileError, read_json, read_npz, reading, replacing, shorten, write_text
 from smilfit.structures.body import BodyOutput, BodyParams, by_blocks
 from smilfit.structures.cameras import Cameras
-from smilfit.structures.fit_covariance import SHARED_DOUBT, FitCovariance, SharedDoubt
+from smilfit.structures.fit_covariance import SHARED_ARRAYS, FitCovariance, SharedUncertainty
 from smilfit.structures.fit_record import (
     FitOrigin,
     FittedModel,
@@ -110,10 +110,10 @@ class FitResult:
 
         None where they are not known, as where the fit corrected those of single images' crops.
         """
-        seen = self.recorded_cameras
-        if self.cameras is None or seen is None or self.cameras.K.ndim == 4:
-            return seen if self.cameras is None else None
-        return replace(self.cameras.to(seen.K), dist=seen.dist, fold=seen.fold)
+        recorded = self.recorded_cameras
+        if self.cameras is None or recorded is None or self.cameras.K.ndim == 4:
+            return recorded if self.cameras is None else None
+        return replace(self.cameras.to(recorded.K), dist=recorded.dist, fold=recorded.fold)
 
     @property
     def fitted(self) -> Bool[Tensor, 'B']:
@@ -354,7 +354,7 @@ def _parameter_names(path: Path, side_car: Mapping[str, Any], arrays: Mapping[st
 
 def _covariance_arrays(covariance: FitCovariance) -> dict[str, np.ndarray]:
     return {
-        **_doubt_arrays(covariance.shared),
+        **_shared_arrays(covariance.shared),
         'keypoint_covariance': covariance.keypoints.float().cpu().numpy(),
         'keypoint_names': np.array(covariance.keypoint_names, dtype=np.str_),
         'parameter_sd': covariance.parameter_sd().float().cpu().numpy(),
@@ -374,21 +374,21 @@ def _covariance(arrays: Mapping[str, np.ndarray]) -> FitCovariance | None:
         keypoint_names=tuple(arrays['keypoint_names'].tolist()),
         noise=float(arrays['noise']),
         sd=torch.from_numpy(arrays['parameter_sd']),
-        shared=_doubt(arrays),
+        shared=_read_shared(arrays),
     )
 
 
-def _doubt_arrays(doubt: SharedDoubt | None) -> dict[str, np.ndarray]:
-    if doubt is None:
+def _shared_arrays(shared: SharedUncertainty | None) -> dict[str, np.ndarray]:
+    if shared is None:
         return {}
-    names, sizes = zip(*doubt.names)
-    result = {f'shared_{name}': getattr(doubt, name).cpu().numpy() for name in SHARED_DOUBT}
+    names, sizes = zip(*shared.names)
+    result = {f'shared_{name}': getattr(shared, name).cpu().numpy() for name in SHARED_ARRAYS}
     return result | {'shared_names': np.array(names, dtype=np.str_), 'shared_sizes': np.array(sizes)}
 
 
-def _doubt(arrays: Mapping[str, np.ndarray]) -> SharedDoubt | None:
+def _read_shared(arrays: Mapping[str, np.ndarray]) -> SharedUncertainty | None:
     # Files of earlier versions keep none.
     if 'shared_names' not in arrays:
         return None
     names = tuple(zip(arrays['shared_names'].tolist(), arrays['shared_sizes'].tolist()))
-    return SharedDoubt(names, **{n: torch.from_numpy(arrays[f'shared_{n}']) for n in SHARED_DOUBT})
+    return SharedUncertainty(names, **{n: torch.from_numpy(arrays[f'shared_{n}']) for n in SHARED_ARRAYS})

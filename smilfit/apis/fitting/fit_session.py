@@ -183,7 +183,9 @@ class SessionFits:
         if processes.rank == 0:
             if not known:
                 names = np.array(self.body.joint_names)
-                reference = None if self.reference is None else self.reference.seen_from(folder.folder)
+                reference = (
+                    None if self.reference is None else self.reference.relative_to_folder(folder.folder)
+                )
                 result = replace(result, origin=FitOrigin.of(self.dataset, session, reference))
                 result = replace(result, recorded_cameras=self.dataset.session(session).cameras)
                 with folder.make('fit', made_of) as staging:

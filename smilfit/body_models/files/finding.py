@@ -130,7 +130,7 @@ def reference_to(data: BodyModelData, given: str | Path, folder: str | Path | No
     path = Path(given).expanduser()
     absolute = str(path.resolve()) if str(given) and _is_file(path) else ''
     result = ModelReference(str(given), content_hash, absolute, packed=pack_model(data))
-    return result if folder is None else result.seen_from(folder)
+    return result if folder is None else result.relative_to_folder(folder)
 
 
 def load_model(source: Path | BodyModelData) -> BodyModelData:

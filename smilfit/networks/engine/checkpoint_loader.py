@@ -91,7 +91,7 @@ def names_entry(names: DatasetNames, folder: str | Path) -> dict[str, object]:
     """Return the names of a training's data, and its body model, as a checkpoint in `folder` keeps them."""
     result = names.record()
     if names.body_model is not None:
-        result['body_model'] = names.body_model.seen_from(folder).record()
+        result['body_model'] = names.body_model.relative_to_folder(folder).record()
         if names.body_model.packed is not None:
             result['packed_body_model'] = torch.frombuffer(
                 bytearray(names.body_model.packed), dtype=torch.uint8

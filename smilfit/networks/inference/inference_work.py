@@ -294,7 +294,7 @@ class InferenceWork:
         origin = FitOrigin(
             recording.name,
             body_model_file=str(self.trained.body_model_file),
-            body_model=None if reference is None else reference.seen_from(outputs.folder),
+            body_model=None if reference is None else reference.relative_to_folder(outputs.folder),
             fps=self.fps or recording.fps,
             unit=self.trained.names.unit,
             videos={name: recording.video_of(name) for name in recording.camera_names},

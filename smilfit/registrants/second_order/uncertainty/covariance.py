@@ -44,7 +44,7 @@ from smilfit.registrants.second_order.uncertainty.noise import (
 from smilfit.registrants.second_order.unknowns import VariableLayout, VariableState
 from smilfit.registrants.stage_task import StageTask
 from smilfit.solvers import Processes
-from smilfit.structures import FitCovariance, SharedDoubt
+from smilfit.structures import FitCovariance, SharedUncertainty
 
 # The chance that a fit takes the wrong sign of a bone: so 90 % intervals of a posed insect under one camera
 # hold 90 % of joints (of a posed mouse 94 %). Priors that know the pose better make it smaller, weaker ones larger.
@@ -95,7 +95,7 @@ NOT_KNOWN = 1e-2
 
 
 def fit_covariance(
-    problem: BodyProblem, point: VariableState, known: SharedDoubt | None = None, kernel: bool = False
+    problem: BodyProblem, point: VariableState, known: SharedUncertainty | None = None, kernel: bool = False
 ) -> FitCovariance:
     """Compute the covariances of all unknowns and of all joints and observed keypoints.
 
@@ -149,7 +149,7 @@ class _Covariance:
     """The covariance of one solution, found in passes over blocks of frames; each needs sums of the one before."""
 
     def __init__(
-        self, problem: BodyProblem, point: VariableState, known: SharedDoubt | None, kernel: bool
+        self, problem: BodyProblem, point: VariableState, known: SharedUncertainty | None, kernel: bool
     ) -> None:
         self.layout, self.processes, self.dtype = problem.layout, problem.processes, point.transl.dtype
         self.known, self.kernel, self.engine = known, kernel, 'dense'
@@ -184,7 +184,7 @@ class _Covariance:
             self.engine,
         )
 
-    def _doubt(self) -> SharedDoubt | None:
+    def _doubt(self) -> SharedUncertainty | None:
         """Return how well what is shared is known; of cameras, which no later frame moves, nothing."""
         names = tuple((name, size) for name, size in self.layout.shared if name != 'cameras')
         if not names:
@@ -193,7 +193,7 @@ class _Covariance:
         at = torch.cat([torch.arange(place[name].start - n, place[name].stop - n) for name, _ in names])
         at = at.to(self.common.device)
         own, inverse, added = (x[at][:, at] for x in (self.shared, self.common, self.shared_ridge))
-        return SharedDoubt(names, own, inverse, added, self._unknown_shared[at])
+        return SharedUncertainty(names, own, inverse, added, self._unknown_shared[at])
 
     def parameters(self) -> Tensor:
         """Return the matrices of all frames' unknowns' covariances."""
@@ -365,7 +365,7 @@ class _Covariance:
         )
 
     def _with_shared(
-        self, i: int, known: SharedDoubt, variances: Tensor, points: Tensor
+        self, i: int, known: SharedUncertainty, variances: Tensor, points: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Add what the uncertainty of what is shared and held makes of unknowns and points that follow it."""
         elimination = self._elimination(i)
