@@ -120,15 +120,15 @@ class FitResult:
         """Which frames were fitted."""
         return self.params.transl.isfinite().all(1)
 
-    def expanded(self, seen: Bool[Tensor, 'N'], cameras: Cameras | None = None) -> 'FitResult':
-        """Put the frames where `seen` is True among all N; what is one for all frames holds for the others too.
+    def expanded(self, observed: Bool[Tensor, 'N'], cameras: Cameras | None = None) -> 'FitResult':
+        """Put the frames where `observed` is True among all N; what is one for all frames holds for the others too.
 
         Args:
-            seen: which frames were fitted.
+            observed: which frames were fitted.
             cameras: those of all N frames, which hold where nothing was fitted.
         """
-        rows = seen.nonzero().flatten().to(self.params.transl.device)
-        count = len(seen)
+        rows = observed.nonzero().flatten().to(self.params.transl.device)
+        count = len(observed)
 
         def spread(value: Tensor) -> Tensor:
             fill = False if value.dtype == torch.bool else torch.nan

@@ -132,7 +132,7 @@ class KeypointDistances(nn.Module):
 
 
 def _distinct(
-    points: Float[Tensor, 'B K N 3'], votes: Float[Tensor, 'B K N'], count: int, apart: Float[Tensor, ' B']
+    points: Float[Tensor, 'B K N 3'], votes: Float[Tensor, 'B K N'], count: int, gap: Float[Tensor, ' B']
 ) -> tuple[Float[Tensor, 'B K M 3'], Float[Tensor, 'B K M']]:
     """Keep the candidates with the most votes that are not next to one with more."""
     kept, kept_votes = [], []
@@ -141,7 +141,7 @@ def _distinct(
         point = _at(points, best)
         kept.append(point)
         kept_votes.append(votes.gather(-1, best))
-        near = (points - point).norm(dim=-1) <= apart[:, None, None]
+        near = (points - point).norm(dim=-1) <= gap[:, None, None]
         votes = votes.masked_fill(near.scatter(-1, best, True), -torch.inf)
     return torch.cat(kept, 2), torch.cat(kept_votes, -1)
 
