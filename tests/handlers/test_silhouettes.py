@@ -103,7 +103,7 @@ def test_distances_in_second_order(dist, loss):
     shifted = state_of(body, near(truth, 0.2), camera_shift=torch.zeros(3, 6).double())
     moving = point_model(active(handler, seen), shifted, by_view=True)
     torch.testing.assert_close(moving.views.hessian.sum(1), model.hessian)
-    assert model.cameras is None
+    assert model.views is None
     # Whichever frames are left, a frame's term stays what it was.
     alone = point_model(active(handler, seen[1]), state_of(body, near(truth, 0.2)[1]))
     torch.testing.assert_close(alone.gradient.sign(), model.gradient[1:].sign())
