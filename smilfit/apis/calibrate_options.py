@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from smilfit.options.fields import option, reported
+from smilfit.options.fields import FieldValue, option, reported
 
 _ON_CAMERA = "called with a camera's name, how many images showed the board, and how many were searched"
 
 
-def _free(default: str) -> str:
+def _free(default: str) -> FieldValue:
     help = (
         'what may change: pose (rotation and place), focal (and focal length), lens (and lens coefficients), all '
         '(and principal point) (default: focal by keypoints, all by boards)'

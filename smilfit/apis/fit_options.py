@@ -6,13 +6,13 @@ from pathlib import Path
 
 from smilfit.apis.fitting.video_choice import VideoChoice
 from smilfit.apis.progress import ProgressCallback, ignore
-from smilfit.options.fields import launched_by, option, other_body_model, reported
+from smilfit.options.fields import FieldValue, launched_by, option, other_body_model, reported
 from smilfit.registry import reject_unknown
 
 MESH_FORMATS = ('obj', 'ply', 'none')
 
 
-def _window(default: int) -> int:
+def _window(default: int) -> FieldValue:
     """Make the option of how large bodies are drawn."""
     help = (
         'side of a camera in overlays, px; the animal fills three quarters of it, and what is drawn larger takes '

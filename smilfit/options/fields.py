@@ -26,6 +26,9 @@ _KEYS = {
     'positional', 'typed', 'hidden', 'notebook',
 }  # fmt: skip
 
+# A field of a dataclass, where the class is made; to a type checker the value of the option.
+FieldValue = Any
+
 
 @overload
 def option(*, help: str, **facts: object) -> Any: ...
@@ -66,13 +69,13 @@ def reported(help: str, default: object = None) -> object:
     return field(default=default, metadata={'notebook': help})
 
 
-def other_body_model(named_by: str) -> str | None:
+def other_body_model(named_by: str) -> FieldValue:
     """Make the option of a body model in place of the one that a dataset or a training names."""
     help = f'body model file, or quadruped or insect, instead of the one that the {named_by} names'
     return option(None, help, metavar='FILE|NAME')
 
 
-def launched_by(shared: str) -> str:
+def launched_by(shared: str) -> FieldValue:
     """Make the option of the program that started the processes."""
     help = f'what started the processes {shared}: python -m torch.distributed.run (pytorch) or srun (slurm)'
     return option('none', help, choices=LAUNCHERS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smilfit.cli.command import run_group
-from smilfit.options.fields import option
+from smilfit.options.fields import FieldValue, option
 
 if TYPE_CHECKING:
     from smilfit.body_models import BodyModelData
@@ -27,7 +27,7 @@ _COMMANDS = {
 COMMANDS = {name: (f'models.model_{name}', what) for name, what in _COMMANDS.items()}
 
 
-def model_or_rig() -> str:
+def model_or_rig() -> FieldValue:
     """Make the argument of a model that a command looks at, whatever it is stored as."""
     help = (
         'a body model (.smil.json, .pkl, .npz), a rig (.glb, .gltf, .xml, .fbx, .blend, .dae) as imported, or '

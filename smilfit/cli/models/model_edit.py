@@ -5,14 +5,14 @@ from pathlib import Path
 
 from smilfit.cli.command import command
 from smilfit.cli.models import ModelChange
-from smilfit.options.fields import AXES, option
+from smilfit.options.fields import AXES, FieldValue, option
 
 # As rigs/symmetry.py, which would bring scipy with it; a test holds the two together.
 SIDES = ('mean', 'left', 'right')
 JOINTS = ('fit', 'ring')
 
 
-def _axis(way: str, what: str) -> str | None:
+def _axis(way: str, what: str) -> FieldValue:
     help = (
         f"state the axis along which {what} at rest, as in --{way}=-x: one of {', '.join(AXES)}, of the model's own; "
         'nothing is turned'

@@ -6,10 +6,10 @@ from smilfit.apis.run_options import TrainOptions
 from smilfit.cli.command import command
 from smilfit.cli.networks.run_console import command_of, run_console
 from smilfit.cli.parser import keywords_of
-from smilfit.options.fields import option, reported
+from smilfit.options.fields import FieldValue, option, reported
 
 
-def rank_of_process() -> int:
+def rank_of_process() -> FieldValue:
     """Make the option that torch.distributed's older launcher passes; the newer one sets the environment."""
     return option(0, 'number of the process', flag=('--local_rank', '--local-rank'), hidden=True)
 
