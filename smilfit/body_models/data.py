@@ -228,7 +228,7 @@ class BodyModelData:
         return digest.hexdigest()[:16]
 
 
-def _feed(digest: Any, value: Any) -> None:
+def _feed(digest: 'hashlib._Hash', value: object) -> None:
     if isinstance(value, SparseMatrix):
         order = np.lexsort((value.cols, value.rows))
         for array in (value.rows[order], value.cols[order], value.values[order]):

@@ -1,7 +1,7 @@
 """Take values of a JSON file, each of the kind that is meant: no text for a number, no 0.5 for an index."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class JsonValues:
     def __init__(self, path: Path, advice: str) -> None:
         self.path, self.advice = path, advice
 
-    def refuse(self, place: str, rule: str, got: Any) -> None:
+    def refuse(self, place: str, rule: str, got: object) -> NoReturn:
         """Refuse the file.
 
         Raises:
@@ -31,7 +31,7 @@ class JsonValues:
         """
         raise BadFileError(f'{self.path}: {shorten(place)} must {rule}; got {shorten(got)}. {self.advice}')
 
-    def record(self, value: Any, place: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    def record(self, value: object, place: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
         """Take an object; null and a missing one are an empty object where no key is required."""
         if value is None and not required:
             return {}
@@ -42,7 +42,7 @@ class JsonValues:
                 self.refuse(place, f'have the key {key!r}', value)
         return value
 
-    def items(self, value: Any, place: str) -> list[Any]:
+    def items(self, value: object, place: str) -> list[Any]:
         """Take a list; null is an empty one."""
         if value is None:
             return []
@@ -50,27 +50,27 @@ class JsonValues:
             self.refuse(place, 'be a list', value)
         return value
 
-    def name(self, value: Any, place: str) -> str:
+    def name(self, value: object, place: str) -> str:
         """Take a text that names something."""
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
             self.refuse(place, f'be a name of 1 to {LONGEST_NAME} characters', value)
         return value
 
-    def names(self, value: Any, place: str) -> tuple[str, ...]:
+    def names(self, value: object, place: str) -> tuple[str, ...]:
         """Take a list of names."""
         return tuple(self.name(item, f'{place}[{i}]') for i, item in enumerate(self.items(value, place)))
 
-    def text(self, value: Any, place: str) -> str | None:
+    def text(self, value: object, place: str) -> str | None:
         """Take a text, or null."""
         if value is not None and not isinstance(value, str):
             self.refuse(place, 'be text', value)
         return value
 
-    def number(self, value: Any, place: str) -> float:
+    def number(self, value: object, place: str) -> float:
         """Take a number; true and false are none."""
         return float(self.numbers([value], place)[0])
 
-    def numbers(self, value: Any, place: str, ranks: tuple[int, ...] = (1,)) -> np.ndarray:
+    def numbers(self, value: object, place: str, ranks: tuple[int, ...] = (1,)) -> np.ndarray:
         """Take a list of numbers, or lists of equally many numbers as deep as `ranks` allow; float64, finite."""
         rank = self._rank(value, place, max(ranks))
         if rank not in ranks:
@@ -89,11 +89,11 @@ class JsonValues:
             self.refuse(place, 'be finite', 'a number that is too large')
         return array
 
-    def optional(self, value: Any, place: str, rank: int) -> np.ndarray | None:
+    def optional(self, value: object, place: str, rank: int) -> np.ndarray | None:
         """Take numbers in lists of one depth, or null."""
         return None if value is None else self.numbers(value, place, (rank,))
 
-    def whole(self, value: Any, place: str, ranks: tuple[int, ...] = (1,)) -> np.ndarray:
+    def whole(self, value: object, place: str, ranks: tuple[int, ...] = (1,)) -> np.ndarray:
         """Take whole numbers, such as indices, in lists as `numbers` does; int64."""
         array = self.numbers(value, place, ranks)
         wrong = (array != np.rint(array)) | (np.abs(array) > _MOST_WHOLE)
@@ -101,7 +101,7 @@ class JsonValues:
             self.refuse(place, 'be whole numbers', float(array[wrong][0]))
         return array.astype(np.int64)
 
-    def _rank(self, value: Any, place: str, most: int) -> int:
+    def _rank(self, value: object, place: str, most: int) -> int:
         """Count the depth of lists, and look at every number in them."""
         if not isinstance(value, list):
             self.refuse(place, 'be a list of numbers', value)

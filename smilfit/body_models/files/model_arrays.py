@@ -135,7 +135,7 @@ def read_model_arrays(path: str | Path, wanted: Collection[str]) -> dict[str, An
 
 
 def model_array(
-    raw: Mapping[str, Any], key: str, path: Path, dimensions: Collection[int], whole: bool = False
+    raw: Mapping[str, object], key: str, path: Path, dimensions: Collection[int], whole: bool = False
 ) -> np.ndarray | None:
     """Take a key's numbers, float64 or int64; None where the file lacks the key or has nothing there.
 
@@ -166,7 +166,7 @@ def model_array(
 
 
 def required_array(
-    raw: Mapping[str, Any], key: str, path: Path, dimensions: Collection[int], whole: bool = False
+    raw: Mapping[str, object], key: str, path: Path, dimensions: Collection[int], whole: bool = False
 ) -> np.ndarray:
     """Take numbers that must be there; as `model_array`.
 
@@ -179,7 +179,7 @@ def required_array(
     return array
 
 
-def truth_value(raw: Mapping[str, Any], key: str, path: Path) -> bool:
+def truth_value(raw: Mapping[str, object], key: str, path: Path) -> bool:
     """Take a truth value; False where the file lacks the key.
 
     Raises:

@@ -55,7 +55,7 @@ def read_smal_file(path: str | Path, name: str | None = None, max_betas: int | N
 
 
 def body_from_arrays(
-    raw: Mapping[str, Any], path: Path, name: str | None = None, max_betas: int | None = None
+    raw: Mapping[str, object], path: Path, name: str | None = None, max_betas: int | None = None
 ) -> BodyModelData:
     """Make a body model of a file's contents; as `read_smal_file`.
 
@@ -69,7 +69,7 @@ def body_from_arrays(
 
 
 def stored_body(
-    raw: Mapping[str, Any], path: Path, name: str | None = None, max_betas: int | None = None
+    raw: Mapping[str, object], path: Path, name: str | None = None, max_betas: int | None = None
 ) -> BodyModelData:
     """Make a body model of a file's contents that may break rules, for whoever looks for its faults.
 
@@ -113,7 +113,7 @@ def stored_body(
     )
 
 
-def _parents(table: Any, path: Path) -> np.ndarray:
+def _parents(table: object, path: Path) -> np.ndarray:
     """Return the first row of a tree's table, whose root has no parent."""
     where = f'{path}: kintree_table'
     table = as_array(table, where)
@@ -130,7 +130,7 @@ def _parents(table: Any, path: Path) -> np.ndarray:
     return parents
 
 
-def _symmetry_plane(raw: Mapping[str, Any], path: Path) -> np.ndarray | None:
+def _symmetry_plane(raw: Mapping[str, object], path: Path) -> np.ndarray | None:
     if 'sym_verts' not in raw:
         return None
     plane = model_array(raw, 'sym_verts', path, (1,), whole=True)
@@ -190,7 +190,7 @@ def _rest_joints(
     return joints
 
 
-def _joint_names(names: Any, count: int, path: Path) -> tuple[str, ...]:
+def _joint_names(names: object, count: int, path: Path) -> tuple[str, ...]:
     numbered = tuple(f'joint_{j}' for j in range(count))
     if names is None:
         return numbered

@@ -140,7 +140,7 @@ def _sparse_out(matrix: SparseMatrix, names: tuple[str, ...], by: str) -> dict[s
     return out
 
 
-def _pretty(value: Any) -> str:
+def _pretty(value: object) -> str:
     """Write small things on one line, a long list or dict one item a line."""
     flat = json.dumps(value, allow_nan=False, ensure_ascii=False)
     if len(flat) < 100 or not isinstance(value, (list, dict)):

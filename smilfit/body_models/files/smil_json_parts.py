@@ -15,7 +15,7 @@ from smilfit.files.budget import MOST_ARRAY_BYTES, check_budget
 from smilfit.registry import did_you_mean, reject_unknown
 
 
-def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[str, Any]:
+def shape_space(value: object, index: dict[str, int], values: JsonValues) -> dict[str, Any]:
     """Take the shape directions, their mean, covariance and mixture, and what they do to joints."""
     shape = values.record(value, 'shape')
     directions = [
@@ -33,13 +33,13 @@ def shape_space(value: Any, index: dict[str, int], values: JsonValues) -> dict[s
     }
 
 
-def _log_scales(value: Any, values: JsonValues) -> bool:
+def _log_scales(value: object, values: JsonValues) -> bool:
     if value not in ('linear', 'log'):
         values.refuse('shape.joint_scale_form', 'be "linear" or "log"', value)
     return value == 'log'
 
 
-def _mixture(value: Any, values: JsonValues) -> ShapeMixture | None:
+def _mixture(value: object, values: JsonValues) -> ShapeMixture | None:
     place = 'shape.mixture'
     kinds = [
         values.record(kind, f'{place}[{i}]', ('name', 'weight', 'mean', 'covariance'))
@@ -95,7 +95,7 @@ def _stack(directions: list[Any], place: str, values: JsonValues) -> np.ndarray 
     return np.stack(result, -1) if result else None
 
 
-def pose_spaces(value: Any, values: JsonValues) -> dict[str, PoseSpace]:
+def pose_spaces(value: object, values: JsonValues) -> dict[str, PoseSpace]:
     """Take named subspaces of poses."""
     result = {}
     for name, space in values.record(value, 'pose_spaces').items():
@@ -109,7 +109,7 @@ def pose_spaces(value: Any, values: JsonValues) -> dict[str, PoseSpace]:
     return result
 
 
-def keypoint_sets(value: Any, values: JsonValues) -> dict[str, dict[str, KeypointDefinition]]:
+def keypoint_sets(value: object, values: JsonValues) -> dict[str, dict[str, KeypointDefinition]]:
     """Take keypoints, each a joint or weighted vertices."""
     return {
         name: {
@@ -120,7 +120,7 @@ def keypoint_sets(value: Any, values: JsonValues) -> dict[str, dict[str, Keypoin
     }
 
 
-def _keypoint(definition: Any, place: str, values: JsonValues) -> KeypointDefinition:
+def _keypoint(definition: object, place: str, values: JsonValues) -> KeypointDefinition:
     if isinstance(definition, str):
         return values.name(definition, place)
     vertices, weights = _vertex_weights(definition, place, values)
@@ -129,7 +129,7 @@ def _keypoint(definition: Any, place: str, values: JsonValues) -> KeypointDefini
     return dict(zip(vertices.tolist(), weights.tolist()))
 
 
-def landmarks(value: Any, values: JsonValues) -> dict[str, Landmark]:
+def landmarks(value: object, values: JsonValues) -> dict[str, Landmark]:
     """Take landmarks: an anchor, a bone, and what is known of the offset."""
     result = {}
     for name, entry in values.record(value, 'landmarks').items():
@@ -146,7 +146,7 @@ def landmarks(value: Any, values: JsonValues) -> dict[str, Landmark]:
     return result
 
 
-def part_sizes(value: Any, values: JsonValues) -> dict[str, PartSize]:
+def part_sizes(value: object, values: JsonValues) -> dict[str, PartSize]:
     """Take the parts of the body whose sizes a fit may change."""
     result = {}
     for name, entry in values.record(value, 'part_sizes').items():
@@ -161,7 +161,7 @@ def part_sizes(value: Any, values: JsonValues) -> dict[str, PartSize]:
 
 
 def sparse_matrix(
-    value: Any, place: str, index: dict[str, int], n_vertices: int, values: JsonValues
+    value: object, place: str, index: dict[str, int], n_vertices: int, values: JsonValues
 ) -> SparseMatrix:
     """Take weights by joint: (V, J) of the skin, (J, V) of the joint regressor."""
     joints, vertices, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
@@ -180,7 +180,7 @@ def sparse_matrix(
     return SparseMatrix(vertex, joint, weight, (n_vertices, len(index)))
 
 
-def _vertex_weights(value: Any, place: str, values: JsonValues) -> tuple[np.ndarray, np.ndarray]:
+def _vertex_weights(value: object, place: str, values: JsonValues) -> tuple[np.ndarray, np.ndarray]:
     entry = values.record(value, place, ('vertices', 'weights'))
     vertices = values.whole(entry['vertices'], f'{place}.vertices')
     weights = values.numbers(entry['weights'], f'{place}.weights')
@@ -189,7 +189,7 @@ def _vertex_weights(value: Any, place: str, values: JsonValues) -> tuple[np.ndar
     return vertices, weights
 
 
-def vector(value: Any, place: str, values: JsonValues) -> np.ndarray:
+def vector(value: object, place: str, values: JsonValues) -> np.ndarray:
     """Take three numbers."""
     vector = values.numbers(value, place)
     if vector.shape != (3,):

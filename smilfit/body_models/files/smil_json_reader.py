@@ -210,7 +210,7 @@ def _axes(joints: list[dict[str, Any]], values: JsonValues) -> np.ndarray | None
     return result
 
 
-def _pairs(value: Any, values: JsonValues) -> tuple[tuple[str, str], ...]:
+def _pairs(value: object, values: JsonValues) -> tuple[tuple[str, str], ...]:
     pairs = [
         values.names(pair, f'symmetry.joint_pairs[{i}]')
         for i, pair in enumerate(values.items(value, 'symmetry.joint_pairs'))

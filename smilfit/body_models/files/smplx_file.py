@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -103,7 +102,7 @@ def face_landmarks(
     }
 
 
-def _hand_spaces(raw: Mapping[str, Any], data: BodyModelData, path: Path) -> dict[str, PoseSpace]:
+def _hand_spaces(raw: Mapping[str, object], data: BodyModelData, path: Path) -> dict[str, PoseSpace]:
     def numbers(key: str, dimensions: tuple[int, ...]) -> np.ndarray:
         return required_array(raw, key, path, dimensions)
 
