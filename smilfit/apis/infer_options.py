@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.options.fields import (
@@ -24,6 +24,7 @@ PREDICTIONS, REFINED, SMOOTHED = 'predictions.npz', 'refined.npz', 'smoothed.npz
 VIDEO_STYLES = ('overlay', 'side_by_side')
 
 
+@runtime_checkable
 class Numbered(Protocol):
     """A recording: its name, and the numbers of its frames in order."""
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from smilfit.cli.errors import BAD_INPUT, STOPPED, run_reporting_errors
 from smilfit.cli.parser import IMPORT, add_import, given, make_parser
@@ -25,6 +25,7 @@ def exit_codes(done: str, incomplete: str | None = None, failed: str = 'nothing 
     return f'Exit codes: 0 {done}; {BAD_INPUT} {failed}; {BAD_COMMAND_LINE} a bad command line{third}.'
 
 
+@runtime_checkable
 class Main(Protocol):
     """What a script or a group of commands calls; gives the exit code."""
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ logger = logging.getLogger('smilfit')
 Sample = Mapping[str, Any]
 
 
+@runtime_checkable
 class Tested(Protocol):
     """A regressor that predicts a batch of the test loader."""
 

@@ -6,7 +6,7 @@ the same few lines in `solvers.kernel.warp_fit` and these numbers.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -127,7 +127,8 @@ def ended(
     return little | rounding, ~accept & (following >= policy.most) & ~rounding
 
 
-class Descent(NamedTuple, Generic[State]):
+@dataclass(frozen=True)
+class Descent(Generic[State]):
     """Where small problems ended, with energies there, steps taken, and which ended before the last."""
 
     state: State

@@ -17,6 +17,7 @@ from smilfit.solvers.processes import Processes
 Own = TypeVar('Own', bound='Point')
 
 
+@runtime_checkable
 class Point(Protocol):
     """The variables of all frames, by frame."""
 
@@ -30,6 +31,7 @@ class Point(Protocol):
         """Take the other's frames where the mask holds."""
 
 
+@runtime_checkable
 class Evaluation(Protocol):
     """What a problem knows at a point."""
 
@@ -42,6 +44,7 @@ class Evaluation(Protocol):
         """By frame."""
 
 
+@runtime_checkable
 class Step(Protocol):
     """A damped step."""
 
