@@ -73,9 +73,9 @@ def read_board_views(
         result, count = {}, 0
         for frame, image in recording.images(step if recording.video else 1):
             count += 1
-            seen = detector(image)
-            if seen is not None:
-                result[frame] = seen
+            observed = detector(image)
+            if observed is not None:
+                result[frame] = observed
         views.append(result)
         sizes.append(recording.size)
         searched.append(count)

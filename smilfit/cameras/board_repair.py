@@ -52,17 +52,17 @@ def repair_by_boards(
     index, rig, size = names.index(camera), Rig.of(kept), kept.size.cpu().numpy().astype(np.float64)
     own = views.views[views.names.index(camera)]
     others = {c: views.views[views.names.index(n)] for c, n in enumerate(names) if n != camera}
-    frames = [f for f in sorted(own) if any(f in seen for seen in others.values())]
+    frames = [f for f in sorted(own) if any(f in observed for observed in others.values())]
     if len(frames) < MIN_VIEWS:
         raise ValueError(
             f'calibrate: {MIN_VIEWS} frames at least must show the board to {camera!r} and to another camera at '
             f'once; got {len(frames)}. Film it where both see it, and start the recordings together.'
         )
-    placed, seen, corner = _placed(rig, index, own, others, frames, board)
-    edges = _measured_by_others(rig, seen, corner, board, index, cameras.unit or 'world units')
+    placed, observed, corner = _placed(rig, index, own, others, frames, board)
+    edges = _measured_by_others(rig, observed, corner, board, index, cameras.unit or 'world units')
     numbers = np.array(frames)
-    sightings = Sightings(seen, placed, numbers, numbers, 'board', least_px=LEAST_SIGMA_PX)
-    starts = _starts(rig, index, own, board, size, placed, frames, seen, level, n_lens)
+    sightings = Sightings(observed, placed, numbers, numbers, 'board', least_px=LEAST_SIGMA_PX)
+    starts = _starts(rig, index, own, board, size, placed, frames, observed, level, n_lens)
     return replace(repair_camera(rig, index, sightings, starts, size, level, like_mates=False), edges=edges)
 
 
@@ -73,17 +73,17 @@ def _placed(
     poses = []
     for f in frames:
         result = []
-        for c, seen in others.items():
-            one = place_board(seen[f], board, rig.one(c)) if f in seen else None
+        for c, observed in others.items():
+            one = place_board(observed[f], board, rig.one(c)) if f in observed else None
             if one is not None:
                 result.append(Pose(rig.R[c], rig.t[c]).inverse() @ Pose(one[0], one[1]))
         poses.append(robust_mean(result))
     blocks = blocks_of(poses)
     rows = [
-        (c, i, seen[f])
-        for c, seen in {**others, index: own}.items()
+        (c, i, observed[f])
+        for c, observed in {**others, index: own}.items()
         for i, f in enumerate(frames)
-        if f in seen
+        if f in observed
     ]
     whole, corner = observed_corners(rows, board, np.ones(len(rig.R)))
     good = whole.take(whole.camera != index)
@@ -94,11 +94,11 @@ def _placed(
 
 
 def _measured_by_others(
-    rig: Rig, seen: Observations, corner: np.ndarray, board: Board, index: int, unit: str
+    rig: Rig, observed: Observations, corner: np.ndarray, board: Board, index: int, unit: str
 ) -> np.ndarray:
     """Measure the board's edges by the good cameras; refuse a board of another size."""
-    good = seen.camera != index
-    edges, _ = measured_edges(rig, seen.take(good), corner[good], board, int(seen.block.max()) + 1)
+    good = observed.camera != index
+    edges, _ = measured_edges(rig, observed.take(good), corner[good], board, int(observed.block.max()) + 1)
     if len(edges) and abs(float(np.median(edges)) / board.edge_mm - 1) > WRONG_SCALE:
         raise ValueError(
             f'calibrate: edges of the board must be as long as stated, {board.edge_mm:g} {unit}; the other cameras '
@@ -116,7 +116,7 @@ def _starts(
     size: np.ndarray,
     placed: Blocks,
     frames: list[int],
-    seen: Observations,
+    observed: Observations,
     level: str,
     n_lens: int,
 ) -> list[Rig]:
@@ -132,5 +132,5 @@ def _starts(
         if stands:
             pose = robust_mean(stands)
             starts.append(replace(alone.rig, R=pose.R[None], t=pose.t[None]))
-    mine = seen.take(seen.camera == index)
+    mine = observed.take(observed.camera == index)
     return [*starts, *start_rigs(rig, index, placed.place(mine), mine.xy, size, level)]

@@ -62,17 +62,17 @@ class Blocks:
         """R; the identity of points."""
         return np.tile(np.eye(3), (len(self.t), 1, 1)) if self.R is None else self.R
 
-    def place(self, seen: Observations) -> Float[np.ndarray, 'N 3']:
+    def place(self, observed: Observations) -> Float[np.ndarray, 'N 3']:
         """Return the observed points in the world."""
-        at = self.t[seen.block]
-        return at if self.R is None else np.einsum('nij,nj->ni', self.R[seen.block], seen.local) + at
+        at = self.t[observed.block]
+        return at if self.R is None else np.einsum('nij,nj->ni', self.R[observed.block], observed.local) + at
 
-    def slopes(self, seen: Observations, by_point: np.ndarray) -> np.ndarray:
+    def slopes(self, observed: Observations, by_point: np.ndarray) -> np.ndarray:
         """Differentiate pixels by their block: turn about its origin and shift, or the point."""
         if self.R is None:
             return by_point
-        turned = np.einsum('nij,nj->ni', self.R[seen.block], seen.local)
-        return np.concatenate((-by_point @ skew_matrix(turned), by_point), -1)
+        rotated = np.einsum('nij,nj->ni', self.R[observed.block], observed.local)
+        return np.concatenate((-by_point @ skew_matrix(rotated), by_point), -1)
 
     def moved(self, step: Float[np.ndarray, 'M q']) -> 'Blocks':
         """Take a step."""
@@ -116,7 +116,7 @@ class Adjustment:
 def adjust(
     rig: Rig,
     blocks: Blocks,
-    seen: Observations,
+    observed: Observations,
     free: Bool[np.ndarray, 'C 14'],
     prior: Prior | None = None,
     move_blocks: bool = True,
@@ -134,7 +134,7 @@ def adjust(
     prior = Prior.none(len(rig.R)) if prior is None else prior
 
     def look(at: _Place) -> tuple[torch.Tensor, _Place]:
-        return torch.tensor([_cost(at.rig, at.blocks, seen, prior)], dtype=torch.float64), at
+        return torch.tensor([_cost(at.rig, at.blocks, observed, prior)], dtype=torch.float64), at
 
     def step(at: _Place, damping: torch.Tensor) -> tuple[_Place, torch.Tensor]:
         camera_step, block_step, gain = at.system.solve(float(damping))
@@ -143,7 +143,7 @@ def adjust(
         moved = at.blocks.moved(block_step) if move_blocks else at.blocks
         return replace(at, rig=_moved_rig(at.rig, full, free), blocks=moved), damping.new_tensor([gain])
 
-    start = _Place(rig, blocks, seen, free, prior, move_blocks)
+    start = _Place(rig, blocks, observed, free, prior, move_blocks)
     end = descend(
         look, step, start, _POLICY, steps, tolerance, lambda accept, new, old: new if accept else old
     )
@@ -163,10 +163,10 @@ def _moved_rig(rig: Rig, step: np.ndarray, free: np.ndarray) -> Rig:
     return Rig(**values)
 
 
-def residuals_px(rig: Rig, blocks: Blocks, seen: Observations) -> Float[np.ndarray, 'N']:
+def residuals_px(rig: Rig, blocks: Blocks, observed: Observations) -> Float[np.ndarray, 'N']:
     """Measure how far each pixel is from its projection; inf where the point lies behind the camera."""
-    pixels, front = project(rig, seen.camera, blocks.place(seen))
-    return np.where(front, np.linalg.norm(pixels - seen.xy, axis=-1), np.inf)
+    pixels, front = project(rig, observed.camera, blocks.place(observed))
+    return np.where(front, np.linalg.norm(pixels - observed.xy, axis=-1), np.inf)
 
 
 def usual_miss_px(error: Float[np.ndarray, 'N'], least: float = 0.05) -> float:
@@ -175,8 +175,8 @@ def usual_miss_px(error: Float[np.ndarray, 'N'], least: float = 0.05) -> float:
     return max(float(np.median(error)) / 1.1774, least) if len(error) else least
 
 
-def _cost(rig: Rig, blocks: Blocks, seen: Observations, prior: Prior) -> float:
-    error = residuals_px(rig, blocks, seen) / (CAUCHY * seen.sigma_px[seen.camera])
+def _cost(rig: Rig, blocks: Blocks, observed: Observations, prior: Prior) -> float:
+    error = residuals_px(rig, blocks, observed) / (CAUCHY * observed.sigma_px[observed.camera])
     robust = float(_ROBUST(torch.from_numpy(np.square(np.minimum(error, _BEHIND))))[0].sum())
     gap = (rig.columns() - prior.mean) / prior.sd
     # The prior counts as standard deviations do in the robust sum: both in units of CAUCHY's square.
@@ -189,14 +189,16 @@ class _Place:
 
     rig: Rig
     blocks: Blocks
-    seen: Observations
+    observed: Observations
     free: np.ndarray
     prior: Prior
     move_blocks: bool
 
     @cached_property
     def system(self) -> '_System':
-        return _normal_equations(self.rig, self.blocks, self.seen, self.free, self.prior, self.move_blocks)
+        return _normal_equations(
+            self.rig, self.blocks, self.observed, self.free, self.prior, self.move_blocks
+        )
 
 
 @dataclass(frozen=True)
@@ -267,26 +269,26 @@ def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _normal_equations(
     rig: Rig,
     blocks: Blocks,
-    seen: Observations,
+    observed: Observations,
     free: np.ndarray,
     prior: Prior,
     move_blocks: bool,
 ) -> _System:
-    width = CAUCHY * seen.sigma_px[seen.camera]
-    pixels, by_camera, by_point, front = linearise(rig, seen.camera, blocks.place(seen))
-    gap = (pixels - seen.xy) / width[:, None]
+    width = CAUCHY * observed.sigma_px[observed.camera]
+    pixels, by_camera, by_point, front = linearise(rig, observed.camera, blocks.place(observed))
+    gap = (pixels - observed.xy) / width[:, None]
     weight = front * _ROBUST(torch.from_numpy(np.square(gap).sum(-1)))[1].numpy()
     by_camera = by_camera / width[:, None, None]
-    by_block = blocks.slopes(seen, by_point) / width[:, None, None]
+    by_block = blocks.slopes(observed, by_point) / width[:, None, None]
     n, q, size = int(free.sum()), blocks.size, len(blocks.t)
     column = np.full(free.shape, -1)
     column[free] = np.arange(n)
     cameras, gradient = np.zeros((n, n)), np.zeros(n)
     across, shares = np.zeros((size, q, n)), np.zeros((size, n))
     own, own_gradient = np.zeros((size, q, q)), np.zeros((size, q))
-    for c in np.unique(seen.camera):
-        rows, to = np.nonzero(seen.camera == c)[0], column[c][free[c]]
-        block, weigh = seen.block[rows], weight[rows, None, None]
+    for c in np.unique(observed.camera):
+        rows, to = np.nonzero(observed.camera == c)[0], column[c][free[c]]
+        block, weigh = observed.block[rows], weight[rows, None, None]
         mine, its = by_camera[rows][:, :, free[c]], by_block[rows]
         weighted, miss = weigh * mine, gap[rows]
         if len(to):

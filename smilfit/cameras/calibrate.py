@@ -18,14 +18,14 @@ from smilfit.cameras.boards import MOST_IMAGES, Board, likely_board
 from smilfit.cameras.camera_repair import CameraRepair
 from smilfit.cameras.repair_page import repair_page
 from smilfit.cameras.rig import Rig
-from smilfit.cameras.rig_calibration import RigCalibration, calibrate_rig, require_seen
+from smilfit.cameras.rig_calibration import RigCalibration, calibrate_rig, require_observed
 from smilfit.cameras.rig_page import rig_page
 from smilfit.cameras.summary import (
     comparison_sentences,
     covered_share,
-    repair_doubts,
+    repair_objections,
     repair_sentences,
-    rig_doubts,
+    rig_objections,
     rig_sentences,
     spread_px,
 )
@@ -85,13 +85,13 @@ def calibrate_camera(
     check_not_an_input(out, (session,), '--out', inside=True)
     given = options.points == 'given'
     read = labelled_sessions(session, options.format, options.unit, given, tuple(options.exclude_cameras))
-    seen = joined2d([one.keypoints2d() for one in read.sessions])
+    observed = joined2d([one.keypoints2d() for one in read.sessions])
     known = joined3d([one.keypoints3d() for one in read.sessions], session) if given else None
-    repair = repair_by_labels(seen, camera, options.free, known, options.like_mates)
-    names = [seen.names[p] for p in repair.point]
+    repair = repair_by_labels(observed, camera, options.free, known, options.like_mates)
+    names = [observed.names[p] for p in repair.point]
     places = 'the given 3D points' if given else 'the points that the other cameras place'
     images = images_of(read.sessions, camera, _typical_frames(repair))
-    return _write_repair(repair, seen.rig, read.cameras, read.calibration, path, names, places, images)
+    return _write_repair(repair, observed.rig, read.cameras, read.calibration, path, names, places, images)
 
 
 @with_options(BoardRepairOptions, positional=('free', 'n_lens', 'most_frames', 'unit', 'on_camera'))
@@ -160,7 +160,7 @@ def _write_repair(
         images: some of the camera's by frame, to be shown.
     """
     new = _put(whole, repair, cameras)
-    sentences, doubts = repair_sentences(repair, cameras, places), repair_doubts(repair, cameras)
+    sentences, doubts = repair_sentences(repair, cameras, places), repair_objections(repair, cameras)
     path.parent.mkdir(parents=True, exist_ok=True)
     page = repair_page(repair, cameras, names, [*sentences, *doubts], path.parent, images)
     report = page.save(path.parent / REPORT_FILE)
@@ -217,10 +217,10 @@ def calibrate_boards(
     views = read_board_views(folder, board, options.most_frames, options.on_camera)
     _require_board(views, board, folder)
     result = calibrate_rig(views, board, options.n_lens, options.floor_frame, options.free_centre)
-    sentences, doubts = rig_sentences(result, board), rig_doubts(result, board)
+    sentences, doubts = rig_sentences(result, board), rig_objections(result, board)
     if other is not None:
-        said, against_it = comparison_sentences(result.cameras, other)
-        sentences, doubts = sentences + said, doubts + against_it
+        compared, against_it = comparison_sentences(result.cameras, other)
+        sentences, doubts = sentences + compared, doubts + against_it
     path.parent.mkdir(parents=True, exist_ok=True)
     report = rig_page(result, board, [*sentences, *doubts], path.parent).save(path.parent / REPORT_FILE)
     write_text(path.parent / FIGURES_FILE, json.dumps(_rig_figures(result, board), indent=1) + '\n')
@@ -231,35 +231,35 @@ def calibrate_boards(
 def _require_board(views: BoardViews, board: Board, folder: str | Path) -> None:
     """Refuse recordings in which a camera never sees the board; say what they show instead where that is found."""
     try:
-        require_seen(views)
+        require_observed(views)
     except ValueError as error:
         blind = next(n for n, one in zip(views.names, views.views) if not one)
         instead = likely_board(board, some_images(folder, blind, MOST_IMAGES))
         raise ValueError(f'{error} {instead}' if instead else str(error)) from None
 
 
-def _rig_figures(found: RigCalibration, board: Board) -> dict[str, object]:
+def _rig_figures(calibration: RigCalibration, board: Board) -> dict[str, object]:
     cameras = {}
-    for c, name in enumerate(found.cameras.names):
-        pick = found.seen.camera == c
+    for c, name in enumerate(calibration.cameras.names):
+        pick = calibration.observed.camera == c
         cameras[name] = {
-            'median_px': spread_px(found.error_px[pick])[0],
-            'p95_px': spread_px(found.error_px[pick])[1],
-            'frames': len(np.unique(found.seen.block[pick])),
+            'median_px': spread_px(calibration.error_px[pick])[0],
+            'p95_px': spread_px(calibration.error_px[pick])[1],
+            'frames': len(np.unique(calibration.observed.block[pick])),
             'corners': int(pick.sum()),
-            'focal_sd_px': float(found.focal_sd[c]),
-            'covered': covered_share(found.seen.xy[pick], found.cameras.size[c].tolist()),
+            'focal_sd_px': float(calibration.focal_sd[c]),
+            'covered': covered_share(calibration.observed.xy[pick], calibration.cameras.size[c].tolist()),
         }
-    edges = found.edges_mm
+    edges = calibration.edges_mm
     return {
         'cameras': cameras,
-        'frames': list(found.frames),
+        'frames': list(calibration.frames),
         'edge_mm': {'stated': board.edge_mm, 'median': float(np.median(edges)) if len(edges) else None},
     }
 
 
 def _figures(repair: CameraRepair, cameras: Cameras) -> dict[str, object]:
-    doubt, c = repair.doubt, repair.camera
+    uncertainty, c = repair.uncertainty, repair.camera
     return {
         'camera': cameras.names[c],
         'labels': len(repair.xy),
@@ -271,10 +271,10 @@ def _figures(repair: CameraRepair, cameras: Cameras) -> dict[str, object]:
         'focal_px': float(repair.rig.focal[c, 0]),
         'place': repair.rig.centres[c].tolist(),
         'sd': {
-            'rotation_deg': doubt.turn_sd_deg,
-            'place': doubt.place_sd.tolist(),
-            'focal_share': doubt.focal_sd_share,
+            'rotation_deg': uncertainty.rotation_sd_deg,
+            'place': uncertainty.place_sd.tolist(),
+            'focal_share': uncertainty.focal_sd_share,
         },
         'columns': ['turn'] * 3 + ['shift'] * 3 + ['log focal', 'cx', 'cy', 'k1', 'k2', 'p1', 'p2', 'k3'],
-        'covariance': np.round(doubt.covariance, 12).tolist(),
+        'covariance': np.round(uncertainty.covariance, 12).tolist(),
     }

@@ -16,7 +16,7 @@ from smilfit.cameras.bundle_adjustment import (
     usual_miss_px,
 )
 from smilfit.cameras.rig import CENTRE, FOCAL, LENS, N_COLUMNS, SHIFT, TURN, Rig, project
-from smilfit.cameras.uncertainty import Doubt, design_effect, doubt_of
+from smilfit.cameras.uncertainty import CameraUncertainty, camera_uncertainty, design_effect
 from smilfit.geometry.consistency import LIMIT_OF_DIAGONAL
 
 # Blocks of time, and groups of keypoints, that are left out in turn.
@@ -178,13 +178,15 @@ def _refined(rig: Rig, points: np.ndarray, xy: np.ndarray, sigma_px: float) -> S
     zeros = np.zeros(n, dtype=np.int64)
     free = np.zeros((1, N_COLUMNS), dtype=bool)
     free[:, TURN] = free[:, SHIFT] = True
-    width = max(sigma_px, usual_miss_px(residuals_px(rig, Blocks(points), _seen(xy, zeros, sigma_px))))
-    seen = _seen(xy, zeros, width)
-    end = adjust(rig, Blocks(points), seen, free, move_blocks=False, steps=20)
-    return Start(end.rig, float(np.median(residuals_px(end.rig, end.blocks, seen))))
+    width = max(
+        sigma_px, usual_miss_px(residuals_px(rig, Blocks(points), _observations(xy, zeros, sigma_px)))
+    )
+    observed = _observations(xy, zeros, width)
+    end = adjust(rig, Blocks(points), observed, free, move_blocks=False, steps=20)
+    return Start(end.rig, float(np.median(residuals_px(end.rig, end.blocks, observed))))
 
 
-def _seen(xy: np.ndarray, camera: np.ndarray, sigma_px: float) -> Observations:
+def _observations(xy: np.ndarray, camera: np.ndarray, sigma_px: float) -> Observations:
     return Observations(camera, np.arange(len(xy)), np.zeros((len(xy), 3)), xy, np.array([sigma_px]))
 
 
@@ -196,7 +198,7 @@ class Sightings:
     known better than by these cameras do not move. Pixels of no camera miss by less than `least_px` (sd).
     """
 
-    seen: Observations
+    observed: Observations
     blocks: Blocks
     frame: Int[np.ndarray, 'M']
     point: Int[np.ndarray, 'M']
@@ -217,8 +219,9 @@ class CameraRepair:
     The n pixels are those of this camera: `xy`, `predicted` by the new calibration, of `frame` and `point`, and the
     distances (px) `before` and `after`. `held_out_frames` are distances by cameras that were found without the block
     of time that they are in, `held_out_points` without the keypoint; NaN where that cannot be done. `others_px` are
-    medians of each other camera with points as they were and as they ended. `points` are where they ended. `seen_as`
-    says what was seen: `'keypoint'` or `'board'`; `edges` are the board's as the other cameras measure them.
+    medians of each other camera with points as they were and as they ended. `points` are where they ended.
+    `observed_as` says what was seen: `'keypoint'` or `'board'`; `edges` are the board's as the other
+    cameras measure them.
     """
 
     rig: Rig
@@ -234,11 +237,11 @@ class CameraRepair:
     held_out_points: Float[np.ndarray, ' n']
     others_px: dict[int, tuple[float, float]]
     sigma_px: Float[np.ndarray, 'C']
-    doubt: Doubt
+    uncertainty: CameraUncertainty
     converged: bool
     mates: tuple[int, ...]
     points: Float[np.ndarray, 'n 3']
-    seen_as: str = 'keypoint'
+    observed_as: str = 'keypoint'
     edges: Float[np.ndarray, ' E'] | None = None
 
 
@@ -251,34 +254,39 @@ class _Problem:
     free: Bool[np.ndarray, 'C 14']
     prior: Prior
 
-    def adjust(self, rig: Rig, seen: Observations) -> Adjustment:
-        return adjust(rig, self.sightings.blocks, seen, self.free, self.prior, self.sightings.move_blocks)
+    def adjust(self, rig: Rig, observed: Observations) -> Adjustment:
+        return adjust(rig, self.sightings.blocks, observed, self.free, self.prior, self.sightings.move_blocks)
 
     def settle(self, rig: Rig) -> tuple[Adjustment, Observations]:
         """Adjust, and weigh the camera's pixels by what they miss by, in turn.
 
         What it misses by is measured from what the others place: points that it may drag along would flatter it.
         """
-        seen = self.sightings.seen
-        mine = seen.camera == self.camera
-        sigma = seen.sigma_px.copy()
+        observed = self.sightings.observed
+        mine = observed.camera == self.camera
+        sigma = observed.sigma_px.copy()
         for _ in range(_ROUNDS):
-            error = residuals_px(rig, self.sightings.blocks, seen.take(mine))
+            error = residuals_px(rig, self.sightings.blocks, observed.take(mine))
             sigma[self.camera] = usual_miss_px(error, self.sightings.least_px)
-            seen = replace(seen, sigma_px=sigma.copy())
-            end = self.adjust(rig, seen)
+            observed = replace(observed, sigma_px=sigma.copy())
+            end = self.adjust(rig, observed)
             rig = end.rig
-        return end, seen
+        return end, observed
 
-    def held_out(self, rig: Rig, seen: Observations, fold: Int[np.ndarray, 'M']) -> Float[np.ndarray, ' n']:
+    def held_out(
+        self, rig: Rig, observed: Observations, fold: Int[np.ndarray, 'M']
+    ) -> Float[np.ndarray, ' n']:
         """Measure the camera's pixels of each fold's blocks by what was found without them."""
-        mine = seen.take(seen.camera == self.camera)
+        mine = observed.take(observed.camera == self.camera)
         error = np.full(len(mine.xy), np.nan)
         for k in np.unique(fold):
-            left = fold[seen.block] != k
+            left = fold[observed.block] != k
             out = fold[mine.block] == k
-            if out.any() and (left & (seen.camera == self.camera)).sum() >= 2 * self.free[self.camera].sum():
-                end = self.adjust(rig, seen.take(left))
+            if (
+                out.any()
+                and (left & (observed.camera == self.camera)).sum() >= 2 * self.free[self.camera].sum()
+            ):
+                end = self.adjust(rig, observed.take(left))
                 error[out] = residuals_px(end.rig, self.sightings.blocks, mine.take(out))
         return error
 
@@ -313,13 +321,13 @@ def repair_camera(
     problem = _Problem(camera, sightings, free, expected)
     ends = [problem.settle(rig.put(camera, start)) for start in starts]
     # Ends are compared under one weighing: that of the end which misses by least.
-    end, seen = min(ends, key=lambda found: found[1].sigma_px[camera])
+    end, observed = min(ends, key=lambda end_of: end_of[1].sigma_px[camera])
     effect = design_effect(end, sightings.groups)
     # Labels that err alike count as fewer: what is expected counts so much the more.
     problem = replace(problem, prior=Prior(expected.mean, expected.sd / np.sqrt(effect)))
-    end = min((problem.adjust(found.rig, seen) for found, _ in ends), key=lambda found: found.cost)
-    own, blocks = seen.take(seen.camera == camera), sightings.blocks
-    first, last = residuals_px(rig, blocks, seen), residuals_px(end.rig, end.blocks, seen)
+    end = min((problem.adjust(end_of.rig, observed) for end_of, _ in ends), key=lambda end_of: end_of.cost)
+    own, blocks = observed.take(observed.camera == camera), sightings.blocks
+    first, last = residuals_px(rig, blocks, observed), residuals_px(end.rig, end.blocks, observed)
     return CameraRepair(
         rig=end.rig,
         camera=camera,
@@ -330,21 +338,26 @@ def repair_camera(
         point=sightings.point[own.block],
         before=residuals_px(rig, blocks, own),
         after=residuals_px(end.rig, blocks, own),
-        held_out_frames=problem.held_out(end.rig, seen, _blocks_of_time(sightings.frame)),
-        held_out_points=problem.held_out(end.rig, seen, sightings.point)
+        held_out_frames=problem.held_out(end.rig, observed, _blocks_of_time(sightings.frame)),
+        held_out_points=problem.held_out(end.rig, observed, sightings.point)
         if sightings.grouped_by == 'keypoint'
         else np.full(len(own.xy), np.nan),
         others_px={
-            int(c): (float(np.median(first[seen.camera == c])), float(np.median(last[seen.camera == c])))
-            for c in np.unique(seen.camera)
+            int(c): (
+                float(np.median(first[observed.camera == c])),
+                float(np.median(last[observed.camera == c])),
+            )
+            for c in np.unique(observed.camera)
             if c != camera
         },
-        sigma_px=seen.sigma_px,
-        doubt=doubt_of(end, camera, sightings.groups, sightings.grouped_by, expected.sd[camera], effect),
+        sigma_px=observed.sigma_px,
+        uncertainty=camera_uncertainty(
+            end, camera, sightings.groups, sightings.grouped_by, expected.sd[camera], effect
+        ),
         converged=end.converged,
         mates=tuple(mates),
         points=end.blocks.place(own),
-        seen_as=sightings.grouped_by,
+        observed_as=sightings.grouped_by,
     )
 
 

@@ -55,9 +55,9 @@ def repair_by_labels(
         )
     _require_good(_only(keypoints, others), points)
     step = max(1, -(-keypoints.batch_size // MOST_FRAMES))
-    seen = keypoints[::step]
-    placed = triangulate_keypoints(_only(seen, others)) if points is None else points[::step]
-    sightings = _sightings(seen, placed, Rig.of(cameras), index, step, points is None)
+    observed = keypoints[::step]
+    placed = triangulate_keypoints(_only(observed, others)) if points is None else points[::step]
+    sightings = _sightings(observed, placed, Rig.of(cameras), index, step, points is None)
     return _repair(cameras, index, sightings, level, like_mates)
 
 
@@ -101,24 +101,29 @@ def _sightings(
     frame, view, point = np.nonzero(labels & known[:, None])
     blocks = Blocks(placed.xyz.double().numpy()[known])
     xy = keypoints.xy.double().numpy()[frame, view, point]
-    seen = Observations(view, number[frame, point], np.zeros((len(view), 3)), xy, np.ones(len(rig.R)))
+    observed = Observations(view, number[frame, point], np.zeros((len(view), 3)), xy, np.ones(len(rig.R)))
     count = int((view == camera).sum())
     if count < MIN_LABELS:
         raise ValueError(
             f'calibrate: camera {keypoints.rig.names[camera]!r} must have {MIN_LABELS} labels of points that '
             f'the others place; got {count}. Label more frames that several cameras see.'
         )
-    error = residuals_px(rig, blocks, seen)
+    error = residuals_px(rig, blocks, observed)
     sigma = np.array([usual_miss_px(error[view == c], LEAST_SIGMA_PX) for c in range(len(rig.R))])
     frames, points = np.nonzero(known)
     return Sightings(
-        Observations(view, seen.block, seen.local, xy, sigma), blocks, frames * step, points, 'keypoint', move
+        Observations(view, observed.block, observed.local, xy, sigma),
+        blocks,
+        frames * step,
+        points,
+        'keypoint',
+        move,
     )
 
 
 def _repair(cameras: Cameras, index: int, sightings: Sightings, level: str, like_mates: bool) -> CameraRepair:
     rig, size = Rig.of(cameras), cameras.size.cpu().numpy().astype(np.float64)
-    mine = sightings.seen.take(sightings.seen.camera == index)
+    mine = sightings.observed.take(sightings.observed.camera == index)
     points = sightings.blocks.place(mine)
     starts = start_rigs(rig, index, points, mine.xy, size, level)
     return repair_camera(rig, index, sightings, starts, size, level, like_mates)

@@ -50,7 +50,8 @@ def repair_page(
     _add_place(page, repair, cameras, before)
     page.add_section(
         'The other cameras',
-        f'They did not move. {repair.seen_as.capitalize()}s follow all cameras, so their distances change a little.',
+        f'They did not move. {repair.observed_as.capitalize()}s follow all cameras, so their '
+        'distances change a little.',
     )
     rows = [
         {'camera': cameras.names[o], 'median before (px)': f'{a:.2f}', 'median after (px)': f'{b:.2f}'}
@@ -75,7 +76,7 @@ def _add_numbers(page: Report, repair: CameraRepair, before: Rig, unit: str) -> 
 
 def _add_distances(page: Report, repair: CameraRepair, cameras: Cameras, point_names: list[str]) -> None:
     name, size = cameras.names[repair.camera], cameras.size[repair.camera].tolist()
-    board = repair.seen_as == 'board'
+    board = repair.observed_as == 'board'
     page.add_section(
         'Distances',
         f'From the {"boards" if board else "points"} that the other cameras place, px of the recorded image.',
@@ -100,7 +101,7 @@ def _add_distances(page: Report, repair: CameraRepair, cameras: Cameras, point_n
         plot_coverage(repair.xy, size, f'What of the image of {name} was seen', what),
         'Empty parts tell nothing of the lens.',
     )
-    page.add_table(_by_point(repair, point_names), f'By {repair.seen_as}')
+    page.add_table(_by_point(repair, point_names), f'By {repair.observed_as}')
 
 
 def _add_place(page: Report, repair: CameraRepair, cameras: Cameras, before: Rig) -> None:
@@ -122,11 +123,11 @@ def _on_image(repair: CameraRepair, before: Rig, frame: int, image: np.ndarray) 
 
 def _by_point(repair: CameraRepair, point_names: list[str]) -> list[dict[str, object]]:
     names = np.array(point_names)
-    held = repair.held_out_frames if repair.seen_as == 'board' else repair.held_out_points
+    held = repair.held_out_frames if repair.observed_as == 'board' else repair.held_out_points
     rows = []
     for name in dict.fromkeys(point_names):
         pick = names == name
-        row: dict[str, object] = {repair.seen_as: name, 'pixels': int(pick.sum())}
+        row: dict[str, object] = {repair.observed_as: name, 'pixels': int(pick.sum())}
         for what, error in (
             ('before', repair.before),
             ('after', repair.after),
@@ -139,7 +140,7 @@ def _by_point(repair: CameraRepair, point_names: list[str]) -> list[dict[str, ob
 
 def _numbers(repair: CameraRepair, before: Rig, unit: str) -> list[dict[str, object]]:
     c, rig = repair.camera, repair.rig
-    sd = np.sqrt(np.maximum(np.diagonal(repair.doubt.covariance), 0.0))
+    sd = np.sqrt(np.maximum(np.diagonal(repair.uncertainty.covariance), 0.0))
 
     def row(what: str, old: float, new: float, spread: float | None) -> dict[str, object]:
         shown = 'held' if spread is None else f'{spread:.3g}'
@@ -163,7 +164,7 @@ def _numbers(repair: CameraRepair, before: Rig, unit: str) -> list[dict[str, obj
         for i, n in enumerate(lens)
         if rig.dist[c, i] or sd[9 + i]
     ]
-    spread = np.sqrt(((repair.doubt.place_axes.T * repair.doubt.place_sd) ** 2).sum(1))
+    spread = np.sqrt(((repair.uncertainty.place_axes.T * repair.uncertainty.place_sd) ** 2).sum(1))
     rows += [
         row(f'place {a} ({unit})', before.centres[c, i], rig.centres[c, i], spread[i])
         for i, a in enumerate('xyz')

@@ -106,37 +106,37 @@ def project(
     rig: Rig, camera: np.ndarray, points: Float[np.ndarray, 'N 3']
 ) -> tuple[Float[np.ndarray, 'N 2'], np.ndarray]:
     """Project points, each into a camera of its own; which are in front of it."""
-    seen = np.einsum('nij,nj->ni', rig.R[camera], points) + rig.t[camera]
-    near = _NEAR * np.linalg.norm(seen, axis=-1)
-    depth = np.maximum(seen[:, 2], near)
-    flat = seen[:, :2] / depth[:, None]
-    return _to_pixels(rig, camera, _distorted(flat, rig.dist[camera])[0]), seen[:, 2] > near
+    in_camera = np.einsum('nij,nj->ni', rig.R[camera], points) + rig.t[camera]
+    near = _NEAR * np.linalg.norm(in_camera, axis=-1)
+    depth = np.maximum(in_camera[:, 2], near)
+    flat = in_camera[:, :2] / depth[:, None]
+    return _to_pixels(rig, camera, _distorted(flat, rig.dist[camera])[0]), in_camera[:, 2] > near
 
 
 def linearise(
     rig: Rig, camera: np.ndarray, points: Float[np.ndarray, 'N 3']
 ) -> tuple[Array, Float[np.ndarray, 'N 2 14'], Float[np.ndarray, 'N 2 3'], np.ndarray]:
     """Return pixels, their derivatives by the camera's columns and by the point, and which points are in front."""
-    turned = np.einsum('nij,nj->ni', rig.R[camera], points)
-    seen = turned + rig.t[camera]
-    near = _NEAR * np.linalg.norm(seen, axis=-1)
-    depth = np.maximum(seen[:, 2], near)
-    flat = seen[:, :2] / depth[:, None]
+    rotated = np.einsum('nij,nj->ni', rig.R[camera], points)
+    in_camera = rotated + rig.t[camera]
+    near = _NEAR * np.linalg.norm(in_camera, axis=-1)
+    depth = np.maximum(in_camera[:, 2], near)
+    flat = in_camera[:, :2] / depth[:, None]
     bent, by_flat, by_lens = _distorted(flat, rig.dist[camera])
     pixels = _to_pixels(rig, camera, bent)
     matrix = rig.K[camera][:, :2, :2]
-    by_seen = np.zeros((len(points), 2, 3))
-    by_seen[:, 0, 0] = by_seen[:, 1, 1] = 1 / depth
-    by_seen[:, :, 2] = -flat / depth[:, None]
-    by_seen = matrix @ by_flat @ by_seen
+    by_place = np.zeros((len(points), 2, 3))
+    by_place[:, 0, 0] = by_place[:, 1, 1] = 1 / depth
+    by_place[:, :, 2] = -flat / depth[:, None]
+    by_place = matrix @ by_flat @ by_place
     result = np.zeros((len(points), 2, N_COLUMNS))
     # The turn acts on all of x_cam: x_cam' = exp(w) x_cam + s.
-    result[:, :, TURN] = -by_seen @ skew_matrix(seen)
-    result[:, :, SHIFT] = by_seen
+    result[:, :, TURN] = -by_place @ skew_matrix(in_camera)
+    result[:, :, SHIFT] = by_place
     result[:, :, FOCAL] = (pixels - rig.centre[camera])[..., None]
     result[:, 0, 7] = result[:, 1, 8] = 1.0
     result[:, :, LENS] = matrix @ by_lens
-    return pixels, result, by_seen @ rig.R[camera], seen[:, 2] > near
+    return pixels, result, by_place @ rig.R[camera], in_camera[:, 2] > near
 
 
 def _to_pixels(rig: Rig, camera: np.ndarray, bent: Array) -> Array:

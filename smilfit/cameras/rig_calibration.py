@@ -113,8 +113,8 @@ def place_board(
         return None
     best = int(np.argmin(np.ravel(errors)))
     rotation, shift = cv2.solvePnPRefineLM(points, view.xy, K, dist, turns[best], shifts[best])
-    seen = cv2.projectPoints(points, rotation, shift, K, dist)[0][:, 0]
-    rms = float(np.sqrt(np.square(seen - view.xy).sum(-1).mean()))
+    observed = cv2.projectPoints(points, rotation, shift, K, dist)[0][:, 0]
+    rms = float(np.sqrt(np.square(observed - view.xy).sum(-1).mean()))
     R, t = cv2.Rodrigues(rotation)[0], shift.reshape(3)
     return None if not np.isfinite(rms) or t[2] <= 0 else (R, t, rms)
 
@@ -133,12 +133,12 @@ def _spread(views: dict[int, Detection], size: np.ndarray) -> list[int]:
     frames = sorted(views)
     if len(frames) <= _MOST_VIEWS:
         return frames
-    seen = np.array([_look(views[f].xy, size) for f in frames])
+    observed = np.array([_look(views[f].xy, size) for f in frames])
     counts = np.array([len(views[f].ids) for f in frames])
     chosen = [int(np.argmax(counts))]
     distance = np.full(len(frames), np.inf)
     while len(chosen) < _MOST_VIEWS:
-        distance = np.minimum(distance, np.linalg.norm(seen - seen[chosen[-1]], axis=-1))
+        distance = np.minimum(distance, np.linalg.norm(observed - observed[chosen[-1]], axis=-1))
         chosen.append(int(np.argmax(distance)))
     return sorted(frames[i] for i in chosen)
 
@@ -169,10 +169,10 @@ def robust_mean(poses: list[Pose]) -> Pose:
     """Average poses that mostly agree: the mean of those near the one which all others are nearest to."""
     R, t = np.stack([p.R for p in poses]), np.stack([p.t for p in poses])
     angle = angle_between(R[:, None], R[None])
-    apart = np.linalg.norm(t[:, None] - t[None], axis=-1)
+    gap = np.linalg.norm(t[:, None] - t[None], axis=-1)
     # Both as shares of their usual size, so that units do not matter.
-    usual = [max(float(np.median(x)), 1e-12) for x in (angle, apart)]
-    distance = angle / usual[0] + apart / usual[1]
+    usual = [max(float(np.median(x)), 1e-12) for x in (angle, gap)]
+    distance = angle / usual[0] + gap / usual[1]
     centre = int(np.argmin(np.median(distance, axis=1)))
     near = distance[centre] <= _FAR * max(float(np.median(distance[centre])), 1e-9)
     u, _, v = np.linalg.svd(R[near].mean(0))
@@ -185,14 +185,14 @@ def blocks_of(poses: Iterable[Pose]) -> Blocks:
     return Blocks(np.stack([p.t for p in every]), np.stack([p.R for p in every]))
 
 
-def stand_cameras(names: tuple[str, ...], found: list[Intrinsics]) -> list[Pose]:
+def stand_cameras(names: tuple[str, ...], intrinsics: list[Intrinsics]) -> list[Pose]:
     """Return each camera's pose (world to camera) in the frame of the first, along the pairs that share most frames.
 
     Raises:
         ValueError: cameras in groups that never saw the board together, by name.
     """
     common = {
-        (a, b): sorted(set(found[a].R) & set(found[b].R))
+        (a, b): sorted(set(intrinsics[a].R) & set(intrinsics[b].R))
         for a in range(len(names))
         for b in range(len(names))
         if a != b
@@ -202,27 +202,27 @@ def stand_cameras(names: tuple[str, ...], found: list[Intrinsics]) -> list[Pose]
         links = [(len(common[a, b]), a, b) for a in poses for b in range(len(names)) if b not in poses]
         count, a, b = max(links)
         if count < MIN_COMMON:
-            raise ValueError(_apart(names, common))
+            raise ValueError(_separate_groups(names, common))
         frames = common[a, b]
-        between = [_of(found[b], f) @ _of(found[a], f).inverse() for f in frames]
+        between = [_of(intrinsics[b], f) @ _of(intrinsics[a], f).inverse() for f in frames]
         poses[b] = robust_mean(between) @ poses[a]
     return [poses[c] for c in range(len(names))]
 
 
-def place_boards(cameras: list[Pose], found: list[Intrinsics]) -> dict[int, Pose]:
+def place_boards(cameras: list[Pose], intrinsics: list[Intrinsics]) -> dict[int, Pose]:
     """Return each frame's board in the world: as the cameras that saw it mostly say."""
-    frames = sorted({f for one in found for f in one.R})
+    frames = sorted({f for one in intrinsics for f in one.R})
     return {
-        f: robust_mean([cameras[c].inverse() @ _of(one, f) for c, one in enumerate(found) if f in one.R])
+        f: robust_mean([cameras[c].inverse() @ _of(one, f) for c, one in enumerate(intrinsics) if f in one.R])
         for f in frames
     }
 
 
-def _of(found: Intrinsics, frame: int) -> Pose:
-    return Pose(found.R[frame], found.t[frame])
+def _of(intrinsics: Intrinsics, frame: int) -> Pose:
+    return Pose(intrinsics.R[frame], intrinsics.t[frame])
 
 
-def _apart(names: tuple[str, ...], common: dict[tuple[int, int], list[int]]) -> str:
+def _separate_groups(names: tuple[str, ...], common: dict[tuple[int, int], list[int]]) -> str:
     left, groups = set(range(len(names))), []
     while left:
         group, fresh = set(), {min(left)}
@@ -243,15 +243,15 @@ def _apart(names: tuple[str, ...], common: dict[tuple[int, int], list[int]]) -> 
 class RigCalibration:
     """A rig found by boards.
 
-    `seen` are all corners with their camera, `block` counting `frames`; `error_px` their distances. `edges_mm` are
-    the board's edges as the cameras measure them, each frame by itself; `edges_along` says which run along its
+    `observed` are all corners with their camera, `block` counting `frames`; `error_px` their distances. `edges_mm`
+    are the board's edges as the cameras measure them, each frame by itself; `edges_along` says which run along its
     columns, not down. `left_out` counts frames by camera in which what was taken for the board fits nowhere.
     """
 
     cameras: Cameras
     rig: Rig
     blocks: Blocks
-    seen: Observations
+    observed: Observations
     corner: Int[np.ndarray, 'N']
     frames: tuple[int, ...]
     error_px: Float[np.ndarray, 'N']
@@ -281,7 +281,7 @@ def calibrate_rig(
     Raises:
         ValueError: a camera that never sees the board, too few views, groups of cameras that never see it together.
     """
-    require_seen(views)
+    require_observed(views)
     result = [
         find_intrinsics(name, one, board, size, n_lens)
         for name, one, size in zip(views.names, views.views, views.size)
@@ -296,28 +296,28 @@ def calibrate_rig(
         (c, i, one[f]) for c, one in enumerate(views.views) for i, f in enumerate(frames) if f in result[c].R
     ]
     # What corners usually miss by is measured before the first adjustment.
-    seen, corner = observed_corners(rows, board, np.ones(len(rig.R)))
+    observed, corner = observed_corners(rows, board, np.ones(len(rig.R)))
     free = np.zeros((len(rig.R), N_COLUMNS), dtype=bool)
     free[1:, TURN] = free[1:, SHIFT] = True
     free[:, FOCAL], free[:, CENTRE] = True, free_centre
     free[:, [LENS.start + k for k in LENSES[n_lens]]] = True
     for _ in range(_ROUNDS):
-        error = residuals_px(rig, blocks, seen)
-        sigma = [usual_miss_px(error[seen.camera == c], LEAST_SIGMA_PX) for c in range(len(rig.R))]
-        seen = replace(seen, sigma_px=np.array(sigma))
-        end = adjust(rig, blocks, seen, free)
+        error = residuals_px(rig, blocks, observed)
+        sigma = [usual_miss_px(error[observed.camera == c], LEAST_SIGMA_PX) for c in range(len(rig.R))]
+        observed = replace(observed, sigma_px=np.array(sigma))
+        end = adjust(rig, blocks, observed, free)
         rig, blocks = end.rig, end.blocks
     if floor_frame is not None:
         rig, blocks = _on_floor(rig, blocks, frames, floor_frame)
-    edges, along = measured_edges(rig, seen, corner, board, len(frames))
+    edges, along = measured_edges(rig, observed, corner, board, len(frames))
     return RigCalibration(
         cameras=rig.cameras(views.names, views.size, 'mm'),
         rig=rig,
         blocks=blocks,
-        seen=seen,
+        observed=observed,
         corner=corner,
         frames=frames,
-        error_px=residuals_px(rig, blocks, seen),
+        error_px=residuals_px(rig, blocks, observed),
         edges_mm=edges,
         edges_along=along,
         left_out={n: len(v) - len(f.R) for n, v, f in zip(views.names, views.views, result)},
@@ -332,17 +332,17 @@ def observed_corners(
     """Gather detected corners by camera and block (a row's two numbers), and say which of the board's they are."""
     corner = np.concatenate([result.ids for *_, result in rows])
     count = [len(result.ids) for *_, result in rows]
-    seen = Observations(
+    observed = Observations(
         camera=np.repeat([c for c, *_ in rows], count),
         block=np.repeat([i for _, i, _ in rows], count),
         local=board.points[corner],
         xy=np.concatenate([result.xy for *_, result in rows]),
         sigma_px=sigma_px,
     )
-    return seen, corner
+    return observed, corner
 
 
-def require_seen(views: BoardViews) -> None:
+def require_observed(views: BoardViews) -> None:
     """Refuse recordings in which a camera never sees the board.
 
     Raises:
@@ -361,7 +361,7 @@ def require_seen(views: BoardViews) -> None:
 
 
 def measured_edges(
-    rig: Rig, seen: Observations, corner: Int[np.ndarray, 'N'], board: Board, n_frames: int
+    rig: Rig, observed: Observations, corner: Int[np.ndarray, 'N'], board: Board, n_frames: int
 ) -> tuple[Float[np.ndarray, ' E'], Bool[np.ndarray, ' E']]:
     """Measure the board's edges by corners that two cameras place, whatever it is; and say which run along it."""
     import torch
@@ -369,14 +369,14 @@ def measured_edges(
     cameras = rig.cameras([str(c) for c in range(len(rig.R))], np.ones((len(rig.R), 2)), None)
     xy = torch.zeros(n_frames, len(rig.R), len(board.points), 2, dtype=torch.float64)
     present = torch.zeros(xy.shape[:-1], dtype=torch.float64)
-    xy[seen.block, seen.camera, corner] = torch.from_numpy(seen.xy)
-    present[seen.block, seen.camera, corner] = 1.0
+    xy[observed.block, observed.camera, corner] = torch.from_numpy(observed.xy)
+    present[observed.block, observed.camera, corner] = 1.0
     ideal, inside = cameras.undistort(xy)
     points, valid, _ = triangulate(ideal, present * inside, cameras.K, cameras.R, cameras.t, 5)
     a, b = board.edges.T
     length = (points[:, a] - points[:, b]).norm(dim=-1)
-    there_too = (valid[:, a] & valid[:, b]).numpy()
-    return length.numpy()[there_too], np.broadcast_to(board.edges_along, there_too.shape)[there_too]
+    placed_ends = (valid[:, a] & valid[:, b]).numpy()
+    return length.numpy()[placed_ends], np.broadcast_to(board.edges_along, placed_ends.shape)[placed_ends]
 
 
 def _joined(cameras: list[Rig], stands: list[Pose]) -> Rig:

@@ -161,80 +161,88 @@ def plot_frames(errors: dict[str, np.ndarray], frames: dict[str, np.ndarray]) ->
     return figure
 
 
-def rig_page(found: RigCalibration, board: Board, sentences: list[str], folder: Path) -> Report:
+def rig_page(calibration: RigCalibration, board: Board, sentences: list[str], folder: Path) -> Report:
     """Make the page: corners' distances by camera and frame, coverage, places, scale."""
-    names, rig, seen = found.cameras.names, found.rig, found.seen
-    median, high = spread_px(found.error_px)
+    names, rig, observed = calibration.cameras.names, calibration.rig, calibration.observed
+    median, high = spread_px(calibration.error_px)
     page = Report('Cameras calibrated by boards', sentences, folder)
     cards = [
         (f'{median:.2f} px', 'median distance of corners', f'95 %: {high:.2f} px'),
-        (f'{len(found.frames)}', 'frames', f'{len(found.error_px)} corners'),
+        (f'{len(calibration.frames)}', 'frames', f'{len(calibration.error_px)} corners'),
     ]
-    if len(found.edges_mm):
+    if len(calibration.edges_mm):
         cards.append(
-            (f'{np.median(found.edges_mm):.2f} mm', 'edge as measured', f'{board.edge_mm:g} mm as stated')
+            (
+                f'{np.median(calibration.edges_mm):.2f} mm',
+                'edge as measured',
+                f'{board.edge_mm:g} mm as stated',
+            )
         )
     page.add_numbers(cards)
     page.add_section('Cameras')
-    page.add_table([_camera_row(found, c) for c in range(len(names))])
+    page.add_table([_camera_row(calibration, c) for c in range(len(names))])
     page.add_figure(
-        plot_places(rig.centres, rig.R[:, 2], names, found.blocks.place(seen), 'mm'),
+        plot_places(rig.centres, rig.R[:, 2], names, calibration.blocks.place(observed), 'mm'),
         'Squares are cameras, arrows the way they look, dots corners of the boards.',
     )
     page.add_section('What of the images saw the board', 'Where no corner was, the lens is not known.')
-    pick = [seen.camera == c for c in range(len(names))]
-    sizes = found.cameras.size.tolist()
+    pick = [observed.camera == c for c in range(len(names))]
+    sizes = calibration.cameras.size.tolist()
     page.add_images(
-        [plot_coverage(seen.xy[p], sizes[c], names[c]) for c, p in enumerate(pick)],
+        [plot_coverage(observed.xy[p], sizes[c], names[c]) for c, p in enumerate(pick)],
         [f'Corners in {n}' for n in names],
     )
     page.add_section('Distances', 'Of detected corners from those of the boards, px.')
-    series = {n: found.error_px[p] for n, p in zip(names, pick)}
+    series = {n: calibration.error_px[p] for n, p in zip(names, pick)}
     page.add_figure(plot_distances(series, 'Corners', 1.5 * max(high, 0.1)))
     page.add_figure(
-        plot_frames(series, {n: np.array(found.frames)[seen.block[p]] for n, p in zip(names, pick)}),
+        plot_frames(
+            series, {n: np.array(calibration.frames)[observed.block[p]] for n, p in zip(names, pick)}
+        ),
         'A frame that misses in all cameras was moved or blurred; one camera that misses in all frames was knocked.',
     )
-    ends = project(rig, seen.camera, found.blocks.place(seen))[0]
-    longer = seen.xy + LONGER * (ends - seen.xy)
+    ends = project(rig, observed.camera, calibration.blocks.place(observed))[0]
+    longer = observed.xy + LONGER * (ends - observed.xy)
     page.add_images(
-        [plot_misses(seen.xy[p], longer[p], sizes[c], names[c], 'corners') for c, p in enumerate(pick)],
+        [plot_misses(observed.xy[p], longer[p], sizes[c], names[c], 'corners') for c, p in enumerate(pick)],
         [f'{n}, misses {LONGER} times as long: arrows of one direction side by side are lens' for n in names],
     )
-    if len(found.edges_mm):
+    if len(calibration.edges_mm):
         page.add_section('Scale', 'Edges of the board as the cameras place their ends, each frame by itself.')
         figure, axes = new_axes('Edges of the board', 'length (mm)', 'edges', 6.4, 3.2)
-        axes.hist(found.edges_mm, bins=60)
+        axes.hist(calibration.edges_mm, bins=60)
         axes.axvline(board.edge_mm, color='#000000', linestyle='--')
         page.add_figure(figure, f'Dashed: the stated {board.edge_mm:g} mm.')
     page.add_section('Boards')
     page.add_table(
-        [_frame_row(found, i) for i in range(len(found.frames))], 'Median distance by frame and camera, px'
+        [_frame_row(calibration, i) for i in range(len(calibration.frames))],
+        'Median distance by frame and camera, px',
     )
     return page
 
 
-def _camera_row(found: RigCalibration, c: int) -> dict[str, object]:
-    rig, pick = found.rig, found.seen.camera == c
-    median, high = spread_px(found.error_px[pick])
+def _camera_row(calibration: RigCalibration, c: int) -> dict[str, object]:
+    rig, pick = calibration.rig, calibration.observed.camera == c
+    median, high = spread_px(calibration.error_px[pick])
     x, y, z = rig.centres[c]
+    covered = covered_share(calibration.observed.xy[pick], calibration.cameras.size[c].tolist())
     return {
-        'camera': found.cameras.names[c],
+        'camera': calibration.cameras.names[c],
         'median (px)': f'{median:.3f}',
         '95 % (px)': f'{high:.3f}',
-        'frames': len(np.unique(found.seen.block[pick])),
+        'frames': len(np.unique(calibration.observed.block[pick])),
         'corners': int(pick.sum()),
-        'image covered': f'{100 * covered_share(found.seen.xy[pick], found.cameras.size[c].tolist()):.0f} %',
-        'focal length (px)': f'{rig.focal[c, 0]:.1f} ± {found.focal_sd[c]:.2g}',
+        'image covered': f'{100 * covered:.0f} %',
+        'focal length (px)': f'{rig.focal[c, 0]:.1f} ± {calibration.focal_sd[c]:.2g}',
         'principal point (px)': f'{rig.centre[c, 0]:.1f}, {rig.centre[c, 1]:.1f}',
         'lens': ', '.join(f'{k:.3g}' for k in np.trim_zeros(rig.dist[c], 'b')),
         'place (mm)': f'{x:.0f}, {y:.0f}, {z:.0f}',
     }
 
 
-def _frame_row(found: RigCalibration, i: int) -> dict[str, object]:
-    row: dict[str, object] = {'frame': found.frames[i]}
-    for c, name in enumerate(found.cameras.names):
-        pick = (found.seen.camera == c) & (found.seen.block == i)
-        row[name] = f'{np.median(found.error_px[pick]):.2f}' if pick.any() else ''
+def _frame_row(calibration: RigCalibration, i: int) -> dict[str, object]:
+    row: dict[str, object] = {'frame': calibration.frames[i]}
+    for c, name in enumerate(calibration.cameras.names):
+        pick = (calibration.observed.camera == c) & (calibration.observed.block == i)
+        row[name] = f'{np.median(calibration.error_px[pick]):.2f}' if pick.any() else ''
     return row

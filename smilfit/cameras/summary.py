@@ -46,25 +46,25 @@ def repair_sentences(repair: CameraRepair, cameras: Cameras, places: str) -> lis
             f'The other cameras measure {len(repair.edges)} edges of the board: {np.median(repair.edges):.4g} {unit} '
             f'(sd {np.std(repair.edges):.2g}).'
         )
-    doubt = repair.doubt
-    sd = ', '.join(f'{value:.3g}' for value in doubt.place_sd)
+    uncertainty = repair.uncertainty
+    sd = ', '.join(f'{value:.3g}' for value in uncertainty.place_sd)
     text = (
-        f'Known to (standard deviations) {doubt.turn_sd_deg:.2g} degrees of rotation and {sd} {unit} of place along '
-        'three axes'
+        f'Known to (standard deviations) {uncertainty.rotation_sd_deg:.2g} degrees of rotation and {sd} {unit} '
+        'of place along three axes'
     )
-    if doubt.focal_sd_share is not None:
-        text += f', {100 * doubt.focal_sd_share:.2g} % of the focal length'
-    result.append(text + f'; errors of one {doubt.grouped_by} taken to go together.')
-    if doubt.ambiguous:
+    if uncertainty.focal_sd_share is not None:
+        text += f', {100 * uncertainty.focal_sd_share:.2g} % of the focal length'
+    result.append(text + f'; errors of one {uncertainty.grouped_by} taken to go together.')
+    if uncertainty.ambiguous:
         things, advice = (
             ('boards', 'Tilt them more, nearer and farther.')
-            if repair.seen_as == 'board'
+            if repair.observed_as == 'board'
             else (
                 'labels',
                 'Add frames in which the animal is elsewhere in the image, nearer and farther, or record a board.',
             )
         )
-        share = doubt.share_of_labels
+        share = uncertainty.share_of_labels
         by = ''
         if repair.mates and share is not None:
             mates = ', '.join(repr(cameras.names[m]) for m in repair.mates)
@@ -81,82 +81,87 @@ def repair_sentences(repair: CameraRepair, cameras: Cameras, places: str) -> lis
     return result
 
 
-def repair_doubts(repair: CameraRepair, cameras: Cameras) -> list[str]:
+def repair_objections(repair: CameraRepair, cameras: Cameras) -> list[str]:
     """Return why a camera that was calibrated anew is not to be used; empty where nothing speaks against it."""
-    c, said = repair.camera, []
+    c, result = repair.camera, []
     after = spread_px(repair.after)[0]
     others = [last for _, last in repair.others_px.values()]
     limit = max(
         LIMIT_OF_DIAGONAL * float(cameras.size[c].norm()), LIMIT_PX, LIMIT_RATIO * float(np.median(others))
     )
-    limit = _POOR_PX if repair.seen_as == 'board' else limit
+    limit = _POOR_PX if repair.observed_as == 'board' else limit
     if after > limit:
-        said.append(
+        result.append(
             f'Camera {cameras.names[c]!r} still contradicts the others: {after:.1f} px, at most {limit:.1f} px can '
             'be labelling. Is its video of the same moments, and not mirrored or of another camera?'
         )
     if not repair.converged:
-        said.append(_GOING_ON)
-    return said
+        result.append(_GOING_ON)
+    return result
 
 
-def rig_sentences(found: RigCalibration, board: Board) -> list[str]:
+def rig_sentences(calibration: RigCalibration, board: Board) -> list[str]:
     """Return for a rig how well its corners agree, what scale the cameras measure, and what was not seen."""
-    median, high = spread_px(found.error_px)
-    names = found.cameras.names
+    median, high = spread_px(calibration.error_px)
+    names = calibration.cameras.names
     parts = [
-        f'{name} {spread_px(found.error_px[found.seen.camera == c])[0]:.2f} px'
+        f'{name} {spread_px(calibration.error_px[calibration.observed.camera == c])[0]:.2f} px'
         for c, name in enumerate(names)
     ]
-    said = [
-        f'{len(names)} cameras, {len(found.frames)} frames, {len(found.error_px)} corners: median distance '
-        f'{median:.2f} px (95 %: {high:.2f}); {", ".join(parts)}.'
+    result = [
+        f'{len(names)} cameras, {len(calibration.frames)} frames, {len(calibration.error_px)} corners: median '
+        f'distance {median:.2f} px (95 %: {high:.2f}); {", ".join(parts)}.'
     ]
-    if len(found.edges_mm):
-        centre, spread = float(np.median(found.edges_mm)), float(np.std(found.edges_mm))
-        said.append(
-            f'{len(found.edges_mm)} edges of the board, placed by two cameras and more: {centre:.3f} mm '
+    if len(calibration.edges_mm):
+        centre, spread = float(np.median(calibration.edges_mm)), float(np.std(calibration.edges_mm))
+        result.append(
+            f'{len(calibration.edges_mm)} edges of the board, placed by two cameras and more: {centre:.3f} mm '
             f'(sd {spread:.2g}) of the stated {board.edge_mm:g}. The size of the world is that of --square-mm, which '
             'no image can tell: measure ten squares by a ruler.'
         )
-    for name, count in found.left_out.items():
+    for name, count in calibration.left_out.items():
         if count:
-            said.append(f'Camera {name!r}: {count} views fit nowhere and are left out.')
+            result.append(f'Camera {name!r}: {count} views fit nowhere and are left out.')
     for c, name in enumerate(names):
-        share = covered_share(found.seen.xy[found.seen.camera == c], found.cameras.size[c].tolist())
+        share = covered_share(
+            calibration.observed.xy[calibration.observed.camera == c], calibration.cameras.size[c].tolist()
+        )
         if share < _LEAST_COVERED:
-            said.append(
+            result.append(
                 f'Camera {name!r} saw the board in {100 * share:.0f} % of its image: its lens is not known '
                 'elsewhere. Hold the board to the edges, too.'
             )
-    return said
+    return result
 
 
-def rig_doubts(found: RigCalibration, board: Board) -> list[str]:
+def rig_objections(calibration: RigCalibration, board: Board) -> list[str]:
     """Return why a rig is not to be used as it is; empty where nothing speaks against it."""
-    said = []
-    along, down = (found.edges_mm[found.edges_along == way] for way in (True, False))
+    result = []
+    along, down = (calibration.edges_mm[calibration.edges_along == way] for way in (True, False))
     if len(along) and len(down):
         lengths = [float(np.median(edges)) for edges in (along, down)]
         if abs(lengths[0] / lengths[1] - 1) > _STRETCHED:
-            said.append(
+            result.append(
                 f"The board's edges are {lengths[0]:.4g} mm along and {lengths[1]:.4g} mm down, as far as cameras "
                 'tell: the print is stretched. Print it at 100 %, and measure it both ways.'
             )
-    if len(found.edges_mm) and abs(float(np.median(found.edges_mm)) / board.edge_mm - 1) > WRONG_SCALE:
-        said.append(
+    if (
+        len(calibration.edges_mm)
+        and abs(float(np.median(calibration.edges_mm)) / board.edge_mm - 1) > WRONG_SCALE
+    ):
+        result.append(
             'The edges differ from the stated ones: the board is not flat, or views contradict each other.'
         )
-    for c, name in enumerate(found.cameras.names):
-        error = spread_px(found.error_px[found.seen.camera == c])[0]
+    for c, name in enumerate(calibration.cameras.names):
+        error = spread_px(calibration.error_px[calibration.observed.camera == c])[0]
         if error > _POOR_PX:
-            said.append(
+            result.append(
                 f'Camera {name!r} misses by {error:.1f} px: is --squares right, are the recordings of one moment, '
                 'and was the board held still?'
             )
-    if not found.converged:
-        said.append(_GOING_ON)
-    return said
+    if not calibration.converged:
+        result.append(_GOING_ON)
+    return result
 
 
 def covered_share(xy: np.ndarray, size: list[float], cells: int = 8) -> float:
@@ -186,17 +191,17 @@ def comparison_sentences(new: Cameras, old: Cameras) -> tuple[list[str], list[st
         for i, j in pairs
     ]
     ratio = float(np.median(ratios))
-    said = [f'Distances between cameras are {ratio:.4g} times those of the other calibration (the median).']
+    result = [f'Distances between cameras are {ratio:.4g} times those of the other calibration (the median).']
     doubts = []
     if abs(ratio - 1) > WRONG_SCALE:
         doubts.append(
             f'Distances between cameras are {ratio:.4g} times those of the other calibration: one of them has '
             'another unit or another size of squares; check --square-mm, in millimetres.'
         )
-    turned = angle_between(
+    rotated = angle_between(
         a.R[:, None] @ np.swapaxes(a.R, -1, -2)[None], b.R[:, None] @ np.swapaxes(b.R, -1, -2)[None]
     )
-    worst = [float(np.degrees(np.median(np.delete(turned[i], i)))) for i in range(len(shared))]
+    worst = [float(np.degrees(np.median(np.delete(rotated[i], i)))) for i in range(len(shared))]
     shown = ', '.join(f'{name} {value:.2f}' for name, value in zip(shared, worst))
-    said.append(f'Angles to the other cameras differ by (degrees, the median): {shown}.')
-    return said, doubts
+    result.append(f'Angles to the other cameras differ by (degrees, the median): {shown}.')
+    return result, doubts

@@ -17,7 +17,7 @@ AMBIGUOUS_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class Doubt:
+class CameraUncertainty:
     """Standard deviations of one camera.
 
     `covariance` is of the 14 columns (zeros of those that did not move); `place_sd` of the camera's place along
@@ -27,7 +27,7 @@ class Doubt:
     """
 
     covariance: Float[np.ndarray, '14 14']
-    turn_sd_deg: float
+    rotation_sd_deg: float
     place_sd: Float[np.ndarray, '3']
     place_axes: Float[np.ndarray, '3 3']
     along_view: float
@@ -41,14 +41,14 @@ class Doubt:
         return self.focal_sd_share is not None and self.focal_sd_share > AMBIGUOUS_SHARE
 
 
-def doubt_of(
+def camera_uncertainty(
     end: Adjustment,
     camera: int,
     groups: Int[np.ndarray, 'M'],
     grouped_by: str,
     prior_sd: Float[np.ndarray, '14'],
     effect: float = 1.0,
-) -> Doubt:
+) -> CameraUncertainty:
     """Find the covariance of the one camera that moved.
 
     Labels of one keypoint err alike in all frames (an annotator's habit, a point on the far side of the body). So
@@ -79,9 +79,9 @@ def doubt_of(
     if focal is not None:
         column = int(np.flatnonzero(np.flatnonzero(free) == FOCAL.start)[0])
         share = float(np.clip(1 - inverse[column, column] * tight[column], 0.0, 1.0))
-    return Doubt(
+    return CameraUncertainty(
         covariance=whole,
-        turn_sd_deg=float(np.degrees(np.sqrt(np.trace(whole[TURN, TURN])))),
+        rotation_sd_deg=float(np.degrees(np.sqrt(np.trace(whole[TURN, TURN])))),
         place_sd=np.sqrt(np.maximum(variance[::-1], 0.0)),
         place_axes=axes.T[::-1],
         along_view=float(abs(axes[:, -1] @ R[2])),
@@ -107,10 +107,10 @@ def _parts(end: Adjustment, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray 
     """Return the inverse of the information, and the scatter of the groups' scores; None of too few groups."""
     inverse = inverse_information(end.information)
     sums = np.stack([end.scores[groups == g].sum(0) for g in np.unique(groups)]) * CAUCHY**2
-    seen = sums[np.abs(sums).max(1) > 0]
-    if len(seen) < _LEAST_GROUPS:
+    informative = sums[np.abs(sums).max(1) > 0]
+    if len(informative) < _LEAST_GROUPS:
         return inverse, None
-    return inverse, len(seen) / (len(seen) - 1) * seen.T @ seen
+    return inverse, len(informative) / (len(informative) - 1) * informative.T @ informative
 
 
 def inverse_information(information: Float[np.ndarray, 'p p']) -> Float[np.ndarray, 'p p']:

@@ -94,42 +94,42 @@ def _what_is_missing(path: Path, raw: Mapping[str, object], used: set[str], miss
     )
 
 
-def _rig(path: Path, raw: Mapping[str, object], found: Mapping[str, str], used: set[str]) -> Rig:
+def _rig(path: Path, raw: Mapping[str, object], keys: Mapping[str, str], used: set[str]) -> Rig:
     def numbers(what: str) -> np.ndarray:
-        array = as_array(raw[found[what]], f'{path}: {found[what]}')
+        array = as_array(raw[keys[what]], f'{path}: {keys[what]}')
         if array.dtype.kind not in 'iuf':
             raise BadFileError(
-                f'{path}: {found[what]} must be numbers; got {array.dtype}. Save it as numbers.'
+                f'{path}: {keys[what]} must be numbers; got {array.dtype}. Save it as numbers.'
             )
         return array
 
-    notes = [f'{what.replace("_", " ")}: as {key} has it' for what, key in found.items() if what != key]
-    vertices = _shaped(path, found['vertices'], numbers('vertices').astype(float), (None, 3))
-    parents = _parents(path, found['parents'], raw[found['parents']])
+    notes = [f'{what.replace("_", " ")}: as {key} has it' for what, key in keys.items() if what != key]
+    vertices = _shaped(path, keys['vertices'], numbers('vertices').astype(float), (None, 3))
+    parents = _parents(path, keys['parents'], raw[keys['parents']])
     count, n_joints = len(vertices), len(parents)
-    faces = whole_numbers(numbers('faces'), f'{path}: {found["faces"]}')
+    faces = whole_numbers(numbers('faces'), f'{path}: {keys["faces"]}')
     if faces.ndim == 2 and faces.shape[1] == 4:
         faces = np.concatenate((faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]))
         notes.append('faces of four corners are two triangles each')
-    faces = _shaped(path, found['faces'], faces, (None, 3))
+    faces = _shaped(path, keys['faces'], faces, (None, 3))
     if faces.size and faces.min() == 1 and faces.max() == count:
         faces = faces - 1
         notes.append('faces counted from 1')
     if faces.size and not 0 <= faces.min() <= faces.max() < count:
         raise BadFileError(
-            f'{path}: {found["faces"]} must name vertices 0 to {count - 1}; got {faces.min()} to {faces.max()}. Are '
+            f'{path}: {keys["faces"]} must name vertices 0 to {count - 1}; got {faces.min()} to {faces.max()}. Are '
             'they of this mesh?'
         )
-    weights = _turned(path, found['weights'], numbers('weights').astype(float), count, n_joints)
+    weights = _either_way(path, keys['weights'], numbers('weights').astype(float), count, n_joints)
     regressor = None
-    if 'joint_regressor' in found:
-        key = found['joint_regressor']
-        regressor = _turned(path, key, numbers('joint_regressor').astype(float), n_joints, count)
+    if 'joint_regressor' in keys:
+        key = keys['joint_regressor']
+        regressor = _either_way(path, key, numbers('joint_regressor').astype(float), n_joints, count)
     joints = None
-    if 'joints' in found:
-        joints = _shaped(path, found['joints'], numbers('joints').astype(float), (n_joints, 3))
+    if 'joints' in keys:
+        joints = _shaped(path, keys['joints'], numbers('joints').astype(float), (n_joints, 3))
     regressor, joints = _agreed(vertices, regressor, joints, notes)
-    names = unique_joint_names(_names(path, raw, found, n_joints), notes)
+    names = unique_joint_names(_names(path, raw, keys, n_joints), notes)
     rest = np.tile(np.eye(4), (n_joints, 1, 1))
     rest[:, :3, 3] = joints
     left = sorted(set(raw) - used)
@@ -143,7 +143,7 @@ def _rig(path: Path, raw: Mapping[str, object], found: Mapping[str, str], used: 
         parents=parents,
         rest=rest,
         weights=SparseMatrix.from_dense(weights),
-        morphs=_morphs(path, found, numbers, count),
+        morphs=_morphs(path, keys, numbers, count),
         joint_regressor=None if regressor is None else SparseMatrix.from_dense(regressor),
         notes=tuple(notes),
     )
@@ -177,7 +177,7 @@ def _shaped(path: Path, key: str, array: np.ndarray, shape: tuple[int | None, in
     return array
 
 
-def _turned(path: Path, key: str, array: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def _either_way(path: Path, key: str, array: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Take a matrix either way round."""
     return _shaped(
         path, key, array.T if array.shape == (columns, rows) != (rows, columns) else array, (rows, columns)
@@ -201,8 +201,8 @@ def _parents(path: Path, key: str, table: object) -> np.ndarray:
     return parents
 
 
-def _names(path: Path, raw: Mapping[str, object], found: Mapping[str, str], count: int) -> tuple[str, ...]:
-    given = raw[found['joint_names']] if 'joint_names' in found else None
+def _names(path: Path, raw: Mapping[str, object], keys: Mapping[str, str], count: int) -> tuple[str, ...]:
+    given = raw[keys['joint_names']] if 'joint_names' in keys else None
     if given is None:
         return tuple(f'joint_{j}' for j in range(count))
     names = [
@@ -210,17 +210,17 @@ def _names(path: Path, raw: Mapping[str, object], found: Mapping[str, str], coun
     ]
     if len(names) != count:
         raise BadFileError(
-            f'{path}: {found["joint_names"]} must name {count} joints; got {len(names)}. Are they of this rig?'
+            f'{path}: {keys["joint_names"]} must name {count} joints; got {len(names)}. Are they of this rig?'
         )
     return tuple(names)
 
 
 def _morphs(
-    path: Path, found: Mapping[str, str], numbers: Callable[[str], np.ndarray], count: int
+    path: Path, keys: Mapping[str, str], numbers: Callable[[str], np.ndarray], count: int
 ) -> dict[str, np.ndarray]:
-    if 'shape_directions' not in found:
+    if 'shape_directions' not in keys:
         return {}
-    array, key = numbers('shape_directions').astype(float), found['shape_directions']
+    array, key = numbers('shape_directions').astype(float), keys['shape_directions']
     if array.ndim == 2 and 3 * count in array.shape:
         # One direction a row or a column, vertices one after the other.
         array = (array if array.shape[0] == 3 * count else array.T).reshape(count, 3, -1)

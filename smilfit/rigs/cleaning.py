@@ -125,9 +125,9 @@ def renumber_vertices(data: BodyModelData, number: Int[np.ndarray, ' V']) -> Bod
     )
 
 
-def _numbers(found: np.ndarray) -> np.ndarray:
+def _numbers(numbers: np.ndarray) -> np.ndarray:
     """Return numbers of the vertices that are left, each once."""
-    return np.unique(found[found != TAKEN_OUT])
+    return np.unique(numbers[numbers != TAKEN_OUT])
 
 
 def _regressor(given: SparseMatrix | None, number: np.ndarray, count: int) -> SparseMatrix | None:
@@ -216,8 +216,8 @@ def weld_vertices(data: BodyModelData) -> tuple[BodyModelData, tuple[str, ...]]:
     alike = np.abs(dense[pairs[:, 0]] - dense[pairs[:, 1]]).max(1, initial=0) <= _SAME_WEIGHT
     for directions in (data.shapedirs, data.expressiondirs, _by_vertex(data.posedirs)):
         if directions is not None:
-            apart = np.abs(directions[pairs[:, 0]] - directions[pairs[:, 1]])
-            alike &= apart.reshape(len(pairs), -1).max(1, initial=0) <= _SAME_PLACE * size
+            difference = np.abs(directions[pairs[:, 0]] - directions[pairs[:, 1]])
+            alike &= difference.reshape(len(pairs), -1).max(1, initial=0) <= _SAME_PLACE * size
     first = _firsts(pairs[alike], data.n_vertices)
     welded = int((first != np.arange(data.n_vertices)).sum())
     lone = len(np.unique(pairs[~alike]))

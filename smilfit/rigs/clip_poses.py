@@ -104,9 +104,9 @@ def clip_poses(
     places = (places - transl[:, None]) / scale[:, None, None]
     sizes = np.maximum(np.abs(np.linalg.det(linear)) ** (1 / 3), _LEAST_SCALE)
     scaled = bool((np.abs(sizes - 1) > _SCALED).any())
-    turned = nearest_rotations(linear)
-    held = turned * sizes[..., None, None] if scaled else turned
-    local = _in_parents(turned, parents)
+    rotations = nearest_rotations(linear)
+    held = rotations * sizes[..., None, None] if scaled else rotations
+    local = _in_parents(rotations, parents)
     exact = _in_parents(linear, parents)
     pose = rotmat_to_axis_angle(torch.from_numpy(local)).numpy()
     arrays = {

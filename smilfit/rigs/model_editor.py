@@ -203,13 +203,13 @@ def picked_point(
     a, b = second - first, third - first
     p = np.cross(direction, b)
     det = (a * p).sum(1)
-    seen = np.abs(det) > 1e-12 * np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    inverse = np.divide(1.0, det, out=np.zeros_like(det), where=seen)
+    crossed = np.abs(det) > 1e-12 * np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    inverse = np.divide(1.0, det, out=np.zeros_like(det), where=crossed)
     from_first = origin - first
     q = np.cross(from_first, a)
     u, v = (from_first * p).sum(1) * inverse, (q @ direction) * inverse
     along = (q * b).sum(1) * inverse
-    hit = np.flatnonzero(seen & (u >= 0) & (v >= 0) & (u + v <= 1) & (along > 0))
+    hit = np.flatnonzero(crossed & (u >= 0) & (v >= 0) & (u + v <= 1) & (along > 0))
     if not len(hit):
         return None
     face = hit[along[hit].argmin()]
@@ -276,7 +276,7 @@ class ModelEditor(ModelPage):
             self.save = gui.add_button(
                 'Save', hint='to a new file beside the model; none is ever written over'
             )
-            self.said = gui.add_markdown('nothing changed yet')
+            self.outcome = gui.add_markdown('nothing changed yet')
         self._show_ranges()
         for slider in self.ranges:
             slider.on_update(lambda event: self._ranged())
@@ -342,11 +342,11 @@ class ModelEditor(ModelPage):
         """Make a change, say what it was or why it was not made, and show the model as it is now."""
         with self._changing:
             try:
-                said = change()
+                message = change()
             except (ValueError, KeyError, OSError) as error:
-                self.said.content = f'**not done:** {plain(error)}'
+                self.outcome.content = f'**not done:** {plain(error)}'
                 return
-            self.said.content = plain(said)
+            self.outcome.content = plain(message)
             self.scene = self.scene.renewed()
             self.show_keypoints.disabled = not self.scene.keypoint_names
             self._limit_angles()

@@ -184,12 +184,12 @@ def _place_pairs(
     off = [j for j in free if abs(joints[j] @ mirror.normal - mirror.at) > _JOINT * size / 2]
     if not off:
         return []
-    apart = np.linalg.norm(joints[off][:, None] - image[off][None], axis=-1)
-    other = apart.argmin(1)
+    distance = np.linalg.norm(joints[off][:, None] - image[off][None], axis=-1)
+    other = distance.argmin(1)
     return [
         (off[i], off[k])
         for i, k in enumerate(other.tolist())
-        if i < k and other[k] == i and apart[i, k] <= _JOINT * size
+        if i < k and other[k] == i and distance[i, k] <= _JOINT * size
     ]
 
 
@@ -227,25 +227,27 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
     joint_other = np.where(paired, np.where(taken(data.joints), other, 0.0), np.where(near, 0.5, 0.0))
     reflection = np.eye(3) - 2 * np.outer(mirror.normal, mirror.normal)
 
-    def turned(values: np.ndarray, order: np.ndarray, share: np.ndarray, image: np.ndarray) -> np.ndarray:
+    def symmetric(values: np.ndarray, order: np.ndarray, share: np.ndarray, image: np.ndarray) -> np.ndarray:
         share = share.reshape(-1, *(1,) * (values.ndim - 1))
         return (1 - share) * values + share * image[order]
 
-    vertices = turned(data.v_template, partner, share_other, mirror.image(data.v_template))
+    vertices = symmetric(data.v_template, partner, share_other, mirror.image(data.v_template))
     if not valid.all():
         vertices[~valid] += _followed(data.v_template, vertices, valid)
-    rest = turned(data.joints, joints, joint_other, mirror.image(data.joints))
+    rest = symmetric(data.joints, joints, joint_other, mirror.image(data.joints))
     shapedirs = data.shapedirs
     if shapedirs is not None:
-        shapedirs = turned(shapedirs, partner, share_other, np.einsum('ab,vbs->vas', reflection, shapedirs))
+        shapedirs = symmetric(
+            shapedirs, partner, share_other, np.einsum('ab,vbs->vas', reflection, shapedirs)
+        )
     scaledirs, transdirs = data.scaledirs, data.transdirs
     if scaledirs is not None:
-        scaledirs = turned(scaledirs.swapaxes(0, 1), joints, joint_other, scaledirs.swapaxes(0, 1)).swapaxes(
-            0, 1
-        )
+        scaledirs = symmetric(
+            scaledirs.swapaxes(0, 1), joints, joint_other, scaledirs.swapaxes(0, 1)
+        ).swapaxes(0, 1)
     if transdirs is not None:
         image = np.einsum('ab,jsb->jsa', reflection, transdirs.swapaxes(0, 1))
-        transdirs = turned(transdirs.swapaxes(0, 1), joints, joint_other, image).swapaxes(0, 1)
+        transdirs = symmetric(transdirs.swapaxes(0, 1), joints, joint_other, image).swapaxes(0, 1)
     weights = _mixed(data.weights, partner, joints, share_other)
     regressor = data.joint_regressor
     if regressor is not None:
@@ -306,20 +308,20 @@ def _partners(vertices: Float[np.ndarray, 'V 3'], mirror: Mirror) -> Int[np.ndar
     Vertices at one place, as at seams, are as good as each other.
     """
     size = np.ptp(vertices, axis=0).max()
-    apart, nearest = cKDTree(vertices).query(mirror.image(vertices))
+    distance, nearest = cKDTree(vertices).query(mirror.image(vertices))
     back = np.linalg.norm(vertices[nearest[nearest]] - vertices, axis=1) <= _ONE_PLACE * size
-    return np.where(back & (apart <= _PARTNER * size), nearest, -1)
+    return np.where(back & (distance <= _PARTNER * size), nearest, -1)
 
 
 def _followed(
-    before: Float[np.ndarray, 'V 3'], after: Float[np.ndarray, 'V 3'], there: Bool[np.ndarray, ' V']
+    before: Float[np.ndarray, 'V 3'], after: Float[np.ndarray, 'V 3'], valid: Bool[np.ndarray, ' V']
 ) -> Float[np.ndarray, 'n 3']:
-    """Return by how much vertices that are not `there` move where they go with those about them."""
-    count = min(_ABOUT, int(there.sum()))
+    """Return by how much vertices that are not `valid` move where they go with those about them."""
+    count = min(_ABOUT, int(valid.sum()))
     if not count:
         return np.zeros((len(before), 3))
-    near = cKDTree(before[there]).query(before[~there], count)[1].reshape(-1, count)
-    return (after - before)[there][near].mean(1)
+    near = cKDTree(before[valid]).query(before[~valid], count)[1].reshape(-1, count)
+    return (after - before)[valid][near].mean(1)
 
 
 def _taken(

@@ -80,10 +80,10 @@ def orientation(edges: Edges) -> tuple[np.ndarray, np.ndarray, int]:
     order = order[edges.shared_by[number[order]] == 2].reshape(-1, 2)
     pairs, same = order // 3, forward[order[:, 0]] == forward[order[:, 1]]
     neighbours: list[list[tuple[int, bool]]] = [[] for _ in range(count)]
-    for (a, b), turned in zip(pairs.tolist(), same.tolist()):
-        neighbours[a].append((b, turned))
-        neighbours[b].append((a, turned))
-    part, turned = np.full(count, -1), np.zeros(count, bool)
+    for (a, b), flipped in zip(pairs.tolist(), same.tolist()):
+        neighbours[a].append((b, flipped))
+        neighbours[b].append((a, flipped))
+    part, flipped = np.full(count, -1), np.zeros(count, bool)
     for start in range(count):
         if part[start] >= 0:
             continue
@@ -92,12 +92,12 @@ def orientation(edges: Edges) -> tuple[np.ndarray, np.ndarray, int]:
             face = stack.pop()
             for other, flip in neighbours[face]:
                 if part[other] < 0:
-                    part[other], turned[other] = start, turned[face] ^ flip
+                    part[other], flipped[other] = start, flipped[face] ^ flip
                     stack.append(other)
     part = np.unique(part, return_inverse=True)[1]
-    twisted = int((turned[pairs[:, 0]] ^ turned[pairs[:, 1]] != same).sum()) if len(pairs) else 0
-    most = np.bincount(part, turned) > 0.5 * np.bincount(part)
-    return part, turned ^ most[part], twisted
+    twisted = int((flipped[pairs[:, 0]] ^ flipped[pairs[:, 1]] != same).sum()) if len(pairs) else 0
+    most = np.bincount(part, flipped) > 0.5 * np.bincount(part)
+    return part, flipped ^ most[part], twisted
 
 
 def connected_parts(faces: Int[np.ndarray, 'F 3'], n_vertices: int) -> Int[np.ndarray, ' V']:

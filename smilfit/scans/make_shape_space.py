@@ -134,13 +134,13 @@ def _page(
 ) -> list[Path]:
     # matplotlib comes with it.
     from smilfit.drawing.report import figure_png
-    from smilfit.scans.shape_space_page import MOST_BETAS, beta_pictures, curves_figure, shape_space_page
+    from smilfit.scans.shape_space_page import MOST_BETAS, beta_images, curves_figure, shape_space_page
 
     figure = curves_figure(curves, {block.name: block.count for block in space.blocks}, unit)
     first, at = [], 0
     for block in space.blocks:
         first += list(range(at, at + min(MOST_BETAS, block.count)))
         at += block.count
-    pictures = beta_pictures(SMIL(space.data), first) if len(space.data.faces) else {}
-    page = shape_space_page(space, curves, figure, pictures, unit, remarks, path.parent)
+    images = beta_images(SMIL(space.data), first) if len(space.data.faces) else {}
+    page = shape_space_page(space, curves, figure, images, unit, remarks, path.parent)
     return [page.save(path), write_bytes(path.with_suffix('.png'), figure_png(figure))]

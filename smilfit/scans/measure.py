@@ -116,14 +116,14 @@ def _specimens(
             shown = load_export(file, options.body_model)
             wanted = _wanted(shown.body.data, measurements)
             result = measure_fit(shown.fit, name, shown.body, wanted, options.poses, options.unit)
-            yield replace(result, doubts=_doubts_of(shown.fit.verdict))
+            yield replace(result, doubts=_reasons_against(shown.fit.verdict))
     else:
         body = load_body_model(path)
         shapes = _shapes(body.data, options)
         yield from measure_model(body, _wanted(body.data, measurements), shapes, options.unit)
 
 
-def _doubts_of(verdict: FitVerdict | None) -> tuple[str, ...]:
+def _reasons_against(verdict: FitVerdict | None) -> tuple[str, ...]:
     """Return why a fit as a whole is not to be believed."""
     if verdict is None or verdict.word == GOOD:
         return ()

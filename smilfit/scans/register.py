@@ -73,20 +73,20 @@ def scan_warnings(scan: Scan, model_unit_mm: float | None, extent_of_model: floa
     """
     name, report = scan.name, scan.report
     suspicion = unit_suspicion(scan, model_unit_mm, extent_of_model)
-    said = [suspicion] if suspicion else []
-    said += [f'{name}: {report[key]} {words}' for key, words in _COUNTED if report.get(key)]
+    result = [suspicion] if suspicion else []
+    result += [f'{name}: {report[key]} {words}' for key, words in _COUNTED if report.get(key)]
     if report['pieces'] > 1:
         share = 100 * report['share_of_largest']
-        said.append(
+        result.append(
             f'{name}: is {report["pieces"]} pieces, the largest of {share:.0f} % of the triangles, bridged where '
             'they are nearest. Cut away what is not the animal, such as a stand'
         )
     if far := report['landmarks_far_off']:
-        said.append(
+        result.append(
             f'{name}: landmarks far from its surface were left out: {", ".join(far[:_LISTED])}. Are they in the unit '
             'and place of the scan?'
         )
-    return said
+    return result
 
 
 @dataclass(frozen=True)
@@ -227,17 +227,17 @@ class _Run:
 
     def finished(self, done: Sequence[tuple[str, str, str]]) -> RegistrationRun:
         """Write the page of all specimens."""
-        records, failed, pictures = {}, {}, {}
+        records, failed, images = {}, {}, {}
         for name, word, why in done:
             folder = real_folder(self.out, folder_name(name))
             if word == 'failed':
                 failed[name] = why
                 continue
             records[name] = read_json(folder / NUMBERS, 'the figures of a registration', dict)
-            pictures[name] = folder / PICTURE
+            images[name] = folder / PICTURE
         page = self.out / PAGE
         title = f'Registrations of {self.registrant.body.data.name}'
-        registration_page(title, list(records.values()), pictures, failed).save(page)
+        registration_page(title, list(records.values()), images, failed).save(page)
         return RegistrationRun(records, failed, page, tuple(n for n, word, _ in done if word == 'kept'))
 
 

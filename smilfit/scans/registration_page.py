@@ -108,7 +108,7 @@ def _state(record: Record) -> str:
 def registration_page(
     title: str,
     records: Sequence[Record],
-    pictures: Mapping[str, Path],
+    images: Mapping[str, Path],
     failed: Mapping[str, str],
 ) -> Report:
     """Make the page of all specimens.
@@ -119,13 +119,13 @@ def registration_page(
     report = Report(title)
     shares = [100 * r['distance_scan_to_body']['median_share'] for r in records]
     doubted = sum(bool(r.get('doubts')) for r in records)
-    said = [f'Registered: {len(records)}, not believable: {doubted}, failed: {len(failed)}.']
+    sentences = [f'Registered: {len(records)}, not believable: {doubted}, failed: {len(failed)}.']
     if shares:
-        said.append(
+        sentences.append(
             f'Half of the points of the middle specimen lie within {np.median(shares):.2g} % of the extent from the '
             'registered surface. That tells of surfaces, not of which point is which: look at the pictures.'
         )
-    report.add_section('Registrations', said)
+    report.add_section('Registrations', sentences)
     warned = [w for r in records for w in r.get('warnings', ())]
     if warned:
         report.add_text(*warned)
@@ -136,8 +136,8 @@ def registration_page(
             [{'specimen': n, 'why it was not registered': w} for n, w in failed.items()], 'Failed'
         )
     order = sorted(records, key=lambda r: -r['distance_scan_to_body']['percentile_95_share'])
-    shown = [r['name'] for r in order if r['name'] in pictures][:60]
+    shown = [r['name'] for r in order if r['name'] in images][:60]
     if shown:
         report.add_section('Pictures', 'Left the scan, right the registered body, from two sides.')
-        report.add_images([pictures[n] for n in shown], shown)
+        report.add_images([images[n] for n in shown], shown)
     return report

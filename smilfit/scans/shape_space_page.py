@@ -52,7 +52,7 @@ def curves_figure(curves: Mapping[str, Curves], kept: Mapping[str, int], unit: s
     return figure
 
 
-def beta_pictures(body: SMIL, betas: Sequence[int]) -> dict[int, UInt8[np.ndarray, 'H W 3']]:
+def beta_images(body: SMIL, betas: Sequence[int]) -> dict[int, UInt8[np.ndarray, 'H W 3']]:
     """Draw what betas do: a row of -3, -2, 0, 2 and 3 standard deviations from the side, and one from above."""
     rows = {b: torch.zeros(len(STEPS), body.n_betas) for b in betas}
     for b, row in rows.items():
@@ -69,8 +69,8 @@ def beta_pictures(body: SMIL, betas: Sequence[int]) -> dict[int, UInt8[np.ndarra
     size = float((every - centre).norm(dim=-1).max()) * 2
     axes, painter = own_axes(body.data), OverlayPainter(body.faces)
     cameras = {
-        name: far_camera(looking_at(axes, turn, tilt), centre, size, (_SIDE_PX, _SIDE_PX), FAR * size)
-        for name, turn, tilt in (SIDE, ABOVE)
+        name: far_camera(looking_at(axes, rotation, tilt), centre, size, (_SIDE_PX, _SIDE_PX), FAR * size)
+        for name, rotation, tilt in (SIDE, ABOVE)
     }
 
     def tile(name: str, step: float, vertices: torch.Tensor) -> np.ndarray:
@@ -91,7 +91,7 @@ def shape_space_page(
     space: ShapeSpace,
     curves: Mapping[str, Curves],
     figure: Figure,
-    pictures: Mapping[int, np.ndarray],
+    images: Mapping[int, np.ndarray],
     unit: str,
     remarks: Sequence[str],
     folder: Path | None = None,
@@ -114,8 +114,8 @@ def shape_space_page(
     page.add_section(
         'What the first betas do', 'From the side and from above, at -3 to 3 standard deviations.'
     )
-    for beta, picture in pictures.items():
-        page.add_figure(picture, f'beta {beta}')
+    for beta, image in images.items():
+        page.add_figure(image, f'beta {beta}')
     return page
 
 

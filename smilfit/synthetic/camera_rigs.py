@@ -145,10 +145,10 @@ def shared_volume(
     inside = ((pixels > rim) & (pixels < size - rim)).all(-1) & valid & (depth > 0)
     shared = inside.all(0)
     if not shared.any():
-        seen = {name: int(n) for name, n in zip(cameras.names, inside.sum(1))}
+        visible = {name: int(n) for name, n in zip(cameras.names, inside.sum(1))}
         raise ValueError(
             f'synthesize: cameras must share a volume; of {_TRIED} places around the middle of their axes each sees '
-            f'{seen}, and none is seen by all. Leave a camera out, or check the calibration.'
+            f'{visible}, and none is seen by all. Leave a camera out, or check the calibration.'
         )
     return SharedVolume(places[shared], up_of(cameras) if up is None else up / np.linalg.norm(up))
 

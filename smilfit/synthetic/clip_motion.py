@@ -53,7 +53,7 @@ class ClipFrames:
         """Go from each of these frames to another's by a share; joints turn on the shorter way."""
         row = share[:, None]
         return ClipFrames(
-            _turned(self.turns, other.turns, row[..., None]),
+            _rotated(self.turns, other.turns, row[..., None]),
             torch.lerp(self.places, other.places, row),
             torch.lerp(self.scale, other.scale, share),
             torch.lerp(self.betas, other.betas, row),
@@ -131,7 +131,7 @@ def resampled(times_s: Float[np.ndarray, ' T'], frames: ClipFrames, fps: float) 
     return next(keys).mixed(next(keys), torch.as_tensor(share))
 
 
-def _turned(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+def _rotated(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     first, last = axis_angle_to_rotmat(a), axis_angle_to_rotmat(b)
     step = rotmat_to_axis_angle(first.transpose(-1, -2) @ last)
     return rotmat_to_axis_angle(first @ axis_angle_to_rotmat(share * step))
@@ -203,7 +203,7 @@ def travelled(
 
 
 def clip_way(
-    middles: Float[np.ndarray, 'T 3'],
+    centres: Float[np.ndarray, 'T 3'],
     way: Float[np.ndarray, 'T 3'],
     volume: SharedVolume,
     memory: float,
@@ -217,11 +217,11 @@ def clip_way(
     way; clips that step on the spot are carried along the way, with their heights and swings.
 
     Args:
-        middles: as the clips have them, wherever they begin, world unit.
+        centres: as the clips have them, wherever they begin, world unit.
         extent: of the animal, world unit.
         alone: whether no other animal is there.
     """
-    own = middles - middles.mean(0)
+    own = centres - centres.mean(0)
     across = own - (own @ volume.up)[:, None] * volume.up
     if 2 * np.linalg.norm(across, axis=1).max() <= ON_THE_SPOT * extent:
         return way + own

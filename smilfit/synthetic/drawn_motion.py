@@ -84,17 +84,17 @@ def draw_params(
     if isinstance(poses, ClipMotion) and frames is not None:
         params = params.replace(betas=poses.with_morphs(params.betas, frames), scale=scale * frames.scale)
         if memory > 0:
-            turned = orient @ axis_angle_to_rotmat(frames.turns[:, 0])
+            rotated = orient @ axis_angle_to_rotmat(frames.turns[:, 0])
             steps = travelled(frames, orient, body_axes(data).up, volume.up, scale)
             root = torch.as_tensor(data.joints[0]).double()
             params = params.replace(
-                global_orient=rotmat_to_axis_angle(turned), transl=steps - params.scale[:, None] * root
+                global_orient=rotmat_to_axis_angle(rotated), transl=steps - params.scale[:, None] * root
             )
             extent = scale * float(np.ptp(data.v_template, axis=0).max())
-            middles = _middles(body, params)
-            goes = clip_way(middles.numpy(), way, volume, memory, extent, alone)
-            return params.replace(transl=params.transl + torch.from_numpy(goes) - middles)
-    return params.replace(transl=torch.from_numpy(way) - _middles(body, params))
+            centres = _centres(body, params)
+            goes = clip_way(centres.numpy(), way, volume, memory, extent, alone)
+            return params.replace(transl=params.transl + torch.from_numpy(goes) - centres)
+    return params.replace(transl=torch.from_numpy(way) - _centres(body, params))
 
 
 def draw_animals(
@@ -111,15 +111,15 @@ def draw_animals(
 
     Arguments are those of `draw_params`.
     """
-    apart = APART * scale * float(np.ptp(body.data.v_template, axis=0).max())
+    least_distance = APART * scale * float(np.ptp(body.data.v_template, axis=0).max())
     result: list[BodyParams] = []
     taken: list[np.ndarray] = []
     for i in range(n_animals):
         # The first one's chance is that of an animal alone.
-        way = separate_way(volume, n_frames, rng, memory, taken, apart) if i else None
+        way = separate_way(volume, n_frames, rng, memory, taken, least_distance) if i else None
         result.append(draw_params(body, n_frames, rng, volume, scale, memory, poses, way))
         if len(result) < n_animals:
-            taken.append(_middles(body, result[-1]).numpy())
+            taken.append(_centres(body, result[-1]).numpy())
     return result
 
 
@@ -150,8 +150,8 @@ def _orientations(
         heading = rng.uniform(0, 2 * np.pi, n_frames)
     lean = LEAN_RAD * smooth_noise(n_frames, (3,), rng, memory)
     rotation = np.stack((0 * heading, 0 * heading, heading), 1)
-    turned = axis_angle_to_rotmat(torch.from_numpy(rotation)) @ axis_angle_to_rotmat(torch.from_numpy(lean))
-    return _world_of(volume.up) @ turned.numpy() @ upright
+    rotated = axis_angle_to_rotmat(torch.from_numpy(rotation)) @ axis_angle_to_rotmat(torch.from_numpy(lean))
+    return _world_of(volume.up) @ rotated.numpy() @ upright
 
 
 def _world_of(up: Float[np.ndarray, '3']) -> Float[np.ndarray, '3 3']:
@@ -162,7 +162,7 @@ def _world_of(up: Float[np.ndarray, '3']) -> Float[np.ndarray, '3 3']:
     return np.stack((x, np.cross(up, x), up), 1)
 
 
-def _middles(body: SMIL, params: BodyParams) -> Tensor:
+def _centres(body: SMIL, params: BodyParams) -> Tensor:
     """Find the mean vertex of each frame."""
     double = deepcopy(body).double()
     with torch.no_grad():
@@ -196,14 +196,14 @@ def separate_way(
     rng: np.random.Generator,
     memory: float,
     others: Sequence[Float[np.ndarray, 'T 3']],
-    apart: float,
+    least_distance: float,
 ) -> Float[np.ndarray, 'T 3']:
     """Return a way that keeps clear of others: the first of a few that does, else the one that comes near least.
 
     Args:
         n_frames: T.
         memory: of the motion, frames; without any every frame is drawn by itself.
-        apart: how far from these is far enough, world unit.
+        least_distance: how far from these is far enough, world unit.
     """
     best, farthest = np.zeros((n_frames, 3)), np.full(n_frames, -np.inf)
     for _ in range(_WAYS):
@@ -211,9 +211,9 @@ def separate_way(
         near = np.min([np.linalg.norm(way - other, axis=1) for other in others], 0)
         # A motion is good or bad as a whole, frames by themselves are each.
         far = near if memory <= 0 else np.full(n_frames, near.min())
-        better = (far > farthest) & (farthest < apart)
+        better = (far > farthest) & (farthest < least_distance)
         best = np.where(better[:, None], way, best)
         farthest = np.where(better, far, farthest)
-        if (farthest >= apart).all():
+        if (farthest >= least_distance).all():
             break
     return best

@@ -87,7 +87,7 @@ def in_image(pixels: Float[Tensor, '*n 2'], size: Float[Tensor, '2']) -> Bool[Te
 
 def draw_labels(
     xy: np.ndarray,
-    seen: np.ndarray,
+    visible: np.ndarray,
     hidden: np.ndarray,
     size: tuple[int, int],
     options: LabelOptions,
@@ -96,7 +96,7 @@ def draw_labels(
     """Draw one camera's labels (frames, K, 2) px, NaN where missing, and their scores (frames, K).
 
     Args:
-        seen: whether a keypoint has an image within the image.
+        visible: whether a keypoint has an image within the image.
         hidden: whether the animal hides it.
         size: width and height of the image, px.
         options: how labels differ from the truth.
@@ -108,7 +108,7 @@ def draw_labels(
     blunder = rng.random(shape) < options.outlier
     labels += blunder[..., None] * options.outlier_px * rng.standard_normal(xy.shape)
     score = np.where(blunder, np.clip(rng.normal(0.6, 0.08, shape), 0.5, 1.0), score)
-    lost = (hidden & (rng.random(shape) < options.hidden)) | (rng.random(shape) < options.missing) | ~seen
+    lost = (hidden & (rng.random(shape) < options.hidden)) | (rng.random(shape) < options.missing) | ~visible
     # The last frame keeps its labels: labels that end early would be those of another video.
     room = shape[0] - 1 - options.gap_frames
     for start in rng.integers(0, max(room, 1), options.n_gaps if room > 0 else 0):
@@ -124,9 +124,9 @@ def project_keypoints(
     """Project keypoints into all cameras: pixels (T, C, K, 2), depth and whether each is in the image."""
     n_frames, n_points = keypoints.shape[:2]
     pixels, depth, valid = cameras.project(keypoints.reshape(-1, 3))
-    seen = valid & torch.stack([in_image(p, s) for p, s in zip(pixels, cameras.size)])
+    visible = valid & torch.stack([in_image(p, s) for p, s in zip(pixels, cameras.size)])
 
     def by_frame(x: Tensor) -> np.ndarray:
         return x.unflatten(1, (n_frames, n_points)).transpose(0, 1).numpy()
 
-    return by_frame(pixels), by_frame(depth), by_frame(seen)
+    return by_frame(pixels), by_frame(depth), by_frame(visible)

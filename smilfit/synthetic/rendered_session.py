@@ -63,14 +63,14 @@ class ScenePainter:
     def paint(self, render: RenderOutput, index: int, rng: np.random.Generator) -> UInt8[np.ndarray, 'H W 3']:
         """Paint one of a render's images, RGB."""
         face, depth = render.layer('face_id')[index].numpy(), render.layer('depth')[index].numpy()
-        seen = (face >= 0) & (depth < self.screen_depth)
+        shown = (face >= 0) & (depth < self.screen_depth)
         scene = self._shadowed(face >= 0)
-        weights = render.layer('barycentric')[index].numpy()[seen].astype(np.float32)
-        corners = self.corners[face[seen]]
+        weights = render.layer('barycentric')[index].numpy()[shown].astype(np.float32)
+        corners = self.corners[face[shown]]
         points = sum(weights[:, i, None] * corners[:, i] for i in range(3))
-        normals = render.layer('normals')[index].numpy()[seen].astype(np.float32)
-        colours = self.look.coat(points) if self.texture is None else self._skin(face[seen], weights)
-        scene[seen] = 255 * self.look.lights.shade(colours, normals, self.rotation)
+        normals = render.layer('normals')[index].numpy()[shown].astype(np.float32)
+        colours = self.look.coat(points) if self.texture is None else self._skin(face[shown], weights)
+        scene[shown] = 255 * self.look.lights.shade(colours, normals, self.rotation)
         return self.sensor.expose(scene, rng)
 
     def _skin(self, face: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -78,15 +78,15 @@ class ScenePainter:
         # Every animal's vertices follow those of the one before.
         return self.texture.colours(self.faces[face] % len(self.texture.uv), weights)
 
-    def _shadowed(self, there: np.ndarray) -> Float[np.ndarray, 'H W 3']:
+    def _shadowed(self, mask: np.ndarray) -> Float[np.ndarray, 'H W 3']:
         """Darken the wall beside the animal, on the side away from the light."""
         scene = self.scene.copy()
-        if not self.look.lights.shadow or not there.any():
+        if not self.look.lights.shadow or not mask.any():
             return scene
-        rows = np.flatnonzero(there.any(1))
+        rows = np.flatnonzero(mask.any(1))
         shift = 0.2 * (rows[-1] - rows[0] + 1) * self.fall
         move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
-        mask = cv2.warpAffine(there.astype(np.float32), move, there.shape[::-1])
+        mask = cv2.warpAffine(mask.astype(np.float32), move, mask.shape[::-1])
         dark = 1 - self.look.lights.shadow * cv2.blur(mask, (9, 9))
         return scene * np.where(self.free, dark, 1)[..., None]
 
@@ -192,10 +192,10 @@ class RenderedSession:
         if len(self.animals) == 1:
             return None
         pixels = np.stack([pixels for pixels, _ in self._all_visible], 2)
-        seen = np.stack([seen for _, seen in self._all_visible], 2).any(-1)
+        shown = np.stack([shown for _, shown in self._all_visible], 2).any(-1)
         size = self.cameras.size[:, None].numpy()
         centres = pixels.mean(-2)
-        known = seen & ((centres > -0.5) & (centres < size - 0.5)).all(-1)
+        known = shown & ((centres > -0.5) & (centres < size - 0.5)).all(-1)
         return AnimalCentres(np.where(known[..., None], centres, 0.0), known, np.ones(known.shape[:2], bool))
 
     def _points_of(self, animal: int) -> tuple[np.ndarray, np.ndarray]:
@@ -215,19 +215,19 @@ class RenderedSession:
         for c, camera in enumerate(self.cameras.names):
             painter = self._painter(look, camera)
             for chosen, render in self._renders(camera, range(self.n_frames)):
-                for pixels, depth, seen, margin in result:
+                for pixels, depth, shown, margin in result:
                     at = torch.from_numpy(pixels[chosen, c]).float()
                     deep = torch.from_numpy(depth[chosen, c]).float()
                     hidden = hidden_keypoints(render, at, deep, margin).numpy()
-                    seen[chosen, c] &= ~(hidden | painter.hides(at, deep))
-        return [(pixels, seen) for pixels, _, seen, _ in result]
+                    shown[chosen, c] &= ~(hidden | painter.hides(at, deep))
+        return [(pixels, shown) for pixels, _, shown, _ in result]
 
     def keypoints2d(self, names: Sequence[str] | None = None) -> Keypoints2d:
         """Return the labels of all frames, px."""
-        pixels, seen = self.visible
+        pixels, shown = self.visible
         labels = Keypoints2d(
-            torch.from_numpy(np.where(seen[..., None], pixels, 0.0)),
-            torch.from_numpy(seen.astype(np.float64)),
+            torch.from_numpy(np.where(shown[..., None], pixels, 0.0)),
+            torch.from_numpy(shown.astype(np.float64)),
             self.keypoint_names,
             self.cameras,
         )
@@ -333,8 +333,8 @@ def write_rendered_session(
 
 
 def _labels(session: RenderedSession, camera: int) -> np.ndarray:
-    pixels, seen = session.visible
-    return np.where(seen[:, camera, :, None], pixels[:, camera], np.nan)
+    pixels, shown = session.visible
+    return np.where(shown[:, camera, :, None], pixels[:, camera], np.nan)
 
 
 def _counted(images: Iterable[np.ndarray], progress: Callable[[], None]) -> Iterator[np.ndarray]:

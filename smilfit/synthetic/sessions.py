@@ -274,10 +274,10 @@ def write_session(
         stem = f'{folder.name}_{camera}'
         place = partial / camera
         place.mkdir()
-        pixels, depth, seen = (x[:, c] for x in projected)
+        pixels, depth, visible = (x[:, c] for x in projected)
         bar = _bar(progress, camera)
         hidden = video.write(place / f'{stem}.mp4', options, pixels, depth, margin, bar)
-        xy, score = draw_labels(pixels, seen, hidden, video.size, options.labels, rng)
+        xy, score = draw_labels(pixels, visible, hidden, video.size, options.labels, rng)
         write_slp(place / f'{stem}.slp', xy, [annotator_name(n) for n in names], f'{stem}.mp4', score)
         labelled += np.isfinite(xy).all(-1)
     keypoints, joints = output.keypoints.numpy(), output.joints.numpy()

@@ -12,7 +12,7 @@ import torch
 from smilfit.cameras import Board, BoardDetector, calibrate_rig
 from smilfit.cameras.board_recordings import BoardViews, read_board_views
 from smilfit.cameras.rig import Rig, angle_between, project
-from smilfit.cameras.summary import rig_doubts
+from smilfit.cameras.summary import rig_objections
 from smilfit.cli.main import main
 from smilfit.io import triangulate_keypoints
 from smilfit.io.calibration import read_calibration, write_calibration
@@ -62,10 +62,10 @@ def test_corners_lie_where_the_camera_sees_them(kind):
     rig, board = ring(3), BOARDS[kind]
     draw, detect = Renderer(rig, board), BoardDetector(board)
     R, t = board_poses(board, 5)
-    seen = {i: d for i in range(5) if (d := detect(draw(1, R[i], t[i]))) is not None}
-    assert len(seen) >= 3
+    observed = {i: d for i in range(5) if (d := detect(draw(1, R[i], t[i]))) is not None}
+    assert len(observed) >= 3
     errors = []
-    for i, result in seen.items():
+    for i, result in observed.items():
         true = project(rig, np.full(len(result.ids), 1), board.points[result.ids] @ R[i].T + t[i])[0]
         errors.append(np.linalg.norm(result.xy - true, axis=-1))
     # A corner by its wrong number would miss by a square.
@@ -78,8 +78,10 @@ def test_other_boards_find_the_rig(kind):
     rig, board = ring(3), BOARDS[kind]
     draw, detect = Renderer(rig, board), BoardDetector(board)
     R, t = board_poses(board, 8)
-    seen = tuple({i: d for i in range(8) if (d := detect(draw(c, R[i], t[i]))) is not None} for c in range(3))
-    result = calibrate_rig(BoardViews(NAMES, sizes(3), seen, (8, 8, 8)), board, floor_frame=0)
+    observed = tuple(
+        {i: d for i in range(8) if (d := detect(draw(c, R[i], t[i]))) is not None} for c in range(3)
+    )
+    result = calibrate_rig(BoardViews(NAMES, sizes(3), observed, (8, 8, 8)), board, floor_frame=0)
     assert np.median(result.error_px) < 0.2
     assert result.rig.focal[:, 0] == pytest.approx(rig.focal[:, 0], rel=0.01)
     assert float(np.median(result.edges_mm)) == pytest.approx(board.edge_mm, rel=0.006)
@@ -235,13 +237,13 @@ def test_the_floor_is_at_zero_and_up_is_up(charuco, views):
     camera, number = np.repeat(np.arange(3), len(floor)), np.tile(np.arange(len(floor)), 3)
     xy = project(rig, camera, floor[number])[0]
     pixels = torch.from_numpy(xy.reshape(3, -1, 2)[None])
-    seen = Keypoints2d(
+    observed = Keypoints2d(
         pixels,
         torch.ones(1, 3, len(floor)).double(),
         tuple(str(i) for i in range(len(floor))),
         result.cameras,
     )
-    placed = triangulate_keypoints(seen).xyz[0].numpy()
+    placed = triangulate_keypoints(observed).xyz[0].numpy()
     np.testing.assert_allclose(placed[:, 2], floor[:, 2], atol=1.5)
     # The board's x and y are those of its print: along its columns, and, seen from above, to their left.
     corner = board_poses(board, 1)[1][0]
@@ -254,11 +256,11 @@ def test_a_print_that_was_stretched_is_told():
     board = BOARDS['charuco']
     draw, detect = Renderer(ring(3), board, stretch=1.03), BoardDetector(board)
     R, t = board_poses(board, 12)
-    seen = tuple(
+    observed = tuple(
         {i: d for i in range(12) if (d := detect(draw(c, R[i], t[i]))) is not None} for c in range(3)
     )
-    result = calibrate_rig(BoardViews(NAMES, sizes(3), seen, (12,) * 3), board)
-    (said,) = rig_doubts(result, board)
+    result = calibrate_rig(BoardViews(NAMES, sizes(3), observed, (12,) * 3), board)
+    (said,) = rig_objections(result, board)
     along, down = (float(x) for x in re.search(r'are (\S+) mm along and (\S+) mm down', said).groups())
     # The cameras give way to some of it.
     assert 1.01 < along / down < 1.03

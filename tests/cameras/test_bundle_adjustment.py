@@ -58,12 +58,12 @@ def test_derivatives_by_point_and_board_against_differences():
     random = np.random.default_rng(2)
     camera, local = np.arange(4), random.normal(size=(4, 3)) * 40
     blocks = Blocks(random.normal(size=(4, 3)) * 20, rotation_of(random.normal(size=(4, 3))))
-    seen = Observations(camera, np.arange(4), local, np.zeros((4, 2)), np.ones(4))
-    slopes = blocks.slopes(seen, linearise(rig, camera, blocks.place(seen))[2])
+    observed = Observations(camera, np.arange(4), local, np.zeros((4, 2)), np.ones(4))
+    slopes = blocks.slopes(observed, linearise(rig, camera, blocks.place(observed))[2])
     for k in range(6):
         step = np.zeros((4, 6))
         step[:, k] = 1e-6
-        ahead, behind = (project(rig, camera, blocks.moved(s).place(seen))[0] for s in (step, -step))
+        ahead, behind = (project(rig, camera, blocks.moved(s).place(observed))[0] for s in (step, -step))
         np.testing.assert_allclose(slopes[:, :, k], (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-4)
 
 
@@ -74,15 +74,15 @@ def test_a_knocked_camera_comes_back_and_the_others_keep_every_bit():
     xy = project(rig, camera, points[block])[0]
     wild = random.random(len(xy)) < 0.1
     xy[wild] += random.normal(size=(wild.sum(), 2)) * 60
-    seen = Observations(camera, block, np.zeros((240, 3)), xy, np.full(4, 1.0))
+    observed = Observations(camera, block, np.zeros((240, 3)), xy, np.full(4, 1.0))
     knocked = ring().moved(np.eye(4)[:, [1]] * np.array([[0.05, -0.04, 0.06, 20, -15, 30, *(0,) * 8]]))
     free = np.zeros((4, N_COLUMNS), dtype=bool)
     free[1, TURN] = free[1, SHIFT] = True
-    end = adjust(knocked, Blocks(points), seen, free)
+    end = adjust(knocked, Blocks(points), observed, free)
     assert end.converged
     assert np.degrees(angle_between(end.rig.R[1], rig.R[1])) < 0.05
     assert np.linalg.norm(end.rig.centres[1] - rig.centres[1]) < 0.5
-    assert np.median(residuals_px(end.rig, end.blocks, seen)) < 0.05
+    assert np.median(residuals_px(end.rig, end.blocks, observed)) < 0.05
     for c in (0, 2, 3):
         for name in rig.__dataclass_fields__:
             np.testing.assert_array_equal(getattr(end.rig, name)[c], getattr(knocked, name)[c])

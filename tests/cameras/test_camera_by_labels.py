@@ -48,42 +48,44 @@ def test_a_camera_with_another_ones_calibration_is_found(free, degrees, mm):
     assert np.degrees(angle_between(result.rig.R[2], rig.R[2])) < degrees
     assert np.linalg.norm(result.rig.centres[2] - rig.centres[2]) < mm
     assert result.rig.focal[2, 0] == pytest.approx(rig.focal[2, 0], rel=0.02)
-    assert not result.doubt.ambiguous
-    assert 0.2 < result.doubt.place_sd[0] < mm
+    assert not result.uncertainty.ambiguous
+    assert 0.2 < result.uncertainty.place_sd[0] < mm
 
 
 def test_an_animal_in_one_place_leaves_focal_length_and_distance_open():
     rig = ring()
-    seen = labels(rig, wrong(rig, 2, 1), 1.0, noise=3.0, n_frames=12)
-    alone = repair_by_labels(seen, 'back', 'focal', like_mates=False)
-    assert alone.doubt.ambiguous
-    assert alone.doubt.along_view > 0.95
-    helped = repair_by_labels(seen, 'back', 'focal')
-    assert helped.doubt.focal_sd_share < alone.doubt.focal_sd_share
-    assert helped.doubt.share_of_labels < 0.9
+    observed = labels(rig, wrong(rig, 2, 1), 1.0, noise=3.0, n_frames=12)
+    alone = repair_by_labels(observed, 'back', 'focal', like_mates=False)
+    assert alone.uncertainty.ambiguous
+    assert alone.uncertainty.along_view > 0.95
+    helped = repair_by_labels(observed, 'back', 'focal')
+    assert helped.uncertainty.focal_sd_share < alone.uncertainty.focal_sd_share
+    assert helped.uncertainty.share_of_labels < 0.9
 
 
 def test_given_points_of_the_right_names_and_unknown_cameras():
     rig = ring()
-    seen = labels(rig, wrong(rig, 2, 1), 120.0)
+    observed = labels(rig, wrong(rig, 2, 1), 120.0)
     with pytest.raises(UnknownNameError, match="no camera 'bakc'"):
-        repair_by_labels(seen, 'bakc')
-    two = Keypoints2d(seen.xy[:, :2], seen.confidence[:, :2], seen.names, seen.rig.select(NAMES[:2]))
+        repair_by_labels(observed, 'bakc')
+    two = Keypoints2d(
+        observed.xy[:, :2], observed.confidence[:, :2], observed.names, observed.rig.select(NAMES[:2])
+    )
     with pytest.raises(ValueError, match='two other cameras must place the points'):
         repair_by_labels(two, 'left')
     with pytest.raises(ValueError, match='must have 30 labels of points'):
-        repair_by_labels(seen[:3], 'back')
+        repair_by_labels(observed[:3], 'back')
 
 
 def test_what_nothing_should_be_calibrated_against_is_refused():
     rig = ring(5)
     names = (*NAMES, 'top')
     two = rig.put(2, rig.one(1)).put(3, rig.one(0)).cameras(names, sizes(5), 'mm')
-    seen = labels(rig, two, 120.0, names=names)
+    observed = labels(rig, two, 120.0, names=names)
     with pytest.raises(
         ValueError, match="the other cameras must agree.*'right' contradicts.*--exclude-cameras right"
     ):
-        repair_by_labels(seen, 'back')
+        repair_by_labels(observed, 'back')
     good = labels(rig, rig.cameras(names, sizes(5), 'mm'), 120.0, names=names)
     points = triangulate_keypoints(good)
     with pytest.raises(
@@ -94,11 +96,11 @@ def test_what_nothing_should_be_calibrated_against_is_refused():
 
 def test_mirrored_images_are_told():
     rig = ring()
-    seen = labels(rig, wrong(rig, 2, 1), 120.0)
-    xy = seen.xy.clone()
+    observed = labels(rig, wrong(rig, 2, 1), 120.0)
+    xy = observed.xy.clone()
     xy[:, 2, :, 0] = sizes(4)[2, 0] - 1 - xy[:, 2, :, 0]
     with pytest.raises(ValueError, match='images must not be mirrored; labels miss by .* px as they are'):
-        repair_by_labels(replace(seen, xy=xy), 'back')
+        repair_by_labels(replace(observed, xy=xy), 'back')
 
 
 @pytest.mark.real

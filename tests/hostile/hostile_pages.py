@@ -243,13 +243,17 @@ def hostile_pages(folder: Path) -> tuple[dict[str, Outcome], dict[str, str]]:
 
 def saved_as(opened: Any, page: Any, name: str) -> str:
     """Have a page save under a name; gives what is wrong where that is not refused in words."""
-    page.said.content = ''
+    page.outcome.content = ''
     page.file.value = ''
     set_control(opened, page.file, name)
     set_control(opened, page.save, True)
-    if not wait_for(lambda: page.said.content):
+    if not wait_for(lambda: page.outcome.content):
         return 'no answer'
-    return '' if page.said.content.startswith('**not done:**') else f'it was not refused: {page.said.content}'
+    return (
+        ''
+        if page.outcome.content.startswith('**not done:**')
+        else f'it was not refused: {page.outcome.content}'
+    )
 
 
 def _asked(stranger: Visitor) -> str:

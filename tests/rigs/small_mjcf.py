@@ -68,10 +68,14 @@ def skin_bytes(frames, n=30, seed=0):
     return b''.join(out)
 
 
-def quaternion(turn):
+def quaternion(rotation):
     """w, x, y, z of a rotation matrix whose trace is not small."""
-    w = np.sqrt(1 + np.trace(turn)) / 2
-    x, y, z = turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]
+    w = np.sqrt(1 + np.trace(rotation)) / 2
+    x, y, z = (
+        rotation[2, 1] - rotation[1, 2],
+        rotation[0, 2] - rotation[2, 0],
+        rotation[1, 0] - rotation[0, 1],
+    )
     return np.array([w, *(np.array([x, y, z]) / (4 * w))])
 
 

@@ -15,7 +15,7 @@ from smilfit.geometry.rotation import rotmat_to_axis_angle
 from smilfit.rigs import build_model, read_rig
 from smilfit.rigs.mjcf import read_mjcf
 from smilfit.rigs.mjcf.bodies import posed_frames, read_bodies, rest_frames
-from smilfit.rigs.mjcf.document import axis_turn, read_mjcf_document
+from smilfit.rigs.mjcf.document import axis_rotation, read_mjcf_document
 from smilfit.rigs.mjcf.skin import read_skn
 from smilfit.structures import FitResult
 from tests.rigs.small_mjcf import MODEL, write_beast
@@ -42,7 +42,7 @@ def posed(data, path, angles):
         for joint in body.joints:
             if joint.kind == 'hinge':
                 name = joint.name if joint.name in data.joint_names else body.name
-                rotation = axis_turn(rest[body.name].turn @ joint.axis, angles[joint.name])
+                rotation = axis_rotation(rest[body.name].rotation @ joint.axis, angles[joint.name])
                 turns[data.joint_names.index(name)] = turns[data.joint_names.index(name)] @ rotation
     body = SMIL(data).double()
     pose = rotmat_to_axis_angle(torch.from_numpy(turns))[None, 1:]
@@ -74,7 +74,7 @@ def test_a_model_moves_as_its_skin_says(beast):
 def _check_hip(path, data, joints, spans):
     """Each hinge of the hip, along x, y and z of the thigh, is an axis of the joint given for it, with its range."""
     limits, axes = np.degrees(data.joint_limits), data.joint_axes
-    rotation = frames_of(path)['thigh_L'].turn
+    rotation = frames_of(path)['thigh_L'].rotation
     for joint, axis, span in zip(joints, np.eye(3), spans):
         column = int(np.abs(axes[joint].T @ rotation @ axis).argmax())
         np.testing.assert_allclose(axes[joint][:, column], rotation @ axis, atol=1e-9)
@@ -97,7 +97,7 @@ def test_hinges_are_limits_along_their_axes(beast):
     _check_hip(beast, data, hips, ([-10, 15], [-60, 50], [-20, 40]))
     shin, low, high = (data.joint_names.index(name) for name in ('shin_L', 'neck_low', 'neck'))
     limits, axes = np.degrees(data.joint_limits), data.joint_axes
-    knee = frames_of(beast)['shin_L'].turn @ np.array([0.3, 1, 0]) / np.sqrt(1.09)
+    knee = frames_of(beast)['shin_L'].rotation @ np.array([0.3, 1, 0]) / np.sqrt(1.09)
     column = int(np.abs(axes[shin].T @ knee).argmax())
     np.testing.assert_allclose(axes[shin][:, column], knee, atol=1e-9)
     np.testing.assert_allclose(limits[shin, column], [-100, 5])
@@ -126,7 +126,7 @@ def test_bodies_and_skin_are_where_mujoco_has_them(beast, name, request, tmp_pat
     frames = frames_of(path, angles)
     for body, frame in frames.items():
         np.testing.assert_allclose(frame.place, data.body(body).xpos, atol=1e-9)
-        np.testing.assert_allclose(frame.turn, data.body(body).xmat.reshape(3, 3), atol=1e-9)
+        np.testing.assert_allclose(frame.rotation, data.body(body).xmat.reshape(3, 3), atol=1e-9)
     scene, option = mujoco.MjvScene(model, 10), mujoco.MjvOption()
     mujoco.mjv_updateScene(model, data, option, None, mujoco.MjvCamera(), 7, scene)
     shown = scene.skinvert.reshape(-1, 3)

@@ -104,7 +104,7 @@ def test_shown_geoms_are_the_skin_of_the_animal(tmp_path):
     # Corners on one place are one vertex: the mesh of twelve corners has four.
     shield = rig.weights.rows[rig.weights.cols == 0][-4:]
     frame = rest_frames(read_bodies(read_mjcf_document(tmp_path / 'beetle.xml'))[0])[0]
-    inside = (rig.vertices[shield] - frame.place) @ frame.turn - [0, 0, 0.1]
+    inside = (rig.vertices[shield] - frame.place) @ frame.rotation - [0, 0, 0.1]
     np.testing.assert_allclose(np.linalg.norm(inside, axis=1).min(), 0.1 * np.sqrt(14), rtol=0.5)
     assert volume(rig.vertices, rig.faces) > 0
 
@@ -117,13 +117,13 @@ def test_parts_move_with_their_bodies(tmp_path):
     now = {b.name: f for b, f in zip(bodies, posed_frames(bodies, {'hip': 0.6, 'head_joint0': -0.4}))}
     body = SMIL(data).double()
     pose = torch.zeros(1, 2, 3, dtype=torch.float64)
-    pose[0, 0] = -0.4 * torch.as_tensor(rest['head'].turn[:, 1])
-    pose[0, 1] = 0.6 * torch.as_tensor(rest['femur_L'].turn[:, 0])
+    pose[0, 0] = -0.4 * torch.as_tensor(rest['head'].rotation[:, 1])
+    pose[0, 1] = 0.6 * torch.as_tensor(rest['femur_L'].rotation[:, 0])
     result = body(body.zero_params(1).replace(body_pose=pose), ('vertices',)).vertices[0].numpy()
     for j, name in enumerate(data.joint_names):
         mine = data.weights.rows[data.weights.cols == j]
         assert (data.weights.values[data.weights.cols == j] == 1).all()
-        rotation = now[name].turn @ rest[name].turn.T
+        rotation = now[name].rotation @ rest[name].rotation.T
         truth = (data.v_template[mine] - rest[name].place) @ rotation.T + now[name].place
         np.testing.assert_allclose(result[mine], truth, atol=1e-9 * report.size)
 

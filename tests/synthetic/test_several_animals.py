@@ -252,4 +252,4 @@ def test_a_multiview_project_gives_each_animal_its_labels_of_all_cameras(three_c
         ben = open_scene(path, 'mouse+ben')
         assert (ben.title, ben.notes) == ('mouse+ben', [])
         want = SleapSession(folder / 'session_000', track='animal_1').keypoints2d()
-        torch.testing.assert_close(ben.seen.xy[want.visible], want.xy[want.visible], atol=1e-3, rtol=0)
+        torch.testing.assert_close(ben.observed.xy[want.visible], want.xy[want.visible], atol=1e-3, rtol=0)

@@ -42,12 +42,12 @@ class NoBlenderError(ImportError):
 class Blender:
     """A Blender that was found.
 
-    `prefix` is the command line before a script's path; the script's arguments follow behind `--`. `found_by` says
+    `prefix` is the command line before a script's path; the script's arguments follow behind `--`. `origin` says
     in words why it is this one.
     """
 
     prefix: tuple[str, ...]
-    found_by: str
+    origin: str
 
     def command(self, script: str | Path, *arguments: str | Path) -> list[str]:
         """Return the command line that runs a script without a window."""
@@ -167,13 +167,13 @@ def _run(command: list[str], blender: Blender, limit_s: float, printed: IO[bytes
         )
     except OSError as error:
         raise NoBlenderError(
-            f'Blender ({blender.found_by}) does not start: {error.strerror}. {GET_IT}'
+            f'Blender ({blender.origin}) does not start: {error.strerror}. {GET_IT}'
         ) from None
     try:
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:
         raise BlenderError(
-            f'Blender ({blender.found_by}) was still at work after {limit_s:g} s and was stopped.',
+            f'Blender ({blender.origin}) was still at work after {limit_s:g} s and was stopped.',
             'TimeoutError',
         ) from None
     finally:
@@ -201,7 +201,7 @@ def _raise_failure(outcome: dict[str, str], blender: Blender) -> None:
         return
     if kind == 'NoBpy':
         raise NoBlenderError(
-            f'Blender ({blender.found_by}) does not start: {shorten(outcome["message"], 300)}. {GET_IT}'
+            f'Blender ({blender.origin}) does not start: {shorten(outcome["message"], 300)}. {GET_IT}'
         )
     # Operators put a whole traceback into one message; what counts is its end.
     raise BlenderError(outcome['message'].strip()[-_LONGEST:], kind, outcome['trace'])
@@ -214,10 +214,10 @@ def _ended(blender: Blender, code: int, text: str, started: bool) -> Exception:
     how = f'signal {-code} ({_signal_name(-code)})' if code < 0 else f'exit code {code}'
     if not started:
         return NoBlenderError(
-            f'Blender ({blender.found_by}) does not start: it ended with {how}; it printed last: {last}. {GET_IT}'
+            f'Blender ({blender.origin}) does not start: it ended with {how}; it printed last: {last}. {GET_IT}'
         )
     return BlenderError(
-        f'Blender ({blender.found_by}) ended by itself with {how}; it printed last: {last}.',
+        f'Blender ({blender.origin}) ended by itself with {how}; it printed last: {last}.',
         trace='\n'.join(lines),
     )
 

@@ -114,9 +114,9 @@ def joint_scales(model: StoredModel) -> Iterator[Finding]:
             continue
         sign = -1 if change[joint, axis] > 0 else 1
         scales = {n: float((at_mean + sign * n * change).min()) for n in (1, 2, 3)}
-        said = ', '.join(f'{value:.2f} at {sign * n:+d} sd' for n, value in scales.items())
+        text = ', '.join(f'{value:.2f} at {sign * n:+d} sd' for n, value in scales.items())
         joints = np.flatnonzero((at_mean + sign * SHAPE_SD * change < 0).any(1))
-        what = f'joint scales go negative: the least is {said}; zero at {sign * zero_at[joint, axis]:+.2f} sd'
+        what = f'joint scales go negative: the least is {text}; zero at {sign * zero_at[joint, axis]:+.2f} sd'
         where = f'beta {s}, {named_joints(data, joints)}'
         advice = (
             'Bodies of such shapes are cut off at a scale above zero: make scale directions of logarithms.'

@@ -159,8 +159,8 @@ def _slerp(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
     sine = np.sin(angle)
     near = sine < 1e-6
     safe = np.where(near, 1, sine)
-    turned = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / safe
-    return np.where(near, (1 - share) * a + share * b, turned)
+    rotated = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / safe
+    return np.where(near, (1 - share) * a + share * b, rotated)
 
 
 @dataclass(frozen=True)
@@ -269,10 +269,10 @@ def _name(entries: list[Entry], number: int) -> str:
     return shorten(name, 80) if isinstance(name, str) and name.strip() else f'node_{number}'
 
 
-def _indices(file: GltfFile, found: object, where: str) -> list[int]:
-    if not isinstance(found, list):
-        raise file.fail(f'{where} must be a list of nodes', found)
-    return [file.index('nodes', index, where) for index in found]
+def _indices(file: GltfFile, stated: object, where: str) -> list[int]:
+    if not isinstance(stated, list):
+        raise file.fail(f'{where} must be a list of nodes', stated)
+    return [file.index('nodes', index, where) for index in stated]
 
 
 def _parents_first(file: GltfFile, entries: list[Entry], parents: np.ndarray) -> tuple[int, ...]:

@@ -103,8 +103,8 @@ def differ(
     a: Float[np.ndarray, '4 4'], b: Float[np.ndarray, '4 4'], corners: Float[np.ndarray, 'n 3'], size: float
 ) -> bool:
     """Check whether two places of a joint move the skin differently, by more than float32 has room for."""
-    apart = apply(a @ np.linalg.inv(b), corners) - corners
-    return bool(np.abs(apart).max() > SAME_BIND * size)
+    moved = apply(a @ np.linalg.inv(b), corners) - corners
+    return bool(np.abs(moved).max() > SAME_BIND * size)
 
 
 @dataclass
@@ -300,11 +300,11 @@ class JointBinding:
     def order(self) -> list[int]:
         """Sort the joints: as the file lists them, but parents first; to be asked for when all is placed."""
         order: list[int] = []
-        seen: set[int] = set()
+        visited: set[int] = set()
         for joint in self.joints:
             way, node = [], joint.node
-            while node >= 0 and node not in seen:
-                seen.add(node)
+            while node >= 0 and node not in visited:
+                visited.add(node)
                 way.append(node)
                 node = int(self.nodes.parents[node])
             order += [i for above in way[::-1] for i in self._at.get(above, ())]

@@ -106,11 +106,11 @@ def _read(
     off = max(float(np.linalg.norm(b.bind.place - standing[b.body].place)) for b in bound.bones) / size
     if off > OTHER_SKELETON:
         worst = _skinning_error(rig, bound, bodies, skeleton) / size
-        said = (
+        note = (
             f'the skin was bound to other bones (up to {off:.1%} of its size away): its shape at rest is as MuJoCo '
             f'shows it, in other poses vertices differ by up to {worst:.1%}'
         )
-        rig = replace(rig, notes=(*rig.notes, said))
+        rig = replace(rig, notes=(*rig.notes, note))
     return rig
 
 
@@ -227,7 +227,7 @@ def _sites(
 def site_on(skeleton: MjcfSkeleton, frame: Frame, body: str, place: np.ndarray) -> Site:
     """Return a point of a body, in the body's frame, as a site of the joint that carries the body."""
     joint = skeleton.of_body[body]
-    return Site(skeleton.names[joint], frame.turn @ place + frame.place - skeleton.rest[joint, :3, 3])
+    return Site(skeleton.names[joint], frame.rotation @ place + frame.place - skeleton.rest[joint, :3, 3])
 
 
 def _keypoints(
@@ -296,7 +296,7 @@ def _skinning_error(rig: Rig, skin: MjcfSkin, bodies: tuple[MjcfBody, ...], skel
         for joint, number in carried.items():
             moved = order[ends[joint] : ends[joint + 1]]
             now, rest = frames[number], standing[number]
-            rotation = now.turn @ rest.turn.T
+            rotation = now.rotation @ rest.rotation.T
             rows = thin.rows[moved]
             mine[rows] += values[moved, None] * ((rig.vertices[rows] - rest.place) @ rotation.T + now.place)
         worst = max(worst, float(np.linalg.norm(mine - truth, axis=1).max()))

@@ -13,7 +13,7 @@ from smilfit.rigs.mjcf.document import (
     WORLD,
     Frame,
     MjcfDocument,
-    axis_turn,
+    axis_rotation,
     frame_of,
     unit_axis,
     vector,
@@ -73,11 +73,11 @@ def read_bodies(document: MjcfDocument) -> tuple[tuple[MjcfBody, ...], tuple[str
     reader = _Bodies(document)
     for element, frame, childclass in reader.children(document.every('worldbody'), WORLD, MAIN):
         reader.add(element, -1, frame, childclass)
-    if not reader.found:
+    if not reader.bodies:
         raise BadFileError(
             f'{document.path}: a model must have bodies in <worldbody>; got none. Is an included file missing?'
         )
-    return tuple(reader.found), tuple(dict.fromkeys(reader.notes))
+    return tuple(reader.bodies), tuple(dict.fromkeys(reader.notes))
 
 
 def rest_frames(bodies: tuple[MjcfBody, ...]) -> list[Frame]:
@@ -97,7 +97,7 @@ def posed_frames(bodies: tuple[MjcfBody, ...], angles: Mapping[str, float]) -> l
         for joint in body.joints:
             angle = angles.get(joint.name, 0.0)
             if joint.kind == HINGE and angle:
-                rotation = axis_turn(joint.axis, angle)
+                rotation = axis_rotation(joint.axis, angle)
                 frame = frame.then(Frame(rotation, joint.place - rotation @ joint.place))
         result.append(frame)
     return result
@@ -106,7 +106,7 @@ def posed_frames(bodies: tuple[MjcfBody, ...], angles: Mapping[str, float]) -> l
 class _Bodies:
     def __init__(self, document: MjcfDocument) -> None:
         self.document = document
-        self.found: list[MjcfBody] = []
+        self.bodies: list[MjcfBody] = []
         self.notes: list[str] = []
         self.names: set[str] = set()
         self.sites: set[str] = set()
@@ -134,7 +134,7 @@ class _Bodies:
     def add(self, element: Element, parent: int, frame: Frame, childclass: str) -> None:
         if element.tag != 'body':
             return
-        document, number = self.document, len(self.found)
+        document, number = self.document, len(self.bodies)
         check_budget(document.path, 'bodies', number + 1, MOST_BODIES, 'of them')
         name = _unique(element.get('name') or f'body_{number}', self.names, f'{document.path}: bodies')
         where = f'{document.path}: body {shorten(name)}'
@@ -152,12 +152,12 @@ class _Bodies:
                     attributes.get('name') or f'site_{len(self.sites)}', self.sites, f'{document.path}: sites'
                 )
                 place = vector(attributes, 'pos', '0 0 0', where)
-                sites[label] = around.turn @ place + around.place
+                sites[label] = around.rotation @ place + around.place
         # Read where they are needed: most models have a skin, and geoms of which files are missing.
         geoms = tuple(
             MjcfGeom(child, around, its_class) for child, around, its_class in inner if child.tag == 'geom'
         )
-        self.found.append(MjcfBody(name, parent, local, tuple(joints), sites, geoms))
+        self.bodies.append(MjcfBody(name, parent, local, tuple(joints), sites, geoms))
         for child, around, its_class in inner:
             self.add(child, number, around, its_class)
 
@@ -172,10 +172,10 @@ class _Bodies:
             raise BadFileError(
                 f'{where}: type must be hinge, ball, slide or free; got {shorten(kind)!r}. Correct it.'
             )
-        place = around.turn @ vector(given, 'pos', '0 0 0', where) + around.place
+        place = around.rotation @ vector(given, 'pos', '0 0 0', where) + around.place
         axis = np.array([0.0, 0.0, 1.0])
         if kind in (HINGE, SLIDE):
-            axis = around.turn @ unit_axis(given, where)
+            axis = around.rotation @ unit_axis(given, where)
         return MjcfJoint(name, kind, place, axis, self._span(given, kind, where))
 
     def _span(self, given: Mapping[str, str], kind: str, where: str) -> tuple[float, float] | None:

@@ -117,14 +117,14 @@ class _Loader:
     def __init__(self, path: Path) -> None:
         self.path, self.folder = path, path.parent
         self.left, self.count, self.included = MOST_BYTES, 0, 0
-        self.seen: set[Path] = set()
+        self.visited: set[Path] = set()
         self.missing: list[str] = []
 
     def read(self, path: Path) -> Element:
         check_budget(path, WHAT, path.stat().st_size, self.left)
         text = path.read_bytes()
         self.left -= len(text)
-        self.seen.add(path.resolve())
+        self.visited.add(path.resolve())
         with accounted(path, WHAT):
             charge('its text', n_bytes=2 * len(text))
             return self._parsed(text, path)
@@ -188,7 +188,7 @@ class _Loader:
         if not name or not result.is_file():
             self.missing.append(name)
             return []
-        if result.resolve() in self.seen:
+        if result.resolve() in self.visited:
             raise BadFileError(
                 f'{self.path}: a file must be included once; {shorten(name)!r} is twice. Remove one <include>.'
             )
@@ -253,17 +253,17 @@ def _classes(root: Element, path: Path) -> dict[str, dict[str, dict[str, str]]]:
 class Frame(NamedTuple):
     """A place and a turn: takes points of the frame to those of the frame around it."""
 
-    turn: Float[np.ndarray, '3 3']
+    rotation: Float[np.ndarray, '3 3']
     place: Float[np.ndarray, '3']
 
     def then(self, inner: 'Frame') -> 'Frame':
         """Return a frame inside this one in the frame around this one."""
-        return Frame(self.turn @ inner.turn, self.turn @ inner.place + self.place)
+        return Frame(self.rotation @ inner.rotation, self.rotation @ inner.place + self.place)
 
     def matrix(self) -> Float[np.ndarray, '4 4']:
         """Write it as one matrix."""
         result = np.eye(4)
-        result[:3, :3], result[:3, 3] = self.turn, self.place
+        result[:3, :3], result[:3, 3] = self.rotation, self.place
         return result
 
 
@@ -292,10 +292,10 @@ def vector(attributes: Mapping[str, str], name: str, default: str, where: str) -
 
 def frame_of(attributes: Mapping[str, str], compiler: Compiler, where: str) -> Frame:
     """Read place and turn of a body, a site or a frame."""
-    return Frame(turn_of(attributes, compiler, where), vector(attributes, 'pos', '0 0 0', where))
+    return Frame(rotation_of(attributes, compiler, where), vector(attributes, 'pos', '0 0 0', where))
 
 
-def turn_of(attributes: Mapping[str, str], compiler: Compiler, where: str) -> Float[np.ndarray, '3 3']:
+def rotation_of(attributes: Mapping[str, str], compiler: Compiler, where: str) -> Float[np.ndarray, '3 3']:
     """Read how a frame is turned, as a rotation matrix.
 
     Raises:
@@ -312,19 +312,19 @@ def turn_of(attributes: Mapping[str, str], compiler: Compiler, where: str) -> Fl
     numbers = vector(attributes, way, ' '.join('0' * WAYS[way]), where)
     angle = np.pi / 180 if compiler.degrees else 1.0
     if way == 'quat':
-        return quaternion_turn(numbers, where)
+        return quaternion_rotation(numbers, where)
     if way == 'axisangle':
-        return axis_turn(_unit(numbers[:3], way, where), angle * numbers[3])
+        return axis_rotation(_unit(numbers[:3], way, where), angle * numbers[3])
     if way == 'euler':
         return _euler(angle * numbers, compiler.eulerseq)
     if way == 'zaxis':
-        return shortest_turn(_unit(numbers, way, where))
+        return shortest_rotation(_unit(numbers, way, where))
     x = _unit(numbers[:3], way, where)
     y = _unit(numbers[3:] - (numbers[3:] @ x) * x, way, where)
     return np.stack((x, y, np.cross(x, y)), 1)
 
 
-def quaternion_turn(quat: Float[np.ndarray, '4'], where: str) -> Float[np.ndarray, '3 3']:
+def quaternion_rotation(quat: Float[np.ndarray, '4'], where: str) -> Float[np.ndarray, '3 3']:
     """Turn a quaternion (w, x, y, z) of any length into a matrix."""
     w, x, y, z = _unit(quat, 'quat', where)
     return np.array(
@@ -336,7 +336,7 @@ def quaternion_turn(quat: Float[np.ndarray, '4'], where: str) -> Float[np.ndarra
     )
 
 
-def axis_turn(axis: Float[np.ndarray, '3'], angle: float) -> Float[np.ndarray, '3 3']:
+def axis_rotation(axis: Float[np.ndarray, '3'], angle: float) -> Float[np.ndarray, '3 3']:
     """Turn about a unit axis (Rodrigues)."""
     skew = np.cross(np.eye(3), axis)
     return np.eye(3) + np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
@@ -358,15 +358,15 @@ def _euler(angles: np.ndarray, sequence: str) -> np.ndarray:
     """Turn about axes that turn along (small letters) or stay (capitals), one after the other."""
     result = np.eye(3)
     for letter, angle in zip(sequence, angles):
-        rotation = axis_turn(np.eye(3)['xyz'.index(letter.lower())], angle)
+        rotation = axis_rotation(np.eye(3)['xyz'.index(letter.lower())], angle)
         result = result @ rotation if letter.islower() else rotation @ result
     return result
 
 
-def shortest_turn(axis: Float[np.ndarray, '3']) -> Float[np.ndarray, '3 3']:
+def shortest_rotation(axis: Float[np.ndarray, '3']) -> Float[np.ndarray, '3 3']:
     """Turn z to a unit axis the shortest way."""
     across = np.cross([0.0, 0.0, 1.0], axis)
     sine = np.linalg.norm(across)
     if sine < _TINY:
         return np.eye(3) if axis[2] > 0 else np.diag([1.0, -1.0, -1.0])
-    return axis_turn(across / sine, float(np.arctan2(sine, axis[2])))
+    return axis_rotation(across / sine, float(np.arctan2(sine, axis[2])))

@@ -23,8 +23,8 @@ from smilfit.rigs.mjcf.document import (
     Frame,
     MjcfDocument,
     frame_of,
-    quaternion_turn,
-    shortest_turn,
+    quaternion_rotation,
+    shortest_rotation,
     vector,
 )
 from smilfit.rigs.mjcf.skin import MjcfSkin, SkinBone
@@ -181,7 +181,7 @@ class MjcfMeshes:
                 f'{where}: triangles must name vertices 0 to {len(vertices) - 1}; got {faces.min()} to '
                 f'{faces.max()}. Export it again.'
             )
-        rotation = quaternion_turn(vector(given, 'refquat', '1 0 0 0', where), where)
+        rotation = quaternion_rotation(vector(given, 'refquat', '1 0 0 0', where), where)
         vertices = (vertices - vector(given, 'refpos', '0 0 0', where)) @ rotation
         scale = vector(given, 'scale', '1 1 1', where)
         unique, place_of = np.unique(vertices, axis=0, return_inverse=True)
@@ -333,7 +333,7 @@ def _geom(
         length = float(np.linalg.norm(along))
         if kind == 'sphere' or length == 0:
             raise BadFileError(f'{where}: fromto must be two ends of a long solid; got {kind}. Correct it.')
-        local = Frame(shortest_turn(along / length), (ends[:3] + ends[3:]) / 2)
+        local = Frame(shortest_rotation(along / length), (ends[:3] + ends[3:]) / 2)
         radius = size[:1]
         size = np.concatenate((radius if SIZES[kind] == 2 else np.tile(radius, 2), [length / 2]))
     return geom.around.then(local), solid(kind, size, where)
@@ -349,7 +349,7 @@ def _joined(parts: Sequence[tuple[str, Frame, Mesh]], standing: dict[str, Frame]
     of_body: dict[str, list[np.ndarray]] = {name: [] for name, _, _ in parts}
     first = 0
     for name, frame, (points, corners) in parts:
-        vertices.append(points @ frame.turn.T + frame.place)
+        vertices.append(points @ frame.rotation.T + frame.place)
         faces.append(corners + first)
         of_body[name].append(np.arange(first, first + len(points)))
         first += len(points)

@@ -114,12 +114,12 @@ class _Skeleton:
         self.of_body.append(len(self.names) - 1)
 
     def _joint(self, name: str, parent: int, frame: Frame, group: Sequence[MjcfJoint]) -> int:
-        at = Frame(frame.turn, frame.turn @ group[0].place + frame.place)
+        at = Frame(frame.rotation, frame.rotation @ group[0].place + frame.place)
         if group[0].kind == BALL:
             most = np.pi if group[0].span is None else min(abs(group[0].span[1]), np.pi)
-            axes, limits = frame.turn, np.tile([-most, most], (3, 1))
+            axes, limits = frame.rotation, np.tile([-most, most], (3, 1))
         else:
-            axes, limits = _hinge_axes([frame.turn @ j.axis for j in group], [j.span for j in group])
+            axes, limits = _hinge_axes([frame.rotation @ j.axis for j in group], [j.span for j in group])
         self._append(name, parent, at.matrix(), axes, limits, tuple(j.name for j in group))
         return len(self.names) - 1
 

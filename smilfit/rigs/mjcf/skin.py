@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from smilfit.files import BadFileError, accounted, charge, check_budget, reading, shorten
-from smilfit.rigs.mjcf.document import Frame, quaternion_turn, vector
+from smilfit.rigs.mjcf.document import Frame, quaternion_rotation, vector
 
 WHAT = 'a MuJoCo skin (.skn)'
 MOST_BYTES, MOST_BONES = 1 << 30, 10_000
@@ -39,7 +39,7 @@ class MjcfSkin:
         result, total = np.zeros_like(self.vertices), np.zeros(len(self.vertices))
         for bone in self.bones:
             now = frames[bone.body]
-            rotation = now.turn @ bone.bind.turn.T
+            rotation = now.rotation @ bone.bind.rotation.T
             moved = (self.vertices[bone.vertices] - bone.bind.place) @ rotation.T + now.place
             np.add.at(result, bone.vertices, bone.weights[:, None] * moved)
             np.add.at(total, bone.vertices, bone.weights)
@@ -96,7 +96,7 @@ def _bone(rest: _Bytes, path: Path) -> SkinBone:
     place, quat = rest.take('<f4', 3).astype(float), rest.take('<f4', 4).astype(float)
     count = int(rest.take('<i4', 1)[0])
     vertices, weights = rest.take('<i4', count), rest.take('<f4', count)
-    rotation = quaternion_turn(quat, f'{path}: bone {shorten(name)}')
+    rotation = quaternion_rotation(quat, f'{path}: bone {shorten(name)}')
     return SkinBone(name, Frame(rotation, place), vertices.astype(np.int64), weights.astype(float))
 
 
@@ -118,7 +118,7 @@ def inline_skin(element: Element, where: str) -> MjcfSkin:
         SkinBone(
             bone.get('body', ''),
             Frame(
-                quaternion_turn(vector(bone.attrib, 'bindquat', '1 0 0 0', where), where),
+                quaternion_rotation(vector(bone.attrib, 'bindquat', '1 0 0 0', where), where),
                 vector(bone.attrib, 'bindpos', '0 0 0', where),
             ),
             _numbers(bone, 'vertid', where).astype(np.int64),

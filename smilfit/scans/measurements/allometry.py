@@ -153,7 +153,7 @@ def allometry_table(
     dimension: dict[str, int] = {}
     for i, specimen in enumerate(specimens):
         for m, (measurement, value) in enumerate(zip(specimen.measurements, specimen.values)):
-            table[measurement.name][i] = value if doubted or not specimen.doubt_of(m) else np.nan
+            table[measurement.name][i] = value if doubted or not specimen.reason_against(m) else np.nan
             dimension[measurement.name] = measurement.dimension
     if not dimension[size_name]:
         raise ValueError(f'--allometry: the size must be no angle; got {size_name}. Choose a length.')
@@ -181,20 +181,20 @@ def write_measurements(path: Path, specimens: Sequence[Specimen]) -> Path:
     rows = (
         [s.name, m.name, _cell(s.values[i]), s.units[i]]
         + [_cell(column[i]) for column in (s.sd, s.low, s.high, s.pose_spread_percent)]
-        + [s.doubt_of(i)]
+        + [s.reason_against(i)]
         for s in specimens
         for i, m in enumerate(s.measurements)
     )
     return _write(path, TABLE_COLUMNS, rows)
 
 
-def write_allometry(path: Path, found: Sequence[Allometry]) -> Path:
+def write_allometry(path: Path, slopes: Sequence[Allometry]) -> Path:
     """Write slopes with their 95 % intervals."""
     rows = (
         [a.measurement, a.size, a.n, _cell(a.isometry)]
         + [_cell(x) for slope in (a.sma, a.ols) for x in (slope.value, slope.low, slope.high)]
         + [_cell(a.r2), a.word, a.left_out]
-        for a in found
+        for a in slopes
     )
     return _write(path, ALLOMETRY_COLUMNS, rows)
 

@@ -91,10 +91,10 @@ def _around(points: np.ndarray, ends: np.ndarray) -> Section:
     return best[1]
 
 
-def _winds(ends: np.ndarray, turn: np.ndarray) -> bool:
+def _winds(ends: np.ndarray, angles: np.ndarray) -> bool:
     """Check whether a closed line goes round the origin: its angles, walked along, come to a whole turn."""
     where: dict[int, list[tuple[int, int, float]]] = {}
-    for i, ((a, b), t) in enumerate(zip(ends.tolist(), turn.tolist())):
+    for i, ((a, b), t) in enumerate(zip(ends.tolist(), angles.tolist())):
         where.setdefault(a, []).append((i, b, t))
         where.setdefault(b, []).append((i, a, -t))
     node, total, used = int(ends[0, 0]), 0.0, set()
@@ -119,7 +119,7 @@ class Volume:
     open_percent: float
     n_border_edges: int
     n_pieces: int
-    n_turned: int
+    n_against: int
 
     def remarks(self) -> list[str]:
         """Return what speaks against it."""
@@ -133,9 +133,9 @@ class Volume:
             result.append(
                 f'volume: the surface has {self.n_pieces} separate pieces; where they overlap, space counts twice'
             )
-        if self.n_turned:
+        if self.n_against:
             result.append(
-                f'volume: {self.n_turned} edges have triangles of opposite sense; the volume is not to be trusted'
+                f'volume: {self.n_against} edges have triangles of opposite sense; the volume is not to be trusted'
             )
         return result
 

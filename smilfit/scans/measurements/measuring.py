@@ -86,8 +86,8 @@ class Measurer:
                 result = self.body(part, ('joints', 'vertices', *self._keypoints))
             joints = dict(zip(self.data.joint_names, result.joints.numpy().swapaxes(0, 1)))
             if self._keypoints:
-                seen = zip(self._keypoints, result.keypoints.numpy().swapaxes(0, 1))
-                joints |= {f'{KEYPOINT}{name}': xyz for name, xyz in seen}
+                observed = zip(self._keypoints, result.keypoints.numpy().swapaxes(0, 1))
+                joints |= {f'{KEYPOINT}{name}': xyz for name, xyz in observed}
             # A joint before what is seen of it.
             named = {n: joints[n] if n in joints else joints[f'{KEYPOINT}{n}'] for n in self._names}
             for b in range(part.batch_size):
@@ -255,8 +255,8 @@ def _body_length(data: BodyModelData) -> Measurement:
         elif behind:
             after = (behind[0],)
         return Chain(BODY_LENGTH, (*before, *chain, *after))
-    apart = np.linalg.norm(data.joints[:, None] - data.joints[None], axis=-1)
-    a, b = np.unravel_index(int(apart.argmax()), apart.shape)
+    distance = np.linalg.norm(data.joints[:, None] - data.joints[None], axis=-1)
+    a, b = np.unravel_index(int(distance.argmax()), distance.shape)
     return Distance(BODY_LENGTH, (data.joint_names[a], data.joint_names[b]))
 
 

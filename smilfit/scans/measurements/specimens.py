@@ -248,7 +248,7 @@ class Specimen:
         """Upper ends of 95 % intervals."""
         return self.values + WITHIN * self.sd
 
-    def doubt_of(self, i: int) -> str:
+    def reason_against(self, i: int) -> str:
         """Return why measurement `i` is not to be believed; '' where it may be."""
         guessed = self.guessed is not None and bool(self.guessed[i])
         return '; '.join((*self.doubts, *([UNSEEN] if guessed else [])))

@@ -119,7 +119,7 @@ class RigidStart:
     `pairs` holds (limb of the body, limb of the scan).
     """
 
-    turn: Float[np.ndarray, '3 3']
+    rotation: Float[np.ndarray, '3 3']
     shift: Float[np.ndarray, '3']
     scale: float
     pairs: tuple[tuple[int, int], ...]
@@ -154,12 +154,12 @@ def rigid_starts(
     scale = (scan.reach[a] + scan.reach[b]) / (body.reach[i] + body.reach[j])
     likely = np.abs(np.log(scale / np.median(scale))) < 0.7
     x, y, scale = x[likely], y[likely], scale[likely]
-    rotation, shift = _turns(x, y, weight, scale)
+    rotation, shift = _rotations(x, y, weight, scale)
     cost = _one_way(of_body, of_scan, share, rotation, shift, scale, extent)
     result: list[RigidStart] = []
     for k in cost.argsort()[: 40 * count]:
         start = _refined(body, scan, rotation[k], shift[k], scale[k], extent, allowed)
-        if all(_apart(start, other) for other in result):
+        if all(_differ(start, other) for other in result):
             result.append(start)
     return sorted(result, key=lambda s: s.cost)[:count]
 
@@ -173,7 +173,7 @@ def _allowed(n: int, m: int, known: Sequence[tuple[int, int]]) -> np.ndarray:
     return allowed
 
 
-def _turns(
+def _rotations(
     x: np.ndarray, y: np.ndarray, weight: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Align many small clouds, scale given (Kabsch)."""
@@ -188,14 +188,14 @@ def _turns(
 
 
 def _one_way(
-    body: np.ndarray, scan: np.ndarray, share: np.ndarray, turn: np.ndarray, shift: np.ndarray,
+    body: np.ndarray, scan: np.ndarray, share: np.ndarray, rotation: np.ndarray, shift: np.ndarray,
     scale: np.ndarray, extent: float,
 ) -> np.ndarray:  # fmt: skip
     """Score many similarities: each limb of the one to the nearest of the other, both ways, cut off."""
     out = []
-    for at in range(0, len(turn), 512):
+    for at in range(0, len(rotation), 512):
         part = slice(at, at + 512)
-        placed = scale[part, None, None, None] * np.einsum('bij,lkj->blki', turn[part], body)
+        placed = scale[part, None, None, None] * np.einsum('bij,lkj->blki', rotation[part], body)
         placed = placed + shift[part, None, None]
         away = np.linalg.norm(placed[:, :, None] - scan[None, None], axis=-1)
         cost = ((away * share).sum(-1) / share.sum()).clip(max=FARTHEST * extent)
@@ -204,7 +204,7 @@ def _one_way(
 
 
 def _refined(
-    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float, extent: float,
+    body: LimbCurves, scan: LimbCurves, rotation: np.ndarray, shift: np.ndarray, scale: float, extent: float,
     allowed: np.ndarray,
 ) -> RigidStart:  # fmt: skip
     """Pair limbs one to one and align all of them, twice."""
@@ -213,7 +213,7 @@ def _refined(
     pairs: tuple[tuple[int, int], ...] = ()
     cost = np.inf
     for _ in range(2):
-        table = _pair_costs(body, scan, turn, shift, scale)
+        table = _pair_costs(body, scan, rotation, shift, scale)
         # A pair that is known is made wherever it stands.
         table = np.where(allowed, table, most)
         table = np.where(allowed & (allowed.sum(1, keepdims=True) == 1), 0.0, table)
@@ -228,9 +228,9 @@ def _refined(
         x = np.concatenate([body.points[rows].reshape(-1, 3), body.middle[None]])[None]
         y = np.concatenate([scan.points[cols].reshape(-1, 3), scan.middle[None]])[None]
         weight = np.concatenate([np.tile(share, len(rows)), [float(BANDS)]])
-        turns, shifts = _turns(x, y, weight, np.array([scale]))
-        turn, shift = turns[0], shifts[0]
-    return RigidStart(turn, shift, float(scale), pairs, cost)
+        turns, shifts = _rotations(x, y, weight, np.array([scale]))
+        rotation, shift = turns[0], shifts[0]
+    return RigidStart(rotation, shift, float(scale), pairs, cost)
 
 
 def exchanged_starts(start: RigidStart, body: LimbCurves, scan: LimbCurves, count: int) -> list[RigidStart]:
@@ -239,7 +239,7 @@ def exchanged_starts(start: RigidStart, body: LimbCurves, scan: LimbCurves, coun
     Where a scan lacks limbs, those that it has may be their neighbours' as well, and which is told by the surfaces.
     """
     free = sorted(set(range(len(body.points))) - {mine for mine, _ in start.pairs})
-    table = _pair_costs(body, scan, start.turn, start.shift, start.scale)
+    table = _pair_costs(body, scan, start.rotation, start.shift, start.scale)
     result = []
     for mine, theirs in start.pairs:
         for other in free:
@@ -250,17 +250,17 @@ def exchanged_starts(start: RigidStart, body: LimbCurves, scan: LimbCurves, coun
 
 
 def _pair_costs(
-    body: LimbCurves, scan: LimbCurves, turn: np.ndarray, shift: np.ndarray, scale: float
+    body: LimbCurves, scan: LimbCurves, rotation: np.ndarray, shift: np.ndarray, scale: float
 ) -> Float[np.ndarray, 'n m']:
     """Return how badly each limb of the body goes with each of the scan, under a similarity."""
     share = np.linspace(0.3, 1.0, BANDS)
-    placed = scale * body.points @ turn.T + shift
+    placed = scale * body.points @ rotation.T + shift
     away = np.linalg.norm(placed[:, None] - scan.points[None], axis=-1)
     # A limb whose reach is not the scan's is less likely the one.
     unlike = np.abs(scale * body.reach[:, None] - scan.reach[None])
     return (away * share).sum(-1) / share.sum() + 0.3 * unlike
 
 
-def _apart(a: RigidStart, b: RigidStart) -> bool:
-    angle = np.arccos(((np.trace(a.turn.T @ b.turn) - 1) / 2).clip(-1, 1))
+def _differ(a: RigidStart, b: RigidStart) -> bool:
+    angle = np.arccos(((np.trace(a.rotation.T @ b.rotation) - 1) / 2).clip(-1, 1))
     return bool(angle > SAME_TURN) or a.pairs != b.pairs

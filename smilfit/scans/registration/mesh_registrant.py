@@ -17,7 +17,7 @@ from smilfit.scans.registration.registration_priors import PriorSizes
 from smilfit.scans.registration.result import Registration, figures
 from smilfit.scans.registration.scan import Scan
 from smilfit.scans.registration.specimen import Specimen
-from smilfit.scans.registration.staged_fit import FoundPose, StagedFit
+from smilfit.scans.registration.staged_fit import RegisteredPose, StagedFit
 from smilfit.scans.registration.stages import (
     DEFORMATION,
     STAGES,
@@ -39,7 +39,7 @@ _TIPS = 'Look at the picture, and name tips of limbs (NAME.landmarks.json) where
 WITHIN_NOISE = 0.02
 
 
-def surface_doubts(scan_to_body: Mapping[str, float], body_to_scan: Mapping[str, float]) -> list[str]:
+def surface_objections(scan_to_body: Mapping[str, float], body_to_scan: Mapping[str, float]) -> list[str]:
     """Return where surfaces are too far apart to be believed; nothing where they may be.
 
     Args:
@@ -58,7 +58,7 @@ def surface_doubts(scan_to_body: Mapping[str, float], body_to_scan: Mapping[str,
     return result
 
 
-def limb_doubts(free_of_body: int, free_of_scan: int, rival: float | None) -> list[str]:
+def limb_objections(free_of_body: int, free_of_scan: int, rival: float | None) -> list[str]:
     """Return why limbs may be on wrong ones.
 
     Args:
@@ -78,19 +78,19 @@ def limb_doubts(free_of_body: int, free_of_scan: int, rival: float | None) -> li
     return result
 
 
-def pose_cautions(turn_rms: float, pose_sd: float) -> list[str]:
+def pose_cautions(rotation_rms: float, pose_sd: float) -> list[str]:
     """Return where a pose is so far from rest that limbs may be taken for others; as right ones are so, too,
     no doubt.
 
     Args:
-        turn_rms: of the angles of joints about rest, root mean square, rad.
+        rotation_rms: of the angles of joints about rest, root mean square, rad.
         pose_sd: of these, as the priors have it.
     """
-    if turn_rms <= pose_sd:
+    if rotation_rms <= pose_sd:
         return []
     return [
-        f'joints are turned by {turn_rms:.2f} rad (root mean square), more than the {pose_sd:g} that is expected: so '
-        f'far from rest limbs are easily taken for others. {_TIPS}'
+        f'joints are turned by {rotation_rms:.2f} rad (root mean square), more than the {pose_sd:g} that is '
+        f'expected: so far from rest limbs are easily taken for others. {_TIPS}'
     ]
 
 
@@ -113,22 +113,22 @@ def limb_cautions(of_body: int, of_scan: int, compared: int) -> list[str]:
 
 
 def with_skin(
-    specimen: Specimen, found: FoundPose, stages: Sequence[DeformationStage]
+    specimen: Specimen, posed: RegisteredPose, stages: Sequence[DeformationStage]
 ) -> tuple[SurfaceState, list[dict[str, object]]]:
     """Return the state with rest offsets, and what came of every stage.
 
     Args:
-        found: pose and sizes, which stay as they are.
+        posed: pose and sizes, which stay as they are.
         stages: coarse to fine; none moves nothing.
     """
-    surface, state = specimen.surface, found.at.point
+    surface, state = specimen.surface, posed.at.point
     no_step = torch.zeros(surface.n_unknowns, dtype=torch.float64)
     linear, shift = (x.numpy() for x in surface.blended(surface.maps(state, no_step)))
     rest = surface.rest_vertices(state).numpy()
     vertices, history = rest, []
     for stage in stages:
-        places = specimen.places(found.start) if stage.limbs else None
-        problem = specimen.vertex_problem(stage, found.absent, places)
+        places = specimen.places(posed.start) if stage.limbs else None
+        problem = specimen.vertex_problem(stage, posed.absent, places)
         stiff = RestDeformation(rest, surface.faces, stage.strain)
         least_move = max(stage.ftol * specimen.scan.extent, WITHIN_NOISE * specimen.noise)
         vertices, rounds, still = deform(
@@ -224,7 +224,7 @@ class MeshRegistrant:
 
 def registration_of(
     specimen: Specimen,
-    found: FoundPose,
+    posed: RegisteredPose,
     state: SurfaceState,
     history: Sequence[Mapping[str, object]],
     seconds: Mapping[str, float],
@@ -233,37 +233,37 @@ def registration_of(
     surface, scan = specimen.surface, specimen.scan
     vertices = surface.vertices(state).numpy()
     scan_distance, body_distance = specimen.distances(vertices)
-    shown = ~found.absent[surface.part]
-    valid, back = figures(scan_distance, scan.extent), figures(body_distance[shown], scan.extent)
+    shown = ~posed.absent[surface.part]
+    to_body, to_scan = figures(scan_distance, scan.extent), figures(body_distance[shown], scan.extent)
     report = {
-        'distance_scan_to_body': valid,
-        'distance_body_to_scan': back,
-        'doubts': [*surface_doubts(valid, back), *_limb_doubts(specimen, found)],
+        'distance_scan_to_body': to_body,
+        'distance_body_to_scan': to_scan,
+        'doubts': [*surface_objections(to_body, to_scan), *_limb_objections(specimen, posed)],
         'cautions': [*_pose_cautions(specimen, state), *_limb_cautions(specimen)],
         'vertices_at_seams': specimen.template.n_at_seams,
         'converged': bool(history) and history[-1].get('reason') == 'converged',
         'noise': specimen.noise,
         'limbs_of_scan': len(specimen.curves.points),
-        'limbs_paired': len(found.start.pairs),
-        'rival': found.rival,
+        'limbs_paired': len(posed.start.pairs),
+        'rival': posed.rival,
         'seconds': dict(seconds),
         'scan': scan.report,
         'history': list(history),
     }
-    absent = tuple(surface.data.joint_names[j] for j in np.nonzero(found.absent)[0])
+    absent = tuple(surface.data.joint_names[j] for j in np.nonzero(posed.absent)[0])
     unposed = surface.rest_vertices(state).numpy()
     return Registration(
         scan.name, state.params(), vertices, unposed, scan_distance, body_distance, absent, report
     )
 
 
-def _limb_doubts(specimen: Specimen, found: FoundPose) -> list[str]:
+def _limb_objections(specimen: Specimen, posed: RegisteredPose) -> list[str]:
     """Return why limbs of a rigged body may be on wrong ones; where all are named there is no doubt of that."""
-    pairs, template = found.start.pairs, specimen.template
+    pairs, template = posed.start.pairs, specimen.template
     if not template.rigged or (pairs and set(pairs) <= set(specimen.known_pairs)):
         return []
     of_body, of_scan = (len(curves.points) - len(pairs) for curves in (template.curves, specimen.curves))
-    return limb_doubts(of_body, of_scan, found.rival)
+    return limb_objections(of_body, of_scan, posed.rival)
 
 
 def _limb_cautions(specimen: Specimen) -> list[str]:
@@ -272,8 +272,8 @@ def _limb_cautions(specimen: Specimen) -> list[str]:
 
 def _pose_cautions(specimen: Specimen, state: SurfaceState) -> list[str]:
     turns = state.params().body_pose
-    turn_rms = float(turns.square().mean().sqrt()) if turns.numel() else 0.0
-    return pose_cautions(turn_rms, specimen.template.priors.sizes.pose_sd)
+    rotation_rms = float(turns.square().mean().sqrt()) if turns.numel() else 0.0
+    return pose_cautions(rotation_rms, specimen.template.priors.sizes.pose_sd)
 
 
 def _sizes_of(priors: PriorSizes | Mapping[str, float] | None) -> PriorSizes:

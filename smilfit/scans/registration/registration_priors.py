@@ -66,7 +66,7 @@ class RegistrationPriors:
     def energy(self, at: SurfaceState) -> float:
         """Return the sum of squares in standard deviations."""
         sizes = self.sizes
-        turns = self._turns(at)
+        turns = self._rotations(at)
         total = float(np.square(turns[1:] / sizes.pose_sd).sum())
         if self.limits is not None:
             limits, sd = self.limits
@@ -92,7 +92,7 @@ class RegistrationPriors:
         n = self.surface.n_unknowns
         hessian, gradient = np.zeros((n, n)), np.zeros(n)
         diagonal = np.zeros(n)
-        turns = self._turns(at)
+        turns = self._rotations(at)
         precision = np.full_like(turns, sizes.pose_sd**-2)
         precision[0] = 0
         pull = precision * turns
@@ -131,7 +131,7 @@ class RegistrationPriors:
             gradient[betas] = self.shape_precision @ (at.betas.numpy() - self.shape_mean)
         return hessian, gradient
 
-    def _turns(self, at: SurfaceState) -> np.ndarray:
+    def _rotations(self, at: SurfaceState) -> np.ndarray:
         return rotmat_to_axis_angle(at.rotations).numpy()
 
     def _beyond(self, turns: np.ndarray, limits: np.ndarray) -> np.ndarray:

@@ -208,7 +208,7 @@ class RegistrationProblem:
         difference: np.ndarray,
         normal: np.ndarray,
         weight: np.ndarray,
-        found: np.ndarray,
+        valid: np.ndarray,
     ) -> Matched:
         """Score differences by Geman and McClure's robust loss; a point without a match pays the most."""
         w = self.weights
@@ -217,10 +217,10 @@ class RegistrationProblem:
         squared = across**2 + w.along * (np.square(difference).sum(1) - across**2)
         limit = w.sigma**2
         share = limit / (limit + squared)
-        paid = np.where(found, squared * share, limit)
+        paid = np.where(valid, squared * share, limit)
         energy = float((weight * unit * paid).sum())
-        distance = np.where(found, np.linalg.norm(difference, axis=1), np.inf)
-        return Matched(rows, difference, normal, weight * unit * share**2 * found, energy, distance, w.along)
+        distance = np.where(valid, np.linalg.norm(difference, axis=1), np.inf)
+        return Matched(rows, difference, normal, weight * unit * share**2 * valid, energy, distance, w.along)
 
     def _to_places(self, vertices: np.ndarray, places: PlaceTargets) -> Matched:
         difference = places.rows @ vertices - places.targets

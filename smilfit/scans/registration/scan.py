@@ -224,7 +224,7 @@ def _outwards(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, int]
     a cap. Of one whose volume is next to none, as of a flat sheet, it says nothing.
     """
     piece = connected_parts(faces, len(vertices))
-    turned = 0
+    n_reversed = 0
     for k in np.unique(piece[faces[:, 0]]):
         own = np.nonzero(piece[faces[:, 0]] == k)[0]
         mine = faces[own]
@@ -236,8 +236,8 @@ def _outwards(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, int]
         if volume < -LEAST_VOLUME * np.ptp(vertices[mine.ravel()], axis=0).max() ** 3:
             faces = faces.copy()
             faces[own] = mine[:, ::-1]
-            turned += 1
-    return faces, turned
+            n_reversed += 1
+    return faces, n_reversed
 
 
 def _near_landmarks(

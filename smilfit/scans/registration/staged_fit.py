@@ -39,13 +39,13 @@ def axis_starts(body: np.ndarray, scan: np.ndarray, count: int, rounds: int = 15
     rng = np.random.default_rng(0)
     scan = scan[rng.permutation(len(scan))[:1500]]
     body = body[rng.permutation(len(body))[:1500]]
-    own, own_middle, own_size = _axes(body)
-    other, other_middle, other_size = _axes(scan)
+    own, own_centre, own_size = _axes(body)
+    other, other_centre, other_size = _axes(scan)
     tree, scale = cKDTree(scan), other_size / own_size
     result = []
-    for rotation_matrix in _cube_turns():
+    for rotation_matrix in _cube_rotations():
         rotation = other @ rotation_matrix @ own.T
-        shift, size = other_middle - scale * rotation @ own_middle, scale
+        shift, size = other_centre - scale * rotation @ own_centre, scale
         for _ in range(rounds):
             placed = size * body @ rotation.T + shift
             away, index = tree.query(placed)
@@ -64,7 +64,7 @@ def axis_starts(body: np.ndarray, scan: np.ndarray, count: int, rounds: int = 15
     result.sort(key=lambda s: s.cost)
     kept: list[RigidStart] = []
     for start in result:
-        if all(np.trace(start.turn.T @ k.turn) < 2.6 for k in kept):
+        if all(np.trace(start.rotation.T @ k.rotation) < 2.6 for k in kept):
             kept.append(start)
     return kept[:count]
 
@@ -77,7 +77,7 @@ def _axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     return axes, centre, float(np.sqrt(np.square(s).sum() / len(points)))
 
 
-def _cube_turns() -> list[np.ndarray]:
+def _cube_rotations() -> list[np.ndarray]:
     out = []
     for i, j in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)):
         for a in (1, -1):
@@ -90,7 +90,7 @@ def _cube_turns() -> list[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class FoundPose:
+class RegisteredPose:
     """A registration by parameters, and what led to it.
 
     Attributes:
@@ -122,7 +122,7 @@ class StagedFit:
         self.solver = LevenbergMarquardt(gnc_schedule=())
         self.history: list[dict[str, object]] = []
 
-    def best_start(self) -> FoundPose:
+    def best_start(self) -> RegisteredPose:
         """Follow the likeliest starts through the first stage; the lowest energy wins.
 
         Raises:
@@ -143,28 +143,28 @@ class StagedFit:
         best = self._with_exchanged_limbs(best)
         return replace(best, rival=self._rival(best, result))
 
-    def _rival(self, best: FoundPose, found: Sequence[FoundPose]) -> float | None:
+    def _rival(self, best: RegisteredPose, posed: Sequence[RegisteredPose]) -> float | None:
         """Return how much worse than the best start the next is that ended at another place."""
         elsewhere = [
             float(other.at.energy / best.at.energy)
-            for other in found
+            for other in posed
             if np.percentile(np.linalg.norm(other.at.vertices - best.at.vertices, axis=1), 90)
             > ELSEWHERE * self.specimen.scan.extent
         ]
         return min(elsewhere, default=None)
 
-    def refined(self, found: FoundPose) -> FoundPose:
+    def refined(self, posed: RegisteredPose) -> RegisteredPose:
         """Go through all stages but the first; limbs that are lost after the second are tried anew."""
         for number, stage in enumerate(self.stages[1:], 1):
-            at = self._stage(found.at.point, stage, found.absent)
-            found = replace(found, at=at)
+            at = self._stage(posed.at.point, stage, posed.absent)
+            posed = replace(posed, at=at)
             if number == 1:
-                found = self._with_lost_limbs(found, stage)
-            found = replace(found, absent=self._absent(found.at.point, found.start, stage))
-        point = self._put_to_rest(found.at.point, found.absent)
-        return replace(found, at=replace(found.at, point=point))
+                posed = self._with_lost_limbs(posed, stage)
+            posed = replace(posed, absent=self._absent(posed.at.point, posed.start, stage))
+        point = self._put_to_rest(posed.at.point, posed.absent)
+        return replace(posed, at=replace(posed.at, point=point))
 
-    def _with_exchanged_limbs(self, best: FoundPose) -> FoundPose:
+    def _with_exchanged_limbs(self, best: RegisteredPose) -> RegisteredPose:
         """Return limbs of the scan to those that have none, as long as the energy falls."""
         tried = {best.start.pairs}
         while True:
@@ -176,7 +176,7 @@ class StagedFit:
                 return best
             best = result
 
-    def _followed(self, start: RigidStart) -> FoundPose:
+    def _followed(self, start: RigidStart) -> RegisteredPose:
         specimen, stage = self.specimen, self.stages[0]
         places = specimen.places(start)
         state = self._placed(start)
@@ -190,15 +190,15 @@ class StagedFit:
         drawing = places if stage.limbs and self.template.rigged else None
         at = self._stage(state, stage, absent, drawing)
         self.history.append({'start': start.pairs, 'cost': start.cost, 'energy': float(at.energy)})
-        return FoundPose(at, start, self._absent(at.point, start, stage))
+        return RegisteredPose(at, start, self._absent(at.point, start, stage))
 
     def _placed(self, start: RigidStart) -> SurfaceState:
         """Put the rest pose where a similarity says."""
         rest = self.surface.rest()
         root = self.surface.body.rest_joints(rest.betas.unsqueeze(0))[0, 0].numpy()
         turns = rest.rotations.clone()
-        turns[0] = torch.from_numpy(start.turn)
-        shift = start.shift + start.scale * (start.turn @ root - root)
+        turns[0] = torch.from_numpy(start.rotation)
+        shift = start.shift + start.scale * (start.rotation @ root - root)
         size = torch.tensor(math.log(start.scale), dtype=torch.float64)
         return replace(rest, rotations=turns, transl=torch.from_numpy(shift), log_scale=size)
 
@@ -257,22 +257,22 @@ class StagedFit:
         }
         return replace(state, **changed)
 
-    def _with_lost_limbs(self, found: FoundPose, stage: RegistrationStage) -> FoundPose:
+    def _with_lost_limbs(self, posed: RegisteredPose, stage: RegistrationStage) -> RegisteredPose:
         """Try limbs anew that do not lie on the scan: from rest, drawn by their own middles; kept where it gains."""
         specimen, limb_joints = self.specimen, self.template.limb_joints
-        at, absent = found.at, found.absent
+        at, absent = posed.at, posed.absent
         offs = limb_joints.offs(specimen.samples, specimen.to_scan(at.point, stage))
         limit = max(LOST_LIMB * specimen.scan.extent, 2 * specimen.noise)
         for limb in np.nonzero(offs > limit)[0].tolist():
             joints = limb_joints.of_limb[limb]
-            places = specimen.places(found.start, limb)
+            places = specimen.places(posed.start, limb)
             if not joints or absent[list(joints)].all() or places is None:
                 continue
             tried = self._limb_anew(at.point, joints, places, stage, absent)
             gained = float(tried.energy) < float(at.energy)
             self.history.append({'limb': limb, 'tried_again': True, 'gained': gained})
             at = tried if gained else at
-        return replace(found, at=at)
+        return replace(posed, at=at)
 
     def _limb_anew(
         self,

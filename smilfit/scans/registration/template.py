@@ -66,13 +66,13 @@ class LimbJoints:
         out = np.zeros(n, dtype=bool)
         for k, joints in enumerate(self.of_limb):
             own = np.array(joints, dtype=int)
-            seen = shown[own] & (count[own] > 0)
+            visible = shown[own] & (count[own] > 0)
             # A limb without counterpart that lies on something lies on something else, unless nearly all of it does
             # and no other limb lies there.
             most = LYING * max(1, (count[own] > 0).sum())
-            if k in doubled or (k in unpaired and seen.sum() < most):
-                seen = np.zeros_like(seen)
-            gone = own[~seen]
+            if k in doubled or (k in unpaired and visible.sum() < most):
+                visible = np.zeros_like(visible)
+            gone = own[~visible]
             # Joints without skin go with what they hang on.
             out[gone[(count[gone] > 0) | out[np.array(self.parents)[gone]]]] = True
         for j in range(1, n):

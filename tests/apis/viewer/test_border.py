@@ -93,11 +93,11 @@ def test_a_save_goes_beside_the_model_and_is_told(served):
     page: Any = served.page
     set_control(served.opened, page.name, 'eye')
     assert wait_for(lambda: page.name.value == 'eye')
-    page.said.content = ''
+    page.outcome.content = ''
     set_control(served.opened, page.file, 'mine.smil.json')
     set_control(served.opened, page.save, True)
-    assert wait_for(lambda: page.said.content)
-    assert served.written == [served.home / 'mine.smil.json'], page.said.content
+    assert wait_for(lambda: page.outcome.content)
+    assert served.written == [served.home / 'mine.smil.json'], page.outcome.content
     assert served.written[0].is_file()
     served.written[0].unlink()
     served.written.clear()

@@ -100,14 +100,14 @@ def test_a_click_in_the_browser_adds_a_keypoint_that_is_saved(insect, tmp_path):
         editor.joint.value = 'femur_L1'
         editor.ranges[0].value = (-12.0, 24.0)
         headless.wait_until(
-            lambda: 'femur_R1' in html.unescape(editor.said.content), 20, 'limits of both sides'
+            lambda: 'femur_R1' in html.unescape(editor.outcome.content), 20, 'limits of both sides'
         )
         editor.name.value = 'eye'
         # The middle of the scene, left of the panel: the camera looks at the body's centre.
         headless.wait_until(lambda: _clicked(page, editor), 60, 'a keypoint where the page was clicked')
-        assert 'eye on vertices' in editor.said.content
+        assert 'eye on vertices' in editor.outcome.content
         page.evaluate("[...document.querySelectorAll('button')].find(b => b.innerText === 'Save').click()")
-        headless.wait_until(lambda: 'saved as' in editor.said.content, 20, 'the file')
+        headless.wait_until(lambda: 'saved as' in editor.outcome.content, 20, 'the file')
         assert page.errors == []
     saved = load_body_model_data(tmp_path / 'ant_edited.smil.json')
     assert len(saved.keypoint_sets['added']['eye']) == 3
@@ -122,4 +122,4 @@ def _clicked(page, editor) -> bool:
     for kind in ('mousePressed', 'mouseReleased'):
         at = {'x': size[0] / 2, 'y': size[1] / 2}
         page.send('Input.dispatchMouseEvent', type=kind, button='left', clickCount=1, **at)
-    return 'eye on vertices' in editor.said.content
+    return 'eye on vertices' in editor.outcome.content

@@ -81,7 +81,7 @@ def test_a_turned_body_is_found_by_its_limbs():
     turned = 2.5 * data.v_template @ rotation.T + [3.0, -1.0, 2.0]
     other = limb_curves(turned, surface_graph(turned, data.faces))
     best = rigid_starts(own, other, float(np.ptp(turned, axis=0).max()), 1)[0]
-    assert np.allclose(best.turn, rotation, atol=0.05)
+    assert np.allclose(best.rotation, rotation, atol=0.05)
     assert best.scale == pytest.approx(2.5, rel=0.02)
     assert all(mine == theirs for mine, theirs in best.pairs)
 

@@ -9,7 +9,7 @@ import torch
 from smilfit.body_models import SMIL
 from smilfit.scans.registration import MeshRegistrant, clean_scan, template_body
 from smilfit.scans.registration.deformation import RestDeformation
-from smilfit.scans.registration.mesh_registrant import limb_doubts, pose_cautions, surface_doubts
+from smilfit.scans.registration.mesh_registrant import limb_objections, pose_cautions, surface_objections
 from smilfit.synthetic import make_insect
 from tests.scans.registration.specimens import Draw, Shown, correspondence, draw_specimen
 
@@ -62,11 +62,11 @@ def test_files_say_what_is_needed_to_measure(registered, tmp_path):
 
 def test_doubts_are_said_of_what_may_be_on_wrong_limbs():
     near, far = {'percentile_95_share': 0.02}, {'percentile_95_share': 0.1}
-    assert surface_doubts(near, near) == limb_doubts(1, 0, None) == limb_doubts(0, 1, 1.5) == []
+    assert surface_objections(near, near) == limb_objections(1, 0, None) == limb_objections(0, 1, 1.5) == []
     assert pose_cautions(0.3, 0.35) == []
-    assert '10.0 % of the extent' in surface_doubts(near, far)[0]
-    assert '1 limbs of the scan lie on none' in limb_doubts(2, 1, None)[0]
-    assert '1.10 times the energy' in limb_doubts(0, 0, 1.1)[0]
+    assert '10.0 % of the extent' in surface_objections(near, far)[0]
+    assert '1 limbs of the scan lie on none' in limb_objections(2, 1, None)[0]
+    assert '1.10 times the energy' in limb_objections(0, 0, 1.1)[0]
     assert 'turned by 0.50 rad' in pose_cautions(0.5, 0.35)[0]
 
 

@@ -71,12 +71,12 @@ def base_image(material: bpy.types.Material | None) -> bpy.types.Image | None:
     ]
     sockets = [s for node in shaders for s in node.inputs if s.name in ('Base Color', 'Color')]
     waiting = [link.from_node for socket in sockets for link in socket.links]
-    seen = set()
+    visited = set()
     while waiting:
         node = waiting.pop(0)
-        if node.name in seen:
+        if node.name in visited:
             continue
-        seen.add(node.name)
+        visited.add(node.name)
         if node.type == 'TEX_IMAGE' and node.image is not None:
             return node.image
         waiting += [link.from_node for socket in node.inputs for link in socket.links]
