@@ -13,7 +13,7 @@ from smilfit.handlers import MultiviewKeypoint2dMSEInput
 from smilfit.structures import Cameras, Keypoints2d
 from smilfit.synthetic import make_insect, make_quadruped, random_motion
 from smilfit.synthetic.camera_rigs import make_rig
-from smilfit.synthetic.labels import LabelOptions, draw_labels, project_keypoints
+from smilfit.synthetic.made_labels import LabelOptions, draw_labels, project_keypoints
 
 N_FRAMES, SCALE, SIZE = 40, 90.0, (640, 512)
 # Made ones of one kind, and those that come with the package.

@@ -3,20 +3,6 @@
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction, place_at_truth, trivial_baseline
 from smilfit.evaluation.benchmark_result import BenchmarkResult, Errors, benchmark_metrics
 from smilfit.evaluation.ellipses import ShareInside, radii, scaled_by_other_cameras, share_inside
-from smilfit.evaluation.errors import (
-    PCK_THRESHOLDS_PX,
-    PERCENTILES,
-    align_similarity,
-    by_group,
-    distances,
-    mean_error,
-    mpjpe,
-    pa_distances,
-    pa_mpjpe,
-    pck,
-    pck_curve,
-    percentiles,
-)
 from smilfit.evaluation.fit_quality import (
     CameraFit,
     FitBenchmark,
@@ -36,6 +22,20 @@ from smilfit.evaluation.image_fit import (
     write_figures,
 )
 from smilfit.evaluation.intervals import ExpectedKeypoints, expected_keypoints, held, in_cameras
+from smilfit.evaluation.keypoint_errors import (
+    PCK_THRESHOLDS_PX,
+    PERCENTILES,
+    align_similarity,
+    by_group,
+    distances,
+    mean_error,
+    mpjpe,
+    pa_distances,
+    pa_mpjpe,
+    pck,
+    pck_curve,
+    percentiles,
+)
 from smilfit.evaluation.left_out import MultiViewPoseMetric, left_out_metrics
 from smilfit.evaluation.metric_words import (
     Intervals,

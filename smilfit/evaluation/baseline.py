@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from smilfit.evaluation.errors import align_similarity
+from smilfit.evaluation.keypoint_errors import align_similarity
 
 MEAN_POSE_ROUNDS = 10
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from smilfit.evaluation.baseline import compared_keypoints, place_at_prediction, place_at_truth
-from smilfit.evaluation.errors import (
+from smilfit.evaluation.keypoint_errors import (
     PCK_THRESHOLDS_PX,
     PERCENTILES,
     distances,

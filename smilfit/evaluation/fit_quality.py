@@ -11,7 +11,7 @@ from torch import Tensor
 
 from smilfit.body_models import SMIL
 from smilfit.evaluation.baseline import mean_pose, place_at_prediction
-from smilfit.evaluation.errors import mpjpe, pa_mpjpe, percentiles
+from smilfit.evaluation.keypoint_errors import mpjpe, pa_mpjpe, percentiles
 from smilfit.evaluation.units import unit_suffix
 from smilfit.io import triangulate_keypoints
 from smilfit.structures import BodyParams, Keypoints2d, Keypoints3d

@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 from jaxtyping import Bool, Float
 
-from smilfit.evaluation.errors import distances, pck, percentiles
+from smilfit.evaluation.keypoint_errors import distances, pck, percentiles
 from smilfit.files import read_json, reading, write_text
 
 # PCK is stated in px of an image of this side, so that crops of any size compare.

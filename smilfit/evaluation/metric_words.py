@@ -22,7 +22,7 @@ from smilfit.evaluation.benchmark_result import (
     Figure,
     figures_of,
 )
-from smilfit.evaluation.errors import PERCENTILES
+from smilfit.evaluation.keypoint_errors import PERCENTILES
 from smilfit.evaluation.units import UNKNOWN_UNIT, length_text, unit_suffix
 from smilfit.structures.body import MILLIMETRES
 

@@ -10,7 +10,14 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from smilfit.handlers.base import BaseHandler, BaseInput, BodyState, Index, MissingObservationError, several
+from smilfit.handlers.base import (
+    BaseHandler,
+    BaseInput,
+    BodyState,
+    Index,
+    MissingObservationError,
+    several,
+)
 from smilfit.handlers.bidirectional import BidirectionalDistanceHandler
 from smilfit.handlers.keypoints2d import pixels_of
 from smilfit.losses import PointDistanceLoss, PointSource, SilhouetteL2Loss, Stated

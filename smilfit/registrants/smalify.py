@@ -12,13 +12,7 @@ from smilfit.body_models import SMIL
 from smilfit.geometry.rotation import axis_angle_to_rotmat
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEInput
 from smilfit.losses import ShapeMixturePriorLoss
-from smilfit.registrants.clip_fit import (
-    ClipFit,
-    Part,
-    PartTask,
-    evenly_spaced_rows,
-    merged_report,
-)
+from smilfit.registrants.clip_fit import ClipFit, Part, PartTask, evenly_spaced_rows, merged_report
 from smilfit.registrants.initializer import Initializer, ManyStarts, share_shape
 from smilfit.registrants.input_matching import FrameNumbers, GivenInput, as_inputs
 from smilfit.registrants.observation_checks import missing_evidence

@@ -19,8 +19,8 @@ _READERS: dict[str, tuple[str, str]] = {
     # Avatars: glTF under another name.
     '.vrm': ('smilfit.rigs.gltf', 'read_gltf'),
     '.xml': ('smilfit.rigs.mjcf', 'read_mjcf'),
-    '.pkl': ('smilfit.rigs.arrays', 'read_arrays'),
-    '.npz': ('smilfit.rigs.arrays', 'read_arrays'),
+    '.pkl': ('smilfit.rigs.array_rigs', 'read_arrays'),
+    '.npz': ('smilfit.rigs.array_rigs', 'read_arrays'),
     '.fbx': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),
     '.blend': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),
     '.dae': ('smilfit.rigs.blender.blender_rig', 'read_with_blender'),

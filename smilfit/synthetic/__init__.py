@@ -3,7 +3,7 @@
 from smilfit.synthetic.animals import shipped_bodies, write_shipped_models
 from smilfit.synthetic.camera_rigs import make_rig
 from smilfit.synthetic.insect import make_insect
-from smilfit.synthetic.labels import EXACT_LABELS, LabelOptions
+from smilfit.synthetic.made_labels import EXACT_LABELS, LabelOptions
 from smilfit.synthetic.motion import draw_betas, random_motion
 from smilfit.synthetic.quadruped import make_quadruped
 from smilfit.synthetic.quadruped_family import make_quadruped_family

@@ -19,8 +19,8 @@ from smilfit.io.sequence_names import sequence_name
 from smilfit.io.truth import truth_file
 from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer
 from smilfit.structures import AnimalCentres, BodyParams, Cameras, Keypoints2d, Keypoints3d
-from smilfit.synthetic.labels import hidden_keypoints, hidden_margin, project_keypoints
 from smilfit.synthetic.looks import SessionLook, screen_of
+from smilfit.synthetic.made_labels import hidden_keypoints, hidden_margin, project_keypoints
 from smilfit.synthetic.sessions import write_images
 
 # Frames of one camera in memory.

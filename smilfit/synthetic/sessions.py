@@ -28,7 +28,7 @@ from smilfit.registry import UnknownNameError
 from smilfit.renderers import Renderer, RenderOutput, ZBufferRenderer
 from smilfit.structures import BodyParams, Cameras
 from smilfit.synthetic.camera_rigs import make_rig
-from smilfit.synthetic.labels import (
+from smilfit.synthetic.made_labels import (
     LabelOptions,
     draw_labels,
     hidden_keypoints,

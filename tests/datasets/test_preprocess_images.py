@@ -13,7 +13,7 @@ from smilfit.apis.preprocessing.data_source import annotation_readers
 from smilfit.body_models import save_body_model
 from smilfit.cli.data.format_facts import describe_arguments, describe_reader
 from smilfit.cli.data.preprocess import build_parser, main
-from smilfit.cli.data.preprocess_options import add_reader_options, read_reader_options
+from smilfit.cli.data.preprocess_arguments import add_reader_options, read_reader_options
 from smilfit.datasets import open_dataset
 from smilfit.io import AnnotationReader
 from smilfit.synthetic import make_quadruped

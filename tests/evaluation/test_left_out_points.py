@@ -9,10 +9,10 @@ import torch
 from benchmarks.believe.sessions import made_session
 from smilfit.apis.fitting.fit_config import load_fit_config
 from smilfit.evaluation.verdict import judge, load_thresholds, point_numbers, stiffened, with_covariance
-from smilfit.evaluation.verdict.labels import without_camera
-from smilfit.evaluation.verdict.points import N_STEPS, left_out_points
+from smilfit.evaluation.verdict.label_measures import without_camera
+from smilfit.evaluation.verdict.point_measures import N_STEPS, left_out_points
 from smilfit.evaluation.verdict.refits import WIDTH
-from smilfit.evaluation.verdict.session import leave_out
+from smilfit.evaluation.verdict.session_measures import leave_out
 from smilfit.handlers import Keypoint3dMSEInput, MultiviewKeypoint2dMSEInput
 from smilfit.io import triangulate_keypoints
 from smilfit.registry import build_registrant

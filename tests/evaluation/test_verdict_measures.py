@@ -38,8 +38,8 @@ from smilfit.evaluation.verdict.body_measures import (
     size_ratio,
     torn_share,
 )
-from smilfit.evaluation.verdict.images import mask_margins, outline_convexity, plain_overlap
-from smilfit.evaluation.verdict.labels import (
+from smilfit.evaluation.verdict.image_measures import mask_margins, outline_convexity, plain_overlap
+from smilfit.evaluation.verdict.label_measures import (
     camera_medians,
     count_keypoints,
     count_places,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from smilfit.evaluation.baseline import mean_pose
-from smilfit.evaluation.errors import pa_mpjpe
+from smilfit.evaluation.keypoint_errors import pa_mpjpe
 from tests.toy_keypoint_regressor import make_keypoint_regressor
 from tests.toy_regressor import make_batch
 

@@ -17,7 +17,7 @@ from smilfit.synthetic import (
     write_session,
     write_sessions,
 )
-from smilfit.synthetic.labels import draw_labels, hidden_keypoints, in_image
+from smilfit.synthetic.made_labels import draw_labels, hidden_keypoints, in_image
 
 CAMERA_FIELDS = ('K', 'R', 't', 'size', 'dist')
 

@@ -40,8 +40,8 @@ from smilfit.evaluation.verdict import (
     with_covariance,
     with_failed_frames,
 )
-from smilfit.evaluation.verdict.labels import extents_px
-from smilfit.evaluation.verdict.points import N_STEPS as N_POINT_STEPS
+from smilfit.evaluation.verdict.label_measures import extents_px
+from smilfit.evaluation.verdict.point_measures import N_STEPS as N_POINT_STEPS
 from smilfit.files import MadeOf, write_text
 from smilfit.handlers import BaseInput
 from smilfit.registrants import OneViewDoubt, one_view_doubt

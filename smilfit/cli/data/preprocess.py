@@ -76,7 +76,7 @@ def _describe(
     extend: Callable[[argparse.ArgumentParser], None],
 ) -> None:
     # Imported late: a list of the formats should not wait for what reads them.
-    from smilfit.cli.data.preprocess_options import add_format
+    from smilfit.cli.data.preprocess_arguments import add_format
 
     add_format(made, name, summary, out)
     extend(made)
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None, prog: str = 'preprocess') -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from smilfit.apis.preprocessing.data_source import annotation_readers
     from smilfit.apis.preprocessing.make_dataset import preprocess
-    from smilfit.cli.data.preprocess_options import options_of, source_of
+    from smilfit.cli.data.preprocess_arguments import options_of, source_of
 
     source = source_of(arguments, annotation_readers().get(arguments.format))
     if arguments.dry_run:
@@ -113,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def show_plan(source: 'DataSource', out: Path, arguments: argparse.Namespace) -> int:
     """Print what would be done; gives the exit code."""
     from smilfit.apis.preprocessing.make_dataset import plan_preprocess
-    from smilfit.cli.data.preprocess_options import options_of
+    from smilfit.cli.data.preprocess_arguments import options_of
 
     made = plan_preprocess(source, out, arguments.body_model, options_of(arguments))
     for plan in made.plans:

@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help should not wait for what reads and draws.
     from smilfit.apis.fitting.fit_run import DATASET, check_images_folder, fit_images
     from smilfit.apis.preprocessing.data_source import annotation_readers, as_images
-    from smilfit.cli.data.preprocess_options import options_of, source_of
+    from smilfit.cli.data.preprocess_arguments import options_of, source_of
 
     source = as_images(source_of(arguments, annotation_readers().get(arguments.format)))
     if arguments.dry_run:

@@ -1,7 +1,7 @@
 """A verdict on a fit, from what it did not see and what it cannot game: words, reasons, thresholds from a file."""
 
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
-from smilfit.evaluation.verdict.images import image_numbers
+from smilfit.evaluation.verdict.image_measures import image_numbers
 from smilfit.evaluation.verdict.judge import (
     DOUBTFUL,
     GOOD,
@@ -14,10 +14,10 @@ from smilfit.evaluation.verdict.judge import (
     judge,
     load_thresholds,
 )
-from smilfit.evaluation.verdict.labels import FrameKeypoints, frame_keypoints, keypoint_excess
-from smilfit.evaluation.verdict.points import point_numbers
+from smilfit.evaluation.verdict.label_measures import FrameKeypoints, frame_keypoints, keypoint_excess
+from smilfit.evaluation.verdict.point_measures import point_numbers
 from smilfit.evaluation.verdict.refits import stiffened, with_covariance
-from smilfit.evaluation.verdict.session import (
+from smilfit.evaluation.verdict.session_measures import (
     CameraNumbers,
     SessionNumbers,
     judged_by_failures,

@@ -10,7 +10,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.body_models.joint_limits import default_joints, own_components
 from smilfit.evaluation.verdict.judge import Measured
-from smilfit.evaluation.verdict.labels import count_keypoints
+from smilfit.evaluation.verdict.label_measures import count_keypoints
 from smilfit.evaluation.verdict.refits import side_pairs
 from smilfit.losses.shape_priors import whitening_of
 from smilfit.structures import BodyParams, Keypoints2d

@@ -9,7 +9,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL
 from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.verdict import Threshold, Verdict, body_frames, judge
-from smilfit.evaluation.verdict.labels import extents_px, without_camera
+from smilfit.evaluation.verdict.label_measures import extents_px, without_camera
 from smilfit.evaluation.verdict.refits import side_pairs
 from smilfit.geometry.alignment import procrustes
 from smilfit.structures import BodyParams, Keypoints2d

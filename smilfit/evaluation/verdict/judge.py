@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smilfit.evaluation.verdict.labels import KEYPOINT_EXCESS, KEYPOINTS_OFF, FrameKeypoints
+from smilfit.evaluation.verdict.label_measures import KEYPOINT_EXCESS, KEYPOINTS_OFF, FrameKeypoints
 from smilfit.files import read_json, reading
 from smilfit.registry import reject_unknown
 

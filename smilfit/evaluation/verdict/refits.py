@@ -17,7 +17,7 @@ from torch import Tensor
 from smilfit.body_models import BodyModelData
 from smilfit.evaluation.fit_quality import errors_px
 from smilfit.evaluation.point_fit import extent
-from smilfit.evaluation.verdict.labels import extents_px
+from smilfit.evaluation.verdict.label_measures import extents_px
 from smilfit.handlers import BaseHandler, BaseInput, MultiviewKeypoint2dMSEHandler
 from smilfit.handlers.keypoints import KeypointInput
 from smilfit.registrants.clip_fit import evenly_spaced_rows

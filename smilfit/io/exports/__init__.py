@@ -1,8 +1,6 @@
 """A fit in the formats of other programs: a class a format, registered under its word."""
 
-from smilfit.io.exports.base import ExportedFit, ExportOptions, FitExporter, exporter, formats
-from smilfit.io.exports.joint_angles import JointAngles, bone_axes, joint_angles
-from smilfit.io.exports.points import (
+from smilfit.io.exports.anipose_points import (
     AniposeExporter,
     CalibrationExporter,
     DlcExporter,
@@ -11,7 +9,9 @@ from smilfit.io.exports.points import (
     ReprojectionsExporter,
     SleapExporter,
 )
-from smilfit.io.exports.skin import (
+from smilfit.io.exports.base import ExportedFit, ExportOptions, FitExporter, exporter, formats
+from smilfit.io.exports.joint_angles import JointAngles, bone_axes, joint_angles
+from smilfit.io.exports.skinned_meshes import (
     BvhExporter,
     GltfExporter,
     MeshesExporter,

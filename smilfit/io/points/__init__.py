@@ -1,8 +1,8 @@
 """Points in space that other tools placed: `points3d.h5`, anipose, DANNCE, ndx-pose, csv and npz."""
 
+from smilfit.io.points.points_session import PointSession
 from smilfit.io.points.read import read_recorded_points, read_skeleton
 from smilfit.io.points.recorded import RecordedPoints, RecordedViews, recorded_points
-from smilfit.io.points.session import PointSession
 
 __all__ = [
     'PointSession',

@@ -7,7 +7,7 @@ import numpy as np
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding
+from smilfit.rigs.checking.findings import ERROR, NOTE, WARNING, Finding
 from smilfit.rigs.defaults import axes_of_joints
 from smilfit.rigs.read_rig import listed
 from smilfit.rigs.symmetry import joint_pairs, mirror_axis

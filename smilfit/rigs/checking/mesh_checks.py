@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import NOTE, WARNING, Finding, counted, strongest_joint, vertex_places
+from smilfit.rigs.checking.findings import NOTE, WARNING, Finding, counted, strongest_joint, vertex_places
 from smilfit.rigs.read_rig import listed
 from smilfit.rigs.triangles import (
     Edges,

@@ -9,7 +9,7 @@ import torch
 from smilfit.body_models.files.smal_file import STALE_JOINT_SHARE
 from smilfit.body_models.files.stored_model import StoredModel
 from smilfit.geometry.surface_search import closest_on_triangles
-from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, named_joints, share
+from smilfit.rigs.checking.findings import ERROR, NOTE, WARNING, Finding, counted, named_joints, share
 from smilfit.rigs.checking.limit_checks import free_axes
 from smilfit.rigs.read_rig import listed
 

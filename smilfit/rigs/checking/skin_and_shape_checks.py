@@ -6,7 +6,7 @@ import numpy as np
 
 from smilfit.body_models.checks import WEIGHT_SUM_TOLERANCE
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import (
+from smilfit.rigs.checking.findings import (
     ERROR,
     NOTE,
     WARNING,

@@ -7,7 +7,7 @@ import numpy as np
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import ERROR, NOTE, WARNING, Finding, counted, share, vertex_places
+from smilfit.rigs.checking.findings import ERROR, NOTE, WARNING, Finding, counted, share, vertex_places
 from smilfit.rigs.read_rig import listed
 from smilfit.rigs.symmetry import joint_pairs, mirror_axis, mirror_centre, mirror_distances, pairs_by_name
 

@@ -9,7 +9,7 @@ from smilfit.body_models.data import SparseMatrix
 from smilfit.files import BadFileError, charge, read_in_child, reading, shorten
 from smilfit.rigs.gltf.file import AccessorReader, GltfFile, open_gltf
 from smilfit.rigs.gltf.meshes import MeshPiece, MorphTargets, read_mesh
-from smilfit.rigs.gltf.nodes import Animation, check_size, read_animations, read_nodes
+from smilfit.rigs.gltf.node_tree import Animation, check_size, read_animations, read_nodes
 from smilfit.rigs.gltf.skins import JointBinding, file_skins
 from smilfit.rigs.read_rig import Clip, Rig, apply, unique_joint_names, unique_names
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from smilfit.files import charge
 from smilfit.rigs.gltf.file import AccessorReader, GltfFile
 from smilfit.rigs.gltf.meshes import MeshPiece
-from smilfit.rigs.gltf.nodes import Animation, NodeTree
+from smilfit.rigs.gltf.node_tree import Animation, NodeTree
 from smilfit.rigs.read_rig import apply, inverse_or, listed, nearest_rotations
 
 # Of the mesh's size: joints this close to each other are where one map takes them.

@@ -12,10 +12,10 @@ from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.rigs.mjcf.bodies import MjcfBody, posed_frames, read_bodies, rest_frames
 from smilfit.rigs.mjcf.document import MOST_BYTES, WHAT, Frame, MjcfDocument, read_mjcf_document, vector
 from smilfit.rigs.mjcf.geoms import asset_places, find_asset, skin_of_geoms
-from smilfit.rigs.mjcf.keypoints import FREE_SD, KEPT_SD, BodyKeypoint, read_body_keypoints
-from smilfit.rigs.mjcf.keypoints import WHAT as KEYPOINTS
 from smilfit.rigs.mjcf.skeleton import MjcfSkeleton, skeleton_of
 from smilfit.rigs.mjcf.skin import MjcfSkin, inline_skin, read_skn
+from smilfit.rigs.mjcf.stac_keypoints import FREE_SD, KEPT_SD, BodyKeypoint, read_body_keypoints
+from smilfit.rigs.mjcf.stac_keypoints import WHAT as KEYPOINTS
 from smilfit.rigs.read_rig import Rig, Site
 
 # Gravity on earth by the unit in which it is stated, a second: what a model in that unit says.

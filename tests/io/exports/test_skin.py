@@ -8,7 +8,7 @@ import torch
 import trimesh
 
 from smilfit.io.exports import ExportedFit, ExportOptions, exporter
-from smilfit.io.exports.skin import probable_up, world_matrix
+from smilfit.io.exports.skinned_meshes import probable_up, world_matrix
 from smilfit.io.meshes.bvh import euler_zxy
 from smilfit.io.meshes.gltf_animation import SkinImage
 from tests.gltf_player import node_matrices, posed_by_the_specification, read_glb

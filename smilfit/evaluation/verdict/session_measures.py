@@ -15,8 +15,15 @@ from smilfit.evaluation.ellipses import radii, scaled_by_other_cameras
 from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.intervals import expected_keypoints, in_cameras
 from smilfit.evaluation.verdict.body_measures import body_frames, body_values
-from smilfit.evaluation.verdict.judge import FRAME_FAILED, FRAMES_FAILED, Measured, Threshold, Verdict, judge
-from smilfit.evaluation.verdict.labels import (
+from smilfit.evaluation.verdict.judge import (
+    FRAME_FAILED,
+    FRAMES_FAILED,
+    Measured,
+    Threshold,
+    Verdict,
+    judge,
+)
+from smilfit.evaluation.verdict.label_measures import (
     FrameKeypoints,
     camera_medians,
     extents_px,

@@ -11,12 +11,10 @@ from smilfit.body_models import SMIL
 from smilfit.evaluation.fit_quality import errors_px, keypoints_of
 from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.verdict.body_measures import betas_sd, body_frames, frame_meshes
-from smilfit.evaluation.verdict.judge import (
-    Measured,
-)
-from smilfit.evaluation.verdict.labels import count_places, extents_px
+from smilfit.evaluation.verdict.judge import Measured
+from smilfit.evaluation.verdict.label_measures import count_places, extents_px
 from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
-from smilfit.evaluation.verdict.session import SessionNumbers, at_places, view_frames
+from smilfit.evaluation.verdict.session_measures import SessionNumbers, at_places, view_frames
 from smilfit.registrants import OneViewDoubt
 from smilfit.structures import FitResult, Keypoints2d
 

@@ -20,7 +20,7 @@ from smilfit.evaluation.verdict.refits import (
     null_maps,
     spread_rows,
 )
-from smilfit.evaluation.verdict.session import N_REFITTED, N_SHUFFLED, SessionNumbers, at_places
+from smilfit.evaluation.verdict.session_measures import N_REFITTED, N_SHUFFLED, SessionNumbers, at_places
 from smilfit.structures import FitResult, Keypoints3d
 
 # Each keypoint is left out of every so many frames, in as many fits.

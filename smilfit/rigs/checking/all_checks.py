@@ -8,7 +8,7 @@ import numpy as np
 from smilfit.body_models.checks import check_body_model
 from smilfit.body_models.data import SparseMatrix
 from smilfit.body_models.files.stored_model import StoredModel
-from smilfit.rigs.checking.finding import ERROR, NOTE, SEVERITIES, WARNING, Finding
+from smilfit.rigs.checking.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding
 from smilfit.rigs.checking.limit_checks import asymmetric_limits, impossible_limits
 from smilfit.rigs.checking.mesh_checks import (
     boundary_edges,
