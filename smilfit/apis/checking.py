@@ -18,7 +18,7 @@ from smilfit.body_models import (
     find_model,
     load_body_model,
 )
-from smilfit.body_models.files.finding import FoundModel
+from smilfit.body_models.files.finding import LocatedModel
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.drawing.ground_truth_page import ground_truth_page, sample_image, stack_samples
 from smilfit.drawing.video import write_image
@@ -94,7 +94,7 @@ def _body(dataset: DatasetFile, chosen: str | Path | None) -> SMIL | None:
         dataset.check_body_model(body.data)
         return body
     try:
-        result: FoundModel[BodyModelData] = find_model(
+        result: LocatedModel[BodyModelData] = find_model(
             dataset.body_model, dataset.path, folder=Path(dataset.path).parent
         )
     except (ModelNotFoundError, OtherModelError) as error:

@@ -9,7 +9,7 @@ from smilfit.body_models.files import (
     save_body_model,
 )
 from smilfit.body_models.files.finding import (
-    FoundModel,
+    LocatedModel,
     ModelNotFoundError,
     OtherModelError,
     find_model,
@@ -44,12 +44,12 @@ __all__ = [
     'SMPLX',
     'BodyModelData',
     'BodyModelReader',
-    'FoundModel',
     'GivenPoses',
     'KeypointConvention',
     'KeypointRows',
     'Landmark',
     'LimitPoses',
+    'LocatedModel',
     'MixedPoses',
     'ModelNotFoundError',
     'OtherModelError',

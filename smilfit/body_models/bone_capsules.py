@@ -42,8 +42,8 @@ class BoneCapsules:
         ends = np.array(_bones(data))
         radius = _radii(data, ends)
         ends, radius = ends[radius > 0], radius[radius > 0]
-        apart = [(a, b) for a, b in combinations(range(len(ends)), 2) if not set(ends[a]) & set(ends[b])]
-        pairs = np.array(apart, dtype=np.int64).reshape(-1, 2)
+        separate = [(a, b) for a, b in combinations(range(len(ends)), 2) if not set(ends[a]) & set(ends[b])]
+        pairs = np.array(separate, dtype=np.int64).reshape(-1, 2)
         gap = _distance(data.joints[ends[pairs[:, 0]]], data.joints[ends[pairs[:, 1]]])
         return cls(ends, radius, pairs[gap > radius[pairs].sum(1)])
 

@@ -80,14 +80,14 @@ def load_convention(convention: Convention) -> KeypointConvention:
         return _checked(KeypointConvention('names', tuple(convention)), 'names')
     path = _find(convention)
     document = read_convention_file(path)
-    seen = [path]
+    visited = [path]
     while 'same_as' in document:
         path = _find(document['same_as'])
-        if path in seen:
+        if path in visited:
             raise BadFileError(
                 f'{path}: same_as must lead to names; it leads back here. Write the names into one of them.'
             )
-        seen.append(path)
+        visited.append(path)
         document = read_convention_file(path)
     values = JsonValues(path, 'Correct the file; the shipped conventions show the form.')
     limbs = [
@@ -251,7 +251,7 @@ def convert_keypoints(
 def match_names(
     source: KeypointConvention, target: KeypointConvention, approximate: bool = False
 ) -> list[int]:
-    """Give, for every name of the target, the place of that point in the source; -1 where it is not there."""
+    """Return for every name of the target the place of that point in the source; -1 where it is not there."""
     # Each file's aliases are its own; what nearly agrees, both may say.
     of_source, of_target, of_both = load_links([source]), load_links([target]), load_links([source, target])
     places = {of_source.point(name): place for place, name in enumerate(source.names)}

@@ -93,11 +93,11 @@ def _few(joints: Sequence[str]) -> str:
     return ', '.join(joints) if more <= 1 else f'{", ".join(joints[:MOST_JOINTS_TOLD])} and {more} more'
 
 
-def _joined(found: Mapping[str, tuple[str, ...]], limbs: set[str]) -> dict[str, tuple[str, ...]]:
+def _joined(parts: Mapping[str, tuple[str, ...]], limbs: set[str]) -> dict[str, tuple[str, ...]]:
     """Join limbs of equally many joints."""
     joined: dict[str, tuple[str, ...]] = {}
     first: dict[int, str] = {}
-    for name, joints in found.items():
+    for name, joints in parts.items():
         where = first.setdefault(len(joints), name) if name in limbs else name
         joined[where] = joined.get(where, ()) + joints
     return joined

@@ -34,7 +34,7 @@ def find_body_model(name_or_path: str | Path) -> Path:
 
 
 def shipped_model_file(name: str) -> Path:
-    """Return the file of a shipped model."""
+    """Return where a model of this name lies among the shipped ones; whether there is one is not asked."""
     return FOLDER / f'{name}{ENDING}'
 
 

@@ -336,8 +336,8 @@ class SMIL(ExactBuffers):
         if not len(rows.marked):
             return points
         offsets = rows.offsets(params.landmark_offsets)
-        turned = self.bone_rotations(params, linear).index_select(1, rows.bone) @ offsets.unsqueeze(-1)
-        return points.index_add(1, rows.marked, params.scale[:, None, None] * turned.squeeze(-1))
+        rotated = self.bone_rotations(params, linear).index_select(1, rows.bone) @ offsets.unsqueeze(-1)
+        return points.index_add(1, rows.marked, params.scale[:, None, None] * rotated.squeeze(-1))
 
     def _anchors(
         self,

@@ -7,8 +7,8 @@ import pytest
 
 from smilfit.body_models.data import Landmark
 from smilfit.body_models.files.landmark_file import (
-    FoundLandmarks,
-    expect_found,
+    FittedLandmarks,
+    expect_fitted,
     read_landmark_file,
     write_landmark_file,
 )
@@ -23,7 +23,7 @@ FOUND = EXPECTED | {'hip skin': replace(EXPECTED['hip skin'], offset=(0.1, -1 / 
 
 def _found(body=None):
     body = body or small_animal()
-    return FoundLandmarks(body.name, body.hash_without_landmarks(), 'session_1', FOUND, EXPECTED)
+    return FittedLandmarks(body.name, body.hash_without_landmarks(), 'session_1', FOUND, EXPECTED)
 
 
 def test_read_as_written(tmp_path):
@@ -34,9 +34,9 @@ def test_read_as_written(tmp_path):
 def test_the_next_session_expects_what_was_found(tmp_path):
     known = EXPECTED | {'new': Landmark('joint_3', 'joint_3', sd=1.0)}
     body = small_animal()
-    assert expect_found(known, _found(), body, 'f') == FOUND
+    assert expect_fitted(known, _found(), body, 'f') == FOUND
     # The model of the next session may have its landmarks already.
-    assert expect_found(known, _found(), replace(body, landmarks=known), 'f') == FOUND
+    assert expect_fitted(known, _found(), replace(body, landmarks=known), 'f') == FOUND
 
 
 def test_each_misfit_is_an_error():
@@ -44,12 +44,12 @@ def test_each_misfit_is_an_error():
     with pytest.raises(
         ValueError, match='f: the body model must be the one that the landmarks were found on'
     ):
-        expect_found(EXPECTED, _found(), small_animal(seed=1), 'f')
+        expect_fitted(EXPECTED, _found(), small_animal(seed=1), 'f')
     with pytest.raises(KeyError, match="none of 2 is. Did you mean 'hip_skin'"):
-        expect_found({'hip_skin': EXPECTED['nape']}, _found(), body, 'f')
+        expect_fitted({'hip_skin': EXPECTED['nape']}, _found(), body, 'f')
     moved = EXPECTED | {'nape': Landmark('joint_3', 'joint_2')}
     with pytest.raises(ValueError, match='nape must have the anchor and the bone of the lookup'):
-        expect_found(moved, _found(), body, 'f')
+        expect_fitted(moved, _found(), body, 'f')
 
 
 @pytest.mark.parametrize(

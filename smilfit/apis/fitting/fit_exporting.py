@@ -15,7 +15,7 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.body_models import (
     SMIL,
     BodyModelData,
-    FoundModel,
+    LocatedModel,
     ModelNotFoundError,
     OtherModelError,
     find_model,
@@ -208,7 +208,7 @@ def _body(path: Path, fit: FitResult, given: str | Path | None) -> tuple[SMIL | 
         return load_body_model(given), '', () if is_shipped(str(given)) else (Path(given),)
     reference = fit.reference
     try:
-        result: FoundModel[BodyModelData] = find_model(reference, path, folder=path.parent)
+        result: LocatedModel[BodyModelData] = find_model(reference, path, folder=path.parent)
     except (ModelNotFoundError, OtherModelError) as error:
         logger.info('%s', error)
         return None, str(error), ()

@@ -20,7 +20,7 @@ from smilfit.apis.preprocessing.data_source import DataSource, as_images
 from smilfit.apis.preprocessing.make_dataset import PreprocessRun, preprocess
 from smilfit.apis.progress import ignore
 from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
-from smilfit.body_models import SMIL, BodyModelData, FoundModel, find_model, load_body_model, reference_to
+from smilfit.body_models import SMIL, BodyModelData, LocatedModel, find_model, load_body_model, reference_to
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.drawing.report import Report
 from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark
@@ -243,7 +243,7 @@ def _body(
         body = build_body_model(from_config)
         path = from_config.get('model_path') if isinstance(from_config, Mapping) else None
         return body, reference_to(body.data, path or '')
-    result: FoundModel[BodyModelData] = find_model(
+    result: LocatedModel[BodyModelData] = find_model(
         dataset.body_model, dataset.path, folder=dataset.path.parent
     )
     return SMIL(result.body), result.reference

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.body_models.files.landmark_file import FoundLandmarks, expect_found, read_landmark_file
+from smilfit.body_models.files.landmark_file import FittedLandmarks, expect_fitted, read_landmark_file
 from smilfit.datasets import DatasetFile
 from smilfit.registrants import Stage
 from smilfit.structures import FitResult
@@ -34,7 +34,7 @@ def body_with_landmarks(body: SMIL, dataset: DatasetFile, earlier: str | Path | 
                 f'--landmarks: the dataset must have landmarks; {dataset.path} has none. Describe them in its joint '
                 'lookup, and preprocess again.'
             )
-        expected = expect_found(known, read_landmark_file(earlier), body.data, earlier)
+        expected = expect_fitted(known, read_landmark_file(earlier), body.data, earlier)
         left = sorted(set(known) - set(expected))
         if left:
             logger.warning(
@@ -55,7 +55,7 @@ def warn_of_unfitted(body: SMIL, stages: Iterable[Stage]) -> None:
         )
 
 
-def fitted_landmarks(body: SMIL, result: FitResult, session: str) -> FoundLandmarks | None:
+def fitted_landmarks(body: SMIL, result: FitResult, session: str) -> FittedLandmarks | None:
     """Read where a fit found the landmarks of its session; None of a body without unknown ones."""
     data = body.data
     if not data.unknown_landmarks:
@@ -73,7 +73,7 @@ def fitted_landmarks(body: SMIL, result: FitResult, session: str) -> FoundLandma
             landmarks[name] = replace(
                 mark, offset=(x, y, z), sd=mark.sd if sds is None else min(sds[k], mark.sd)
             )
-    return FoundLandmarks(
+    return FittedLandmarks(
         data.name,
         data.hash_without_landmarks(),
         session,

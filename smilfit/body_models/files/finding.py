@@ -35,11 +35,11 @@ _MOST_NUMBERS = 3_000_000
 # Licences under which whoever gets a file may pass it on, and 'own' for a model of one's own.
 _FREE = re.compile(r'(cc0|cc[ -]by|creative commons|public domain|mit|bsd|apache|own)\b', re.IGNORECASE)
 
-Found = TypeVar('Found')
+Located = TypeVar('Located')
 
 
 @dataclass(frozen=True)
-class FoundModel(Generic[Found]):
+class LocatedModel(Generic[Located]):
     """A body model that was found.
 
     Args:
@@ -48,7 +48,7 @@ class FoundModel(Generic[Found]):
         named: by what it was found.
     """
 
-    body: Found
+    body: Located
     file: Path | None
     named: ModelReference
 
@@ -142,9 +142,9 @@ def find_model(
     reference: ModelReference,
     where: str | Path,
     # mypy knows no default of a type variable.
-    make: Callable[[Path | BodyModelData], Found] = load_model,  # type: ignore[assignment]
+    make: Callable[[Path | BodyModelData], Located] = load_model,  # type: ignore[assignment]
     folder: str | Path | None = None,
-) -> FoundModel[Found]:
+) -> LocatedModel[Located]:
     """Find the body model that a file was made with.
 
     Looked at are the model in the file itself, the place where it was, the same place seen from the file's folder,
@@ -179,7 +179,7 @@ def find_model(
             looked.append(f'{named} (cannot be read)')
             continue
         if _is_wanted(body, reference):
-            return FoundModel(body, place, reference)
+            return LocatedModel(body, place, reference)
         others = True
         looked.append(f'{named} (hash {_hash_of(body)})')
     if broken is not None and not others:

@@ -19,7 +19,7 @@ _KEYS = ('format', 'version', 'body_model', 'body_model_hash', 'session', 'landm
 
 
 @dataclass(frozen=True)
-class FoundLandmarks:
+class FittedLandmarks:
     """Landmarks of a session as its fit found them.
 
     Args:
@@ -38,21 +38,21 @@ class FoundLandmarks:
     expected: dict[str, Landmark]
 
 
-def write_landmark_file(path: str | Path, found: FoundLandmarks) -> Path:
-    """Write what a fit found; the file appears whole or not at all."""
+def write_landmark_file(path: str | Path, fitted: FittedLandmarks) -> Path:
+    """Write where a fit found landmarks; the file appears whole or not at all."""
     document = {
         'format': FORMAT,
         'version': FORMAT_VERSION,
-        'body_model': found.body_model,
-        'body_model_hash': found.body_model_hash,
-        'session': found.session,
-        'landmarks': landmarks_out(found.landmarks),
-        'expected': landmarks_out(found.expected),
+        'body_model': fitted.body_model,
+        'body_model_hash': fitted.body_model_hash,
+        'session': fitted.session,
+        'landmarks': landmarks_out(fitted.landmarks),
+        'expected': landmarks_out(fitted.expected),
     }
     return write_text(path, json.dumps(document, indent=1) + '\n')
 
 
-def read_landmark_file(path: str | Path) -> FoundLandmarks:
+def read_landmark_file(path: str | Path) -> FittedLandmarks:
     """Read what `write_landmark_file` wrote.
 
     Raises:
@@ -73,7 +73,7 @@ def read_landmark_file(path: str | Path) -> FoundLandmarks:
     check_budget(path, 'landmarks', len(landmarks), MOST_LANDMARKS, 'landmarks')
     expected = values.record(document.get('expected'), 'expected')
     reject_unknown(f'{path}: expected', 'landmark', map(shorten, expected), landmarks)
-    return FoundLandmarks(
+    return FittedLandmarks(
         values.name(document.get('body_model'), 'body_model'),
         values.name(document.get('body_model_hash'), 'body_model_hash'),
         values.name(document.get('session'), 'session'),
@@ -82,14 +82,14 @@ def read_landmark_file(path: str | Path) -> FoundLandmarks:
     )
 
 
-def expect_found(
-    known: Mapping[str, Landmark], found: FoundLandmarks, body: BodyModelData, where: str | Path
+def expect_fitted(
+    known: Mapping[str, Landmark], fitted: FittedLandmarks, body: BodyModelData, where: str | Path
 ) -> dict[str, Landmark]:
     """Expect landmarks where an earlier session found them, as surely as it did.
 
     Args:
         known: the landmarks of the session to come.
-        found: those of the earlier one.
+        fitted: those of the earlier one.
         body: the model.
         where: the file, for messages.
 
@@ -100,17 +100,17 @@ def expect_found(
         ValueError: found on another model, or at another anchor or bone.
         KeyError: no landmark in common.
     """
-    if found.body_model_hash != body.hash_without_landmarks():
+    if fitted.body_model_hash != body.hash_without_landmarks():
         raise ValueError(
-            f'{where}: the body model must be the one that the landmarks were found on, {shorten(found.body_model)} '
-            f'(hash {shorten(found.body_model_hash)}); got {body.name} (hash {body.hash_without_landmarks()}). Fit '
+            f'{where}: the body model must be the one that the landmarks were found on, {shorten(fitted.body_model)} '
+            f'(hash {shorten(fitted.body_model_hash)}); got {body.name} (hash {body.hash_without_landmarks()}). Fit '
             'with that model, or leave the file out.'
         )
-    common = {name: mark for name, mark in found.landmarks.items() if name in known}
+    common = {name: mark for name, mark in fitted.landmarks.items() if name in known}
     if not common:
-        first = next(iter(found.landmarks), '')
+        first = next(iter(fitted.landmarks), '')
         raise UnknownNameError(
-            f'{where}: a landmark must be one of the dataset; none of {len(found.landmarks)} is. '
+            f'{where}: a landmark must be one of the dataset; none of {len(fitted.landmarks)} is. '
             f'{did_you_mean(first, known)}'
         )
     for name, mark in common.items():
