@@ -35,7 +35,7 @@ from smilfit.evaluation.verdict import (
     stiffened,
 )
 from smilfit.handlers import BaseInput, ImageFrameInput, MultiviewKeypoint2dMSEInput
-from smilfit.registrants import DoubtThresholds, one_view_doubt
+from smilfit.registrants import AmbiguityThresholds, one_view_ambiguity
 from smilfit.registry import build_registrant
 from smilfit.structures import Cameras, FitResult, Keypoints2d
 
@@ -122,14 +122,14 @@ def _of_views(
     scene: Scene,
     inputs: list[BaseInput],
     fit: Callable,
-    limits: DoubtThresholds | None,
+    limits: AmbiguityThresholds | None,
     silhouettes: Silhouettes,
 ) -> SessionNumbers:
     body: Any = result.body
     some = bool(scene.keypoints.visible.any())
     doubt = None
     if limits is not None:
-        doubt = one_view_doubt(result, body.data, scene.cameras, scene.keypoints, limits)
+        doubt = one_view_ambiguity(result, body.data, scene.cameras, scene.keypoints, limits)
     asked = inputs if some else []
     return image_numbers(body, result, scene.keypoints, asked, fit if some else None, silhouettes, doubt)
 

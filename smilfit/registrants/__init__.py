@@ -10,13 +10,13 @@ from smilfit.registrants.smplifyx import SMPLifyX, SMPLifyXD
 from smilfit.registrants.stage import Stage
 from smilfit.registrants.stagewise import RegistrantHook, SMPLifyVerboseHook
 from smilfit.registrants.swaps import SideUnswapper
-from smilfit.registrants.views.ambiguity import DoubtThresholds, OneViewDoubt, one_view_doubt
+from smilfit.registrants.views.ambiguity import AmbiguityThresholds, OneViewAmbiguity, one_view_ambiguity
 from smilfit.registrants.views.view_initializer import ViewInitializer
 
 __all__ = [
-    'DoubtThresholds',
+    'AmbiguityThresholds',
     'MeshRegistrant',
-    'OneViewDoubt',
+    'OneViewAmbiguity',
     'PartFiles',
     'RegistrantHook',
     'RigidInitializer',
@@ -29,7 +29,7 @@ __all__ = [
     'Stage',
     'VertexInitializer',
     'ViewInitializer',
-    'one_view_doubt',
+    'one_view_ambiguity',
 ]
 
 

@@ -101,9 +101,9 @@ class RigidInitializer:
         )
         # A body turns about its root joint, an alignment about the origin: the root shows the difference.
         with torch.no_grad():
-            before, turned = body(start).joints[:, 0], body(params).joints[:, 0]
+            before, after = body(start).joints[:, 0], body(params).joints[:, 0]
         goal = scale[:, None] * (rotation @ before.unsqueeze(-1)).squeeze(-1) + translation
-        params = params.replace(transl=goal - turned)
+        params = params.replace(transl=goal - after)
         return share_shape(params) if shared else params, notes
 
     def _keypoints(self, inputs: Sequence[BaseInput]) -> Keypoints3d | None:
@@ -140,7 +140,7 @@ class RigidInitializer:
 
 
 def nearest_good(good: Tensor) -> Tensor:
-    """Give, for every frame, the index of the nearest good frame (itself where it is good)."""
+    """Return for every frame the index of the nearest good frame (itself where it is good)."""
     frames = torch.arange(len(good), device=good.device)
     if not bool(good.any()):
         return frames
@@ -302,7 +302,7 @@ class VertexInitializer:
         if not scaled and not 1 / OTHER_UNIT < off < OTHER_UNIT:
             notes['unfitted_scale'] = off
         for _ in range(self.rounds):
-            work.turn_parts()
+            work.rotate_parts()
             work.solve_shape(self.fits_shape, scaled, shared)
         params = work.params()[nearest_good(work.placed)]
         return share_shape(params) if shared else params, notes
@@ -351,7 +351,7 @@ class _Work:
         self.points = result.apply(self.points)
         return float(result.scale.median())
 
-    def turn_parts(self) -> None:
+    def rotate_parts(self) -> None:
         """Turn every part from where it is to where its vertices should be."""
         turns, known = part_rotations(self.points, self.target, self.shares, self.confidence)
         joints = torch.arange(len(self.parts), device=self.parts.device)

@@ -128,13 +128,13 @@ def counting_frames(
     return _any_frame(torch.stack(counted).any(0)) if counted else observed_frames(inputs)
 
 
-def _any_frame(seen: Tensor) -> Tensor:
-    if not bool(seen.any()):
+def _any_frame(observed: Tensor) -> Tensor:
+    if not bool(observed.any()):
         raise ValueError(
-            f'SMPLify: at least one of {len(seen)} frames must have an observation; none has. Check confidences, '
+            f'SMPLify: at least one of {len(observed)} frames must have an observation; none has. Check confidences, '
             'weights, and the names of keypoints.'
         )
-    return seen
+    return observed
 
 
 def numbered(frames: FrameNumbers | None, batch: int) -> Tensor:

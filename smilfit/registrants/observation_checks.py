@@ -68,9 +68,11 @@ def underdetermined(
         if not direct or not isinstance(given, KeypointInput):
             rows += torch.where(handler.observed(given, factors[0]).cpu(), unknowns, 0)
             continue
-        seen = given.keypoints
-        points = seen.xyz if isinstance(seen, Keypoints3d) else seen.xy
-        visible = seen.visible & counting_keypoints(seen.names, factors).to(seen.visible.device)
+        keypoints = given.keypoints
+        points = keypoints.xyz if isinstance(keypoints, Keypoints3d) else keypoints.xy
+        visible = keypoints.visible & counting_keypoints(keypoints.names, factors).to(
+            keypoints.visible.device
+        )
         rows += points.shape[-1] * _places(points, visible).cpu()
     return rows < unknowns, unknowns
 
@@ -135,27 +137,27 @@ def behind_cameras(
 
     Frames without a keypoint in an image that has a weight are none of them.
     """
-    seen_by_any = torch.zeros(state.params.batch_size, dtype=torch.bool, device=state.params.transl.device)
-    in_front = seen_by_any.clone()
+    observed = torch.zeros(state.params.batch_size, dtype=torch.bool, device=state.params.transl.device)
+    in_front = observed.clone()
     stages = list(stages)
     for key, given in inputs.items():
         factors = [w for s, w in stages if s.weights.get(key)]
         compared = isinstance(handlers[key], MultiviewKeypoint2dMSEHandler)
         if not factors or not compared or not isinstance(given, MultiviewKeypoint2dMSEInput):
             continue
-        seen = given.keypoints
-        used = seen.visible & counting_keypoints(seen.names, factors).to(seen.visible.device)
-        cameras = seen.rig if state.camera_shift is None else seen.rig.shifted(state.camera_shift)
+        keypoints = given.keypoints
+        used = keypoints.visible & counting_keypoints(keypoints.names, factors).to(keypoints.visible.device)
+        cameras = keypoints.rig if state.camera_shift is None else keypoints.rig.shifted(state.camera_shift)
         depth = by_blocks(
-            seen.batch_size, partial(_depth, body, state.params, replace(seen, cameras=cameras))
+            keypoints.batch_size, partial(_depth, body, state.params, replace(keypoints, cameras=cameras))
         )
-        seen_by_any |= used.flatten(1).any(1)
+        observed |= used.flatten(1).any(1)
         in_front |= (used & (depth > 0)).flatten(1).any(1)
-    return seen_by_any & ~in_front
+    return observed & ~in_front
 
 
-def _depth(body: SMIL, params: BodyParams, seen: Keypoints2d, rows: slice) -> Float[Tensor, 'B C K']:
-    _, depth, _ = seen[rows].rig.project(body(params[rows], seen.names).select(seen.names))
+def _depth(body: SMIL, params: BodyParams, keypoints: Keypoints2d, rows: slice) -> Float[Tensor, 'B C K']:
+    _, depth, _ = keypoints[rows].rig.project(body(params[rows], keypoints.names).select(keypoints.names))
     return depth
 
 
@@ -258,9 +260,9 @@ def _observed(
             continue
         if not isinstance(given, KeypointInput):
             return ()
-        seen = given.keypoints
-        valid = seen.visible.cpu().flatten(0, -2).any(0) & counting_keypoints(seen.names, factors)
-        names |= dict.fromkeys(n for n, one in zip(seen.names, valid.tolist()) if one)
+        keypoints = given.keypoints
+        valid = keypoints.visible.cpu().flatten(0, -2).any(0) & counting_keypoints(keypoints.names, factors)
+        names |= dict.fromkeys(n for n, one in zip(keypoints.names, valid.tolist()) if one)
     return tuple(names)
 
 
@@ -386,7 +388,7 @@ def missing_evidence(
     least = least_places(stages) if least is None else least
     batch = next(iter(inputs.values())).batch_size
     other = torch.zeros(batch, dtype=torch.bool)
-    seen, places = torch.zeros(batch, dtype=torch.long), torch.zeros(batch, dtype=torch.long)
+    n_visible, places = torch.zeros(batch, dtype=torch.long), torch.zeros(batch, dtype=torch.long)
     for key, given in inputs.items():
         factors = [w for s, w in stages if s.weights.get(key)]
         if not factors:
@@ -398,10 +400,10 @@ def missing_evidence(
         points = given.keypoints
         counts = torch.tensor([any(w.get(name, 1.0) != 0 for w in factors) for name in points.names])
         visible = points.visible.cpu() & counts
-        seen += visible.flatten(1).sum(1)
+        n_visible += visible.flatten(1).sum(1)
         places += places_of(points.xy.cpu(), visible)
     short = (~other & (places < least)).nonzero().flatten().tolist()
-    return {row: _sentence(int(seen[row]), int(places[row]), least) for row in short}
+    return {row: _sentence(int(n_visible[row]), int(places[row]), least) for row in short}
 
 
 def places_of(points: Float[Tensor, 'B C K 2'], visible: Bool[Tensor, 'B C K']) -> Int[Tensor, ' B']:
@@ -410,15 +412,17 @@ def places_of(points: Float[Tensor, 'B C K 2'], visible: Bool[Tensor, 'B C K']) 
     low = torch.where(valid, points, torch.inf).amin(2)
     high = torch.where(valid, points, -torch.inf).amax(2)
     extent = (high - low).clamp_min(0).norm(dim=-1)
-    apart = torch.where(extent < LEAST_EXTENT_PX, torch.inf, (APART_SHARE * extent).clamp_min(APART_PX))
+    least_distance = torch.where(
+        extent < LEAST_EXTENT_PX, torch.inf, (APART_SHARE * extent).clamp_min(APART_PX)
+    )
     points = torch.where(valid, points, torch.zeros_like(points))
-    near = (points.unsqueeze(-2) - points.unsqueeze(-3)).norm(dim=-1) < apart[..., None, None]
+    near = (points.unsqueeze(-2) - points.unsqueeze(-3)).norm(dim=-1) < least_distance[..., None, None]
     return _count_first(near, visible)
 
 
-def _sentence(seen: int, places: int, least: int) -> str:
-    some = f'{seen} keypoint{"" if seen == 1 else "s"}'
-    where = '' if places == seen else f' in {places} place{"" if places == 1 else "s"}'
+def _sentence(n_visible: int, places: int, least: int) -> str:
+    some = f'{n_visible} keypoint{"" if n_visible == 1 else "s"}'
+    where = '' if places == n_visible else f' in {places} place{"" if places == 1 else "s"}'
     return (
         f'{some}{where} and no mask: {2 * places} numbers for a pose, a place and a shape; keypoints in {least} '
         'different places, or a mask, are asked for'

@@ -118,17 +118,17 @@ class PartFiles:
             self.folder.rmdir()
 
 
-def _params(found: dict[str, Tensor], prefix: str) -> BodyParams:
-    return BodyParams.of({n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix)})
+def _params(stored: dict[str, Tensor], prefix: str) -> BodyParams:
+    return BodyParams.of({n.removeprefix(prefix): v for n, v in stored.items() if n.startswith(prefix)})
 
 
-def _covariance(found: dict[str, Tensor], metadata: ReportView) -> FitCovariance | None:
+def _covariance(stored: dict[str, Tensor], metadata: ReportView) -> FitCovariance | None:
     if 'covariance' not in metadata:
         return None
     columns, names, noise = metadata['covariance']
-    keypoints, sd = found['covariance/keypoints'], found['covariance/sd']
+    keypoints, sd = stored['covariance/keypoints'], stored['covariance/sd']
     shared = None
     if 'shared' in metadata:
-        tensors = {name: found[f'shared/{name}'] for name in SHARED_ARRAYS}
+        tensors = {name: stored[f'shared/{name}'] for name in SHARED_ARRAYS}
         shared = SharedUncertainty(tuple((name, size) for name, size in metadata['shared']), **tensors)
     return FitCovariance(None, tuple(columns), keypoints, tuple(names), noise, sd, shared=shared)

@@ -358,6 +358,6 @@ def _with_rows(best: FitState, other: FitState, rows: Tensor, shared: Sequence[s
     return replace(best, params=BodyParams.of(values))
 
 
-def _by_number(task: StageTask, found: Mapping[int, str]) -> dict[str, str]:
+def _by_number(task: StageTask, reasons: Mapping[int, str]) -> dict[str, str]:
     frames = task.frames
-    return {str(row if frames is None else int(frames[row])): text for row, text in found.items()}
+    return {str(row if frames is None else int(frames[row])): text for row, text in reasons.items()}

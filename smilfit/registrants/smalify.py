@@ -20,7 +20,7 @@ from smilfit.registrants.part_files import PartFiles
 from smilfit.registrants.smplify import SMPLify
 from smilfit.registrants.stage import Report, Stage, StageConfig
 from smilfit.registrants.stage_task import StageRun, first_cameras
-from smilfit.registrants.views.ambiguity import DoubtThresholds, one_view_doubt
+from smilfit.registrants.views.ambiguity import AmbiguityThresholds, one_view_ambiguity
 from smilfit.registrants.views.starts import (
     best_path,
     in_order,
@@ -88,7 +88,7 @@ class SMALify(SMPLify):
         part_files: PartFiles | None = None,
         optional_handlers: Sequence[str] = (),
         least_keypoints: int | None = None,
-        doubt: DoubtThresholds | Mapping[str, Any] | None = None,
+        doubt: AmbiguityThresholds | Mapping[str, Any] | None = None,
         initializer: Initializer | str | None = 'views',
         **kwargs: Any,
     ) -> None:
@@ -113,7 +113,7 @@ class SMALify(SMPLify):
         if least_keypoints is not None and least_keypoints < 1:
             raise ValueError(f'SMALify: least_keypoints must be at least 1; got {least_keypoints}.')
         self.least_keypoints = least_keypoints
-        self.doubt = DoubtThresholds(**doubt) if isinstance(doubt, Mapping) else doubt
+        self.doubt = AmbiguityThresholds(**doubt) if isinstance(doubt, Mapping) else doubt
         self.part_files = part_files
         for key in optional_handlers:
             if key not in self.handlers:
@@ -163,15 +163,15 @@ class SMALify(SMPLify):
 
     def _counting(self, inputs: Mapping[str, BaseInput], report: Report) -> Tensor:
         """As `SMPLify`, without frames that show too little of the animal."""
-        seen = super()._counting(inputs, report)
+        observed = super()._counting(inputs, report)
         missing = missing_evidence(inputs, self.handlers, self._weighted(), self.least_keypoints)
-        lacking = {row: reason for row, reason in missing.items() if bool(seen[row])}
+        lacking = {row: reason for row, reason in missing.items() if bool(observed[row])}
         if not lacking:
-            return seen
+            return observed
         row, reason = next(iter(lacking.items()))
-        if len(lacking) == int(seen.sum()):
+        if len(lacking) == int(observed.sum()):
             raise ValueError(
-                f'SMALify: at least one frame must show enough to fit; none of {len(seen)} does. Frame {row} has '
+                f'SMALify: at least one frame must show enough to fit; none of {len(observed)} does. Frame {row} has '
                 f'{reason}. Annotate more keypoints, lower least_keypoints, or give masks.'
             )
         report['frames_without_evidence'] = {
@@ -181,9 +181,9 @@ class SMALify(SMPLify):
         }
         self.logger.warning(
             'SMALify: %d of %d frames show too little and are not fitted. Frame %d has %s.',
-            *(len(lacking), len(seen), row, reason),
+            *(len(lacking), len(observed), row, reason),
         )
-        return seen & ~torch.tensor([r in lacking for r in range(len(seen))])
+        return observed & ~torch.tensor([r in lacking for r in range(len(observed))])
 
     def shape_rows(self, n_frames: int) -> Tensor | None:
         """Pick the frames from which what all share is found first, where there are several windows."""
@@ -223,26 +223,26 @@ class SMALify(SMPLify):
         report = report | clip.notes | starts_summary(clip.parts)
         result = self._result(clip.run(), inputs, report, clip.begun)
         losses, orients = tried_starts(clip.parts)
-        return self._with_doubt(replace(result, start_losses=losses, start_orients=orients), inputs)
+        return self._with_ambiguity(replace(result, start_losses=losses, start_orients=orients), inputs)
 
-    def _with_doubt(self, result: FitResult, inputs: Mapping[str, BaseInput]) -> FitResult:
+    def _with_ambiguity(self, result: FitResult, inputs: Mapping[str, BaseInput]) -> FitResult:
         """Keep in the report which frames may be turned wrongly, where one view and several starts can tell."""
         cameras = first_cameras(inputs)
         losses = result.start_losses
         if self.doubt is None or losses is None or losses.shape[1] < 2 or cameras is None or len(cameras) > 1:
             return result
-        seen = next(
+        keypoints = next(
             (i.keypoints for i in inputs.values() if isinstance(i, MultiviewKeypoint2dMSEInput)), None
         )
-        doubt = one_view_doubt(result, self.body.data, cameras, seen, self.doubt)
+        doubt = one_view_ambiguity(result, self.body.data, cameras, keypoints, self.doubt)
         return replace(result, report=result.report | {'frames_doubted': doubt.report()})
 
-    def _expanded(self, result: FitResult, seen: Tensor, cameras: Cameras | None) -> FitResult:
-        result = super()._expanded(result, seen, cameras)
+    def _expanded(self, result: FitResult, observed: Tensor, cameras: Cameras | None) -> FitResult:
+        result = super()._expanded(result, observed, cameras)
         doubted = result.report.get('frames_doubted')
         if doubted is None:
             return result
-        rows = seen.nonzero().flatten()[torch.tensor(doubted['rows'], dtype=torch.long)].tolist()
+        rows = observed.nonzero().flatten()[torch.tensor(doubted['rows'], dtype=torch.long)].tolist()
         return replace(result, report=result.report | {'frames_doubted': doubted | {'rows': rows}})
 
     def fit_part(self, part: PartTask) -> Part:
@@ -356,7 +356,7 @@ class SMALify(SMPLify):
             given = (loss[rows], rotation[rows], follows, weight)
             path = best_path(*given)
             paths.append((path_cost(*given, path), rows.to(path.device)[path]))
-        return min(paths, key=lambda found: found[0])[1]
+        return min(paths, key=lambda candidate: candidate[0])[1]
 
 
 def _rows(choice: Tensor) -> Tensor:

@@ -125,14 +125,14 @@ class SMPLify(StagewiseRegistrant):
         inputs = {k: i.resolve(self.body.data).to(like.device).to(like.dtype) for k, i in inputs.items()}
         start = start_params(self.body, init_params, batch)
         report = self._ignored(inputs) | self._fitted_rows()
-        seen = self._counting(inputs, report)
-        self._check_processes(int(seen.sum()))
+        observed = self._counting(inputs, report)
+        self._check_processes(int(observed.sum()))
         numbers = numbered(frames, batch)
         cameras = first_cameras(inputs)
-        if not bool(seen.all()):
+        if not bool(observed.all()):
             # What nobody saw is not fitted, and not made up.
-            inputs = {k: i[seen.to(like.device)] for k, i in inputs.items()}
-            start, numbers = start[seen.to(like.device)], numbers[seen]
+            inputs = {k: i[observed.to(like.device)] for k, i in inputs.items()}
+            start, numbers = start[observed.to(like.device)], numbers[observed]
         check_start(start)
         if self.unswap is not None:
             inputs, exchanged = self.unswap(inputs, self.body.data, numbers)
@@ -143,14 +143,14 @@ class SMPLify(StagewiseRegistrant):
             start, odd = with_usual_scale(start)
             report |= {'frames_of_odd_scale': odd} if odd else {}
             start = share_shape(start)
-        report['frames_not_observed'] = int((~seen).sum())
+        report['frames_not_observed'] = int((~observed).sum())
         report |= cameras_report
-        self._report_underdetermined(inputs, seen, report)
+        self._report_underdetermined(inputs, observed, report)
         report |= self._report_unmoved(inputs, start)
         inputs = self._prepared(inputs)
         find_start = init_params is None and self.initializer is not None
         result = self._finished(fit_clip(self, inputs, start, find_start, numbers), inputs, report)
-        result = result if bool(seen.all()) else self._expanded(result, seen, cameras)
+        result = result if bool(observed.all()) else self._expanded(result, observed, cameras)
         result = with_causes(result, numbered(frames, batch), self.logger)
         return described(result, self.body, cameras, observed_names(inputs))
 
@@ -216,9 +216,9 @@ class SMPLify(StagewiseRegistrant):
         reasons = (unsupported_reason(s, s.optimizer or self.optimizer, self.handlers) for s in self.stages)
         return next((reason for reason in reasons if reason), None)
 
-    def _expanded(self, result: FitResult, seen: Tensor, cameras: Cameras | None) -> FitResult:
+    def _expanded(self, result: FitResult, observed: Tensor, cameras: Cameras | None) -> FitResult:
         """Put the fitted frames among all."""
-        return result.expanded(seen, cameras)
+        return result.expanded(observed, cameras)
 
     def _check_processes(self, n_frames: int) -> None:
         reason = (
@@ -334,7 +334,7 @@ class SMPLify(StagewiseRegistrant):
             tuple(history),
             per_frame,
             outcome.converged & per_frame.isfinite(),
-            _with_doubt(outcome.covariance, doubt),
+            _with_uncertainty(outcome.covariance, doubt),
             report,
         )
         if len(left) == whole.params.batch_size:
@@ -436,7 +436,9 @@ def _check_order(stage: Stage, solver: Solver, handlers: Mapping[str, BaseHandle
             )
 
 
-def _with_doubt(covariance: FitCovariance | None, doubt: SharedUncertainty | None) -> FitCovariance | None:
+def _with_uncertainty(
+    covariance: FitCovariance | None, doubt: SharedUncertainty | None
+) -> FitCovariance | None:
     """Return how well what other frames have found is known, where these frames did not find it themselves."""
     if covariance is None or covariance.shared is not None:
         return covariance

@@ -207,10 +207,10 @@ def _turning(stage: Stage, data: BodyModelData) -> set[str]:
             f'SMPLify: {stage.label} fits the joint group {missing[0]!r}, which {data.name} does not have. '
             f'{did_you_mean(missing[0], data.joint_groups)}'
         )
-    apart = {n for g in POSE_PARTS.values() for n in data.joint_groups.get(g, ())}
+    separate = {n for g in POSE_PARTS.values() for n in data.joint_groups.get(g, ())}
     result = {n for g in asked.values() for n in data.joint_groups.get(g, ())}
     if 'body_pose' in stage.fit:
-        result |= set(data.joint_names) - (apart if stage.parts_apart or asked else set())
+        result |= set(data.joint_names) - (separate if stage.parts_apart or asked else set())
     return result
 
 

@@ -143,28 +143,30 @@ class StagewiseRegistrant:
     def _counting(self, inputs: Mapping[str, BaseInput], report: Report) -> Tensor:
         """Return which frames have an observation that some stage weights; count those that have others only."""
         any_at_all = observed_frames(inputs)
-        seen = counting_frames(inputs, self.handlers, self._weighted())
-        weightless = int((any_at_all & ~seen).sum())
+        observed = counting_frames(inputs, self.handlers, self._weighted())
+        weightless = int((any_at_all & ~observed).sum())
         if weightless:
             report['frames_of_weight_0'] = weightless
             self.logger.warning(
                 'SMPLify: %d frames have only observations that no stage weights; they are not fitted.',
                 weightless,
             )
-        return seen
+        return observed
 
     def _weighted(self) -> list[tuple[Stage, dict[str, float]]]:
         """Return all stages with their factors on named keypoints."""
         return [(s, keypoint_weights(s, self.body.data, self.ignored)) for s in self.stages]
 
-    def _report_underdetermined(self, inputs: Mapping[str, BaseInput], seen: Tensor, report: Report) -> None:
-        """Report on frames that show less than is asked of them; `seen` says which of all frames the inputs are."""
+    def _report_underdetermined(
+        self, inputs: Mapping[str, BaseInput], observed: Tensor, report: Report
+    ) -> None:
+        """Report on frames that show less than is asked of them; the inputs are the `observed` of all frames."""
         short, unknowns = underdetermined(
             self.body, self._weighted(), self.handlers, inputs, self.use_one_betas_per_video
         )
         count = int(short.sum())
         if count:
-            rows = seen.nonzero().flatten()[short].tolist()
+            rows = observed.nonzero().flatten()[short].tolist()
             report['frames_underdetermined'] = {'count': count, 'rows': rows, 'unknowns': unknowns}
             self.logger.warning(
                 'SMPLify: %d of %d frames show fewer numbers than the %d that are asked of each: what they come to '

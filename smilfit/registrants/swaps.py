@@ -104,27 +104,27 @@ class PairDistances:
     Args:
         given: sum of both distances as they are labelled.
         crossed: the same with the labels exchanged.
-        seen: both points were observed and count.
+        visible: both points were observed and count.
         large: both are far off.
         doubtful: at least one is far off.
     """
 
     given: Tensor
     crossed: Tensor
-    seen: Tensor
+    visible: Tensor
     large: Tensor
     doubtful: Tensor
 
     @classmethod
     def of(cls, term: ActiveTerm, task: StageTask, at: FitState, pairs: KeypointPairs) -> 'PairDistances':
         """Compare an input's pairs with a body."""
-        seen, handler = labels_of(term), term.handler
+        labels, handler = labels_of(term), term.handler
         assert isinstance(handler, KeypointMSEHandler)
         with torch.no_grad():
             state = task.state(at)
-            body, points, _ = handler.pair(state, seen)
-        weights = state.weights_of(seen.names)
-        valid = seen.visible if weights is None else seen.visible & (weights > 0)
+            body, points, _ = handler.pair(state, labels)
+        weights = state.weights_of(labels.names)
+        valid = labels.visible if weights is None else labels.visible & (weights > 0)
         a, b = pairs.left, pairs.right
 
         def far(i: Tensor, j: Tensor) -> Tensor:
@@ -144,9 +144,9 @@ class PairDistances:
 
     def limbs(self, pairs: KeypointPairs, tried: Tensor) -> Bool[Tensor, 'B *C P']:
         """Propose the limb with the largest distances that was not tried (B, [C,] L); it has a doubtful pair."""
-        members = pairs.members.to(self.seen.device)
+        members = pairs.members.to(self.visible.device)
         by_limb = (self.doubtful.unsqueeze(-2) & members).any(-1) & ~tried
-        size = (torch.where(self.seen, self.given, 0).unsqueeze(-2) * members).sum(-1)
+        size = (torch.where(self.visible, self.given, 0).unsqueeze(-2) * members).sum(-1)
         worst = torch.where(by_limb, size, -1.0).argmax(-1)
         return members[worst] & by_limb.any(-1, keepdim=True)
 
@@ -203,8 +203,8 @@ class SwapSearch:
         return at, masks
 
     def _nothing(self, key: str, count: int) -> Tensor:
-        seen = labels_of(self._terms(self.task)[key]).visible
-        return torch.zeros((*seen.shape[:-1], count), dtype=torch.bool, device=seen.device)
+        visible = labels_of(self._terms(self.task)[key]).visible
+        return torch.zeros((*visible.shape[:-1], count), dtype=torch.bool, device=visible.device)
 
     def _terms(self, task: StageTask) -> dict[str, ActiveTerm]:
         return {t.handler.handler_key: t for t in task.terms}
@@ -266,41 +266,41 @@ def describe(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: Masks, 
     """Report for the report which pairs were exchanged: by handler key a count, and names with frames, by view."""
     result = {}
     for key, mask in masks.items():
-        seen = next(labels_of(t) for t in task.terms if t.handler.handler_key == key)
-        rows = swap_record(seen, pairs[key], mask, frames)
+        labels = next(labels_of(t) for t in task.terms if t.handler.handler_key == key)
+        rows = swap_record(labels, pairs[key], mask, frames)
         if rows:
             result[key] = rows
     return result
 
 
 def swap_record(
-    seen: Keypoints2d | Keypoints3d, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P'], frames: Tensor
+    labels: Keypoints2d | Keypoints3d, pairs: KeypointPairs, mask: Bool[Tensor, 'B *C P'], frames: Tensor
 ) -> Report:
     """Return which pairs were exchanged: a count, and names with frames, by view; empty where none was."""
     rows = []
-    views = seen.rig.names if isinstance(seen, Keypoints2d) else (None,)
+    views = labels.rig.names if isinstance(labels, Keypoints2d) else (None,)
     for view, by_view in zip(views, mask.reshape(len(mask), len(views), -1).unbind(1)):
         for p in by_view.any(0).nonzero().flatten().tolist():
-            pair = [seen.names[pairs.left[p]], seen.names[pairs.right[p]]]
+            pair = [labels.names[pairs.left[p]], labels.names[pairs.right[p]]]
             valid = {'keypoints': pair, 'frames': frames[by_view[:, p].cpu()].tolist()}
             rows.append(valid if view is None else {'view': view, **valid})
     return {'count': int(mask.sum()), 'pairs': rows} if rows else {}
 
 
-def recorded_swaps(seen: Labels, record: ReportView, frames: Sequence[int] | np.ndarray) -> Labels:
+def recorded_swaps(labels: Labels, record: ReportView, frames: Sequence[int] | np.ndarray) -> Labels:
     """Exchange what a record (`swap_record`) says; rows are the frames numbered so, views are found by name."""
-    place, row = {n: k for k, n in enumerate(seen.names)}, {int(f): b for b, f in enumerate(frames)}
-    views = {n: c for c, n in enumerate(seen.rig.names)} if isinstance(seen, Keypoints2d) else {None: 0}
+    place, row = {n: k for k, n in enumerate(labels.names)}, {int(f): b for b, f in enumerate(frames)}
+    views = {n: c for c, n in enumerate(labels.rig.names)} if isinstance(labels, Keypoints2d) else {None: 0}
     for entry in record.get('pairs', ()):
         left, right = (place.get(name) for name in entry['keypoints'])
         view = views.get(entry.get('view'))
         if left is None or right is None or view is None:
             continue
-        mask = torch.zeros(*seen.confidence.shape[:-1], 1, dtype=torch.bool)
+        mask = torch.zeros(*labels.confidence.shape[:-1], 1, dtype=torch.bool)
         rows = torch.tensor([row[f] for f in entry['frames'] if f in row], dtype=torch.long)
         mask.reshape(len(mask), -1)[rows, view] = True
-        seen = exchanged(seen, KeypointPairs(*torch.tensor([[left], [right], [0]])), mask)
-    return seen
+        labels = exchanged(labels, KeypointPairs(*torch.tensor([[left], [right], [0]])), mask)
+    return labels
 
 
 @REGISTRANTS.register_module()
@@ -356,41 +356,41 @@ class SideUnswapper:
         return result, report
 
     def mask(
-        self, seen: Keypoints2d | Keypoints3d, pairs: KeypointPairs, frames: Tensor | None = None
+        self, labels: Keypoints2d | Keypoints3d, pairs: KeypointPairs, frames: Tensor | None = None
     ) -> Tensor:
         """Return which pairs (B, [C,] P) are exchanged."""
-        if isinstance(seen, Keypoints3d):
-            points, valid, views = seen.xyz.unsqueeze(1), seen.visible.unsqueeze(1), None
+        if isinstance(labels, Keypoints3d):
+            points, valid, views = labels.xyz.unsqueeze(1), labels.visible.unsqueeze(1), None
         else:
-            rig = seen.rig.to(torch.float64)
-            points, inside = rig.undistort(seen.xy.double())
-            valid, views = seen.visible & inside, IdealViews(rig.K, rig.R, rig.t)
+            rig = labels.rig.to(torch.float64)
+            points, inside = rig.undistort(labels.xy.double())
+            valid, views = labels.visible & inside, IdealViews(rig.K, rig.R, rig.t)
         sides = SidePairs.of(points, valid, pairs.left, pairs.right, views, frames)
         result = find_swaps(sides, sides.groupings(pairs.limb), self.costs)
-        return result[:, 0] if isinstance(seen, Keypoints3d) else result
+        return result[:, 0] if isinstance(labels, Keypoints3d) else result
 
 
-def _one_recording(seen: Keypoints2d | Keypoints3d) -> bool:
-    return isinstance(seen, Keypoints3d) or (seen.cameras is not None and seen.cameras.K.ndim == 3)
+def _one_recording(labels: Keypoints2d | Keypoints3d) -> bool:
+    return isinstance(labels, Keypoints3d) or (labels.cameras is not None and labels.cameras.K.ndim == 3)
 
 
-def labels_as_fitted(seen: Labels, report: ReportView, frames: Sequence[int] | np.ndarray) -> Labels:
+def labels_as_fitted(labels: Labels, report: ReportView, frames: Sequence[int] | np.ndarray) -> Labels:
     """Put labels back as a fit did, by its `FitResult.report`.
 
     Args:
-        seen: labels of the recording that was fitted.
+        labels: labels of the recording that was fitted.
         report: of the fit.
         frames: the numbers of these frames.
     """
-    planar = isinstance(seen, Keypoints2d)
+    planar = isinstance(labels, Keypoints2d)
     for record in report.get('unswapped_keypoints', {}).values():
         if any(('view' in entry) == planar for entry in record['pairs']):
             # Several handlers may see the same labels.
-            result = recorded_swaps(seen, record, frames)
-            if isinstance(seen, Keypoints2d) and isinstance(result, Keypoints2d):
-                return result.judged(seen.camera_report)
+            result = recorded_swaps(labels, record, frames)
+            if isinstance(labels, Keypoints2d) and isinstance(result, Keypoints2d):
+                return result.judged(labels.camera_report)
             return result
-    return seen
+    return labels
 
 
 def input_as_fitted(given: BaseInput, report: ReportView, frames: Sequence[int] | np.ndarray) -> BaseInput:

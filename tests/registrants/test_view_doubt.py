@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from smilfit.body_models import SMIL
-from smilfit.registrants import DoubtThresholds, one_view_doubt
+from smilfit.registrants import AmbiguityThresholds, one_view_ambiguity
 from smilfit.registrants.views.ambiguity import trunk_direction
 from smilfit.structures import Cameras, FitResult, Keypoints2d
 from smilfit.synthetic import make_quadruped
@@ -50,7 +50,7 @@ def test_the_trunk_points_where_the_root_is_turned_to():
 
 def test_what_costs_as_little_is_doubted():
     fit = result([[10.0, 60, 90], [10, 12, 90], [10, 90, 13]], (50.0, -60, 40), (50, -60, 40), (20, 90, -15))
-    doubt = one_view_doubt(fit, DATA, CAMERA)
+    doubt = one_view_ambiguity(fit, DATA, CAMERA)
     assert doubt.doubted.tolist() == [False, True, True]
     assert torch.allclose(doubt.margin, torch.tensor([50.0, 2, 80]).double())
     assert torch.allclose(doubt.sign_margin, torch.tensor([50.0, 2, 3]).double())
@@ -64,15 +64,15 @@ def test_what_costs_as_little_is_doubted():
 def test_where_nothing_fits_well_differences_count_less():
     """Ten times the noise that nine keypoints have."""
     seen = Keypoints2d(torch.randn(1, 1, 9, 2), torch.ones(1, 1, 9), tuple('abcdefghi'), CAMERA)
-    doubt = one_view_doubt(result([[180.0, 220]], (50.0, -60)), DATA, CAMERA, seen)
+    doubt = one_view_ambiguity(result([[180.0, 220]], (50.0, -60)), DATA, CAMERA, seen)
     assert doubt.margin.tolist() == pytest.approx([4.0])
 
 
 def test_thresholds_are_the_callers():
     fit = result([[10.0, 60]], (50.0, -60))
-    assert one_view_doubt(fit, DATA, CAMERA, thresholds=DoubtThresholds(margin=51.0)).doubted.tolist() == [
-        True
-    ]
+    assert one_view_ambiguity(
+        fit, DATA, CAMERA, thresholds=AmbiguityThresholds(margin=51.0)
+    ).doubted.tolist() == [True]
 
 
 def test_flat_trunks_lines_of_keypoints_and_frames_without_a_fit_are_doubted():
@@ -84,7 +84,7 @@ def test_flat_trunks_lines_of_keypoints_and_frames_without_a_fit_are_doubted():
     confidence[2, 0, 5:] = 0
     cameras = CAMERA.map(lambda x: x.expand(5, *x.shape))
     seen = Keypoints2d(xy, confidence, tuple('abcdefghi'), cameras)
-    doubt = one_view_doubt(fit, DATA, cameras, seen)
+    doubt = one_view_ambiguity(fit, DATA, cameras, seen)
     assert doubt.doubted.tolist() == [False, True, True, True, True]
     assert doubt.reasons[1:] == (
         'the keypoints lie on a line',
@@ -106,4 +106,4 @@ def test_a_fit_without_starts_cannot_tell():
     params = SMIL(DATA).zero_params(1)
     fit = FitResult(params, torch.zeros(1), torch.ones(1, dtype=torch.bool))
     with pytest.raises(ValueError, match='must have start_losses'):
-        one_view_doubt(fit, DATA, CAMERA)
+        one_view_ambiguity(fit, DATA, CAMERA)

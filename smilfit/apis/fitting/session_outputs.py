@@ -44,7 +44,7 @@ from smilfit.evaluation.verdict.label_measures import extents_px
 from smilfit.evaluation.verdict.point_measures import N_STEPS as N_POINT_STEPS
 from smilfit.files import MadeOf, write_text
 from smilfit.handlers import BaseInput
-from smilfit.registrants import OneViewDoubt, one_view_doubt
+from smilfit.registrants import OneViewAmbiguity, one_view_ambiguity
 from smilfit.registrants.swaps import input_as_fitted, labels_as_fitted
 from smilfit.structures import BodyParams, FitResult, Keypoints2d, Keypoints3d
 
@@ -160,13 +160,13 @@ class SessionOutputs(ABC):
         registrant = self.fits.probe(cfg)
         return lambda inputs, rows: registrant(inputs, frames=self.frames[rows.numpy()])
 
-    def _ambiguity(self, observed: Keypoints2d) -> OneViewDoubt | None:
+    def _ambiguity(self, observed: Keypoints2d) -> OneViewAmbiguity | None:
         """Compare the starts of each frame, where its config states how; of several cameras nothing is ambiguous."""
         thresholds = getattr(self.fits.registrant, 'doubt', None)
         tried = self.result.start_losses
         if thresholds is None or tried is None or tried.shape[1] < 2 or len(observed.rig) > 1:
             return None
-        return one_view_doubt(self.result, self.fits.body.data, observed.rig, observed, thresholds)
+        return one_view_ambiguity(self.result, self.fits.body.data, observed.rig, observed, thresholds)
 
     def add_to_page(self, page: Report, several: bool) -> None:
         """Add the session's section to the page of all.

@@ -15,7 +15,7 @@ from smilfit.evaluation.verdict.judge import Measured
 from smilfit.evaluation.verdict.label_measures import count_places, extents_px
 from smilfit.evaluation.verdict.refits import Inputs, null_maps, spread_rows
 from smilfit.evaluation.verdict.session_measures import SessionNumbers, at_places, view_frames
-from smilfit.registrants import OneViewDoubt
+from smilfit.registrants import OneViewAmbiguity
 from smilfit.structures import FitResult, Keypoints2d
 
 # Other images' silhouettes that are laid over a mask.
@@ -119,7 +119,7 @@ def image_numbers(
     inputs: Inputs,
     fit: Callable[[Inputs, Tensor], FitResult] | None,
     silhouettes: Mapping[int, tuple[np.ndarray, np.ndarray]] | None = None,
-    doubt: OneViewDoubt | None = None,
+    doubt: OneViewAmbiguity | None = None,
     step: Callable[[str], None] = lambda what: None,
 ) -> SessionNumbers:
     """Measure all that fits of single images are judged by.

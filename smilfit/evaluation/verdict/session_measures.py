@@ -43,13 +43,13 @@ from smilfit.evaluation.verdict.refits import (
     spread_rows,
 )
 from smilfit.io import triangulate_keypoints
-from smilfit.registrants import OneViewDoubt
+from smilfit.registrants import OneViewAmbiguity
 from smilfit.registrants.recovery import failure_sentence
 from smilfit.structures import FitCovariance, FitResult, Keypoints2d, Keypoints3d
 
 
 def view_frames(
-    body: SMIL, result: FitResult, doubt: OneViewDoubt | None = None
+    body: SMIL, result: FitResult, doubt: OneViewAmbiguity | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
     """Measure the doubt of one view, frame by frame, of all frames of a fit.
 
@@ -247,7 +247,7 @@ def session_numbers(
     inputs: Inputs,
     fit: Callable[[Inputs, Tensor], FitResult],
     stiff: Callable[[Inputs, Tensor], FitResult],
-    doubt: OneViewDoubt | None = None,
+    doubt: OneViewAmbiguity | None = None,
     step: Callable[[str], None] = lambda what: None,
 ) -> SessionNumbers:
     """Measure all that a recording's fit is judged by.

@@ -253,10 +253,10 @@ class BodyProblem:
         matrix, vector = block.whole_equations(part, models)
         return Step(*coupled_step(matrix, vector, motions, self.layout.n_own, damping))
 
-    def _shared_step(self, found: ReducedSystem, damping: Tensor) -> Tensor:
+    def _shared_step(self, reduced: ReducedSystem, damping: Tensor) -> Tensor:
         if not self.layout.n_shared:
             return damping.new_zeros(0)
-        schur, gradient = self.processes.sum(found.schur), self.processes.sum(found.gradient)
+        schur, gradient = self.processes.sum(reduced.schur), self.processes.sum(reduced.gradient)
         mean = self.total(damping.double()) / self.total(torch.ones_like(damping))
         step = solve_positive(schur + torch.diag(mean * damping_of(schur)), gradient.unsqueeze(-1)).squeeze(
             -1

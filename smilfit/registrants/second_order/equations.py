@@ -72,11 +72,11 @@ def _weighted(rows: Float[Tensor, 'm 3 n'], hessian: Float[Tensor, '3 3 n']) -> 
     return weighted
 
 
-def _add_turned(found: Tensor, blended: Float[Tensor, '3 3 n'], change: Float[Tensor, '*m 3 n']) -> None:
+def _add_rotated(result: Tensor, blended: Float[Tensor, '3 3 n'], change: Float[Tensor, '*m 3 n']) -> None:
     """Add what moves at rest (..., coordinate, vertex), turned as each vertex is."""
     for c in range(3):
         for d in range(3):
-            found[..., c, :].addcmul_(change[..., d, :], blended[c, d])
+            result[..., c, :].addcmul_(change[..., d, :], blended[c, d])
 
 
 class MeshJacobian:
@@ -105,24 +105,24 @@ class MeshJacobian:
         carried = (self.maps[frame].flatten(0, 1) @ above).unflatten(0, (-1, 3)) * skin.unsqueeze(1)
         blended = (self.maps[frame, :, :, :3].permute(1, 2, 0).flatten(0, 1) @ skin).unflatten(0, (3, 3))
         result = rest.new_zeros(self.layout.n_own + self.layout.n_shared, *rest.shape)
-        n_turns = 3 * len(self.layout.free)
-        self._add_turns(result[:n_turns].unflatten(0, (-1, 3)), frame, block, (carried, blended))
+        n_rotations = 3 * len(self.layout.free)
+        self._add_rotations(result[:n_rotations].unflatten(0, (-1, 3)), frame, block, (carried, blended))
         if self.layout.transl:
-            result[n_turns : n_turns + 3].diagonal(dim1=0, dim2=1).fill_(1)
+            result[n_rotations : n_rotations + 3].diagonal(dim1=0, dim2=1).fill_(1)
         for name, columns in self.layout.extra_columns().items():
             self._add_extra(result[columns], name, frame, block, (skin, rest, carried, blended))
         return result
 
-    def _add_turns(self, found: Tensor, frame: int, block: Block, shared: tuple[Tensor, Tensor]) -> None:
+    def _add_rotations(self, result: Tensor, frame: int, block: Block, shared: tuple[Tensor, Tensor]) -> None:
         """Turn joint after joint: `e_a x sum_j w_j (y_j - p_k)` over the bones j below joint k (k, axis, 3, n)."""
         carried, blended = shared
         pivots = self.kin.joints[frame, self.layout.free]
         arms = (self.paths.t() @ carried.flatten(1)).unflatten(1, (3, -1))
         arms = arms - self.below[:, block].unsqueeze(1) * pivots.unsqueeze(-1)
         for axis, coordinate, component, sign in _CROSS:
-            found[:, axis, coordinate].add_(arms[:, component], alpha=sign)
-        if self.bulges is not None and len(found) > self.n_root:
-            _add_turned(found[self.n_root :], blended, self._bulge(*self.bulges, frame, block))
+            result[:, axis, coordinate].add_(arms[:, component], alpha=sign)
+        if self.bulges is not None and len(result) > self.n_root:
+            _add_rotated(result[self.n_root :], blended, self._bulge(*self.bulges, frame, block))
 
     def _bulge(self, posedirs: Tensor, spins: Tensor, frame: int, block: Block) -> Float[Tensor, 'j 3 3 n']:
         """Differentiate the rest vertices' pose correctives: joint, axis of its turn, coordinate, vertex."""
@@ -141,7 +141,7 @@ class MeshJacobian:
         return self.kin.parent_rotations[:, 1:] @ about_own
 
     def _add_extra(
-        self, found: Tensor, name: str, frame: int, block: Block, shared: tuple[Tensor, ...]
+        self, result: Tensor, name: str, frame: int, block: Block, shared: tuple[Tensor, ...]
     ) -> None:
         """Add the rows of one extra (n, 3, v)."""
         skin, rest, carried, blended = shared
@@ -149,18 +149,18 @@ class MeshJacobian:
         if name == 'cameras':
             return
         if name == 'log_scale':
-            found[0] = carried.sum(0) - self.kin.params.transl[frame].unsqueeze(-1)
+            result[0] = carried.sum(0) - self.kin.params.transl[frame].unsqueeze(-1)
             return
         columns = self.of_joints[name][frame].permute(2, 1, 0)
-        found += (columns.flatten(0, 1) @ skin).unflatten(0, (-1, 3))
+        result += (columns.flatten(0, 1) @ skin).unflatten(0, (-1, 3))
         change = body.vertex_directions(name)
         if change is not None:
-            _add_turned(found, blended, change[:, block].transpose(1, 2).contiguous())
+            _add_rotated(result, blended, change[:, block].transpose(1, 2).contiguous())
         if name == 'log_joint_scales':
-            found += self._stretch(frame, rest, skin)
+            result += self._stretch(frame, rest, skin)
         elif name == 'betas' and body.scaledirs is not None:
             rate = body.log_scale_rates(self.kin.params.betas[frame : frame + 1])[0].flatten(1)
-            found += (rate @ self._stretch(frame, rest, skin).flatten(1)).unflatten(1, (3, -1))
+            result += (rate @ self._stretch(frame, rest, skin).flatten(1)).unflatten(1, (3, -1))
 
     def _of_joints(self, name: str) -> Float[Tensor, 'B J 3 n']:
         """Differentiate the bones' shifts: of their joints, less what the joints' rest places take along."""
@@ -228,10 +228,12 @@ class FrameEquations:
         first = self.layout.extra_columns()['cameras'].start
         flat = jacobian.flatten(1, 2).transpose(1, 2)
         for place, c in enumerate(self.layout.cameras):
-            seen = places @ rotation[c].t() + shift[c]
-            eye = torch.eye(3, dtype=seen.dtype, device=seen.device).expand(*seen.shape[:2], 3, 3)
+            in_camera = places @ rotation[c].t() + shift[c]
+            eye = torch.eye(3, dtype=in_camera.dtype, device=in_camera.device).expand(
+                *in_camera.shape[:2], 3, 3
+            )
             # x_cam' = x_cam + w x x_cam + s, brought back into the world's frame.
-            motion = rotation[c].t() @ torch.cat((-skew(seen), eye), -1)
+            motion = rotation[c].t() @ torch.cat((-skew(in_camera), eye), -1)
             weighted = views.hessian[:, c] @ motion
             flat_motion = motion.flatten(1, 2).transpose(1, 2)
             own = slice(first + 6 * place, first + 6 * place + 6)
@@ -257,8 +259,8 @@ class FrameEquations:
     def add_automatic(self, model: AutomaticModel, state: BodyState, widening: float) -> None:
         """Add a term whose derivatives are found automatically."""
         term, index = model.term, model.index
-        seen = term.related_input
-        if 'cameras' in self.layout.extra_columns() and seen is not None and seen.cameras is not None:
+        related = term.related_input
+        if 'cameras' in self.layout.extra_columns() and related is not None and related.cameras is not None:
             raise TypeError(
                 f'LevenbergMarquardt: the derivatives of {term.name} by the cameras must be known where those are '
                 'fitted; automatic ones are by the body alone. Use optimizer=dict(type="LBFGS"), or no fit_cameras.'
@@ -297,8 +299,8 @@ class FrameEquations:
             view.diagonal(dim1=1, dim2=3).add_(blocks.permute(0, 2, 3, 1))
             return
         full = hessian.unflatten(1, (-1, 3)).unflatten(3, (-1, 3)).index_select(1, rows).index_select(3, rows)
-        turned = torch.einsum('bjac,bjakd,bkde->bjcke', maps, full.expand(len(maps), -1, -1, -1, -1), maps)
-        self.matrix[:, :count, :count] += turned.flatten(3, 4).flatten(1, 2)
+        rotated = torch.einsum('bjac,bjakd,bkde->bjcke', maps, full.expand(len(maps), -1, -1, -1, -1), maps)
+        self.matrix[:, :count, :count] += rotated.flatten(3, 4).flatten(1, 2)
 
 
 def block_diagonal(blocks: Float[Tensor, 'B J 3 3']) -> Float[Tensor, 'B n n']:

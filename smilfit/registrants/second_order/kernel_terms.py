@@ -129,7 +129,7 @@ def chain_terms(
         raise UnsupportedError('a stage without observations')
     if state.body.posedirs is not None and result.by_torch:
         raise UnsupportedError('pose correctives of the skin')
-    names = [name for seen in (*result.points3d, *result.points2d) for name in seen.names]
+    names = [name for points in (*result.points3d, *result.points2d) for name in points.names]
     result.loose = bool(names) and hangs_on_several(state.body, tuple(dict.fromkeys(names)))
     if result.prior is not None:
         precision, linear = (x.double() for x in result.prior)
@@ -182,7 +182,7 @@ def _why_not(term: ActiveTerm, stated: Stated) -> str:
 
 
 def _take(
-    found: ChainTerms,
+    terms: ChainTerms,
     item: Residuals | Energies,
     share: float,
     layout: VariableLayout,
@@ -193,14 +193,14 @@ def _take(
         return False
     share = share * item.factor
     if isinstance(item.source, PointSource):
-        return _take_points(found, item, item.source, share, state)
+        return _take_points(terms, item, item.source, share, state)
     return isinstance(item.source, ParameterSource) and _take_parameter(
-        found, item, item.source, share, layout, state, fitted
+        terms, item, item.source, share, layout, state, fitted
     )
 
 
 def _take_points(
-    found: ChainTerms, item: Residuals, source: PointSource, share: float, state: BodyState
+    terms: ChainTerms, item: Residuals, source: PointSource, share: float, state: BodyState
 ) -> bool:
     names, weight, robust = source.names, item.weight, item.robust
     if names is None or weight is None or source.index is not None:
@@ -223,19 +223,19 @@ def _take_points(
         return False
     # The residual is the difference to a target: where the points are, less the residual, it is.
     target = (source.argument - item.value).detach()
-    seen = ObservedPoints(names, target, share * weight.detach(), sigma)
+    observed = ObservedPoints(names, target, share * weight.detach(), sigma)
     if source.cameras is None:
-        found.points3d.append(seen)
+        terms.points3d.append(observed)
         return source.slope is None
-    if found.cameras is not None and not _same_cameras(found.cameras, source.cameras):
+    if terms.cameras is not None and not _same_cameras(terms.cameras, source.cameras):
         return False
-    found.cameras = source.cameras
-    found.points2d.append(seen)
+    terms.cameras = source.cameras
+    terms.points2d.append(observed)
     return True
 
 
 def _take_parameter(
-    found: ChainTerms,
+    terms: ChainTerms,
     item: Residuals,
     source: ParameterSource,
     share: float,
@@ -246,43 +246,43 @@ def _take_parameter(
     if source.name not in (*fitted.names, 'body_pose'):
         moves = source.name in (*dict(layout.extras), 'global_orient', 'transl')
         if not moves:
-            found.constant = found.constant + share * item.terms().weighted.flatten(1).sum(1) / item.factor
+            terms.constant = terms.constant + share * item.terms().weighted.flatten(1).sum(1) / item.factor
         return not moves
     if item.weight is not None or item.robust is not None:
         return False
     if source.name == 'body_pose':
-        return _take_pose(found, item, source, share)
+        return _take_pose(terms, item, source, share)
     place = fitted.slices()[source.name]
     if item.interval is not None:
-        return _take_wall(found, item.interval, source, share, place, fitted.count)
+        return _take_wall(terms, item.interval, source, share, place, fitted.count)
     slope = None if item.slope is None else _matrix(item.slope, item.pointwise, source)
     if slope is None:
         return False
     # |A c - b|^2 = c' A'A c - 2 b' A c + b' b
     value = source.argument.flatten(1) / source.factor
     offset = (slope @ value[0] - item.value.flatten(1)[0]).detach()
-    if found.prior is None:
+    if terms.prior is None:
         precision, linear = slope.new_zeros(fitted.count, fitted.count), slope.new_zeros(fitted.count)
     else:
-        precision, linear = (x.clone() for x in found.prior)
+        precision, linear = (x.clone() for x in terms.prior)
     precision[place, place] += share * slope.t() @ slope
     linear[place] += share * slope.t() @ offset
-    found.prior = precision, linear
-    found.constant = found.constant + share * offset.square().sum()
+    terms.prior = precision, linear
+    terms.constant = terms.constant + share * offset.square().sum()
     return True
 
 
 def _take_wall(
-    found: ChainTerms, interval: Tensor, source: ParameterSource, share: float, place: slice, count: int
+    terms: ChainTerms, interval: Tensor, source: ParameterSource, share: float, place: slice, count: int
 ) -> bool:
     """Take limits of coefficients, each coefficient's once."""
     nothing = interval.new_zeros(count, 2), interval.new_zeros(count)
-    limits, weight = nothing if found.wall is None else found.wall
+    limits, weight = nothing if terms.wall is None else terms.wall
     if source.factor != 1 or bool(weight[place].any()):
         return False
     limits, weight = limits.clone(), weight.clone()
     limits[place], weight[place] = interval.reshape(-1, 2), share
-    found.wall = limits, weight
+    terms.wall = limits, weight
     return True
 
 
@@ -298,21 +298,21 @@ def _matrix(slope: Tensor, pointwise: bool, source: ParameterSource) -> Tensor |
     return source.factor * torch.block_diag(*[slope] * count)
 
 
-def _take_pose(found: ChainTerms, item: Residuals, source: ParameterSource, share: float) -> bool:
+def _take_pose(terms: ChainTerms, item: Residuals, source: ParameterSource, share: float) -> bool:
     if item.interval is not None:
-        if found.limits is not None:
+        if terms.limits is not None:
             return False
         wide = item.interval.new_tensor([-1e3, 1e3]).expand(1, 3, 2)
-        found.limits, found.limit_weight = torch.cat((wide, item.interval)), share
+        terms.limits, terms.limit_weight = torch.cat((wide, item.interval)), share
         if item.interval_map is not None:
             own = torch.eye(3).to(item.interval_map).unsqueeze(0)
-            found.limit_maps = torch.cat((own, item.interval_map))
+            terms.limit_maps = torch.cat((own, item.interval_map))
         return True
     if not (item.pointwise and is_identity(item.slope) and torch.equal(item.value, source.argument)):
         return False
     weight = item.value.new_full((1 + item.value.shape[1],), share)
     weight[0] = 0
-    found.pose_weight = weight if found.pose_weight is None else found.pose_weight + weight
+    terms.pose_weight = weight if terms.pose_weight is None else terms.pose_weight + weight
     return True
 
 
@@ -407,26 +407,26 @@ def _points(task: StageTask, params: BodyParams, fitted: Coefficients, terms: Ch
         nothing = like.unsqueeze(1)
         first = task.body.joint_names[:1]
         in_space = [ObservedPoints(first, nothing, torch.zeros_like(nothing[..., 0]), float('inf'))]
-    parts = [RigidPoints.of(task.body, seen.names, params, fitted) for seen in (*in_space, *in_images)]
+    parts = [RigidPoints.of(task.body, points.names, params, fitted) for points in (*in_space, *in_images)]
     result = _joined(parts, fitted, params)
-    n3, n2 = (sum(len(seen.names) for seen in group) for group in (in_space, in_images))
+    n3, n2 = (sum(len(points.names) for points in group) for group in (in_space, in_images))
     if n3:
         pad = like.new_zeros(len(like), n2)
-        targets = [*(seen.targets for seen in in_space), pad.unsqueeze(-1).expand(-1, -1, 3)]
+        targets = [*(points.targets for points in in_space), pad.unsqueeze(-1).expand(-1, -1, 3)]
         result['targets3d'] = torch.cat(targets, 1)
-        result['weights3d'] = torch.cat([*(seen.weights for seen in in_space), pad], 1)
+        result['weights3d'] = torch.cat([*(points.weights for points in in_space), pad], 1)
         result['sigma3d'] = _widths(in_space, 0, n2, like)
     if n2:
         pad = like.new_zeros(*in_images[0].weights.shape[:2], n3)
-        targets = [pad.unsqueeze(-1).expand(-1, -1, -1, 2), *(seen.targets for seen in in_images)]
+        targets = [pad.unsqueeze(-1).expand(-1, -1, -1, 2), *(points.targets for points in in_images)]
         result['xy'] = torch.cat(targets, 2)
-        result['weights2d'] = torch.cat([pad, *(seen.weights for seen in in_images)], 2)
+        result['weights2d'] = torch.cat([pad, *(points.weights for points in in_images)], 2)
         result['sigma2d'] = _widths(in_images, n3, 0, like)
     return result
 
 
-def _widths(seen: Sequence[ObservedPoints], before: int, after: int, like: Tensor) -> Tensor:
-    own = [like.new_full((len(points.names),), points.sigma) for points in seen]
+def _widths(statements: Sequence[ObservedPoints], before: int, after: int, like: Tensor) -> Tensor:
+    own = [like.new_full((len(points.names),), points.sigma) for points in statements]
     return torch.cat([like.new_ones(before), *own, like.new_ones(after)])
 
 
@@ -450,24 +450,26 @@ def _joined(parts: list[RigidPoints], fitted: Coefficients, params: BodyParams) 
     return result
 
 
-def solved_params(start: BodyParams, found: ChainSolution | ChainState, fitted: Coefficients) -> BodyParams:
+def solved_params(
+    start: BodyParams, solution: ChainSolution | ChainState, fitted: Coefficients
+) -> BodyParams:
     """Put the kernel's answer into body parameters."""
-    axis_angle = rotmat_to_axis_angle(found.rotations)
+    axis_angle = rotmat_to_axis_angle(solution.rotations)
     valid = start.as_dict()
     linear = {
-        name: found.coefficients[:, place].reshape(len(found.transl), *_row(start, valid, name))
+        name: solution.coefficients[:, place].reshape(len(solution.transl), *_row(start, valid, name))
         for name, place in fitted.slices().items()
     }
     return start.replace(
         global_orient=axis_angle[:, 0],
         body_pose=axis_angle[:, 1:],
-        transl=found.transl,
-        scale=found.log_scale.exp(),
+        transl=solution.transl,
+        scale=solution.log_scale.exp(),
         **linear,
     )
 
 
-def _row(start: BodyParams, there: dict[str, Tensor], name: str) -> tuple[int, ...]:
-    if name in there:
-        return tuple(there[name].shape[1:])
+def _row(start: BodyParams, known: dict[str, Tensor], name: str) -> tuple[int, ...]:
+    if name in known:
+        return tuple(known[name].shape[1:])
     return (start.n_joints, 3)

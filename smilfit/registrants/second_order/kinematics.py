@@ -93,7 +93,7 @@ class Kinematics:
 
     def jacobian(self, points: PointSet, layout: VariableLayout) -> Float[Tensor, 'B N 3 m']:
         """Differentiate points with respect to all columns of a layout."""
-        parts = [self._turns(points, layout)]
+        parts = [self._rotations(points, layout)]
         if layout.transl:
             batch, count = parts[0].shape[:2]
             eye = torch.eye(3, dtype=self.linear.dtype, device=self.linear.device)
@@ -106,7 +106,7 @@ class Kinematics:
             )
         return torch.cat(parts, -1)
 
-    def _turns(self, points: PointSet, layout: VariableLayout) -> Tensor:
+    def _rotations(self, points: PointSet, layout: VariableLayout) -> Tensor:
         paths = self.body.tree.paths[:, layout.free]
         pivots = self.joints.index_select(1, layout.free)
         parts = []
@@ -120,13 +120,13 @@ class Kinematics:
             share = mark.shares @ paths
             turns = -skew(carried - share[..., None] * pivots.unsqueeze(1))
             if self.body.posedirs is not None:
-                turns = turns + mark.corrective_turns(self, self.body.posedirs, layout.free)
+                turns = turns + mark.corrective_rotations(self, self.body.posedirs, layout.free)
             parts.append(turns)
-        turned = points.in_order(parts)
+        result = points.in_order(parts)
         if points.offsets is not None:
-            turned = points.offsets.add_turns(self, layout.free, turned)
+            result = points.offsets.add_rotations(self, layout.free, result)
         # (B, N, k, 3, 3) -> (B, N, 3, k * 3)
-        return turned.transpose(2, 3).flatten(3)
+        return result.transpose(2, 3).flatten(3)
 
     def places(self, points: PointSet) -> Float[Tensor, 'B N 3']:
         """Return points in the world."""

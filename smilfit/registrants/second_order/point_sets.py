@@ -66,23 +66,23 @@ class PointOffsets:
     def arms(self, kin: 'Kinematics') -> Float[Tensor, 'B M 3']:
         """Return the offsets in the world."""
         offsets = self.keypoints.offsets(kin.params.landmark_offsets)
-        return (self.turned(kin) @ offsets.unsqueeze(-1)).squeeze(-1)
+        return (self.rotations(kin) @ offsets.unsqueeze(-1)).squeeze(-1)
 
-    def turned(self, kin: 'Kinematics') -> Float[Tensor, 'B M 3 3']:
+    def rotations(self, kin: 'Kinematics') -> Float[Tensor, 'B M 3 3']:
         """Return the maps from the bones' frames, model unit, to the world."""
         return kin.params.scale[:, None, None, None] * kin.bone_rotations.index_select(1, self.bones)
 
-    def add_turns(self, kin: 'Kinematics', free: Tensor, turns: Float[Tensor, 'B N f 3 3']) -> Tensor:
+    def add_rotations(self, kin: 'Kinematics', free: Tensor, turns: Float[Tensor, 'B N f 3 3']) -> Tensor:
         """Add how turns of joints move points by turning their bones."""
         moved = kin.body.tree.paths[self.bones][:, free]
         return turns.index_add(1, self.rows, -skew(moved[..., None] * self.arms(kin).unsqueeze(2)))
 
     def columns(self, kin: 'Kinematics', count: int) -> Float[Tensor, 'B N 3 n']:
         """Differentiate all N points with respect to the landmark offsets."""
-        turned = self.turned(kin)
-        result = turned.new_zeros(len(turned), count, 3, len(kin.body.data.unknown_landmarks), 3)
+        rotations = self.rotations(kin)
+        result = rotations.new_zeros(len(rotations), count, 3, len(kin.body.data.unknown_landmarks), 3)
         known = (self.unknown < result.shape[3]).nonzero().flatten()
-        result[:, self.rows[known], :, self.unknown[known]] = turned[:, known].transpose(0, 1)
+        result[:, self.rows[known], :, self.unknown[known]] = rotations[:, known].transpose(0, 1)
         return result.flatten(3)
 
 
@@ -122,8 +122,8 @@ class Landmarks:
         resting = self.at_rest(self.rest_vertices(kin))
         arms = resting - self.shares[..., None] * kin.rest_joints.unsqueeze(1)
         scale = kin.params.scale[:, None, None, None]
-        turned = (kin.linear.unsqueeze(1) @ arms.unsqueeze(-1)).squeeze(-1)
-        return scale * turned + self.shares[..., None] * kin.joints.unsqueeze(1)
+        rotated = (kin.linear.unsqueeze(1) @ arms.unsqueeze(-1)).squeeze(-1)
+        return scale * rotated + self.shares[..., None] * kin.joints.unsqueeze(1)
 
     def extra_columns(self, kin: 'Kinematics', name: str, of_joints: Tensor) -> Float[Tensor, 'B K 3 n']:
         """Differentiate with respect to an extra, given the joints' derivatives."""
@@ -147,7 +147,7 @@ class Landmarks:
             columns = columns + own.flatten(-2)
         return columns
 
-    def corrective_turns(
+    def corrective_rotations(
         self, kin: 'Kinematics', posedirs: Tensor, free: Tensor
     ) -> Float[Tensor, 'B K f 3 3']:
         """Differentiate the pose correctives: how a joint's turn bulges the skin (B, K, joint, 3, turn)."""

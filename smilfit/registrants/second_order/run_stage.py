@@ -124,8 +124,8 @@ def _run_steps(
     problem: ChainProblem,
 ) -> StageOutcome:
     stage, terms = task.stage, plan.terms
-    apart = replace(task, terms=tuple(terms.by_torch))
-    frames = FrameBatch(apart, layout)
+    by_torch = replace(task, terms=tuple(terms.by_torch))
+    frames = FrameBatch(by_torch, layout)
     known = TreeStage(frames, start.params, plan.fitted, moving, terms.constant)
     tree = TreeProblem(problem, known, layout.n_shared > 0, processes)
     robust = any(term.robust for term in task.terms)
@@ -138,18 +138,18 @@ def _run_steps(
 
 
 def _result(
-    found: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes
+    solution: ChainSolution, constant: Tensor | float, n_iter: int, processes: Processes
 ) -> SolverResult:
     """Return how it went in all processes: what is done next hangs on it, and must be the same in all of them.
 
     Frames that took no part, of which nothing is seen in this stage or whose energy is not finite, do not count.
     """
-    energies = torch.stack([_finite(e + constant).sum() for e in (found.start_energy, found.energy)])
-    unfinished = ((found.iterations > 0) & ~found.converged).sum()
-    broken = (~found.start_energy.isfinite()).sum()
-    counts = torch.stack((found.converged.sum(), unfinished, broken)).to(energies)
+    energies = torch.stack([_finite(e + constant).sum() for e in (solution.start_energy, solution.energy)])
+    unfinished = ((solution.iterations > 0) & ~solution.converged).sum()
+    broken = (~solution.start_energy.isfinite()).sum()
+    counts = torch.stack((solution.converged.sum(), unfinished, broken)).to(energies)
     before, end, n_converged, n_unfinished, n_broken = processes.sum(torch.cat((energies, counts))).tolist()
-    steps = int(processes.gather(found.iterations.amax(0, keepdim=True)).max())
+    steps = int(processes.gather(solution.iterations.amax(0, keepdim=True)).max())
     reason = StopReason.CONVERGED if n_converged and not n_unfinished else StopReason.MAX_STEPS
     if reason is StopReason.MAX_STEPS and steps < n_iter and not n_unfinished:
         reason = StopReason.STALLED

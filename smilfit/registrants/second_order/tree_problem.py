@@ -120,7 +120,7 @@ class JointQuadratic:
 
 
 def add_model(
-    found: JointQuadratic,
+    total: JointQuadratic,
     model: PointModel,
     kin: Kinematics,
     pairs: SkinPairs,
@@ -130,7 +130,7 @@ def add_model(
     """Add a model of joints or of all vertices, in place.
 
     Args:
-        found: what it is added to.
+        total: what it is added to.
         model: of joints by name, or of all vertices.
         kin: the posed bodies.
         pairs: of all vertices and bones.
@@ -138,11 +138,11 @@ def add_model(
         scale: whether the scale is the last of them.
     """
     if model.names is not None:
-        _add_joints(found, model, kin)
+        _add_joints(total, model, kin)
         return
     counts = (model.hessian != 0).flatten(2).any(2) | (model.gradient != 0).any(2)
     pairs = pairs.where(counts.any(0))
-    n_border = found.cross.shape[-1]
+    n_border = total.cross.shape[-1]
     for first in range(0, len(kin.joints), FRAMES):
         rows = slice(first, first + FRAMES)
         part = kin.take(torch.arange(len(kin.joints), device=kin.joints.device)[rows])
@@ -150,15 +150,15 @@ def add_model(
         share = pairs.share[None, :, None]
         gradient = share * model.gradient[rows, pairs.vertex]
         hessian = share.unsqueeze(-1) * model.hessian[rows, pairs.vertex]
-        found.add(rows, pairs.joint, arm, motion, gradient, hessian)
+        total.add(rows, pairs.joint, arm, motion, gradient, hessian)
 
 
-def _add_joints(found: JointQuadratic, model: PointModel, kin: Kinematics) -> None:
+def _add_joints(total: JointQuadratic, model: PointModel, kin: Kinematics) -> None:
     points = point_set(kin.body, model.names)
     if not points.only_joints:
         raise ValueError('add_model: named points must be joints; some lie elsewhere. Give them as vertices.')
-    found.gradient[..., 3:].index_add_(1, points.joints, model.gradient)
-    found.hessian[..., 3:, 3:].index_add_(1, points.joints, model.hessian)
+    total.gradient[..., 3:].index_add_(1, points.joints, model.gradient)
+    total.hessian[..., 3:, 3:].index_add_(1, points.joints, model.hessian)
 
 
 def rigid_motion(
@@ -362,6 +362,6 @@ def carried_points(rigid: RigidPoints, kin: Kinematics, places: Float[Tensor, 'B
     """Pose points that hang on bones."""
     point, part = (rigid.share > 0).nonzero(as_tuple=True)
     joint = rigid.joint[point, part]
-    turned = kin.bone_rotations.index_select(1, joint) @ rigid.offset[:, point, part].unsqueeze(-1)
-    arm = kin.params.scale[:, None, None] * turned.squeeze(-1)
+    rotated = kin.bone_rotations.index_select(1, joint) @ rigid.offset[:, point, part].unsqueeze(-1)
+    arm = kin.params.scale[:, None, None] * rotated.squeeze(-1)
     return CarriedPoints(places, point, joint, rigid.share[point, part], arm)

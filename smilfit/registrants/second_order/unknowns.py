@@ -132,7 +132,7 @@ class VariableState:
         changed = {n: self.extras[n] + d.reshape(-1, *self.extras[n].shape[1:]) for n, d in extras.items()}
         if 'cameras' in extras:
             step = extras['cameras'].reshape(-1, 6)
-            changed['cameras'] = _turned_cameras(self.extras['cameras'][0], step).unsqueeze(0)
+            changed['cameras'] = _rotated_cameras(self.extras['cameras'][0], step).unsqueeze(0)
         return VariableState(quats, self.transl + shift, self.extras | changed)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> 'VariableState':
@@ -175,7 +175,7 @@ class VariableState:
         )
 
 
-def _turned_cameras(shift: Float[Tensor, 'C 6'], step: Float[Tensor, 'C 6']) -> Float[Tensor, 'C 6']:
+def _rotated_cameras(shift: Float[Tensor, 'C 6'], step: Float[Tensor, 'C 6']) -> Float[Tensor, 'C 6']:
     """Correct corrected cameras: first `shift`, then `step`."""
     rotation = axis_angle_to_quat(step[:, :3])
     angle = quat_to_axis_angle(multiply(rotation, axis_angle_to_quat(shift[:, :3])))

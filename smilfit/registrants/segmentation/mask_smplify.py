@@ -158,14 +158,14 @@ class MaskSMPLify(SMPLify):
         self,
         inputs: Sequence[BaseInput],
         params: BodyParams,
-        found: RecordedMasks,
+        recorded: RecordedMasks,
         used: Tensor,
         numbers: list[int],
     ) -> FitResult:
-        rows = found.rows[used]
-        seen = {key for stage in self._shape.stages for key, weight in stage.weights.items() if weight}
-        few = [i[rows] for i in inputs if i.handler_key in seen]
-        masks = [_of_key(found.given[used], key) for key in self._mask_keys if key in seen]
+        rows = recorded.rows[used]
+        weighted = {key for stage in self._shape.stages for key, weight in stage.weights.items() if weight}
+        few = [i[rows] for i in inputs if i.handler_key in weighted]
+        masks = [_of_key(recorded.given[used], key) for key in self._mask_keys if key in weighted]
         return self._shape([*few, *masks], params[rows], [numbers[r] for r in rows.tolist()])
 
     def _fit_poses(
@@ -176,27 +176,27 @@ class MaskSMPLify(SMPLify):
             return described(
                 replace(first, params=start, history=()), self.body, first.recorded_cameras, names
             )
-        seen = {key for stage in self._poses.stages for key, weight in stage.weights.items() if weight}
+        weighted = {key for stage in self._poses.stages for key, weight in stage.weights.items() if weight}
         # Frames without any observation have no pose to start from; they are left out again.
         start = start.map(lambda value: value.nan_to_num(0.0))
         start = start.replace(scale=torch.where(start.scale > 0, start.scale, 1.0))
-        return self._poses([i for i in inputs if i.handler_key in seen], start, numbers)
+        return self._poses([i for i in inputs if i.handler_key in weighted], start, numbers)
 
     def _judge(
-        self, before: BodyParams, after: BodyParams, found: RecordedMasks, used: Tensor, numbers: list[int]
+        self, before: BodyParams, after: BodyParams, recorded: RecordedMasks, used: Tensor, numbers: list[int]
     ) -> Report:
         """Return how well silhouettes fill masks, in frames that gave the shape and in those that did not."""
-        rows = found.rows
+        rows = recorded.rows
         overlaps = {
-            'keypoints': self._overlap(before[rows], found.given),
-            'masks': self._overlap(after[rows], found.given),
+            'keypoints': self._overlap(before[rows], recorded.given),
+            'masks': self._overlap(after[rows], recorded.given),
         }
         # The animal of another time in the same place of the image: what any frame's pose would reach.
         other = _elsewhere(after[rows])
-        overlaps['another_frame'] = self._overlap(other, found.given)
-        valid = found.given.view_weight.cpu() > 0
+        overlaps['another_frame'] = self._overlap(other, recorded.given)
+        valid = recorded.given.view_weight.cpu() > 0
         kinds = {'checked': ~used, 'used': used}
-        cameras = found.given.cameras.names
+        cameras = recorded.given.cameras.names
         iou = {
             kind: {
                 name: {what: _mean(value[:, c], valid[:, c] & chosen) for what, value in overlaps.items()}
@@ -209,7 +209,7 @@ class MaskSMPLify(SMPLify):
             'frames_used': [numbers[r] for r in rows[used].tolist()],
             'frames_checked': [numbers[r] for r in rows[~used].tolist()],
             'masks_used': int(valid[used].sum()),
-            'masks_refused': found.refused,
+            'masks_refused': recorded.refused,
             'iou': iou,
             'betas': after.betas[int(rows[0])].tolist(),
         }
@@ -258,7 +258,7 @@ def _of_key(masks: SilhouetteInput, key: str) -> SilhouetteInput:
 
 
 def _with_shape(
-    params: BodyParams, found: BodyParams, rows: Tensor, joints: Float[Tensor, 'B J 3']
+    params: BodyParams, refined: BodyParams, rows: Tensor, joints: Float[Tensor, 'B J 3']
 ) -> BodyParams:
     """Return all frames what the segmented ones share, and the turns by which masks corrected the one most like each.
 
@@ -268,17 +268,17 @@ def _with_shape(
     count = params.batch_size
     changes = {
         name: value[:1].expand(count, *value.shape[1:]).clone()
-        for name, value in found.as_dict().items()
+        for name, value in refined.as_dict().items()
         if name in shared
     }
     centred = (joints - joints.mean(1, keepdim=True)).nan_to_num()
-    apart = torch.cdist(centred.flatten(1), centred[rows.to(joints.device)].flatten(1))
-    like = apart.argmin(1).to(params.transl.device)
+    distances = torch.cdist(centred.flatten(1), centred[rows.to(joints.device)].flatten(1))
+    like = distances.argmin(1).to(params.transl.device)
     before = params[rows.to(params.transl.device)]
-    turns = found.rotations() @ before.rotations().transpose(-1, -2)
-    turned = rotmat_to_axis_angle(turns[like] @ params.rotations())
-    moved = params.transl + (found.transl - before.transl)[like]
-    return params.replace(global_orient=turned[:, 0], body_pose=turned[:, 1:], transl=moved, **changes)
+    turns = refined.rotations() @ before.rotations().transpose(-1, -2)
+    rotated = rotmat_to_axis_angle(turns[like] @ params.rotations())
+    moved = params.transl + (refined.transl - before.transl)[like]
+    return params.replace(global_orient=rotated[:, 0], body_pose=rotated[:, 1:], transl=moved, **changes)
 
 
 def _elsewhere(params: BodyParams) -> BodyParams:

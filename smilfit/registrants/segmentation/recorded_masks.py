@@ -184,10 +184,10 @@ def spread_frames(points: Float[Tensor, 'B P 3'], count: int, time_weight: float
     root = points.shape[1] ** 0.5
     features = torch.cat((centred.flatten(1) / (size * root), time[:, None]), 1)
     chosen = [int((features - features.mean(0)).norm(dim=1).argmin())]
-    apart = (features - features[chosen[0]]).norm(dim=1)
+    distances = (features - features[chosen[0]]).norm(dim=1)
     while len(chosen) < count:
         # What is chosen is not chosen again, even where all frames are alike.
-        apart[chosen] = -1.0
-        chosen.append(int(apart.argmax()))
-        apart = torch.minimum(apart, (features - features[chosen[-1]]).norm(dim=1))
+        distances[chosen] = -1.0
+        chosen.append(int(distances.argmax()))
+        distances = torch.minimum(distances, (features - features[chosen[-1]]).norm(dim=1))
     return torch.tensor(sorted(chosen))

@@ -50,21 +50,21 @@ class MaskLimits:
 
 
 def joined_parts(
-    found: Bool[np.ndarray, 'H W'], silhouette: Bool[np.ndarray, 'H W'], bridge: float = 0.05
+    candidate: Bool[np.ndarray, 'H W'], silhouette: Bool[np.ndarray, 'H W'], bridge: float = 0.05
 ) -> Bool[np.ndarray, 'H W']:
     """Keep the part of a mask that has most of the silhouette, and what lies within a small gap of it."""
-    if not (found & silhouette).any():
-        return np.zeros_like(found)
+    if not (candidate & silhouette).any():
+        return np.zeros_like(candidate)
     gap = max(1, round(bridge * float(silhouette.sum()) ** 0.5))
     ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap | 1, gap | 1))
-    _, labels = cv2.connectedComponents(cv2.dilate(found.astype(np.uint8), ellipse))
-    most = np.bincount(labels[found & silhouette]).argmax()
-    return found & (labels == most)
+    _, labels = cv2.connectedComponents(cv2.dilate(candidate.astype(np.uint8), ellipse))
+    most = np.bincount(labels[candidate & silhouette]).argmax()
+    return candidate & (labels == most)
 
 
 def why_implausible(
     mask: Bool[np.ndarray, 'H W'],
-    found: Bool[np.ndarray, 'H W'],
+    candidate: Bool[np.ndarray, 'H W'],
     silhouette: Bool[np.ndarray, 'H W'],
     limits: MaskLimits,
 ) -> str:
@@ -72,15 +72,15 @@ def why_implausible(
 
     Args:
         mask: what hangs together.
-        found: all that was found.
+        candidate: all that was found.
         silhouette: of the fitted body.
         limits: what holds.
     """
-    if not found.any():
+    if not candidate.any():
         return 'it is empty'
     area = float(mask.sum()) / float(silhouette.sum())
     overlap = float((mask & silhouette).sum()) / float(silhouette.sum())
-    joined = float(mask.sum()) / max(1.0, float(found.sum()))
+    joined = float(mask.sum()) / max(1.0, float(candidate.sum()))
     if not limits.least_area <= area <= limits.most_area:
         return (
             f'its area is not {limits.least_area} to {limits.most_area} times that of the fitted silhouette'
@@ -290,13 +290,13 @@ def _near(silhouette: Bool[np.ndarray, 'H W'], reach: float) -> Bool[np.ndarray,
 
 
 def _median_where(
-    images: UInt8[np.ndarray, 'n H W 3'], there: Bool[np.ndarray, 'n H W']
+    images: UInt8[np.ndarray, 'n H W 3'], valid: Bool[np.ndarray, 'n H W']
 ) -> UInt8[np.ndarray, 'H W 3']:
     """Take each pixel's median over the images in which it is there; 0 where it is in none."""
     # What is not there sorts behind all that is, and the middle is counted in what is.
-    order = np.where(there[..., None], images.astype(np.int16), 256)
+    order = np.where(valid[..., None], images.astype(np.int16), 256)
     order.sort(0)
-    centre = np.maximum(there.sum(0) - 1, 0) // 2
+    centre = np.maximum(valid.sum(0) - 1, 0) // 2
     result = np.take_along_axis(order, np.broadcast_to(centre[None, ..., None], (1, *images.shape[1:])), 0)[0]
     return np.where(result > 255, 0, result).astype(np.uint8)
 

@@ -195,15 +195,15 @@ def triangulated(
     return Triangulated(result.points[0], share)
 
 
-def laid_onto(recording: ChainRecording, state: ChainState, seen: Triangulated) -> ChainState | None:
+def laid_onto(recording: ChainRecording, state: ChainState, observed: Triangulated) -> ChainState | None:
     """Move a posed body as one piece onto points in space; None where they leave it free to turn.
 
     The recording is left at the posed body.
     """
     put(recording, state)
     recording.measure()
-    source = recording.view.points[: len(seen.points)].double()[None]
-    result = procrustes(source, seen.points[None], seen.weights[None], with_scale=False)
+    source = recording.view.points[: len(observed.points)].double()[None]
+    result = procrustes(source, observed.points[None], observed.weights[None], with_scale=False)
     if not bool(result.determined):
         return None
     rotations, rotation = state.rotations.clone(), result.rotation[0].to(state.rotations)

@@ -191,36 +191,36 @@ class Tracker:
         Raises:
             ValueError: another shape.
         """
-        seen = self._write(pixels, confidence)
-        if int(seen.any(0).sum()) < MIN_POINTS:
-            return self._nothing(seen, f'fewer than {MIN_POINTS} keypoints were seen')
+        visible = self._write(pixels, confidence)
+        if int(visible.any(0).sum()) < MIN_POINTS:
+            return self._nothing(visible, f'fewer than {MIN_POINTS} keypoints were seen')
         state, miss, best = LOST, np.inf, None
         if self._last is not None:
             self._expect(self._joints)
             self._follow()
-            miss = self._miss(seen)
+            miss = self._miss(visible)
             state = TRACKED if miss <= NOT_BELIEVABLE else LOST
             self._wait = max(self._wait - 1, 0)
         if miss > (NOT_BELIEVABLE if self._wait else DOUBTFUL):
-            best = self._best(seen, miss)
+            best = self._best(visible, miss)
             if best is not None:
                 miss, state = best, RESTARTED if best <= NOT_BELIEVABLE else LOST
         if not np.isfinite(miss):
-            return self._nothing(seen, 'too little was seen by two cameras to start from')
-        return self._found(seen, state, miss)
+            return self._nothing(visible, 'too little was seen by two cameras to start from')
+        return self._tracked_pose(visible, state, miss)
 
-    def follow(self, seen: Keypoints2d) -> Iterator[TrackedPose]:
+    def follow(self, keypoints: Keypoints2d) -> Iterator[TrackedPose]:
         """Track a recording, frame by frame, from where the tracker is.
 
         Raises:
             ValueError: other keypoints than the tracker's.
         """
-        if seen.names != self.names:
+        if keypoints.names != self.names:
             raise ValueError(
-                f'Tracker: keypoints must be {", ".join(self.names)}, in this order; got {", ".join(seen.names)}. '
-                'Use seen.select(tracker.names).'
+                f'Tracker: keypoints must be {", ".join(self.names)}, in this order; got '
+                f'{", ".join(keypoints.names)}. Use keypoints.select(tracker.names).'
             )
-        for xy, confidence in zip(seen.xy.cpu().numpy(), seen.confidence.cpu().numpy()):
+        for xy, confidence in zip(keypoints.xy.cpu().numpy(), keypoints.confidence.cpu().numpy()):
             yield self(xy, confidence)
 
     def _write(self, pixels: ArrayLike | Tensor, confidence: ArrayLike | Tensor | None) -> np.ndarray:
@@ -229,9 +229,9 @@ class Tracker:
         shape = (len(self.cameras), self._n, 2)
         if xy.shape != shape:
             raise ValueError(f'Tracker: pixels must be (cameras, keypoints, 2), {shape}; got {xy.shape}.')
-        seen = np.isfinite(xy).all(-1)
+        visible = np.isfinite(xy).all(-1)
         if confidence is None:
-            weights = seen.astype(np.float32)
+            weights = visible.astype(np.float32)
         else:
             weights = _numpy(confidence)
             if weights.shape != shape[:2]:
@@ -239,11 +239,11 @@ class Tracker:
                     f'Tracker: confidence must be (cameras, keypoints), {shape[:2]}; got {weights.shape}.'
                 )
             # What is no number is greater than nothing.
-            seen &= weights > 0
-            weights = np.where(seen, np.minimum(weights, 1.0), 0.0)
-        self._xy[:, : self._n] = np.where(seen[..., None], xy, 0.0)
+            visible &= weights > 0
+            weights = np.where(visible, np.minimum(weights, 1.0), 0.0)
+        self._xy[:, : self._n] = np.where(visible[..., None], xy, 0.0)
         self._weights[:, : self._n] = weights
-        return seen
+        return visible
 
     def _expect(self, before: Sequence[np.ndarray]) -> None:
         """Return where the joints are expected, after these places of theirs."""
@@ -256,12 +256,12 @@ class Tracker:
             if self._order == 2:
                 self._targets += KEPT_VELOCITY * (before[-1] - before[-2])
 
-    def _miss(self, seen: np.ndarray) -> float:
+    def _miss(self, visible: np.ndarray) -> float:
         """Measure the state: the keypoints' median distance from what was seen, in body lengths."""
         self._recording.measure()
         away = self._pixels - self._xy[:, : self._n]
         share = np.sqrt(np.einsum('cki,cki->ck', away, away)) / self._size_px()[:, None]
-        miss = float(np.median(share[seen]))
+        miss = float(np.median(share[visible]))
         return miss if np.isfinite(miss) else np.inf
 
     def _size_px(self) -> np.ndarray:
@@ -272,7 +272,7 @@ class Tracker:
     def _depths(self) -> np.ndarray:
         return self._forward @ self._recording.view.joints[0].numpy() + self._away
 
-    def _best(self, seen: np.ndarray, miss: float) -> float | None:
+    def _best(self, visible: np.ndarray, miss: float) -> float | None:
         """Look for the pose anew; leave the recording at the better of both, and give its miss if it is new."""
         recording = self._recording
         before = taken(recording)
@@ -290,15 +290,15 @@ class Tracker:
                 self._pose()
                 energy = float(recording.energy)
                 if energy < least:
-                    least, result = energy, (taken(recording), self._miss(seen), int(recording.iterations))
+                    least, result = energy, (taken(recording), self._miss(visible), int(recording.iterations))
         if result is None or result[1] >= miss:
             put(recording, before)
             recording.measure()
             return None
         put(recording, result[0])
-        return self._miss(seen)
+        return self._miss(visible)
 
-    def _found(self, seen: np.ndarray, state: str, miss: float) -> TrackedPose:
+    def _tracked_pose(self, visible: np.ndarray, state: str, miss: float) -> TrackedPose:
         recording, view = self._recording, self._recording.view
         joints, turns = view.joints.numpy().copy(), view.turns.clone()[None]
         self._joints = [] if state == LOST else [*(self._joints[-1:] if state == TRACKED else ()), joints]
@@ -310,21 +310,21 @@ class Tracker:
             params=self._params(turns, recording.state.transl.clone()),
             state=state,
             converged=converged,
-            reason=self._reason(seen, miss, converged),
+            reason=self._reason(visible, miss, converged),
             points=view.points[: self._n].numpy().copy(),
             joints=joints,
-            distances_px=np.where(seen, np.sqrt(np.einsum('cki,cki->ck', away, away)), np.nan),
+            distances_px=np.where(visible, np.sqrt(np.einsum('cki,cki->ck', away, away)), np.nan),
             iterations=int(recording.iterations),
         )
 
-    def _reason(self, seen: np.ndarray, miss: float, converged: bool) -> str:
+    def _reason(self, visible: np.ndarray, miss: float, converged: bool) -> str:
         if miss > NOT_BELIEVABLE:
             return f'keypoints lie {miss:.2f} of the body length away from where they were seen'
-        if int(seen.any(1).sum()) < 2:
+        if int(visible.any(1).sum()) < 2:
             return 'one camera alone saw it'
         return '' if converged else f'the fit has not converged in {int(self._recording.iterations)} steps'
 
-    def _nothing(self, seen: np.ndarray, reason: str) -> TrackedPose:
+    def _nothing(self, visible: np.ndarray, reason: str) -> TrackedPose:
         self._joints = []
         self.counts[TOO_LITTLE] += 1
         turns = torch.full((1, self.body.n_joints, 3), torch.nan)
@@ -335,7 +335,7 @@ class Tracker:
             reason=reason,
             points=np.full((self._n, 3), np.nan, np.float32),
             joints=turns[0].numpy().copy(),
-            distances_px=np.full(seen.shape, np.nan, np.float32),
+            distances_px=np.full(visible.shape, np.nan, np.float32),
         )
 
     def _params(self, turns: Tensor, transl: Tensor) -> BodyParams:

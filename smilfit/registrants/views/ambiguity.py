@@ -12,7 +12,7 @@ from smilfit.structures import Cameras, FitResult, Keypoints2d
 
 
 @dataclass(frozen=True)
-class DoubtThresholds:
+class AmbiguityThresholds:
     """When a frame is doubted. Losses are in units of noise, as the weights of configs/fit/smalify*.py give them.
 
     The usual ones were chosen on 150 made pictures of a family of quadrupeds, other animals and seeds than those of
@@ -38,7 +38,7 @@ class DoubtThresholds:
 
 
 @dataclass(frozen=True)
-class OneViewDoubt:
+class OneViewAmbiguity:
     """How sure a fit to one view is of which way the body points; NaN and doubted where nothing was fitted.
 
     Args:
@@ -69,13 +69,13 @@ class OneViewDoubt:
         return {'count': len(rows), 'rows': rows, 'reasons': [self.reasons[row] for row in rows]}
 
 
-def one_view_doubt(
+def one_view_ambiguity(
     result: FitResult,
     data: BodyModelData,
     cameras: Cameras,
     keypoints: Keypoints2d | None = None,
-    thresholds: DoubtThresholds | None = None,
-) -> OneViewDoubt:
+    thresholds: AmbiguityThresholds | None = None,
+) -> OneViewAmbiguity:
     """Compare what each frame's fit costs with the best answer that is turned otherwise.
 
     The losses of starts are those of the stages that compared them; where a frame's least is more than noise of its
@@ -92,16 +92,16 @@ def one_view_doubt(
     Raises:
         ValueError: a fit without starts.
     """
-    limits = thresholds or DoubtThresholds()
+    limits = thresholds or AmbiguityThresholds()
     if result.start_losses is None or result.start_orients is None:
-        raise ValueError('one_view_doubt: the fit must have start_losses; it has none. Fit by SMALify.')
+        raise ValueError('one_view_ambiguity: the fit must have start_losses; it has none. Fit by SMALify.')
     losses = result.start_losses.double().nan_to_num(torch.inf, torch.inf)
     R = (cameras.R if cameras.R.ndim == 4 else cameras.R.unsqueeze(0))[:, 0].to(losses)
     matches = trunk_direction(data, result.params.global_orient.to(losses), R)
     every = trunk_direction(data, result.start_orients.to(losses), R.unsqueeze(1))
-    turned = axis_angle_to_rotmat(result.start_orients.to(losses))
+    rotated = axis_angle_to_rotmat(result.start_orients.to(losses))
     chosen = axis_angle_to_rotmat(result.params.global_orient.to(losses)).unsqueeze(1)
-    angle = torch.rad2deg(((((turned * chosen).sum((-1, -2)) - 1) / 2).clamp(-1, 1)).acos())
+    angle = torch.rad2deg(((((rotated * chosen).sum((-1, -2)) - 1) / 2).clamp(-1, 1)).acos())
     known = result.fitted.to(losses.device)
     own = losses.masked_fill(~(angle < limits.basin_deg), torch.inf).amin(1)
     # A later stage may have left the basin of all starts.
@@ -117,7 +117,7 @@ def one_view_doubt(
         return torch.where(known, gap, torch.nan)
 
     far, across = angle > limits.basin_deg, every[..., 2].sign() != matches[:, None, 2].sign()
-    notes = OneViewDoubt(
+    notes = OneViewAmbiguity(
         doubted=~known,
         reasons=(),
         margin=margin(far),
@@ -129,7 +129,7 @@ def one_view_doubt(
     )
     reasons = tuple(_reason(notes, row, limits, keypoints is not None) for row in range(len(losses)))
     doubted = torch.tensor([bool(reason) for reason in reasons], device=losses.device)
-    return OneViewDoubt(**{**vars(notes), 'doubted': doubted, 'reasons': reasons})
+    return OneViewAmbiguity(**{**vars(notes), 'doubted': doubted, 'reasons': reasons})
 
 
 def trunk_direction(
@@ -181,12 +181,13 @@ def _trunk_sd_deg(result: FitResult, data: BodyModelData, like: Tensor) -> Tenso
     return torch.rad2deg((sd.square() * (1 - along.square())).sum(1).sqrt())
 
 
-def _reason(told: OneViewDoubt, row: int, limits: DoubtThresholds, with_keypoints: bool) -> str:
-    if bool(told.doubted[row]):
+def _reason(ambiguity: OneViewAmbiguity, row: int, limits: AmbiguityThresholds, with_keypoints: bool) -> str:
+    if bool(ambiguity.doubted[row]):
         return 'not fitted'
     result = []
-    margin, sign = float(told.margin[row]), float(told.sign_margin[row])
-    depth, count, spread = float(told.depth_deg[row]), int(told.n_keypoints[row]), float(told.spread[row])
+    margin, sign = float(ambiguity.margin[row]), float(ambiguity.sign_margin[row])
+    depth, spread = float(ambiguity.depth_deg[row]), float(ambiguity.spread[row])
+    count = int(ambiguity.n_keypoints[row])
     if margin < limits.margin:
         result.append(
             f'a body turned by more than {limits.basin_deg:.0f} degrees costs {max(margin, 0.0):.1f} more'

@@ -96,11 +96,11 @@ def cube_rotations(like: Tensor) -> Float[Tensor, '24 3 3']:
 
 def view_directions(like: Tensor) -> Float[Tensor, '14 3 3']:
     """List rotations that show a body's six sides and eight corners, each one way up."""
-    seen: list[Tensor] = []
+    directions: list[Tensor] = []
     result = []
     for rotation in cube_rotations(like):
-        if not any(torch.allclose(rotation[2], other) for other in seen):
-            seen.append(rotation[2])
+        if not any(torch.allclose(rotation[2], other) for other in directions):
+            directions.append(rotation[2])
             result.append(rotation)
     for corner in product((1.0, -1.0), repeat=3):
         axis = torch.tensor(corner, dtype=torch.float64).to(like) / 3**0.5
@@ -117,7 +117,7 @@ def _showing(axis: Float[Tensor, '3']) -> Float[Tensor, '3 3']:
 
 
 def parallel_rays_rotation(
-    source: Float[Tensor, 'B P 3'], seen: Float[Tensor, 'B P 2'], weight: Float[Tensor, 'B P']
+    source: Float[Tensor, 'B P 3'], flat: Float[Tensor, 'B P 2'], weight: Float[Tensor, 'B P']
 ) -> Float[Tensor, 'B 3 3']:
     """Find the rotation that shows points as they are seen by parallel rays, at an unknown size.
 
@@ -125,7 +125,7 @@ def parallel_rays_rotation(
     DeMenthon and Davis 1995). Points in a plane leave a mirror image: see `mirror_images`.
     """
     a, w = _centred(source, weight)
-    b, _ = _centred(seen, weight)
+    b, _ = _centred(flat, weight)
     inverse = torch.linalg.pinv((w * a).transpose(-1, -2) @ a, rtol=1e-6, hermitian=True)
     affine = (w * b).transpose(-1, -2) @ a @ inverse
     u, _, vh = torch.linalg.svd(affine, full_matrices=False)
@@ -149,32 +149,32 @@ def mirror_images(
     depth = torch.diag(rotation.new_tensor([1.0, 1.0, -1.0]))
     mirrored = depth @ rotation.unsqueeze(1) @ across
     quarter = torch.pi / 2 * rotation.new_tensor([[0, 0, 1.0], [0, 0, 2.0], [0, 0, 3.0]])
-    turned = axis_angle_to_rotmat(quarter) @ rotation.unsqueeze(1)
-    return torch.cat((mirrored, turned), 1)
+    rotated = axis_angle_to_rotmat(quarter) @ rotation.unsqueeze(1)
+    return torch.cat((mirrored, rotated), 1)
 
 
 def place_by_spread(
-    turned: Float[Tensor, 'B P 3'],
+    rotated: Float[Tensor, 'B P 3'],
     weight: Float[Tensor, 'B P'],
-    seen_middle: Float[Tensor, 'B 2'],
-    seen_size: Float[Tensor, ' B'],
+    image_centre: Float[Tensor, 'B 2'],
+    image_size: Float[Tensor, ' B'],
     depth_of_one: Float[Tensor, ' B'],
 ) -> Float[Tensor, 'B 3']:
     """Find where turned points must stand, in the camera's frame, to be seen where and as large as they are.
 
     Args:
-        turned: points, turned as the camera sees them.
+        rotated: points, turned as the camera sees them.
         weight: 0 leaves a point out.
-        seen_middle: where they are seen, divided by the focal length.
-        seen_size: root of the sum of the variances of what is seen, likewise.
+        image_centre: where they are seen, divided by the focal length.
+        image_size: root of the sum of the variances of what is seen, likewise.
         depth_of_one: the depth where what is seen, or what is turned, has no extent.
     """
-    a, w = _centred(turned, weight)
+    a, w = _centred(rotated, weight)
     size = (w * a[..., :2].square()).sum((1, 2)).sqrt()
     tiny = 1e-9
-    depth = torch.where((seen_size > tiny) & (size > tiny), size / seen_size.clamp_min(tiny), depth_of_one)
-    at = torch.cat((seen_middle, torch.ones_like(depth).unsqueeze(1)), 1)
-    return depth.unsqueeze(1) * at - (w * turned).sum(1)
+    depth = torch.where((image_size > tiny) & (size > tiny), size / image_size.clamp_min(tiny), depth_of_one)
+    at = torch.cat((image_centre, torch.ones_like(depth).unsqueeze(1)), 1)
+    return depth.unsqueeze(1) * at - (w * rotated).sum(1)
 
 
 def moments(
@@ -254,8 +254,8 @@ def keypoint_evidence(
     flat = cameras.normalise(cameras.undistort(pixels.unsqueeze(1))[0])[:, 0]
     closed = parallel_rays_rotation(source, flat, weight)
     grid = cube_rotations(source).expand(len(source), -1, -1, -1)
-    seen_as = torch.cat((closed.unsqueeze(1), mirror_images(closed, source, weight), grid), 1)
-    first = _aligned(source, seen_as, pixels, flat, weight, cameras, usual_depth, 15)
+    rotations = torch.cat((closed.unsqueeze(1), mirror_images(closed, source, weight), grid), 1)
+    first = _aligned(source, rotations, pixels, flat, weight, cameras, usual_depth, 15)
     # What mirrors the best stays in the list as it is: a limb that bends may be what tells them apart.
     best = first.rotation[torch.arange(len(source)), first.error.argmin(1)]
     mirrored = mirror_images(cameras.R[:, 0] @ best, source, weight)
@@ -263,13 +263,13 @@ def keypoint_evidence(
     return Evidence(*(torch.cat((a, b), 1) for a, b in zip(_parts(first), _parts(more))))
 
 
-def _parts(found: Evidence) -> tuple[Tensor, ...]:
-    return found.rotation, found.translation, found.error
+def _parts(evidence: Evidence) -> tuple[Tensor, ...]:
+    return evidence.rotation, evidence.translation, evidence.error
 
 
 def _aligned(
     source: Tensor,
-    seen_as: Float[Tensor, 'B G 3 3'],
+    rotations: Float[Tensor, 'B G 3 3'],
     pixels: Tensor,
     flat: Tensor,
     weight: Tensor,
@@ -278,21 +278,21 @@ def _aligned(
     n_iter: int,
 ) -> Evidence:
     """Start every orientation, as the camera sees it, where the extent of the points says, and move it on."""
-    count = seen_as.shape[1]
+    count = rotations.shape[1]
 
     def each(x: Tensor) -> Tensor:
         return x.repeat_interleave(count, 0)
 
     centre, size, _ = moments(flat, weight)
-    rotation = seen_as.flatten(0, 1)
-    turned = each(source) @ rotation.transpose(-1, -2)
-    at = place_by_spread(turned, each(weight), each(centre), each(size), each(usual_depth))
+    rotation = rotations.flatten(0, 1)
+    rotated = each(source) @ rotation.transpose(-1, -2)
+    at = place_by_spread(rotated, each(weight), each(centre), each(size), each(usual_depth))
     many = cameras.map(each)
     extent = moments(pixels, weight)[1]
     start = _in_the_world(rotation, at, many)
     sigma = (BENT_SHARE * each(extent)).clamp_min(1.0)
-    seen = (each(pixels).unsqueeze(1), each(weight).unsqueeze(1))
-    placed = align_to_pixels(each(source), start, many, *seen, sigma, n_iter)
+    observed = (each(pixels).unsqueeze(1), each(weight).unsqueeze(1))
+    placed = align_to_pixels(each(source), start, many, *observed, sigma, n_iter)
     return Evidence(*(x.unflatten(0, (-1, count)) for x in placed))
 
 
@@ -324,12 +324,12 @@ def mask_evidence(
     result = []
     for direction in view_directions(source):
         for half in (0.0, torch.pi):
-            turned = source @ direction.t()
+            rotated = source @ direction.t()
             # A face counts by its area in the image.
             weight = (area @ direction.t())[..., 2].abs()
-            angle = axis + half - moments(turned[..., :2], weight)[2]
+            angle = axis + half - moments(rotated[..., :2], weight)[2]
             spin = axis_angle_to_rotmat(torch.stack((0 * angle, 0 * angle, angle), 1))
-            at = place_by_spread(turned @ spin.transpose(-1, -2), weight, centre, size, usual_depth)
+            at = place_by_spread(rotated @ spin.transpose(-1, -2), weight, centre, size, usual_depth)
             rotation, translation = _in_the_world(spin @ direction, at, cameras)
             moved = source @ rotation.transpose(-1, -2) + translation.unsqueeze(1)
             result.append(
@@ -348,17 +348,17 @@ def _mask_moments(mask: Float[Tensor, 'B H W'], cameras: Cameras) -> tuple[Tenso
     return moments(flat, weight.flatten(1))
 
 
-def _missed(pixels: Tensor, points: Tensor, there: Tensor, distance: Tensor) -> Float[Tensor, ' B']:
+def _missed(pixels: Tensor, points: Tensor, valid: Tensor, distance: Tensor) -> Float[Tensor, ' B']:
     """Return how far a body's faces are from the mask, and the mask's pixels from the body's faces, px^2."""
     outside = sample_distance(distance, pixels.unsqueeze(1))[:, 0].square().mean(1)
     nearest = torch.cdist(points, pixels).amin(2).square()
-    share = there.to(nearest) / there.sum(1, keepdim=True).clamp_min(1)
+    share = valid.to(nearest) / valid.sum(1, keepdim=True).clamp_min(1)
     return outside + (share * nearest).sum(1)
 
 
 def _in_the_world(
-    turn: Float[Tensor, 'N 3 3'], at: Float[Tensor, 'N 3'], cameras: Cameras
+    rotation: Float[Tensor, 'N 3 3'], at: Float[Tensor, 'N 3'], cameras: Cameras
 ) -> tuple[Tensor, Tensor]:
     """Take a body's turn and place from the camera's frame to the world's."""
     back = cameras.R[:, 0].transpose(-1, -2)
-    return back @ turn, (back @ (at - cameras.t[:, 0]).unsqueeze(-1)).squeeze(-1)
+    return back @ rotation, (back @ (at - cameras.t[:, 0]).unsqueeze(-1)).squeeze(-1)

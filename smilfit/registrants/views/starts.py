@@ -33,7 +33,7 @@ def best_path(
     loss: Float[Tensor, 'H B'],
     rotation: Float[Tensor, 'H B 3 3'],
     continues: Bool[Tensor, ' B'],
-    turn_weight: float,
+    rotation_weight: float,
 ) -> Int[Tensor, ' B']:
     """Choose one start for each frame so that losses and turns from frame to frame are least (Viterbi 1967).
 
@@ -41,17 +41,17 @@ def best_path(
         loss: of every start and frame.
         rotation: of the body.
         continues: whether a frame follows the one before it; where not, its choice is free.
-        turn_weight: what a turn of one radian from one frame to the next costs, squared; 0 lets every frame choose.
+        rotation_weight: what a radian from one frame to the next costs, squared; 0 lets every frame choose.
     """
     count, batch = loss.shape
     total, came_from = loss[:, 0], torch.zeros(batch, count, dtype=torch.long, device=loss.device)
     for frame in range(1, batch):
-        if not bool(continues[frame]) or not turn_weight:
+        if not bool(continues[frame]) or not rotation_weight:
             came_from[frame] = total.argmin()
             total = total.min() + loss[:, frame]
             continue
         rotation_matrix = angle_between(rotation[:, None, frame], rotation[None, :, frame - 1])
-        through = total + turn_weight * rotation_matrix.square()
+        through = total + rotation_weight * rotation_matrix.square()
         least, came_from[frame] = through.min(1)
         total = least + loss[:, frame]
     path = [int(total.argmin())]
@@ -64,14 +64,14 @@ def path_cost(
     loss: Float[Tensor, 'H B'],
     rotation: Float[Tensor, 'H B 3 3'],
     continues: Bool[Tensor, ' B'],
-    turn_weight: float,
+    rotation_weight: float,
     path: Int[Tensor, ' B'],
 ) -> float:
     """Return what `best_path` makes least, of a path."""
     frames = torch.arange(len(path), device=path.device)
     along = rotation[path, frames]
     turns = angle_between(along[1:], along[:-1]).square() * continues[1:].to(along)
-    return float(loss[path, frames].sum() + turn_weight * turns.sum())
+    return float(loss[path, frames].sum() + rotation_weight * turns.sum())
 
 
 def rows_by_kind(kind: Int[Tensor, ' N']) -> list[Int[Tensor, ' n']]:

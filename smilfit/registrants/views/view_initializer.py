@@ -71,22 +71,22 @@ class ViewInitializer:
             Parameters of n B bodies, all frames of the first start before those of the second (of B bodies where
             several cameras leave no doubt); how many frames were placed by keypoints, by masks, and by neither.
         """
-        seen = next((i.keypoints for i in inputs if isinstance(i, MultiviewKeypoint2dMSEInput)), None)
+        keypoints = next((i.keypoints for i in inputs if isinstance(i, MultiviewKeypoint2dMSEInput)), None)
         mask = next((i for i in inputs if isinstance(i, SilhouetteInput)), None)
-        if seen is not None and len(seen.rig) > 1:
+        if keypoints is not None and len(keypoints.rig) > 1:
             group = self.joint_group if self.joint_group in body.data.joint_groups else None
             return RigidInitializer(group)(body, inputs, start, shared, scaled)
         batch = start.batch_size
         rotation = torch.eye(3, dtype=torch.float64).repeat(batch, n, 1, 1)
         shift = torch.zeros(batch, n, 3, dtype=torch.float64)
-        weight = self._weight(body.data, seen, batch)
+        weight = self._weight(body.data, keypoints, batch)
         n_points = (weight > 0).sum(1)
         masked = torch.zeros(batch, dtype=torch.bool) if mask is None else mask.observed().cpu()
         by_mask = masked & (n_points < MIN_POINTS)
         by_points = (n_points > 0) & ~by_mask
-        if seen is not None and bool(by_points.any()):
+        if keypoints is not None and bool(by_points.any()):
             rows = by_points.nonzero().flatten()
-            placed = self._by_points(body, seen, start, rows, weight)
+            placed = self._by_points(body, keypoints, start, rows, weight)
             rotation[rows], shift[rows] = placed.best(n, DISTINCT_RAD)
         if mask is not None and bool(by_mask.any()):
             rows = by_mask.nonzero().flatten()
@@ -104,22 +104,22 @@ class ViewInitializer:
         params = BodyParams.cat(moved)
         return share_shape(params) if shared else params, notes
 
-    def _weight(self, data: BodyModelData, seen: Keypoints2d | None, batch: int) -> Tensor:
+    def _weight(self, data: BodyModelData, keypoints: Keypoints2d | None, batch: int) -> Tensor:
         """Return the keypoints' weights (B, K): those of the group alone where it has enough of them."""
-        if seen is None:
+        if keypoints is None:
             return torch.zeros(batch, 0, dtype=torch.float64)
-        weight = seen.confidence[:, 0].double().cpu()
+        weight = keypoints.confidence[:, 0].double().cpu()
         members = _group(data, self.joint_group)
-        inside = weight * weight.new_tensor([float(n in members) for n in seen.names])
+        inside = weight * weight.new_tensor([float(n in members) for n in keypoints.names])
         return torch.where((inside > 0).sum(1, keepdim=True) >= MIN_POINTS, inside, weight)
 
     def _by_points(
-        self, body: SMIL, seen: Keypoints2d, start: BodyParams, rows: Tensor, weight: Tensor
+        self, body: SMIL, keypoints: Keypoints2d, start: BodyParams, rows: Tensor, weight: Tensor
     ) -> Evidence:
-        source = body(start, need=seen.names).select(seen.names).cpu().double()[rows]
-        cameras = one_camera_each(seen.rig.to('cpu', torch.float64)[rows], len(rows))
+        source = body(start, need=keypoints.names).select(keypoints.names).cpu().double()[rows]
+        cameras = one_camera_each(keypoints.rig.to('cpu', torch.float64)[rows], len(rows))
         far = _usual_depth(body, start, cameras, rows)
-        return keypoint_evidence(source, seen.xy.cpu().double()[rows, 0], weight[rows], cameras, far)
+        return keypoint_evidence(source, keypoints.xy.cpu().double()[rows, 0], weight[rows], cameras, far)
 
     def _by_mask(self, body: SMIL, mask: SilhouetteInput, start: BodyParams, rows: Tensor) -> Evidence:
         vertices = body(start, need=('vertices',)).vertices.cpu().double()[rows]
@@ -149,14 +149,14 @@ def _usual_depth(body: SMIL, start: BodyParams, cameras: Cameras, rows: Tensor) 
     return focal * size / (UNKNOWN_SHARE * cameras.size[:, 0].amax(1))
 
 
-def _moved(body: SMIL, start: BodyParams, turn: Tensor, shift: Tensor) -> BodyParams:
+def _moved(body: SMIL, start: BodyParams, rotation: Tensor, shift: Tensor) -> BodyParams:
     """Turn and move posed bodies as a whole: `x' = turn x + shift`."""
-    turn, shift = turn.to(start.transl), shift.to(start.transl)
+    rotation, shift = rotation.to(start.transl), shift.to(start.transl)
     root = body(start).joints[:, 0]
-    orient = rotmat_to_axis_angle(turn @ axis_angle_to_rotmat(start.global_orient))
+    orient = rotmat_to_axis_angle(rotation @ axis_angle_to_rotmat(start.global_orient))
     params = start.replace(global_orient=orient, transl=torch.zeros_like(start.transl))
     # A body turns about its root joint, an alignment about the origin: the root shows the difference.
-    goal = (turn @ root.unsqueeze(-1)).squeeze(-1) + shift
+    goal = (rotation @ root.unsqueeze(-1)).squeeze(-1) + shift
     return params.replace(transl=goal - body(params).joints[:, 0])
 
 

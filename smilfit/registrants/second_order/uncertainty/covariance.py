@@ -35,7 +35,7 @@ from smilfit.registrants.second_order.uncertainty.covariance_tree import (
 from smilfit.registrants.second_order.uncertainty.noise import (
     LEAST_SLOPE,
     Noise,
-    Seen,
+    Statement,
     on_points,
     scaled,
     spent_by,
@@ -51,10 +51,12 @@ from smilfit.structures import FitCovariance, SharedUncertainty
 WRONG_SIGN = 0.1
 
 
-def only_camera(part: FrameEvaluation, seen: list[Seen]) -> tuple[Tensor, Tensor] | None:
+def only_camera(part: FrameEvaluation, statements: list[Statement]) -> tuple[Tensor, Tensor] | None:
     """Return which frames one camera alone saw (B,), and from where (B, 3); None where none can be."""
-    views = [s.model.views for s in seen if isinstance(s.model, PointModel) and s.model.views is not None]
-    if not views or len(views) < len(seen):
+    views = [
+        s.model.views for s in statements if isinstance(s.model, PointModel) and s.model.views is not None
+    ]
+    if not views or len(views) < len(statements):
         return None
     if any(view.hessian.shape[1] != views[0].hessian.shape[1] for view in views):
         return None
@@ -116,15 +118,15 @@ def fit_covariance(
         ValueError: nothing is observed that the noise could be estimated from.
     """
     with torch.no_grad():
-        return _Covariance(problem, point, known, kernel).found()
+        return _Covariance(problem, point, known, kernel).fit_covariance()
 
 
 def in_double(task: StageTask) -> StageTask:
     """Copy a stage into float64: the body, what was observed, and constants of losses."""
 
     def cast(term: ActiveTerm) -> ActiveTerm:
-        seen = None if term.related_input is None else term.related_input.to(torch.float64)
-        return replace(term, handler=deepcopy(term.handler).double(), related_input=seen)
+        observed = None if term.related_input is None else term.related_input.to(torch.float64)
+        return replace(term, handler=deepcopy(term.handler).double(), related_input=observed)
 
     focal = None if task.log_focal is None else task.log_focal.double()
     terms = tuple(cast(t) for t in task.terms)
@@ -137,7 +139,7 @@ class _Work:
 
     block: FrameBatch
     part: FrameEvaluation
-    seen: list[Seen]
+    statements: list[Statement]
     held: list[Model]
 
 
@@ -159,16 +161,15 @@ class _Covariance:
         extras = {n: v.double() for n, v in point.extras.items()}
         self.point = VariableState(point.quats.double(), point.transl.double(), extras)
         body = task.body
-        seen = (n for n in task.need if n in body.keypoint_names)
-        self.names = tuple(dict.fromkeys((*body.joint_names, *seen)))
+        keypoints = (n for n in task.need if n in body.keypoint_names)
+        self.names = tuple(dict.fromkeys((*body.joint_names, *keypoints)))
         # Each block has frames of the whole clip.
         parts = -(-point.batch_size // FRAMES)
         every = torch.arange(point.batch_size, device=point.transl.device)
         self.rows = [every[i::parts] for i in range(parts)]
         self._kept: dict[tuple[str, int], Any] = {}
 
-    def found(self) -> FitCovariance:
-        """Return it."""
+    def fit_covariance(self) -> FitCovariance:
         variances, points = (self._joined(x) for x in zip(*map(self._result, range(len(self.rows)))))
         self._kept.clear()
         noise = self.noise
@@ -180,11 +181,11 @@ class _Covariance:
             noise.common**0.5,
             variances.sqrt().to(self.dtype),
             {key: group.sqrt().to(self.dtype) for key, group in zip(self.keys, noise.groups)},
-            self._doubt(),
+            self._uncertainty(),
             self.engine,
         )
 
-    def _doubt(self) -> SharedUncertainty | None:
+    def _uncertainty(self) -> SharedUncertainty | None:
         """Return how well what is shared is known; of cameras, which no later frame moves, nothing."""
         names = tuple((name, size) for name, size in self.layout.shared if name != 'cameras')
         if not names:
@@ -226,9 +227,9 @@ class _Covariance:
         """Return what each statement's groups come to in all frames."""
         totals: list[Tensor] = []
         for i in range(len(self.rows)):
-            seen = self._work(i).seen
-            self.keys = tuple(s.key for s in seen)
-            result = [x for s in seen for x in (s.squares, s.counted, s.slopes)]
+            statements = self._work(i).statements
+            self.keys = tuple(s.key for s in statements)
+            result = [x for s in statements for x in (s.squares, s.counted, s.slopes)]
             totals = [a + b for a, b in zip(totals, result)] if totals else result
         totals = [self.processes.sum(x) for x in totals]
         return list(zip(totals[::3], totals[1::3], totals[2::3]))
@@ -245,7 +246,7 @@ class _Covariance:
         priors = (
             [scaled(m, self.point.transl.new_tensor(held)) for m in work.held] if held != 1 else work.held
         )
-        return [*priors, *(scaled(s.model, f) for s, f in zip(work.seen, factors))]
+        return [*priors, *(scaled(s.model, f) for s, f in zip(work.statements, factors))]
 
     def _elimination(self, i: int) -> DenseElimination | TreeElimination:
         return self._once('elimination', i, self._eliminated)
@@ -276,7 +277,7 @@ class _Covariance:
         spent = [torch.zeros_like(x) for x in squares]
         for i in range(len(self.rows)):
             elimination = self._elimination(i)
-            result = (spent_by(s, elimination, self.common) for s in self._work(i).seen)
+            result = (spent_by(s, elimination, self.common) for s in self._work(i).statements)
             spent = [a + b for a, b in zip(spent, result)]
         numbers = [n - self.processes.sum(x) for n, x in zip(counted, spent)]
         return self._refined(Noise.of(squares, numbers))
@@ -285,26 +286,28 @@ class _Covariance:
         """Part the groups' noises by one block, which stands for all: blocks are drawn from the whole clip."""
         work, elimination, noise = self._work(0), self._elimination(0), first
         add = self.processes.sum
-        numbers = [add(s.counted) for s in work.seen]
-        spent = [add(spent_by(s, elimination, self.common)) for s in work.seen]
+        numbers = [add(s.counted) for s in work.statements]
+        spent = [add(spent_by(s, elimination, self.common)) for s in work.statements]
         for _ in range(ROUNDS if any(g.numel() > 1 for g in first.groups) else 0):
-            between = elimination.between(self._middle(work, noise))
+            between = elimination.between(self._weighted_by_noise(work, noise))
             shared = self.common @ add(len(self.rows) * between.schur) @ self.common
             carried = [
                 None if s.names is None else add(on_points(s, between.points(s.names, self.common, shared)))
-                for s in work.seen
+                for s in work.statements
             ]
             noise, change = noise.refined(numbers, spent, carried, first)
             if change < ENOUGH:
                 break
         return noise
 
-    def _middle(self, work: _Work, noise: Noise) -> list[Model]:
+    def _weighted_by_noise(self, work: _Work, noise: Noise) -> list[Model]:
         return self._models(work, [2 * v for v in noise.groups], 2 * noise.typical)
 
     def _between(self, i: int) -> DenseBetween | TreeBetween:
         return self._once(
-            'between', i, lambda i: self._elimination(i).between(self._middle(self._work(i), self.noise))
+            'between',
+            i,
+            lambda i: self._elimination(i).between(self._weighted_by_noise(self._work(i), self.noise)),
         )
 
     @cached_property
@@ -351,7 +354,7 @@ class _Covariance:
         variances = between.diagonal(common, shared).clamp_min(0)
         points = between.points(self.names, common, shared)
         work = self._work(i)
-        alone = only_camera(work.part, work.seen)
+        alone = only_camera(work.part, work.statements)
         if alone is not None and bool(alone[0].any()):
             points[alone[0]] += depth_ambiguity(work.part, alone[1], self.names)[alone[0]]
         if self._any_unknown:
@@ -371,17 +374,17 @@ class _Covariance:
         elimination = self._elimination(i)
         follow = elimination.follow(self._whole_layout, self._models(self._work(i), self.slopes))
         moved = follow.points(self.names)
-        turned, points = (
+        widened, points = (
             variances + _carried(follow.unknowns, known.covariance),
             points + moved @ (known.covariance @ moved.mT),
         )
         if bool(known.unknown.any()):
             whole, added = (_carried(follow.unknowns, x) for x in (known.inverse, known.added))
-            turned = torch.where(added > NOT_KNOWN * whole.clamp_min(1e-300), torch.inf, turned)
+            widened = torch.where(added > NOT_KNOWN * whole.clamp_min(1e-300), torch.inf, widened)
             whole, added = (_carried(moved, x) for x in (known.inverse, known.added))
             points = without(points, added > NOT_KNOWN * whole.clamp_min(1e-300))
         own = torch.where(known.unknown, torch.inf, _diagonal(known.covariance))
-        return torch.cat((turned, own.expand(len(turned), -1)), 1), points
+        return torch.cat((widened, own.expand(len(widened), -1)), 1), points
 
     @property
     def _whole_layout(self) -> VariableLayout:
@@ -392,7 +395,9 @@ class _Covariance:
         work = self._evaluated(i)
         models = self._models(work, self.slopes)
         elimination = DenseElimination.of(work.block, work.part, models)
-        result = elimination.between(self._middle(work, self.noise)).whole(self.common, self.shared)
+        result = elimination.between(self._weighted_by_noise(work, self.noise)).whole(
+            self.common, self.shared
+        )
         lost = self._lost(elimination)
         if self.known is None:
             return without(result, lost)

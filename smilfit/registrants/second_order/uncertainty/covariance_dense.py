@@ -175,24 +175,24 @@ class DenseBetween:
     """`H^-1 G H^-1`."""
 
     frames: DenseElimination
-    found: Between
+    between: Between
 
     @property
     def schur(self) -> Tensor:
         """Return the sum over frames of what there is between the shared unknowns' inverses."""
-        return self.found.schur
+        return self.between.schur
 
     def diagonal(self, common: Tensor, shared: Tensor) -> Float[Tensor, 'B m']:
-        """Return its diagonal."""
-        return self.found.whole(common, shared).diagonal(dim1=1, dim2=2)
+        """Return what it has on the diagonal: by frame, a variance of each unknown."""
+        return self.between.whole(common, shared).diagonal(dim1=1, dim2=2)
 
     def points(self, names: tuple[str, ...], common: Tensor, shared: Tensor) -> Float[Tensor, 'B K 3 3']:
         """Carry it over to points."""
-        return self.frames.at_points(names, self.found.whole(common, shared))
+        return self.frames.at_points(names, self.between.whole(common, shared))
 
     def whole(self, common: Tensor, shared: Tensor) -> Float[Tensor, 'B m m']:
         """Return all of it."""
-        return self.found.whole(common, shared)
+        return self.between.whole(common, shared)
 
 
 def ridge_of(diagonal: Float[Tensor, 'B m'], layout: VariableLayout) -> Float[Tensor, 'B m']:

@@ -26,7 +26,7 @@ class TreeSums:
 
     twist: Float[Tensor, 'B J 6 6']
     cross: Float[Tensor, 'B J 6 q']
-    turn: Float[Tensor, 'B J 3 3']
+    rotation: Float[Tensor, 'B J 3 3']
     place: Float[Tensor, 'B 3 3']
     border: Float[Tensor, 'B q q']
 
@@ -47,9 +47,9 @@ class Spread:
         """Pick joints."""
         return Spread(self.own.index_select(1, rows), self.by.index_select(1, rows))
 
-    def carried(self, maps: Float[Tensor, 'B *j d c'], apart: Tensor | float = 0.0) -> 'Spread':
+    def carried(self, maps: Float[Tensor, 'B *j d c'], offset: Tensor | float = 0.0) -> 'Spread':
         """Map to what depends linearly on x, and in part on the border itself."""
-        return Spread(maps @ self.own @ maps.mT, maps @ self.by + apart)
+        return Spread(maps @ self.own @ maps.mT, maps @ self.by + offset)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Spreads:
     """Of twists, in the order of depth, of turns, and of the place."""
 
     twist: Spread
-    turn: Spread
+    rotation: Spread
     place: Spread
 
 
@@ -65,21 +65,21 @@ class Spreads:
 class Loads:
     """A level's matrices, or a change of them: by its twists (B, n, 6, 6), by twists and border, and by turns.
 
-    From them follow `along = twist S`, and by turns that move all below them `change = turn + S' twist S`.
+    From them follow `along = twist S`, and by turns that move all below them `change = rotation + S' twist S`.
     """
 
     twist: Tensor
     cross: Tensor
-    turn: Tensor
+    rotation: Tensor
     along: Tensor
     change: Tensor
     rest: Tensor
 
     @classmethod
-    def of(cls, S: Tensor, twist: Tensor, cross: Tensor, turn: Tensor) -> 'Loads':
+    def of(cls, S: Tensor, twist: Tensor, cross: Tensor, rotation: Tensor) -> 'Loads':
         """Bring twists' matrices to turns."""
         along = twist @ S
-        return cls(twist, cross, turn, along, turn + S.mT @ along, S.mT @ cross)
+        return cls(twist, cross, rotation, along, rotation + S.mT @ along, S.mT @ cross)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Level:
         They are those that were eliminated, or a change of them: the best's own change does not count.
         """
         # Squares, not differences: directions in which nothing is known must stay so through rounding.
-        parent = self.A.mT @ (loads.twist @ self.A) + self.K @ (loads.turn @ self.K.mT)
+        parent = self.A.mT @ (loads.twist @ self.A) + self.K @ (loads.rotation @ self.K.mT)
         rest = loads.rest - loads.change @ self.k
         return parent, parent @ self.s + loads.cross - loads.along @ self.k - self.K @ rest
 
@@ -167,7 +167,7 @@ class TreePass:
             return sums.border
         pairs = [
             (by, sums.twist @ by + 2 * sums.cross),
-            (self.spreads.turn.by, sums.turn @ self.spreads.turn.by),
+            (self.spreads.rotation.by, sums.rotation @ self.spreads.rotation.by),
             (self.spreads.place.by, sums.place.unsqueeze(1) @ self.spreads.place.by),
         ]
         left, right = (torch.cat([pair[i].flatten(1, 2) for pair in pairs], 1) for i in (0, 1))
@@ -263,7 +263,7 @@ def _collect(tree: KinematicTree, sums: TreeSums, visit: Visit) -> tuple[Tensor,
         if left is not None:
             parent = tree.levels[i][1]
             twist, cross = twist.index_add(1, parent, left[0]), cross.index_add(1, parent, left[1])
-        left = visit(i, twist, cross, sums.turn[:, here])
+        left = visit(i, twist, cross, sums.rotation[:, here])
     assert left is not None
     return left
 

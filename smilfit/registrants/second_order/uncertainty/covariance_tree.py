@@ -78,11 +78,11 @@ class KernelPass:
 
 
 def _matrices(sums: TreeSums) -> TreeMatrices:
-    return TreeMatrices(sums.twist, sums.turn, sums.place)
+    return TreeMatrices(sums.twist, sums.rotation, sums.place)
 
 
-def _spreads(found: TreeMatrices) -> Spreads:
-    rows = (found.twist, found.rotation, found.place.unsqueeze(1))
+def _spreads(matrices: TreeMatrices) -> Spreads:
+    rows = (matrices.twist, matrices.rotation, matrices.place.unsqueeze(1))
     return Spreads(*(Spread(x, x.new_zeros(*x.shape[:-1], 0)) for x in rows))
 
 
@@ -107,13 +107,13 @@ class Carried:
     Args:
         bones: of each.
         maps: what a twist of the bone, about the root's place, does at the point.
-        apart: how the border moves the point against its bone, whose joint it moves too.
+        relative: how the border moves the point against its bone, whose joint it moves too.
         columns: how the border moves it, turns held.
     """
 
     bones: Int[Tensor, ' K']
     maps: Float[Tensor, 'B K 3 6']
-    apart: Float[Tensor, 'B K 3 q']
+    relative: Float[Tensor, 'B K 3 q']
     columns: Float[Tensor, 'B K 3 q']
 
 
@@ -124,14 +124,14 @@ class TreeGeometry:
     Args:
         part: the posed bodies.
         layout: the unknowns.
-        turn: S, zero for joints that do not turn.
+        rotation: S, zero for joints that do not turn.
         steps: s.
         moved: derivative of the joints' places by the border, turns held; in the body's order.
     """
 
     part: FrameEvaluation
     layout: VariableLayout
-    turn: Float[Tensor, 'B J 6 3']
+    rotation: Float[Tensor, 'B J 6 3']
     steps: Float[Tensor, 'B J 6 q']
     moved: Float[Tensor, 'B J 3 q']
 
@@ -161,7 +161,7 @@ class TreeGeometry:
     def carried(self, names: tuple[str, ...]) -> 'Carried':
         """Return how points hang on bones."""
         if names not in self._carried:
-            self._carried[names] = self._found(names)
+            self._carried[names] = self._compute_carried(names)
         return self._carried[names]
 
     @cached_property
@@ -172,7 +172,7 @@ class TreeGeometry:
     def _carried(self) -> dict[tuple[str, ...], 'Carried']:
         return {}
 
-    def _found(self, names: tuple[str, ...]) -> 'Carried':
+    def _compute_carried(self, names: tuple[str, ...]) -> 'Carried':
         kin = self.part.kinematics
         points, bones = point_set(kin.body, names), carrying_bones(kin.body, names)
         assert bones is not None
@@ -194,13 +194,13 @@ class TreeGeometry:
         for model in models:
             if isinstance(model, PointModel):
                 assert model.names is not None
-                seen = self.carried(model.names)
-                pushed = seen.maps.mT @ model.hessian
-                twist.index_add_(1, seen.bones, pushed @ seen.maps)
+                carried = self.carried(model.names)
+                pushed = carried.maps.mT @ model.hessian
+                twist.index_add_(1, carried.bones, pushed @ carried.maps)
                 if columns:
-                    cross.index_add_(1, seen.bones, pushed @ seen.apart)
-                    border += _squares(seen.apart, model.hessian)
-                    moved += (seen.columns * (model.hessian @ seen.columns)).sum((1, 2))
+                    cross.index_add_(1, carried.bones, pushed @ carried.relative)
+                    border += _squares(carried.relative, model.hessian)
+                    moved += (carried.columns * (model.hessian @ carried.columns)).sum((1, 2))
                 continue
             assert isinstance(model, ParameterModel)
             if model.name == 'body_pose':
@@ -221,7 +221,7 @@ class TreeGeometry:
         order = self.tree.order
         below = self.tree.paths[order][:, order].mT
         twist = (below @ sums.twist.flatten(2)).view_as(sums.twist)
-        turns = (self.turn * (twist @ self.turn)).sum(-2) + sums.turn.diagonal(dim1=2, dim2=3)
+        turns = (self.rotation * (twist @ self.rotation)).sum(-2) + sums.rotation.diagonal(dim1=2, dim2=3)
         place = twist[:, 0].diagonal(dim1=1, dim2=2)[:, 3:]
         return self.unknowns(turns, place, border)
 
@@ -233,7 +233,7 @@ class TreeGeometry:
     def on_diagonal(self, values: Float[Tensor, 'B m'], still: float) -> TreeSums:
         """Put numbers of the unknowns on the diagonal; `still` is for joints that do not turn."""
         layout, n = self.layout, 3 * len(self.layout.free)
-        turns = values.new_full((len(values), self.turn.shape[1], 3), still)
+        turns = values.new_full((len(values), self.rotation.shape[1], 3), still)
         turns[:, layout.free] = values[:, :n].unflatten(1, (-1, 3))
         turns = torch.diag_embed(turns.index_select(1, self.tree.order))
         place = values[:, n : n + 3] if layout.transl else values.new_zeros(len(values), 3)
@@ -265,15 +265,19 @@ class TreeElimination:
         sums, moved = geometry.sums(models)
         ridge = ridge_of(geometry.diagonal(sums, moved), layout)
         held = geometry.on_diagonal(ridge, 1.0)
-        rotation, place, border = sums.turn + held.turn, sums.place + held.place, sums.border + held.border
+        rotation, place, border = (
+            sums.rotation + held.rotation,
+            sums.place + held.place,
+            sums.border + held.border,
+        )
         sums = TreeSums(sums.twist, sums.cross, rotation, place, border)
         passes: TreePass | KernelPass
         if kernel and not layout.extras:
-            free = geometry.turn[0].flatten(1).any(1)
+            free = geometry.rotation[0].flatten(1).any(1)
             places = part.kinematics.joints.index_select(1, geometry.tree.order)
             passes = KernelPass.of(geometry.tree, places, free, sums, layout.transl)
         else:
-            passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
+            passes = TreePass.of(geometry.tree, geometry.rotation, geometry.steps, sums, layout.transl)
         return cls(geometry, ridge, passes, Reduced.of(passes.border(sums), layout.n_own - layout.n_pose))
 
     @property
@@ -294,35 +298,37 @@ class TreeElimination:
         n = held.border.shape[-1]
         border = sums.border.clone()
         border[:, :n, :n] += held.border
-        sums = TreeSums(sums.twist, sums.cross, sums.turn + held.turn, sums.place + held.place, border)
-        passes = TreePass.of(geometry.tree, geometry.turn, geometry.steps, sums, layout.transl)
+        sums = TreeSums(
+            sums.twist, sums.cross, sums.rotation + held.rotation, sums.place + held.place, border
+        )
+        passes = TreePass.of(geometry.tree, geometry.rotation, geometry.steps, sums, layout.transl)
         spreads, across = passes.spreads, Reduced.of(passes.border(sums), n).across if n else None
-        return TreeFollow(geometry, spreads.twist.by, spreads.turn.by, spreads.place.by[:, 0], across)
+        return TreeFollow(geometry, spreads.twist.by, spreads.rotation.by, spreads.place.by[:, 0], across)
 
     def carried(self, names: tuple[str, ...]) -> tuple[Tensor, Carried]:
         """Return where the bones of points stand in the order of their depth, and how points hang on them."""
-        seen = self.geometry.carried(names)
-        return self.geometry.tree.restore[seen.bones], seen
+        carried = self.geometry.carried(names)
+        return self.geometry.tree.restore[carried.bones], carried
 
     def diagonal(self, common: Tensor) -> Float[Tensor, 'B m']:
         """Return the inverse's diagonal."""
         border = self.border.whole_inverse(common)
         spreads = self.passes.spreads
-        turns, place = (_variance(x, border) for x in (spreads.turn, spreads.place))
+        turns, place = (_variance(x, border) for x in (spreads.rotation, spreads.place))
         return self.geometry.unknowns(turns, place[:, 0], border.diagonal(dim1=1, dim2=2))
 
     def points(self, names: tuple[str, ...], common: Tensor) -> Float[Tensor, 'B K 3 3']:
         """Carry the inverse over to points."""
-        rows, seen = self.carried(names)
-        result = self.passes.spreads.twist.take(rows).carried(seen.maps, seen.apart)
+        rows, carried = self.carried(names)
+        result = self.passes.spreads.twist.take(rows).carried(carried.maps, carried.relative)
         return result.own + result.by @ self.border.whole_inverse(common).unsqueeze(1) @ result.by.mT
 
     def trace(self, model: Model, common: Tensor) -> Tensor:
         """Return the sum over frames of `tr(H^-1 G)`, G the hessian of a model of a parameter."""
         sums, _ = self.geometry.sums([model])
-        border, rotation = self.border.whole_inverse(common), self.passes.spreads.turn
+        border, rotation = self.border.whole_inverse(common), self.passes.spreads.rotation
         whole = rotation.own + rotation.by @ border.unsqueeze(1) @ rotation.by.mT
-        return (whole * sums.turn).sum() + (border * sums.border).sum()
+        return (whole * sums.rotation).sum() + (border * sums.border).sum()
 
     def between(self, models: Sequence[Model]) -> 'TreeBetween':
         """Put the hessian of models between two inverses."""
@@ -343,14 +349,14 @@ class TreeFollow:
     Args:
         geometry: with all of it in the border.
         twist: of the joints by the border, in the order of their depth, as turn and place follow it.
-        turn: likewise.
+        rotation: likewise.
         place: likewise.
         across: how the border follows what is shared; None where it is nothing else.
     """
 
     geometry: TreeGeometry
     twist: Float[Tensor, 'B J 6 q']
-    turn: Float[Tensor, 'B J 3 q']
+    rotation: Float[Tensor, 'B J 3 q']
     place: Float[Tensor, 'B 3 q']
     across: Float[Tensor, 'B q s'] | None = None
 
@@ -358,7 +364,7 @@ class TreeFollow:
     def unknowns(self) -> Float[Tensor, 'B n s']:
         """Return the change of a frame's own unknowns."""
         layout, order = self.geometry.layout, self.geometry.tree.restore
-        turns = self.turn.index_select(1, order).index_select(1, layout.free).flatten(1, 2)
+        turns = self.rotation.index_select(1, order).index_select(1, layout.free).flatten(1, 2)
         result = torch.cat((turns, self.place), 1) if layout.transl else turns
         if self.across is None:
             return result
@@ -366,9 +372,9 @@ class TreeFollow:
 
     def points(self, names: tuple[str, ...]) -> Float[Tensor, 'B K 3 s']:
         """Return the motion of points, of which they have a part without any pose's change."""
-        seen = self.geometry.carried(names)
-        result = seen.maps @ self.twist.index_select(1, self.geometry.tree.restore[seen.bones])
-        result = result + seen.apart
+        carried = self.geometry.carried(names)
+        result = carried.maps @ self.twist.index_select(1, self.geometry.tree.restore[carried.bones])
+        result = result + carried.relative
         return result if self.across is None else result @ self.across.unsqueeze(1)
 
 
@@ -386,18 +392,18 @@ class TreeBetween:
         return self.border.schur
 
     def diagonal(self, common: Tensor, shared: Tensor) -> Float[Tensor, 'B m']:
-        """Return its diagonal."""
+        """Return what it has on the diagonal: by frame, a variance of each unknown."""
         inverse, border = self.frames.border.whole_inverse(common), self.border.whole(common, shared)
         values, slopes = self.frames.passes.spreads, self.spreads
-        turns = _slope_variance(values.turn, slopes.turn, inverse, border)
+        turns = _slope_variance(values.rotation, slopes.rotation, inverse, border)
         place = _slope_variance(values.place, slopes.place, inverse, border)
         return self.frames.geometry.unknowns(turns, place[:, 0], border.diagonal(dim1=1, dim2=2))
 
     def points(self, names: tuple[str, ...], common: Tensor, shared: Tensor) -> Float[Tensor, 'B K 3 3']:
         """Carry it over to points."""
-        rows, seen = self.frames.carried(names)
-        value = self.frames.passes.spreads.twist.take(rows).carried(seen.maps, seen.apart)
-        slope = self.spreads.twist.take(rows).carried(seen.maps)
+        rows, carried = self.frames.carried(names)
+        value = self.frames.passes.spreads.twist.take(rows).carried(carried.maps, carried.relative)
+        slope = self.spreads.twist.take(rows).carried(carried.maps)
         inverse, border = self.frames.border.whole_inverse(common), self.border.whole(common, shared)
         mixed = slope.by @ inverse.unsqueeze(1) @ value.by.mT
         return slope.own + value.by @ border.unsqueeze(1) @ value.by.mT - mixed - mixed.mT

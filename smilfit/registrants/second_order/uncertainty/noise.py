@@ -36,7 +36,7 @@ CHANGE = 1e-4
 
 
 @dataclass(frozen=True)
-class Seen:
+class Statement:
     """One statement of an observation: its model, and what its groups (C, K), (K,) or one came to.
 
     Args:
@@ -59,7 +59,7 @@ class Seen:
         return self.model.names if isinstance(self.model, PointModel) else None
 
 
-def statements_of(part: FrameEvaluation, observing: Collection[str]) -> tuple[list[Seen], list[Model]]:
+def statements_of(part: FrameEvaluation, observing: Collection[str]) -> tuple[list[Statement], list[Model]]:
     """Return observations of squares, which have a noise, and the models of all else; what couples frames is
     left out.
 
@@ -67,7 +67,7 @@ def statements_of(part: FrameEvaluation, observing: Collection[str]) -> tuple[li
         part: posed bodies.
         observing: the keys of handlers that observe something.
     """
-    seen, held = [], []
+    statements, held = [], []
     for term in part.terms:
         stated = term.stated(part.state)
         models, coupled = models_of(term, part.state, 1.0, True)
@@ -79,10 +79,10 @@ def statements_of(part: FrameEvaluation, observing: Collection[str]) -> tuple[li
             if isinstance(item, Residuals) and observes:
                 grouped = isinstance(model, PointModel) and model.names is not None
                 sums = _sums(item, shares[i], grouped)
-                seen.append(Seen(key if len(stated) == 1 else f'{key}[{i}]', model, *sums))
+                statements.append(Statement(key if len(stated) == 1 else f'{key}[{i}]', model, *sums))
             else:
                 held.append(model)
-    return seen, held
+    return statements, held
 
 
 def _sums(item: Residuals, share: Tensor, grouped: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,17 +122,21 @@ def scaled(model: Model, factor: Tensor) -> Model:
     return replace(model, hessian=hessians.sum(1), views=views)
 
 
-def on_points(seen: Seen, covariance: Float[Tensor, 'B K 3 3']) -> Tensor:
+def on_points(statement: Statement, covariance: Float[Tensor, 'B K 3 3']) -> Tensor:
     """Return each group's sum of `tr(W C)`, W the hessians and C covariances of its points."""
-    assert isinstance(seen.model, PointModel)
-    return (views_hessian(seen.model) * covariance.unsqueeze(1)).sum((0, -2, -1)).reshape(seen.squares.shape)
+    assert isinstance(statement.model, PointModel)
+    return (
+        (views_hessian(statement.model) * covariance.unsqueeze(1))
+        .sum((0, -2, -1))
+        .reshape(statement.squares.shape)
+    )
 
 
-def spent_by(seen: Seen, elimination: DenseElimination | TreeElimination, common: Tensor) -> Tensor:
+def spent_by(statement: Statement, elimination: DenseElimination | TreeElimination, common: Tensor) -> Tensor:
     """Return the numbers that groups of these frames spend on parameters: the sums of their leverages."""
-    if seen.names is None:
-        return elimination.trace(seen.model, common)
-    return on_points(seen, elimination.points(seen.names, common))
+    if statement.names is None:
+        return elimination.trace(statement.model, common)
+    return on_points(statement, elimination.points(statement.names, common))
 
 
 @dataclass(frozen=True)
