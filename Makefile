@@ -50,6 +50,7 @@ test-all: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/lint_words.py
 	$(BIN)/python -m mypy
 
 bench: $(STAMP)

@@ -49,9 +49,9 @@ EMPTY = frozenset(
 )
 
 
-# Names that are given: keys of files that were written, of standard interfaces, and plain English.
+# Names that are given: keys of files that were written, options of configs, standard interfaces, and plain English.
 KEPT = frozenset(
-    ('n_pictures', 'points_seen', 'seen2d', 'seen3d', 'tell', '_not_found', 'ModelNotFoundError')
+    ('n_pictures', 'points_seen', 'seen2d', 'seen3d', 'apart', 'tell', '_not_found', 'ModelNotFoundError')
 )
 
 

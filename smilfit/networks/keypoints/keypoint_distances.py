@@ -81,8 +81,8 @@ class KeypointDistances(nn.Module):
         device = sampler.scale.device
         drawn = sampler(_POSES, torch.Generator(device).manual_seed(_SEED))
         points = body_model(drawn, need=tuple(names)).keypoints / drawn.scale[:, None, None]
-        apart = _distances(points)
-        return cls(apart.mean(0), apart.std(0), **options)
+        distances = _distances(points)
+        return cls(distances.mean(0), distances.std(0), **options)
 
     def size(self, points: Float[Tensor, 'B K 3'], valid: Bool[Tensor, 'B K']) -> Float[Tensor, ' B']:
         """Estimate the mean distance of animals' keypoints as a median over pairs; 0 where no pair tells."""
