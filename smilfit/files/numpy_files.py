@@ -6,7 +6,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
-from typing import IO
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,14 @@ KINDS = 'biufUS'
 # The header of an array is a line of text.
 _MOST_HEADER_BYTES = 10_000
 _AT_ONCE = 1 << 22
+
+
+@runtime_checkable
+class ByteSource(Protocol):
+    """What bytes are read of: a file, or a member of an archive."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most so many bytes; all of them without a size."""
 
 
 def read_npz(
@@ -106,7 +114,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_by
     return _array(data, dtype).reshape(shape, order='F' if fortran else 'C')
 
 
-def fill(file: IO[bytes], row: memoryview) -> int:
+def fill(file: ByteSource, row: memoryview) -> int:
     """Read bytes into memory that is there, up to its end or that of the file; gives how many."""
     done = 0
     while done < len(row):
@@ -118,7 +126,7 @@ def fill(file: IO[bytes], row: memoryview) -> int:
     return done
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_header(file: ByteSource) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Read shape, order (True: by columns) and kind of an array in numpy's format."""
     version = np.lib.format.read_magic(file)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

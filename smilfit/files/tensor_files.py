@@ -11,14 +11,14 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from smilfit.files.account import accounted, charge
 from smilfit.files.budget import check_budget
 from smilfit.files.errors import BadFileError, reading, shorten
-from smilfit.files.numpy_files import fill
+from smilfit.files.numpy_files import ByteSource, fill
 from smilfit.files.pickles import (
     BrokenPickleError,
     Builder,
@@ -422,7 +422,7 @@ def _fitting(storage: Storage, dtype: torch.dtype | None, key: str, n_bytes: int
     return storage
 
 
-def _row(file: IO[bytes], n_bytes: int) -> torch.Tensor:
+def _row(file: ByteSource, n_bytes: int) -> torch.Tensor:
     """Read bytes (n_bytes,) into memory of their own."""
     charge('a storage', n_bytes=n_bytes)
     if not n_bytes:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from mmengine.dist import master_only
 from mmengine.logging import MMLogger
@@ -120,7 +120,7 @@ class _StderrOfNow(logging.StreamHandler):
         self.addFilter(_is_not_of_mmengine_itself)
 
     @property
-    def stream(self) -> TextIO:
+    def stream(self) -> Any:
         """Return where lines go now."""
         return sys.stderr
 
