@@ -20,8 +20,8 @@ PICTURES = DOCS / 'images' / 'gallery'
 EXAMPLES = ('fit_by_hand', 'kinds_of_animals', 'points_in_space', 'a_wrong_camera', 'joint_angles')
 HEAD = """# Gallery
 
-You want to see what smilfit can do. Each example is a file of `docs/examples/`, shown with the image that it draws. It runs on the
-recording that `smilfit demo --first-look` makes:
+You want to see what smilfit can do. Each example is a file of `docs/examples/`, shown with the image that it draws.
+It runs on the recording that `smilfit demo --first-look` makes:
 
 ```
 python docs/examples/fit_by_hand.py demo_out picture.png
