@@ -1,6 +1,6 @@
 """A camera that contradicts the others
 
-One camera of the recording is turned by two degrees. Every door says so before anything is fitted.
+One camera of the recording is rotated by two degrees. Every command reports this before it fits anything.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Points in space, without images
 
-The recording's 3D points alone. The body is what the shape space and the joint limits make of them: the skin is
-nowhere seen.
+The recording's 3D points alone. The rest of the body follows from the shape space and the joint limits, for
+nobody observed the skin.
 """
 
 import sys

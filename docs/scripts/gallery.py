@@ -20,14 +20,14 @@ PICTURES = DOCS / 'images' / 'gallery'
 EXAMPLES = ('fit_by_hand', 'kinds_of_animals', 'points_in_space', 'a_wrong_camera', 'joint_angles')
 HEAD = """# Gallery
 
-Examples that run, with what they draw. Each is a file of `docs/examples/`, the recording that of
-`smilfit demo --first-look`:
+You want to see what smilfit can do. Each example is a file of `docs/examples/`, shown with the image that it draws.
+It runs on the recording that `smilfit demo --first-look` makes:
 
 ```
 python docs/examples/fit_by_hand.py demo_out picture.png
 ```
 
-`docs/scripts/gallery.py` runs them all and writes this page.
+`docs/scripts/gallery.py` runs all of them and writes this page.
 """
 
 
