@@ -194,4 +194,4 @@ def angle_between(
 ) -> Float[np.ndarray, '*b']:
     """Measure the angle (rad) between rotations; exact for small ones."""
     chord = np.linalg.norm(a - b, axis=(-2, -1)) / np.sqrt(8.0)
-    return 2 * np.arcsin(np.minimum(chord, 1.0))
+    return np.asarray(2 * np.arcsin(np.minimum(chord, 1.0)))

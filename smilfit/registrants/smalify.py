@@ -89,7 +89,7 @@ class SMALify(SMPLify):
         optional_handlers: Sequence[str] = (),
         least_keypoints: int | None = None,
         doubt: AmbiguityThresholds | Mapping[str, Any] | None = None,
-        initializer: Initializer | str | None = 'views',
+        initializer: Initializer | ManyStarts | str | None = 'views',
         **kwargs: Any,
     ) -> None:
         initializer = ViewInitializer() if initializer == 'views' else initializer

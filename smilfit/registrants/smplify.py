@@ -25,7 +25,13 @@ from smilfit.registrants.clip_fit import (
 )
 from smilfit.registrants.distributed import run_distributed, unsupported_reason
 from smilfit.registrants.gradient_stage import run_first_order
-from smilfit.registrants.initializer import check_start, share_shape, start_params, with_usual_scale
+from smilfit.registrants.initializer import (
+    Initializer,
+    check_start,
+    share_shape,
+    start_params,
+    with_usual_scale,
+)
 from smilfit.registrants.input_matching import (
     FrameNumbers,
     GivenInput,
@@ -244,7 +250,7 @@ class SMPLify(StagewiseRegistrant):
         if part.find_start and self.initializer is not None:
             shared, scaled = self.use_one_betas_per_video, any('scale' in stage.fit for _, stage in part.plan)
             items = list(part.inputs.values())
-            params, noted = self.initializer(self.body, items, part.state.params, shared, scaled)
+            params, noted = self._find_start(self.body, items, part.state.params, shared, scaled)
             notes = dict(noted)
             self._warn_of_scale(notes)
             part = replace(part, state=replace(part.state, params=params))
@@ -342,6 +348,14 @@ class SMPLify(StagewiseRegistrant):
         shared = self.use_one_betas_per_video if share_shape is None else share_shape
         return among_all(run, left, whole, shared, self.body.sizes)
 
+    @property
+    def _find_start(self) -> Initializer:
+        if not isinstance(self.initializer, Initializer):
+            raise TypeError(
+                f'SMPLify: initializer must be callable for one start a frame; got {type(self.initializer).__name__}.'
+            )
+        return self.initializer
+
     def _earlier(self, begun: Sequence[FitState], inputs: Mapping[str, BaseInput]) -> Iterator[FitState]:
         """Return the states before the present one, the latest first, and where the initializer would begin."""
         yield from begun[-2::-1]
@@ -349,7 +363,7 @@ class SMPLify(StagewiseRegistrant):
             now = begun[-1]
             rest = self.body.zero_params(now.params.batch_size)
             given = (list(inputs.values()), rest, self.use_one_betas_per_video, self._scaled)
-            yield replace(now, params=self.initializer(self.body, *given)[0])
+            yield replace(now, params=self._find_start(self.body, *given)[0])
 
     def _with_swaps(
         self, task: StageTask, state: FitState, frames: Tensor

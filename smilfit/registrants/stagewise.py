@@ -11,7 +11,7 @@ from torch import Tensor
 from smilfit.body_models import SMIL, describe_parts
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.handlers.keypoints import KeypointInput
-from smilfit.registrants.initializer import Initializer, VertexInitializer
+from smilfit.registrants.initializer import Initializer, ManyStarts, VertexInitializer
 from smilfit.registrants.input_matching import counting_frames, observed_frames
 from smilfit.registrants.observation_checks import underdetermined, unmoved
 from smilfit.registrants.part_files import PartFiles
@@ -84,7 +84,7 @@ class StagewiseRegistrant:
         n_epochs: int = 1,
         use_one_betas_per_video: bool = False,
         ignore_keypoints: Sequence[str] | None = None,
-        initializer: Initializer | str | None = 'rigid',
+        initializer: Initializer | ManyStarts | str | None = 'rigid',
         device: torch.device | str | None = None,
         hooks: Sequence[Hook] = (),
         verbose: bool = False,
@@ -128,7 +128,7 @@ class StagewiseRegistrant:
             # What a stage says of the model's groups is checked before the first stage works.
             fitted_joints(stage, self.body.data)
             keypoint_weights(stage, self.body.data, self.ignored)
-        self.initializer: Initializer | None = (
+        self.initializer: Initializer | ManyStarts | None = (
             VertexInitializer.of_stages(self.stages, self.body)
             if isinstance(initializer, str)
             else initializer

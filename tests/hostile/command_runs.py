@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from smilfit.cli.main import command_module
+from smilfit.cli.main import command_module, main
 
 MOST_SECONDS = 30
 MOST_BYTES = 2 << 30
@@ -128,7 +128,7 @@ def _be_the_command(words: list[str], folder: Path) -> None:
             os.dup2(os.open(folder / f'{name}.txt', os.O_WRONLY | os.O_CREAT), number)
         sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', closefd=False)  # noqa: SIM115
         os.environ['COLUMNS'] = '200'
-        code = command_module(words[0]).main(words[1:])
+        code = (main if words[0] == 'main' else command_module(words[0]).main)(words[1:])
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except BaseException:

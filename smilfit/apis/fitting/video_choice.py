@@ -3,6 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Int
+
 
 @dataclass(frozen=True)
 class VideoChoice:
@@ -25,7 +28,7 @@ class VideoChoice:
                 'is not.'
             )
 
-    def rows(self, session: str, frames: Collection[int]) -> list[int]:
+    def rows(self, session: str, frames: Collection[int] | Int[np.ndarray, ' n']) -> list[int]:
         """Return the places of the chosen frames in a session's.
 
         Raises:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from smilfit.apis import options
 from smilfit.cli.networks import testing as test_tool
 from smilfit.cli.networks import train as train_tool
+from smilfit.options import fields
 from smilfit.solvers.processes import LAUNCHERS
 from tests.toy_experiment import experiment
 
@@ -149,7 +149,7 @@ def test_help_shows_defaults(tool, capsys):
 
 
 def test_the_command_lines_know_every_launcher():
-    assert options.LAUNCHERS == LAUNCHERS
+    assert fields.LAUNCHERS == LAUNCHERS
 
 
 @pytest.mark.parametrize('name', ['multiview_resnet', 'multiview_demo'])
