@@ -317,11 +317,12 @@ def _train_loop(cfg: PartConfig) -> dict[str, object]:
     return {**cfg, 'type': _LOOPS.get(name, name)}
 
 
-def _default_hooks(configs: Mapping[str, Hook | PartConfig]) -> dict[str, Hook | PartConfig]:
+def _default_hooks(configs: Mapping[str, Hook | PartConfig | None]) -> dict[str, Hook | PartConfig | None]:
     """Have checkpoints written by the hook that deletes old ones last, where mmengine's is asked for."""
     hooks = dict(configs)
     checkpoint = hooks.setdefault('checkpoint', {'type': 'CheckpointHook', 'interval': 1})
-    hooks['checkpoint'] = _whole(checkpoint)
+    if checkpoint is not None:
+        hooks['checkpoint'] = _whole(checkpoint)
     return hooks
 
 
