@@ -71,6 +71,9 @@ def test_refinement_lowers_the_weighted_reprojection_error(ring):
         return (confidence * error.square().sum(-1)).sum((1, 2))
 
     assert (cost(refined.points) <= cost(linear.points)).all()
+    # The start counts rows by their confidences, too.
+    alike = triangulate(pixels, torch.ones_like(confidence), K, R, t, n_refine=0)
+    assert cost(linear.points).sum() < cost(alike.points).sum()
     # A stationary point of the weighted cost, found without its gradient being given.
     at = refined.points.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(cost(at).sum(), at)
