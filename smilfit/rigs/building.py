@@ -20,7 +20,7 @@ from smilfit.body_models.joint_limits import (
     origins_in_words,
 )
 from smilfit.files import BadFileError
-from smilfit.rigs.cleaning import WITHOUT_WEIGHTS, clean_mesh, seam_vertices
+from smilfit.rigs.cleaning import WITHOUT_WEIGHTS, Cleaned, clean_mesh, seam_vertices
 from smilfit.rigs.clip_poses import ClipPoses, clip_poses
 from smilfit.rigs.limits import limits_of_clips, locked, read_limits, with_other_side
 from smilfit.rigs.read_rig import Rig
@@ -95,28 +95,10 @@ def build_model(
         carried[rig.joint_names.index(site.joint)] += 1
     tree = body_tree(rig.parents, carried)
     order = list(tree.order)
-    names = tuple(rig.joint_names[j] for j in order)
-    joints = rest[order]
-    symmetry = find_symmetry(rig.vertices, names, joints)
+    symmetry = find_symmetry(rig.vertices, tuple(rig.joint_names[j] for j in order), rest[order])
     clips = model_clips(rig, tree)
-    data = BodyModelData(
-        name=name or rig.name,
-        v_template=rig.vertices,
-        faces=cleaned.faces,
-        joint_names=names,
-        parents=np.array(tree.parents),
-        weights=_reordered(cleaned.weights, order),
-        joints=joints,
-        shapedirs=np.stack(list(rig.morphs.values()), -1) if rig.morphs else None,
-        joint_symmetry=symmetry.pairs,
-        symmetry_plane_vertices=symmetry.plane_vertices,
-        joint_regressor=_regressor(rig, order),
-        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset), s.sd) for n, s in rig.sites.items()},
-        unit=unit or rig.unit,
-        up_axis=rig.up_axis,
-        forward_axis=rig.forward_axis,
-        licence=rig.licence,
-    )
+    data = _at_rest(rig, cleaned, tree, symmetry)
+    data = replace(data, name=name or rig.name, unit=unit or rig.unit)
     result, origins, source = _limits(rig, data, tree, clips, limits)
     origins = tuple(origin if fitted else LOCKED for origin, fitted in zip(origins, tree.fitted))
     data = replace(data, joint_limits=locked(result, tree.fitted), joint_limits_from=origins)
@@ -132,17 +114,16 @@ def build_model(
         suspected_weights(cleaned.counts[WITHOUT_WEIGHTS], data.n_vertices),
         faced.suspected,
     )
-    unit_source = 'as given' if unit else 'by the format' if rig.unit else 'not known'
     report = ImportReport(
         rig=rig.name,
         counts=_counts(rig, data, clips),
         cleaned={what: n for what, n in cleaned.counts.items() if n},
         size=size,
         unit=data.unit,
-        unit_source=unit_source,
+        unit_source='as given' if unit else 'by the format' if rig.unit else 'not known',
         symmetry=symmetry,
         limits=source,
-        root=names[0],
+        root=data.joint_names[0],
         unfitted=_unfitted(rig, tree, carried),
         joined=tuple(rig.joint_names[j] for j in tree.joined),
         clips=clips,
@@ -150,6 +131,29 @@ def build_model(
         notes=(*rig.notes, *filter(None, [faced.note])),
     )
     return data, report
+
+
+def _at_rest(rig: Rig, cleaned: Cleaned, tree: BodyTree, symmetry: Symmetry) -> BodyModelData:
+    """Return the model as the rig stands, joints in order, without limits and axes."""
+    order = list(tree.order)
+    return BodyModelData(
+        name=rig.name,
+        v_template=rig.vertices,
+        faces=cleaned.faces,
+        joint_names=tuple(rig.joint_names[j] for j in order),
+        parents=np.array(tree.parents),
+        weights=_reordered(cleaned.weights, order),
+        joints=rig.rest[order, :3, 3],
+        shapedirs=np.stack(list(rig.morphs.values()), -1) if rig.morphs else None,
+        joint_symmetry=symmetry.pairs,
+        symmetry_plane_vertices=symmetry.plane_vertices,
+        joint_regressor=_regressor(rig, order),
+        landmarks={n: Landmark(s.joint, s.joint, _three(s.offset), s.sd) for n, s in rig.sites.items()},
+        unit=rig.unit,
+        up_axis=rig.up_axis,
+        forward_axis=rig.forward_axis,
+        licence=rig.licence,
+    )
 
 
 @contextmanager

@@ -225,50 +225,31 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
     near = np.abs(data.joints @ mirror.normal - mirror.at) <= _PARTNER * np.ptp(data.v_template, 0).max()
     paired = joints != np.arange(data.n_joints)
     joint_other = np.where(paired, np.where(taken(data.joints), other, 0.0), np.where(near, 0.5, 0.0))
-    reflection = np.eye(3) - 2 * np.outer(mirror.normal, mirror.normal)
-
-    def symmetric(values: np.ndarray, order: np.ndarray, share: np.ndarray, image: np.ndarray) -> np.ndarray:
-        share = share.reshape(-1, *(1,) * (values.ndim - 1))
-        return (1 - share) * values + share * image[order]
-
-    vertices = symmetric(data.v_template, partner, share_other, mirror.image(data.v_template))
+    vertices = _symmetric(data.v_template, mirror.image(data.v_template), partner, share_other)
     if not valid.all():
         vertices[~valid] += _followed(data.v_template, vertices, valid)
-    rest = symmetric(data.joints, joints, joint_other, mirror.image(data.joints))
-    shapedirs = data.shapedirs
-    if shapedirs is not None:
-        shapedirs = symmetric(
-            shapedirs, partner, share_other, np.einsum('ab,vbs->vas', reflection, shapedirs)
-        )
-    scaledirs, transdirs = data.scaledirs, data.transdirs
-    if scaledirs is not None:
-        scaledirs = symmetric(
-            scaledirs.swapaxes(0, 1), joints, joint_other, scaledirs.swapaxes(0, 1)
-        ).swapaxes(0, 1)
-    if transdirs is not None:
-        image = np.einsum('ab,jsb->jsa', reflection, transdirs.swapaxes(0, 1))
-        transdirs = symmetric(transdirs.swapaxes(0, 1), joints, joint_other, image).swapaxes(0, 1)
-    weights = _mixed(data.weights, partner, joints, share_other)
+    rest = _symmetric(data.joints, mirror.image(data.joints), joints, joint_other)
     regressor = data.joint_regressor
     if regressor is not None:
         regressor = _mixed(regressor, joints, partner, joint_other)
         rest = regressor @ vertices
-    moved = np.linalg.norm(vertices - data.v_template, axis=1)
-    normal = ', '.join(f'{abs(x):.3g}' if abs(x) < 1e-9 else f'{x:.3g}' for x in mirror.normal)
-    notes = [
-        f'mirrored across ({normal}) at {mirror.at:.4g}: {int((valid & ~centre).sum()) // 2} pairs of vertices, '
-        f'{int(centre.sum())} on the plane; they moved by up to {moved.max():.3g} of '
-        f'{np.ptp(data.v_template, 0).max():.3g}'
-    ]
-    if not valid.all():
-        notes.append(
-            f'{int((~valid).sum())} vertices have no partner on the other side and moved as those about them'
-        )
+    reflection = np.eye(3) - 2 * np.outer(mirror.normal, mirror.normal)
+    shapedirs, scaledirs, transdirs = data.shapedirs, data.scaledirs, data.transdirs
+    if shapedirs is not None:
+        image = np.einsum('ab,vbs->vas', reflection, shapedirs)
+        shapedirs = _symmetric(shapedirs, image, partner, share_other)
+    if scaledirs is not None:
+        of_joints = scaledirs.swapaxes(0, 1)
+        scaledirs = _symmetric(of_joints, of_joints, joints, joint_other).swapaxes(0, 1)
+    if transdirs is not None:
+        of_joints = transdirs.swapaxes(0, 1)
+        image = np.einsum('ab,jsb->jsa', reflection, of_joints)
+        transdirs = _symmetric(of_joints, image, joints, joint_other).swapaxes(0, 1)
     mended = replace(
         data,
         v_template=vertices,
         joints=rest,
-        weights=weights,
+        weights=_mixed(data.weights, partner, joints, share_other),
         joint_regressor=regressor,
         shapedirs=shapedirs,
         scaledirs=scaledirs,
@@ -277,7 +258,31 @@ def symmetrise(data: BodyModelData, side: str = 'mean') -> tuple[BodyModelData, 
         joint_symmetry=data.joint_symmetry
         or tuple((data.joint_names[a], data.joint_names[b]) for a, b in pairs),
     )
-    return mended, tuple(notes)
+    return mended, _notes(data.v_template, vertices, mirror, valid, centre)
+
+
+def _symmetric(values: np.ndarray, image: np.ndarray, order: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Mix values with the image of those on the other side, whose places are an order, by shares."""
+    share = share.reshape(-1, *(1,) * (values.ndim - 1))
+    return (1 - share) * values + share * image[order]
+
+
+def _notes(
+    before: np.ndarray, after: np.ndarray, mirror: Mirror, valid: np.ndarray, centre: np.ndarray
+) -> tuple[str, ...]:
+    """Say how vertices moved, and which have no partner."""
+    moved = np.linalg.norm(after - before, axis=1)
+    normal = ', '.join(f'{abs(x):.3g}' if abs(x) < 1e-9 else f'{x:.3g}' for x in mirror.normal)
+    notes = [
+        f'mirrored across ({normal}) at {mirror.at:.4g}: {int((valid & ~centre).sum()) // 2} pairs of vertices, '
+        f'{int(centre.sum())} on the plane; they moved by up to {moved.max():.3g} of '
+        f'{np.ptp(before, 0).max():.3g}'
+    ]
+    if not valid.all():
+        notes.append(
+            f'{int((~valid).sum())} vertices have no partner on the other side and moved as those about them'
+        )
+    return tuple(notes)
 
 
 def _mirror(data: BodyModelData, pairs: list[tuple[int, int]]) -> Mirror:

@@ -199,13 +199,8 @@ def damping_power(c: Chain, f: Factor, w: Work, frame: int):
 
 
 @no_type_check
-@cache
-def step_kernels(scalar):
-    """Make the structs and kernels of one float type; thread and frame are one.
-
-    `Factor` holds loads, answers and gradients, `Extra` what torch computed.
-    """
-    t = chain_types(scalar)
+def _step_types(t):
+    """Make what the kernels take: `Factor` holds loads, answers and gradients, `Extra` what torch computed."""
 
     @wp.struct
     class Factor:
@@ -232,6 +227,16 @@ def step_kernels(scalar):
         border_cross: wp.array4d(dtype=t.wide)
         border_gradient: wp.array2d(dtype=t.wide)
         border_hessian: wp.array3d(dtype=t.wide)
+
+    return Factor, Extra
+
+
+@no_type_check
+@cache
+def step_kernels(scalar):
+    """Make the structs and kernels of one float type; thread and frame are one."""
+    t = chain_types(scalar)
+    Factor, Extra = _step_types(t)
 
     @wp.kernel(enable_backward=False, module='unique', module_options=OPTIONS)
     def energies(
