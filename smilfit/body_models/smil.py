@@ -122,7 +122,8 @@ class SMIL(ExactBuffers):
         self._tables: dict[tuple[str, ...] | None, SkinTable] = {}
         self._parts: tuple[Tensor, Tensor] | None = None
         self._keep('v_template', data.v_template)
-        self._keep('weights', _normalised(data.weights.to_dense()))
+        weights = data.weights.to_dense()
+        self._keep('weights', weights / weights.sum(1, keepdims=True))
         self._keep('joints_template', data.joints)
         self._keep('posedirs', data.posedirs)
         self.log_scale_directions = data.log_scale_directions
@@ -482,10 +483,6 @@ def _beside_shape(params: BodyParams) -> list[tuple[str, Float[Tensor, 'B n']]]:
     """Return the linear parameters that are present, each frame's numbers in a row; betas have their own place."""
     linear = parameter_names(of='body', linear=True)
     return [(n, v.flatten(1)) for n, v in params.as_dict().items() if n in linear and n != 'betas']
-
-
-def _normalised(weights: np.ndarray) -> np.ndarray:
-    return weights / weights.sum(1, keepdims=True)
 
 
 def _scaled(directions: np.ndarray | None, factor: float) -> np.ndarray | None:

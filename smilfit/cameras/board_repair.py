@@ -62,7 +62,7 @@ def repair_by_boards(
     edges = _measured_by_others(rig, observed, corner, board, index, cameras.unit or 'world units')
     numbers = np.array(frames)
     sightings = Sightings(observed, placed, numbers, numbers, 'board', least_px=LEAST_SIGMA_PX)
-    starts = _starts(rig, index, own, board, size, placed, frames, observed, level, n_lens)
+    starts = _starts(rig, index, own, board, size, sightings, level, n_lens)
     return replace(repair_camera(rig, index, sightings, starts, size, level, like_mates=False), edges=edges)
 
 
@@ -114,23 +114,21 @@ def _starts(
     own: dict,
     board: Board,
     size: np.ndarray,
-    placed: Blocks,
-    frames: list[int],
-    observed: Observations,
+    sightings: Sightings,
     level: str,
     n_lens: int,
 ) -> list[Rig]:
     """Return places of the camera: by its own calibration on its boards, and by all their corners."""
-    starts = []
+    starts, placed = [], sightings.blocks
     if level != 'pose' and len(own) >= MIN_VIEWS:
         alone = find_intrinsics('', own, board, size[index], n_lens)
         stands = [
             Pose(alone.R[f], alone.t[f]) @ Pose(placed.rotations[i], placed.t[i]).inverse()
-            for i, f in enumerate(frames)
+            for i, f in enumerate(sightings.frame.tolist())
             if f in alone.R
         ]
         if stands:
             pose = robust_mean(stands)
             starts.append(replace(alone.rig, R=pose.R[None], t=pose.t[None]))
-    mine = observed.take(observed.camera == index)
+    mine = sightings.observed.take(sightings.observed.camera == index)
     return [*starts, *start_rigs(rig, index, placed.place(mine), mine.xy, size, level)]

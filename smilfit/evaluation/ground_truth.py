@@ -285,9 +285,12 @@ def _similarity_residuals(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 def _calibration(dataset: DatasetFile, session: str) -> tuple[str, bool]:
     """Judge a rig's cameras by each other."""
-    rig = dataset.session(session).rig
-    if rig is None:
+    recorded = dataset.session(session)
+    if recorded.kind == 'images':
         return 'every image has a camera of its own; nothing to judge them by', True
+    rig = recorded.rig
+    if rig is None:
+        return 'no camera is known; nothing to judge', True
     visible, points = dataset.keypoints2d(session), dataset.keypoints3d(session)
     if len(rig) < 2:
         return 'one camera; nothing to judge it by', True

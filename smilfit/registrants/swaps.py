@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,16 @@ from smilfit.registry import REGISTRANTS
 from smilfit.structures import Keypoints2d, Keypoints3d, parameter_names
 
 Labels = TypeVar('Labels', Keypoints2d, Keypoints3d)
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """An input whose keypoints may be exchanged, such as `KeypointInput`."""
+
+    keypoints: Any  # Keypoints2d or Keypoints3d
+
+
+OfKeypoints = TypeVar('OfKeypoints', bound=Labelled)
 
 # A residual is large from so many times the median of its input: noise alone is so far off in 1 of 500 points.
 LARGE = 3.0
@@ -78,9 +88,17 @@ def pairs_of(data: BodyModelData, names: Sequence[str]) -> KeypointPairs:
 
 
 def labels_of(term: ActiveTerm) -> Keypoints2d | Keypoints3d:
-    """Return the keypoints that a term draws the body to."""
+    """Return the keypoints that a term draws the body to.
+
+    Raises:
+        TypeError: its Input keeps none.
+    """
     given = term.related_input
-    assert isinstance(given, KeypointInput)
+    if not isinstance(given, Labelled):
+        raise TypeError(
+            f'{term.name}: its Input must keep what was observed as `keypoints` for sides to be exchanged; got '
+            f'{type(given).__name__}. Derive it from KeypointInput, or leave try_swaps out.'
+        )
     return given.keypoints
 
 
@@ -243,14 +261,14 @@ def with_exchanged(task: StageTask, pairs: Mapping[str, KeypointPairs], masks: M
     """Return a stage whose keypoint inputs are copies with pairs exchanged."""
     terms = [
         replace(t, related_input=exchanged_input(t.related_input, pairs[key], masks[key]))
-        if key in masks and isinstance(t.related_input, KeypointInput)
+        if key in masks and isinstance(t.related_input, Labelled)
         else t
         for t, key in ((t, t.handler.handler_key) for t in task.terms)
     ]
     return replace(task, terms=tuple(terms))
 
 
-def exchanged_input(given: KeypointInput, pairs: KeypointPairs, mask: Tensor) -> KeypointInput:
+def exchanged_input(given: OfKeypoints, pairs: KeypointPairs, mask: Tensor) -> OfKeypoints:
     """Copy an input, with pairs exchanged."""
     changed = copy(given)
     changed.keypoints = exchanged(given.keypoints, pairs, mask)

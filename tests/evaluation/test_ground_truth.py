@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from smilfit.body_models import SMIL, BodyModelData
 from smilfit.cli.data.check import main
 from smilfit.datasets import PreprocessOptions, open_dataset, preprocess
-from smilfit.evaluation.ground_truth import session_figures, warnings_of
+from smilfit.evaluation.ground_truth import _calibration, session_figures, warnings_of
 from smilfit.structures import BodyParams
 from tests.datasets.blob_session import NAMES, BlobSession, make_body, make_cameras
 
@@ -103,6 +104,16 @@ def test_a_mirrored_animal_is_told(tmp_path):
         _, words = figures_of(session, eight, tmp_path / f'd{flip}.h5')
         assert ('mirrored animal' in words) is notes
         assert 'keypoints have the names of others' not in words
+
+
+@pytest.mark.parametrize(
+    ('kind', 'said'), [('points', 'no camera is known'), ('images', 'every image has a camera of its own')]
+)
+def test_it_is_told_why_cameras_are_not_judged(kind, said):
+    dataset = SimpleNamespace(session=lambda name: SimpleNamespace(kind=kind, rig=None))
+    message, ok = _calibration(dataset, 'one')
+    assert message.startswith(f'{said}; nothing to judge')
+    assert ok
 
 
 def test_the_command_writes_a_page_and_says_what_speaks_against(dataset_of_two, tmp_path, capsys):

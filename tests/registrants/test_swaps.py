@@ -7,6 +7,8 @@ import torch
 
 from smilfit.body_models import SMIL
 from smilfit.handlers import (
+    ActiveTerm,
+    BaseInput,
     BetasPriorHandler,
     BodyPosePriorHandler,
     Keypoint2dHandler,
@@ -14,7 +16,7 @@ from smilfit.handlers import (
 )
 from smilfit.losses import KeypointMSELoss, PoseRegLoss, ShapePriorLoss
 from smilfit.registrants import SMALify, SMPLify, Stage
-from smilfit.registrants.swaps import exchanged, pairs_of
+from smilfit.registrants.swaps import exchanged, labels_of, pairs_of
 from smilfit.solvers import LBFGS, LevenbergMarquardt, Processes
 from smilfit.structures import Keypoints3d
 from smilfit.synthetic import make_insect
@@ -118,6 +120,37 @@ def test_swaps_in_single_views_are_mended(animal):
     result = reported(fits[1])
     assert len(result & truth) > 0.9 * len(truth)
     assert len(result - truth) <= 0.02 * len(truth)
+
+
+class OwnInput(BaseInput):
+    """An Input of a user's own, which keeps keypoints and shares no class with those of smilfit."""
+
+    rows = ('keypoints',)
+    handler_key = 'keypoints'
+
+    def __init__(self, keypoints):
+        self.keypoints = keypoints
+
+
+class MovedInput(OwnInput):
+    """One that keeps them under another name."""
+
+    rows = ('labels',)
+
+    def __init__(self, keypoints):
+        self.labels = keypoints
+
+
+def test_an_input_of_ones_own_is_mended_or_refused_in_words(animal):
+    body, joints, seen = animal
+    wrong = exchanged(seen, PAIRS, swapped_at((N,)))
+    result = in_space(body, try_swaps=True)([OwnInput(wrong)])
+    assert near(result, joints) > 0.8
+    term = ActiveTerm(Keypoint3dMSEHandler(handler_key='keypoints'), MovedInput(wrong), 1.0)
+    with pytest.raises(
+        TypeError, match=r"'keypoints': its Input must keep .* as `keypoints` .*; got MovedInput"
+    ):
+        labels_of(term)
 
 
 def test_a_clean_clip_keeps_its_labels(animal):

@@ -32,12 +32,16 @@ class LimbCurves:
     """The limbs of one surface, each as the middles of its cross-sections, tip first.
 
     Attributes:
+        vertices: of the surface.
+        graph: its edges.
         limbs: the limbs.
         points: (L, BANDS, 3) the middles at equal steps from the tip.
         middle: of the trunk.
         n_left_out: how many shorter limbs there are, which count as the trunk's.
     """
 
+    vertices: Float[np.ndarray, 'V 3']
+    graph: csr_matrix
     limbs: Limbs
     points: Float[np.ndarray, 'L n 3']
     middle: Float[np.ndarray, '3']
@@ -61,34 +65,31 @@ def limb_curves(vertices: np.ndarray, graph: csr_matrix, least: float = LEAST_LI
         points.append(_filled([vertices[b].mean(0) if len(b) else None for b in bands], vertices[limb.tip]))
     trunk = limbs.trunk
     centre = vertices[trunk].mean(0) if len(trunk) else vertices.mean(0)
-    return LimbCurves(limbs, np.array(points), centre, left_out)
+    return LimbCurves(vertices, graph, limbs, np.array(points), centre, left_out)
 
 
 def limb_places(
-    rest: np.ndarray, body: LimbCurves, graph: csr_matrix, scan_vertices: np.ndarray, scan: LimbCurves,
-    scan_graph: csr_matrix, pairs: Sequence[tuple[int, int]], scale: float, sigma: float,
-) -> PlaceTargets | None:  # fmt: skip
-    """Return where the middles of the body's limbs lie, by distance from the tip.
-
-    Args:
-        rest: the body's vertices at rest.
-    """
+    body: LimbCurves, scan: LimbCurves, pairs: Sequence[tuple[int, int]], scale: float, sigma: float
+) -> PlaceTargets | None:
+    """Return where the middles of the body's limbs lie in a scan, by distance from the tip."""
     rows, cols, values = [], [], []
     targets: list[np.ndarray] = []
     for mine, theirs in pairs:
         own, other = body.limbs.limbs[mine], scan.limbs.limbs[theirs]
         missing, ratio = _missing_length(own, other, scale)
         edges = np.linspace(0, min(own.length - missing, other.length / ratio), BANDS + 1)
-        pieces = zip(limb_bands(own, graph, missing + edges), limb_bands(other, scan_graph, edges * ratio))
+        pieces = zip(
+            limb_bands(own, body.graph, missing + edges), limb_bands(other, scan.graph, edges * ratio)
+        )
         for here, valid in pieces:
             if len(here) and len(valid):
                 rows += [len(targets)] * len(here)
                 cols += here.tolist()
                 values += [1 / len(here)] * len(here)
-                targets.append(scan_vertices[valid].mean(0))
+                targets.append(scan.vertices[valid].mean(0))
     if not targets:
         return None
-    table = csr_matrix((values, (rows, cols)), (len(targets), len(rest)))
+    table = csr_matrix((values, (rows, cols)), (len(targets), len(body.vertices)))
     n = len(targets)
     return PlaceTargets(table, np.array(targets), np.full(n, sigma), np.full(n, ROBUST))
 

@@ -147,10 +147,8 @@ class Specimen:
     def places(self, start: RigidStart, only: int | None = None) -> PlaceTargets | None:
         """Return where the middles of limbs lie, of all paired ones or of one."""
         pairs = [p for p in start.pairs if only is None or p[0] == only]
-        return limb_places(
-            self.template.rest, self.template.curves, self.template.graph, self.scan.vertices, self.curves,
-            self.scan.graph, pairs, start.scale, LIMB_SIGMA * self.scan.extent,
-        )  # fmt: skip
+        sigma = LIMB_SIGMA * self.scan.extent
+        return limb_places(self.template.curves, self.curves, pairs, start.scale, sigma)
 
     def place_problem(
         self, places: PlaceTargets | None, free: Bool[np.ndarray, ' P'], absent: Bool[np.ndarray, ' J']

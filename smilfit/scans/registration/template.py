@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from smilfit.body_models import SMIL, BodyModelData, SparseMatrix
@@ -118,7 +117,6 @@ class Template:
         surface: of the body.
         priors: of its unknowns.
         rest: vertices of the mean animal at rest, model unit.
-        graph: of distances along that surface.
         curves: its limbs.
         limb_joints: the joints of each limb.
         n_at_seams: vertices that lie on the place of another one.
@@ -127,7 +125,6 @@ class Template:
     surface: PosedSurface
     priors: RegistrationPriors
     rest: Float[np.ndarray, 'V 3']
-    graph: csr_matrix
     curves: LimbCurves
     limb_joints: LimbJoints
     n_at_seams: int = 0
@@ -138,11 +135,10 @@ class Template:
         unknowns = (*UNKNOWNS, 'joint_offsets') if sizes.joint_offset_sd is not None else UNKNOWNS
         surface = PosedSurface(body, unknowns)
         rest = surface.rest_vertices(surface.rest()).numpy()
-        graph = surface_graph(rest, surface.faces)
-        curves = limb_curves(rest, graph)
+        curves = limb_curves(rest, surface_graph(rest, surface.faces))
         joints = LimbJoints.of(surface.data, surface.part, curves)
         at_seams = int((first_of_place(rest) != np.arange(len(rest))).sum())
-        return cls(surface, RegistrationPriors(surface, sizes), rest, graph, curves, joints, at_seams)
+        return cls(surface, RegistrationPriors(surface, sizes), rest, curves, joints, at_seams)
 
     @property
     def rigged(self) -> bool:
