@@ -1,10 +1,12 @@
 """Options of `fit` and `fit_images`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smilfit.apis.fitting.video_choice import VideoChoice
+import numpy as np
+from jaxtyping import Int
+
 from smilfit.apis.progress import ProgressCallback, ignore
 from smilfit.options.fields import FieldValue, launched_by, option, other_body_model, reported
 from smilfit.registry import reject_unknown
@@ -19,6 +21,51 @@ def _window(default: int) -> FieldValue:
         'longer'
     )
     return option(default, help, low=16, high=4096)
+
+
+@dataclass(frozen=True)
+class VideoChoice:
+    """Which frames of a recording its video shows: each `every`-th of those from `start` on and before `stop`.
+
+    They are numbers of the recording's frames; what is None has no limit.
+    """
+
+    every: int = 1
+    start: int | None = None
+    stop: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f'--video-every: the step must be at least 1; got {self.every}.')
+        low = self.start or 0
+        if low < 0 or (self.stop is not None and self.stop <= low):
+            raise ValueError(
+                f'--video-frames: the range must be A:B with 0 <= A < B; got {self.start}:{self.stop}. A is shown, B '
+                'is not.'
+            )
+
+    def rows(self, session: str, frames: Collection[int] | Int[np.ndarray, ' n']) -> list[int]:
+        """Return the places of the chosen frames in a session's.
+
+        Raises:
+            ValueError: the session has none of them.
+        """
+        low, high = self.start or 0, float('inf') if self.stop is None else self.stop
+        rows = [row for row, frame in enumerate(frames) if low <= frame < high][:: self.every]
+        if not rows:
+            first, last = (min(frames), max(frames)) if len(frames) else (0, 0)
+            stop = '' if self.stop is None else self.stop
+            raise ValueError(
+                f'--video-frames: session {session} must have frames in {low}:{stop}; its frames go from {first} to '
+                f'{last}. Choose others, or leave the video out by --no-video.'
+            )
+        return rows
+
+    def record(self) -> dict[str, int | None]:
+        """State what differs from a video of all frames."""
+        stated = {'every': self.every, 'start': self.start, 'stop': self.stop}
+        usual = VideoChoice()
+        return {f'video_{name}': value for name, value in stated.items() if value != getattr(usual, name)}
 
 
 @dataclass(frozen=True)

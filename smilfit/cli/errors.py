@@ -72,7 +72,7 @@ def run_reporting_errors(
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # The last place: what it is, `message_of` says, faults of smilfit among them.
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return BROKEN_PIPE
         if getattr(arguments, 'traceback', False):

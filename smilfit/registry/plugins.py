@@ -71,6 +71,7 @@ def _import_file(path: Path) -> ModuleType:
 def _import_module(name: str) -> ModuleType:
     try:
         return import_module(name)
+    # As above.
     except (Exception, SystemExit) as error:
         raise PluginError(
             f'{name}: the plugin must be a module that imports; got {cause(Path(name), error)}. Put its file into '

@@ -2,8 +2,8 @@
 
 import pytest
 
+from smilfit.apis.fit_options import VideoChoice
 from smilfit.apis.fitting.fit_overlays import LEAST_FRAMES, camera_groups, usual_workers
-from smilfit.apis.fitting.video_choice import VideoChoice
 
 
 @pytest.mark.parametrize('workers', [1, 2, 3, 9])

@@ -108,7 +108,7 @@ def _draw(scene: OverlayScene, rows: Sequence[int], cameras: Sequence[int], send
             sender.send(tiles)
     except BrokenPipeError:  # The first process has ended, and reports why.
         pass
-    except Exception as error:
+    except Exception as error:  # Whatever it is, the first process raises it in words.
         sender.send(f'{type(error).__name__}: {error}')
 
 

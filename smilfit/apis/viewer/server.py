@@ -182,7 +182,7 @@ def _started(make: Callable[[], Made], hook: _Hook) -> Made:
     def run() -> None:
         try:
             made.append(make())
-        except BaseException as error:
+        except BaseException as error:  # Raised below, in the thread that waits.
             errors.append(error)
 
     starting = threading.Thread(target=run, daemon=True, name='smilfit-view-start')

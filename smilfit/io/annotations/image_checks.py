@@ -367,7 +367,7 @@ def _warn_of_dark(name: str, images: Sequence[AnnotatedImage]) -> None:
     first = next((image.image for image in images if not isinstance(image.image, VideoFrame)), None)
     try:
         unused = 0 if first is None else unused_bits(first)
-    except Exception as error:
+    except (OSError, ValueError) as error:
         # It is left out, with this reason, when it is read.
         logger.debug('%s: %s', first, error)
         return
@@ -412,7 +412,7 @@ def read_images(
             continue
         try:
             yield position, read_still(image.image, image.size)
-        except Exception as error:
+        except Exception as error:  # The file chose what happened here.
             yield position, SkippedAnnotation(image.where, reason_of(error))
     for video, positions in by_video.items():
         left = sorted(positions, reverse=True)
@@ -421,7 +421,7 @@ def read_images(
                 left.pop()
                 for position in positions[index]:
                     yield position, pixels
-        except Exception as error:
+        except Exception as error:  # The video chose what happened here.
             for position in (p for index in reversed(left) for p in positions[index]):
                 yield position, SkippedAnnotation(images[position].where, reason_of(error))
 

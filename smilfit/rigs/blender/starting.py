@@ -33,7 +33,7 @@ def _run(script: str) -> dict[str, str]:
     except SystemExit as error:
         if error.code not in (None, 0):
             return _outcome('SystemExit', f'{error.code}', '')
-    except BaseException as error:
+    except BaseException as error:  # Blender would end with 0 all the same: smilfit is told by the outcome.
         return _outcome(type(error).__name__, f'{error}', traceback.format_exc())
     return _outcome('', '', '')
 

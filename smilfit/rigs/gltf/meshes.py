@@ -66,22 +66,22 @@ def read_mesh(
             total += count
             check_budget(file.path, f'the vertices of meshes[{number}]', total, _MOST_VERTICES, 'vertices')
             names = _morph_names(mesh, len(file.objects(primitive, 'targets', where)))
-            pieces[key] = _piece(file, reader, node, primitive, names, n_slots, where, notes)
+            pieces[key] = _piece(reader, node, primitive, attributes, names, n_slots, where, notes)
         pieces[key].faces.append(_faces(reader, primitive, mode, count, where))
     yield from pieces.values()
 
 
 def _piece(
-    file: GltfFile,
     reader: AccessorReader,
     node: int,
     primitive: Entry,
+    attributes: Entry,
     names: tuple[str, ...],
     n_slots: int,
     where: str,
     notes: list[str],
 ) -> MeshPiece:
-    attributes = primitive['attributes']
+    file = reader.file
     vertices = reader.floats(attributes['POSITION'], 'VEC3', f'{where}.POSITION')
     rows, slots, values = _weights(file, reader, attributes, len(vertices), n_slots, where)
     morphs, lost = [], 0
