@@ -270,7 +270,7 @@ def _symmetric(values: np.ndarray, image: np.ndarray, order: np.ndarray, share: 
 def _notes(
     before: np.ndarray, after: np.ndarray, mirror: Mirror, valid: np.ndarray, centre: np.ndarray
 ) -> tuple[str, ...]:
-    """Say how vertices moved, and which have no partner."""
+    """Report how vertices moved, and which have no partner."""
     moved = np.linalg.norm(after - before, axis=1)
     normal = ', '.join(f'{abs(x):.3g}' if abs(x) < 1e-9 else f'{x:.3g}' for x in mirror.normal)
     notes = [
