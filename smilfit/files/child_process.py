@@ -238,7 +238,8 @@ def _receive(pipe: Connection, child: int) -> _Outcome | bool | None:
             arrays.append(array)
     except EOFError:
         return False
-    # The bytes are our own function's, in a process of ours: no file chose them.
+    # The bytes are our own function's, in a process of ours: no file chose them. A file that takes the child over may
+    # already do what its user may, of whom the child is one process: another format here would guard nothing.
     return pickle.loads(text, buffers=arrays)
 
 
