@@ -11,7 +11,7 @@ _base_ = [
 ]
 
 model = dict(
-    backbone=dict(_delete_=True, type='SmallUNet'),
+    backbone=dict(_delete_=True, type='SmallUNet', checkpoint='animals'),
     # Patches of 16 px.
     token_map=2,
     fusion=dict(dim=128, n_layers=1, n_heads=4),

@@ -50,3 +50,10 @@ def test_a_found_body_counts_by_its_weight():
     weights = dict.fromkeys(PARAMETER_KEYS, 1.0)
     result = ParameterLosses()(predicted, known, every, every, weights, torch.tensor([1.0, 0.25]))
     assert torch.isclose(result['transl'], torch.tensor((3.0 + 0.25 * 27.0) / 1.25).double())
+
+
+def test_a_body_without_a_shape_space_has_no_loss_of_shape():
+    known = random_params(small_animal(), 2).replace(betas=torch.zeros(2, 0).double())
+    result = losses(known.replace(transl=known.transl + 1), known)
+    assert 'betas' not in result
+    assert all(bool(value.isfinite()) for value in result.values())

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from smilfit.networks import KeypointHeatmapHead, SmallUNet, TimmPyramid, ViTPyramid
+from smilfit.networks.backbones.pyramids import SHIPPED
 from smilfit.registry import build_backbone
 
 CNNS = ['test_resnet', 'test_convnext', 'test_efficientnet', 'mobilenetv3_small_050']
@@ -135,3 +136,22 @@ def test_a_misspelt_argument_of_the_network_below_is_named():
         TypeError, match="TimmPyramid: unknown argument 'pretraned'. Did you mean 'pretrained'"
     ):
         build_backbone({'type': 'TimmPyramid', 'name': 'test_resnet', 'pretraned': True})
+
+
+def test_the_small_net_takes_weights_of_its_own_widths(tmp_path):
+    given = SmallUNet((16, 24), 16)
+    torch.save(
+        {k: v.bfloat16() if v.is_floating_point() else v for k, v in given.state_dict().items()},
+        tmp_path / 'w.pth',
+    )
+    result = SmallUNet((16, 24), 16, checkpoint=tmp_path / 'w.pth')
+    for name, value in result.state_dict().items():
+        torch.testing.assert_close(value, given.state_dict()[name], atol=0, rtol=2**-8)
+    with pytest.raises(ValueError, match='SmallUNet of these widths'):
+        SmallUNet((16, 32), 16, checkpoint=tmp_path / 'w.pth')
+
+
+def test_the_weights_that_come_with_the_package_are_those_of_the_default_widths():
+    first, second = SmallUNet(checkpoint='animals'), SmallUNet(checkpoint='animals')
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+    assert SHIPPED['animals'].stat().st_size < 10e6

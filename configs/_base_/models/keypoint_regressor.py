@@ -2,7 +2,8 @@
 # keypoints and the body are filled in; the body is the one that the dataset names.
 model = dict(
     type='KeypointRegressor',
-    backbone=dict(type='SmallUNet'),
+    # Weights that come with the package know animals before walls; checkpoint=None draws random ones.
+    backbone=dict(type='SmallUNet', checkpoint='animals'),
     heatmap_head=dict(type='KeypointHeatmapHead', stride=2),
     boxes=dict(type='OwnBoxes'),
     # All keypoints choose their place together: as far apart as in poses within the body's joint limits.

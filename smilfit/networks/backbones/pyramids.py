@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from smilfit.networks.backbones.timm_network import TimmNetwork
+from smilfit.networks.backbones.timm_network import TimmNetwork, load_weights
 from smilfit.registry import MODELS
 
 
@@ -64,17 +65,22 @@ class TopDown(nn.Module):
 # ImageNet's, so that images reach the first layer around 0 with a deviation of about 1.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _STEM = 24
+# Weights that come with the package, by name.
+SHIPPED = {'animals': Path(__file__).parent / 'weights' / 'small_unet_animals.pth'}
 
 
 @MODELS.register_module()
 class SmallUNet(nn.Module):
     """Compute maps of stride 4, 8, 16 and 32 of a residual network, the finer ones with the coarser ones' context.
 
-    2.4 million parameters with the widths as they are. It is trained from scratch.
+    2.4 million parameters with the widths as they are, to be trained from scratch or from weights. Those of 'animals'
+    were trained on renderings of made quadrupeds and insects and of a CC0 bird by `tools/pretrain_backbone.py`.
 
     Args:
         widths: channels of the stages.
         fine_dim: channels of the finest map.
+        checkpoint: a file of weights, read without running code, or 'animals' for those that come with the package;
+            None for random ones.
 
     Attributes:
         dims: channels of the maps, finest first.
@@ -84,7 +90,12 @@ class SmallUNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 128, 192), fine_dim: int = 64) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 64, 128, 192),
+        fine_dim: int = 64,
+        checkpoint: str | Path | None = None,
+    ) -> None:
         super().__init__()
         if len(widths) < 2 or min(*widths, fine_dim) < 1:
             raise ValueError(
@@ -103,6 +114,9 @@ class SmallUNet(nn.Module):
         self.top_down = TopDown(widths, self.dims)
         for name, values in (('mean', _MEAN), ('std', _STD)):
             self.register_buffer(name, torch.tensor(values).reshape(3, 1, 1), persistent=False)
+        if checkpoint is not None:
+            path = SHIPPED.get(str(checkpoint), Path(checkpoint))
+            load_weights(self, path, 'Give weights of a SmallUNet of these widths, or checkpoint=None.')
 
     def forward(self, images: Float[Tensor, 'N 3 H W']) -> list[Tensor]:
         """Compute the maps (N, D, h, w) of images in [0, 1], finest first."""

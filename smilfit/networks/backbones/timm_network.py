@@ -209,7 +209,7 @@ def create_network(where: str, name: str, pretrained: bool, options: dict[str, A
     return network
 
 
-def load_weights(network: Any, path: Path) -> None:
+def load_weights(network: Any, path: Path, advice: str = 'Give the file of this very timm model.') -> None:
     """Load a file of weights into the network, without running code; only the classifier may be left over."""
     what = 'a file of weights'
     loaded = read_tensor_file(path, what)
@@ -218,7 +218,7 @@ def load_weights(network: Any, path: Path) -> None:
             loaded = loaded[key]
             break
     check_weight_names(path, what, loaded)
-    classifier = network.pretrained_cfg.get('classifier', ()) or ()
+    classifier = getattr(network, 'pretrained_cfg', {}).get('classifier', ()) or ()
     classifier = (classifier,) if isinstance(classifier, str) else classifier
     weights = {
         key: value for key, value in loaded.items() if not key.startswith(tuple(f'{c}.' for c in classifier))
@@ -230,7 +230,7 @@ def load_weights(network: Any, path: Path) -> None:
     if wrong:
         raise ValueError(
             f'{path}: the weights must be those of the network; {len(wrong)} of {len(own)} do not match, '
-            f'such as {", ".join(wrong[:3])}. Give the file of this very timm model.'
+            f'such as {", ".join(wrong[:3])}. {advice}'
         )
     network.load_state_dict(weights)
     logger.info('backbone weights: %s (%d tensors)', path, len(weights))

@@ -174,7 +174,8 @@ def _parameter_energies(lifter: 'PointLifter', lifted: BodyParams, truth: Lifter
     stated = {}
     for name in ('global_orient', 'body_pose', 'betas', 'scale', *lifter.further):
         goal, row = getattr(truth.params, name), shaped if PARAMETERS[name].kind == 'vector' else posed
-        if goal is None:
+        # A body without a shape space has no coefficient to miss.
+        if goal is None or not goal[0].numel():
             continue
         # Numbers of rows that are not known must not enter, not even as NaN.
         valid = (row > 0).reshape(-1, *(1,) * (goal.ndim - 1))

@@ -86,7 +86,8 @@ class ParameterLosses(nn.Module):
         known = _masked(known, has_params, has_betas)
         stated = {}
         for key in PARAMETER_KEYS:
-            if weights[key] > 0:
+            # A body without a shape space has no coefficient to miss.
+            if weights[key] > 0 and getattr(known, key)[0].numel():
                 confidence = (has_betas if key == 'betas' else has_params).float()
                 confidence = confidence if params_weight is None else confidence * params_weight
                 term = _squared(key, getattr(predicted, key), getattr(known, key))
