@@ -85,6 +85,7 @@ def infer(
             processes,
             options.fps,
             options.overwrite,
+            options.least_confidence,
             report,
         )
         runs = _run_all(work, recordings, Path(out), count, options.cameras or {})

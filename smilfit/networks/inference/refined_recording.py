@@ -23,6 +23,7 @@ from smilfit.evaluation.verdict import (
 )
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.io.camera_warning import judge_cameras
+from smilfit.networks.inference.confidence import with_confidences
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.smoothed_predictions import keypoints_of_params, projected
 from smilfit.registrants import SMPLify
@@ -150,12 +151,9 @@ class Refiner:
             before, params=params, valid=matches, reasons=reasons, camera_K=K, camera_R=R, camera_t=t
         ).filled()
         points = keypoints_of_params(self.body, after.body_params, made.keypoint_names)
-        after = replace(after, keypoints3d=points, confidence3d=before.confidence3d * matches[:, None])
         pixels = projected(after, points, made.lenses)
-        mask = np.isfinite(pixels).all(-1) & before.view_mask[..., None] & matches[:, None, None]
-        after = replace(
-            after, keypoints2d=np.where(mask[..., None], pixels, 0.0), confidence2d=mask.astype(np.float64)
-        )
+        after = replace(after, keypoints3d=points, keypoints2d=pixels)
+        after = with_confidences(after, made.calibration, made.recording.cameras)
         made = made.changed(after, refined_by=self.cfg['type'], refinement=result.report)
         loss = _spread(result.per_frame_loss, rows, count)
         return replace(made, fit=replace(made.fit, history=result.history, per_frame_loss=loss))
