@@ -21,12 +21,18 @@ from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained
 from smilfit.networks.inference.inference_work import InferenceRun, InferenceWork
 from smilfit.networks.inference.recorded_animals import AnimalCount
 from smilfit.networks.inference.sources import Recording, open_recordings
+from smilfit.networks.regressors.keypoint_regressor import KeypointRegressor
 from smilfit.networks.tasks.onnx_network import use_exported
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import DistributedProcesses, Processes
 from smilfit.solvers.processes import process_group
 
 logger = logging.getLogger('smilfit')
+
+NOT_CALIBRATED = (
+    '%s: confidences are as the network states them, and no frame is left out for a low one (--least-confidence): '
+    'the training had no validation that calibrates them.'
+)
 
 
 @with_options(InferOptions)
@@ -73,6 +79,8 @@ def infer(
         processes = Processes() if alone else DistributedProcesses()
         device = chosen_device(options.device, alone)
         trained = load_trained_regressor(checkpoint, options.config, options.body_model, device)
+        if isinstance(trained.model, KeypointRegressor) and not trained.model.statistics.calibration:
+            logger.warning(NOT_CALIBRATED, trained.path)
         if options.network is not None:
             use_exported(trained, options.network)
         recordings = open_recordings(source, sources, trained.names, trained.model.finds_boxes)

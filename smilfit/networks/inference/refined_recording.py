@@ -11,6 +11,7 @@ import torch
 from smilfit.apis.fitting.fit_config import load_fit_config, without_masks
 from smilfit.apis.progress import ProgressCallback, steps
 from smilfit.evaluation.verdict import (
+    NOT_BELIEVABLE,
     NOT_FITTED,
     Verdict,
     judge,
@@ -132,6 +133,10 @@ class Refiner:
             frame_keypoints=tuple(keypoints),
         )
 
+    def without_fit(self, reason: str) -> Refinement:
+        """Let the predictions stay, which are not believable."""
+        return Refinement(self.made, self.of_all_frames(Verdict(NOT_BELIEVABLE, (reason,), ())), [])
+
     def applied(self, result: FitResult) -> PredictedRecording:
         """Put the fitted parameters, and the points that follow from them, in the predictions' place."""
         made, before = self.made, self.made.predictions
@@ -192,7 +197,19 @@ def observed(made: PredictedRecording, cameras: Cameras, rows: torch.Tensor) -> 
 def refined(made: PredictedRecording, config: str | Path, progress: ProgressCallback) -> Refinement:
     """Refine predictions and judge the fit; those of which no frame can be fitted stay, and are not believable."""
     refiner = Refiner(made, config, progress)
-    result = refiner.fit()
+    if not bool(refiner.observations.visible.any()):
+        predicted = len(refiner.rows)
+        return refiner.without_fit(
+            f'no keypoint was seen in any of the {predicted} frames that are predicted'
+        )
+    try:
+        return _judged(refiner, refiner.fit())
+    except FloatingPointError as error:
+        return refiner.without_fit(f'no frame could be fitted: {error}')
+
+
+def _judged(refiner: Refiner, result: FitResult) -> Refinement:
+    made = refiner.made
     lost = judged_by_failures(result, load_thresholds(None))
     if lost is not None and not bool(result.fitted.any()):
         return Refinement(made, refiner.of_all_frames(lost), [])
