@@ -107,6 +107,10 @@ class SourceOptions:
         high=170.0,
         unit='deg',
     )
+    resize: bool = option(
+        False,
+        "videos may be larger or smaller than the calibration's images, by one factor: cameras are scaled",
+    )
     common: bool = option(False, 'of videos of different length use the part that all have')
     unit: str | None = option(None, 'world unit, where the calibration does not state it')
 
