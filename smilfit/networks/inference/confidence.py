@@ -149,6 +149,33 @@ def agreement(off: np.ndarray, sd: float) -> np.ndarray:
     return np.exp(-(np.where(np.isfinite(off), off, np.inf) ** 2) / (2 * sd**2))
 
 
+def stated_in_space(
+    confidence: Float[np.ndarray, 'T K'],
+    covariance: Float[np.ndarray, 'T K 3 3'] | None,
+    points: Float[np.ndarray, 'T K 3'],
+) -> Float[np.ndarray, 'T K']:
+    """Return what a network states of points in space: that views show them, and that their covariance leaves them
+    within the tolerance along its longest axis. A single view knows no depth, whatever it recognises.
+
+    Args:
+        confidence: that views show the points.
+        covariance: of the points, world unit squared; None where it is not known.
+        points: of the body, for its size.
+    """
+    stated = confidence.clip(0, 1)
+    if covariance is None:
+        return stated
+    usable = np.isfinite(covariance).all((-2, -1))
+    longest = np.linalg.eigvalsh(np.where(usable[..., None, None], covariance, np.eye(3)))[..., -1]
+    room = TOLERANCE * _size(points)[:, None] / np.sqrt(np.maximum(longest, 1e-30))
+    return stated * usable * torch.special.erf(torch.from_numpy(room / math.sqrt(2))).numpy()
+
+
+def _size(points: Float[np.ndarray, 'T K 3']) -> Float[np.ndarray, ' T']:
+    """Return twice the RMS distance of points from their centre."""
+    return 2 * np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean(1))
+
+
 def of_frames(
     confidence2d: Float[np.ndarray, 'T C K'], view_mask: Bool[np.ndarray, 'T C']
 ) -> Float[np.ndarray, ' T']:
@@ -166,9 +193,8 @@ def sizes_in_views(
     t: Float[np.ndarray, 'T C 3'],
 ) -> Float[np.ndarray, 'T C']:
     """Return how large an animal looks, px: its size at the depth of its centre; 0 behind a camera."""
-    centre = points.mean(1)
-    size = 2 * np.sqrt(np.square(points - centre[:, None]).sum(-1).mean(1))
-    depth = depths(centre[:, None], R, t)[..., 0]
+    size = _size(points)
+    depth = depths(points.mean(1, keepdims=True), R, t)[..., 0]
     focal = np.sqrt(np.abs(np.linalg.det(K[..., :2, :2])))
     return np.where(depth > 0, focal * size[:, None] / np.where(depth > 0, depth, 1), 0.0)
 
@@ -223,7 +249,9 @@ def with_confidences(
         seen = further['seen2d_confidence'].clip(0, 1)
         stated2d = calibration.of_pixels(seen * agreement(off, calibration.sd))
     if 'points3d_confidence' in further:
-        stated3d = calibration.of_points(further['points3d_confidence'].clip(0, 1))
+        stated3d = calibration.of_points(
+            stated_in_space(further['points3d_confidence'], further.get('points3d_covariance'), points)
+        )
     return replace(
         predictions,
         keypoints2d=np.where(shown[..., None], predictions.keypoints2d, 0.0),
@@ -273,7 +301,7 @@ def checked(
     known2d &= np.isfinite(size)[..., None]
     error2d = distances(pixels, true2d, size)
     return Checked(
-        stated3d=one(sample['points_confidence']),
+        stated3d=stated_in_space(one(sample['points_confidence']), one(sample['points_covariance']), points),
         error3d=np.where(known3d, error3d, np.nan),
         stated2d=one(sample['seen_confidence']) * mask[..., None],
         error2d=np.where(known2d, error2d, np.nan),
