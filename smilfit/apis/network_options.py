@@ -48,7 +48,7 @@ class ConversionOptions:
 
 
 @dataclass(frozen=True)
-class CheckpointOptions(ConversionOptions):
+class CheckpointOptions:
     """How a checkpoint of SMILify is converted."""
 
     unit: float | None = option(
@@ -59,6 +59,7 @@ class CheckpointOptions(ConversionOptions):
         above=True,
         metavar='FACTOR',
     )
+    force: bool = option(False, 'replace the files that are written')
     camera_names: Sequence[str] | None = option(
         None,
         'the cameras of its training in alphabetical order, where the file does not name them',

@@ -167,3 +167,11 @@ def test_one_camera_that_does_not_see_the_animal_is_no_doubt():
     assert of_frames(confidence, np.ones((1, 3), np.bool_)) == 0.7
     # A view that is not there is none.
     assert of_frames(confidence, np.array([[True, False, False]])) == 0.7
+
+
+def test_a_network_that_diverged_is_calibrated_to_nothing():
+    broken = known(np.random.default_rng(0))
+    nothing = {name: np.full_like(getattr(broken, name), np.nan) for name in ('stated3d', 'stated2d', 'off')}
+    result = replace(broken, **nothing).calibration()
+    assert result.least == 0
+    assert Calibration.of_record('x', result.record()) == result

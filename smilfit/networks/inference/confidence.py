@@ -56,21 +56,21 @@ class Calibration:
         Raises:
             ValueError: other values.
         """
+        if not record and isinstance(record, Mapping):
+            return cls()
         try:
-            record = dict(record)
-            maps = {name: np.array(record[name], np.float64) for name in ('points', 'pixels') if record}
-            numbers = {name: float(record[name]) for name in ('sd', 'least') if record}  # type: ignore[arg-type]  # checked here
+            points, pixels = (np.array(record[name], np.float64) for name in ('points', 'pixels'))
+            sd, least = (float(str(record[name])) for name in ('sd', 'least'))
+            right = _is_monotone(points) and _is_monotone(pixels)
+            right = right and 0 < sd < math.inf and 0 <= least <= 1
         except (KeyError, TypeError, ValueError):
-            maps, numbers = {'points': np.zeros(0)}, {}
-        for knots in maps.values():
-            right = knots.ndim == 2 and len(knots) == 2 and knots.shape[1] > 0 and np.isfinite(knots).all()
-            if not right or (np.diff(knots) < 0).any() or knots.min() < 0 or knots.max() > 1:
-                raise ValueError(
-                    f'{where}: the calibration of confidences must be two monotone maps of [0, 1], sd and least; it '
-                    'is not. Take another checkpoint, or train again.'
-                )
-        plain = {name: tuple(tuple(row) for row in knots.tolist()) for name, knots in maps.items()}
-        return cls(**plain, **numbers)
+            right = False
+        if not right:
+            raise ValueError(
+                f'{where}: the calibration of confidences must be two monotone maps of [0, 1], sd and least; it is '
+                'not. Take another checkpoint, or train again.'
+            )
+        return cls(_knots(points), _knots(pixels), sd, least)
 
     def of_pixels(self, stated: np.ndarray) -> np.ndarray:
         """Return the chances of keypoints in images."""
@@ -79,6 +79,18 @@ class Calibration:
     def of_points(self, stated: np.ndarray) -> np.ndarray:
         """Return the chances of keypoints in space."""
         return np.interp(stated, *self.points)
+
+
+def _is_monotone(knots: np.ndarray) -> bool:
+    inside = (
+        knots.ndim == 2 and len(knots) == 2 and knots.size > 0 and bool(((knots >= 0) & (knots <= 1)).all())
+    )
+    return inside and bool((np.diff(knots) >= 0).all())
+
+
+def _knots(values: np.ndarray) -> Knots:
+    x, y = values.tolist()
+    return tuple(x), tuple(y)
 
 
 @dataclass(frozen=True)
@@ -110,21 +122,22 @@ class Checked:
         sd = math.sqrt(float(np.median(off**2)) / (2 * math.log(2))) if len(off) else 2 * TOLERANCE
         result = Calibration(sd=max(sd, TOLERANCE))
         stated = self.stated2d * agreement(self.off, result.sd)
-        for name, values, error in (
-            ('pixels', stated, self.error2d),
-            ('points', self.stated3d, self.error3d),
-        ):
-            known = np.isfinite(error)
-            if known.any():
-                result = replace(result, **{name: monotone(values[known], error[known] <= TOLERANCE)})
+        pixels, points = _learned(stated, self.error2d), _learned(self.stated3d, self.error3d)
+        result = replace(result, pixels=pixels, points=points)
         sure = of_frames(result.of_pixels(stated), self.view_mask)
         every = np.concatenate((self.error3d, self.error2d.reshape(len(self.error2d), -1)), 1)
-        known = np.isfinite(every).any(1)
+        known = np.isfinite(every).any(1) & np.isfinite(sure)
         good = sure[known][np.nanmedian(every[known], 1) <= 2 * TOLERANCE]
         if len(good) < _FEWEST_FRAMES:
             return result
         least = min(float(np.quantile(good, _LEAST_SHARE)), _LEAST_OF_MEDIAN * float(np.median(good)))
         return replace(result, least=least)
+
+
+def _learned(stated: np.ndarray, error: np.ndarray) -> Knots:
+    # A network that diverged states nothing.
+    known = np.isfinite(error) & np.isfinite(stated)
+    return monotone(stated[known], error[known] <= TOLERANCE) if known.any() else _ALIKE
 
 
 def monotone(stated: Float[np.ndarray, ' n'], right: Bool[np.ndarray, ' n']) -> Knots:
@@ -218,7 +231,7 @@ def distances(
 def with_confidences(
     predictions: Predictions, calibration: Calibration, cameras: Cameras | None
 ) -> Predictions:
-    """Give keypoints the network's confidence, and take out those that no image can hold.
+    """Return predictions with the network's confidences, without places that no image can hold.
 
     A keypoint behind a camera, beyond its lens's fold, or farther outside of the image than half its side has
     confidence 0 and the place (0, 0) there; in space it has 0 where no view holds it. A network that states no
@@ -246,8 +259,8 @@ def with_confidences(
     stated2d, stated3d = np.ones(shown.shape), np.ones(points.shape[:2])
     if 'seen2d' in further:
         off = distances(predictions.keypoints2d, further['seen2d'], sizes_in_views(points, K, R, t))
-        seen = further['seen2d_confidence'].clip(0, 1)
-        stated2d = calibration.of_pixels(seen * agreement(off, calibration.sd))
+        share = further['seen2d_confidence'].clip(0, 1)
+        stated2d = calibration.of_pixels(share * agreement(off, calibration.sd))
     if 'points3d_confidence' in further:
         stated3d = calibration.of_points(
             stated_in_space(further['points3d_confidence'], further.get('points3d_covariance'), points)
@@ -293,7 +306,7 @@ def checked(
 
     mask = one(sample['view_mask']) > 0
     points, pixels = one(sample['keypoints3d']), one(sample['keypoints2d'])
-    seen = distances(pixels, one(sample['seen2d']), sizes_in_views(points, *map(one, cameras.values())))
+    size_px = sizes_in_views(points, *(one(cameras[name]) for name in ('K', 'R', 't')))
     true3d, known3d = one(truth['keypoints3d']), one(truth['confidence3d']) > 0
     true2d, known2d = one(truth['keypoints2d']), (one(truth['confidence2d']) > 0) & mask[..., None]
     error3d = np.linalg.norm(points - true3d, axis=-1) / _spread(true3d, known3d)[..., None]
@@ -305,7 +318,7 @@ def checked(
         error3d=np.where(known3d, error3d, np.nan),
         stated2d=one(sample['seen_confidence']) * mask[..., None],
         error2d=np.where(known2d, error2d, np.nan),
-        off=seen,
+        off=distances(pixels, one(sample['seen2d']), size_px),
         view_mask=mask,
     )
 
