@@ -140,7 +140,7 @@ class PlainCheckpointHook(Hook):
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
         if runner._resume:
-            model.statistics.calibration = dict(stored.get('calibration') or {})
+            model.statistics.calibration = stored.get('calibration') or {}
         self._loaded = stored
 
 
