@@ -60,6 +60,13 @@ class InferOptions:
         kind='animal_count',
         metavar='N|auto',
     )
+    least_confidence: float | None = option(
+        None,
+        'a frame of a lower median confidence shows no animal that the network knows, and is not predicted; what '
+        'validation found if not given, 0 leaves none out',
+        low=0.0,
+        high=1.0,
+    )
     fps: float | None = option(None, "frames per second, instead of the recording's", low=0.0, above=True)
     device: str = option('auto', 'cpu, cuda, cuda:0 (or another number) or auto', kind='device')
     threads: int | None = option(None, "CPU threads; torch's own choice if not given", low=1, high=1024)
@@ -99,6 +106,10 @@ class SourceOptions:
         low=1.0,
         high=170.0,
         unit='deg',
+    )
+    resize: bool = option(
+        False,
+        "videos may be larger or smaller than the calibration's images, by one factor: cameras are scaled",
     )
     common: bool = option(False, 'of videos of different length use the part that all have')
     unit: str | None = option(None, 'world unit, where the calibration does not state it')

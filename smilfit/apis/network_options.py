@@ -48,9 +48,18 @@ class ConversionOptions:
 
 
 @dataclass(frozen=True)
-class CheckpointOptions(ConversionOptions):
+class CheckpointOptions:
     """How a checkpoint of SMILify is converted."""
 
+    unit: float | None = option(
+        None,
+        'the data’s units in one of the network’s: 1000 for data in mm, which SMILify brings to m; by the size of '
+        'the animal that the network predicts if not given',
+        low=0.0,
+        above=True,
+        metavar='FACTOR',
+    )
+    force: bool = option(False, 'replace the files that are written')
     camera_names: Sequence[str] | None = option(
         None,
         'the cameras of its training in alphabetical order, where the file does not name them',

@@ -111,6 +111,8 @@ class TrainingStatistics(nn.Module):
         self.names = names or DatasetNames()
         # Arrays, as nested lists, that an evaluation wants of the training set, such as its baselines.
         self.summaries: dict[str, object] = {}
+        # Of confidences, as a validation found it; see `CalibrationHook`.
+        self.calibration: dict[str, object] = {}
 
     @classmethod
     def neutral(cls, n_joints: int, names: DatasetNames | None = None) -> 'TrainingStatistics':

@@ -109,7 +109,7 @@ def build_model(
     check_body_model(data, rig.name)
     size = float(np.ptp(rig.vertices, axis=0).max())
     suspicions = (
-        suspected_unit(size, data.unit),
+        suspected_unit(size, data.unit, rig.name),
         suspected_joints(data, tree.fitted),
         suspected_weights(cleaned.counts[WITHOUT_WEIGHTS], data.n_vertices),
         faced.suspected,

@@ -1,5 +1,6 @@
 """What is doubtful about an imported rig, in sentences; nothing is changed by it, and an empty one is no doubt."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,6 +12,13 @@ from smilfit.io.lookup_proposals import axes_by_names
 
 # From a mite to a blue whale, metres.
 _SMALLEST_M, _LARGEST_M = 2e-4, 35.0
+# Longer, with tail or across the wings, no animal that a rig is named after is, metres.
+_LONGEST_M = {
+    'mouse': 0.3, 'rat': 0.7, 'fox': 1.8, 'cat': 1.5, 'dog': 2.5, 'wolf': 2.5, 'rabbit': 1.0, 'squirrel': 1.0,
+    'ferret': 1.0, 'monkey': 2.0, 'pig': 3.0, 'sheep': 2.5, 'goat': 2.5, 'deer': 3.0, 'cow': 3.5, 'horse': 3.5,
+    'bird': 3.7, 'pigeon': 1.0, 'chicken': 1.0, 'lizard': 3.0, 'frog': 0.5, 'spider': 0.4, 'ant': 0.1, 'fly': 0.1,
+    'bee': 0.1, 'locust': 0.3, 'beetle': 0.3, 'cockroach': 0.2, 'insect': 0.6,
+}  # fmt: skip
 METRES = {'m': 1.0, 'dm': 0.1, 'cm': 0.01, 'mm': 1e-3, 'um': 1e-6, 'in': 0.0254, 'ft': 0.3048}
 # Of the mesh's size: where joints have another unit, one is farther than this from the mesh's box, or all are within
 # so little of it.
@@ -19,12 +27,21 @@ _FAR, _CROWDED = 1.0, 0.02
 _BARE = 0.5
 
 
-def suspected_unit(size: float, unit: str | None) -> str:
-    """Doubt a unit that is not known, or in which the animal would be of no animal's size."""
+def suspected_unit(size: float, unit: str | None, name: str = '') -> str:
+    """Doubt a unit that is not known, or in which the animal would be of no animal's size, or not of its name's."""
     if unit is None:
         return 'The unit is not known: lengths in mm cannot be given. Say it: --unit m, cm or mm.'
-    if unit not in METRES or _SMALLEST_M <= size * METRES[unit] <= _LARGEST_M:
+    if unit not in METRES:
         return ''
+    kinds = [kind for kind in re.split(r'[^a-z]+', name.lower()) if kind in _LONGEST_M]
+    if _SMALLEST_M <= size * METRES[unit] <= _LARGEST_M:
+        if not kinds or size * METRES[unit] <= _LONGEST_M[kinds[0]]:
+            return ''
+        return (
+            f'The size is suspected to be wrong: {name} is {size:.4g} {unit} long, and no {kinds[0]} is longer than '
+            f'{_LONGEST_M[kinds[0]]:g} m. Rigs are drawn at any size: a fit finds the scale of your animal, lengths '
+            'of the model itself are not its. Nothing was scaled.'
+        )
     least, most = _SMALLEST_M * 5, _LARGEST_M / 5
     others = [u for u in ('m', 'cm', 'mm') if least <= size * METRES[u] <= most]
     hint = 'Look at its size in the program that it is from.'

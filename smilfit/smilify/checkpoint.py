@@ -23,7 +23,9 @@ from smilfit.networks.engine.model_building import build_regressor, load_body_fo
 from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.registry import did_you_mean, read_config
 from smilfit.smilify.config_text import Plain, Stated, config_text
+from smilfit.smilify.dataset_files import LARGEST_MM, MILLIMETRES, SMALLEST_MM, unit_by_size
 from smilfit.smilify.layers import BACKBONES, VITS
+from smilfit.smilify.regressor import SmilifyRegressor
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -261,8 +263,9 @@ def convert_smilify_checkpoint(
         body_model_hash=body.data.hash_without_landmarks(),
         body_model=reference,
     )
-    model_cfg = _model_cfg(result, names.camera_names, options.frame, options.unit)
-    state = _converted_weights(str(checkpoint), result, model_cfg, body, names)
+    model_cfg = _model_cfg(result, names.camera_names, options.frame)
+    model = _converted_model(str(checkpoint), result, model_cfg, body, names)
+    model_cfg['unit'] = _unit(checkpoint, _animal_size(model), options.unit)
     entry = {
         'format_version': FORMAT_VERSION,
         'version': __version__,
@@ -273,7 +276,11 @@ def convert_smilify_checkpoint(
     }
     buffer = io.BytesIO()
     torch.save(
-        {'state_dict': state, 'meta': {'converted_from': 'SMILify', 'epoch': result.epoch}, ENTRY: entry},
+        {
+            'state_dict': model.state_dict(),
+            'meta': {'converted_from': 'SMILify', 'epoch': result.epoch},
+            ENTRY: entry,
+        },
         buffer,
     )
     write_bytes(out, buffer.getvalue())
@@ -300,9 +307,7 @@ def _camera_names(
     return names
 
 
-def _model_cfg(
-    source: SmilifyCheckpoint, camera_names: tuple[str, ...], frame: str | None, unit: float
-) -> Plain:
+def _model_cfg(source: SmilifyCheckpoint, camera_names: tuple[str, ...], frame: str | None) -> Plain:
     stated = source.regressor if frame is None else {**source.regressor, 'frame': frame}
     return {
         'type': 'SmilifyRegressor',
@@ -310,18 +315,57 @@ def _model_cfg(
         'body_model': dict(BODY),
         'camera_names': list(camera_names),
         **stated,
-        'unit': unit,
     }
 
 
-def _converted_weights(
+def _unit(checkpoint: str | Path, size: float, given: float | None) -> float:
+    """Choose how many of the data's units are one of the network's: the user's, else by the animal's size.
+
+    SMILify brings lengths to m; its data, and files that smilfit makes of them, are in mm (`unit_by_size`).
+    """
+    unit = given or (MILLIMETRES['m'] if unit_by_size(size) == 'm' else 1.0)
+    what = f'{checkpoint}: the network predicts an animal of {size:.4g} units'
+    if given is None:
+        known = {'m': 'as in m; data are taken to be in mm', 'mm': 'as in mm, in which data are taken to be'}
+        words = known.get(
+            unit_by_size(size) or '', 'which do not tell one, and are taken for those of the data'
+        )
+        logger.warning('%s, %s: --unit %g (--unit says otherwise).', what, words, unit)
+    elif not any(SMALLEST_MM < size * unit * factor < LARGEST_MM for factor in MILLIMETRES.values()):
+        logger.warning(
+            'SUSPECTED: %s, with --unit %g of %.4g of the data: no animal has that size in mm, cm or m.',
+            *(what, unit, size * unit),
+        )
+    return unit
+
+
+@torch.no_grad()
+def _animal_size(model: SmilifyRegressor) -> float:
+    """Return the largest side of the joints' box of what a network predicts of grey images, its own unit."""
+    views, side = max(1, model.network.n_cameras), model.resolution or 224
+    eye = torch.eye(3).expand(1, views, 3, 3)
+    inputs = {
+        'image': torch.full((1, views, 3, side, side), 0.5),
+        'view_mask': torch.ones(1, views, dtype=torch.bool),
+        'K': torch.tensor([[side, 0, side / 2], [0, side, side / 2], [0, 0, 1.0]]).expand(1, views, 3, 3),
+        'R': eye,
+        't': torch.tensor([0.0, 0, 1]).expand(1, views, 3),
+        'dist': torch.zeros(1, views, 5),
+        'size': torch.full((1, views, 2), float(side)),
+    }
+    model.use_cameras(model.cameras.known)
+    joints = model.body_model(model.eval().predict_parameters(inputs).steps[-1]).joints[0]
+    return float((joints.amax(0) - joints.amin(0)).max())
+
+
+def _converted_model(
     where: str, source: SmilifyCheckpoint, model_cfg: Plain, body: SMIL, names: DatasetNames
-) -> dict[str, torch.Tensor]:
-    """Return a whole state dict; every weight of the file must have its place."""
+) -> SmilifyRegressor:
+    """Build the model of the file; every weight of it must have its place."""
     model = build_regressor(model_cfg, body, TrainingStatistics.neutral(body.n_joints, names))
     check_weights(where, model.network, source.weights)
     model.network.load_state_dict(source.weights)
-    return model.state_dict()
+    return model
 
 
 def _test_config(model_cfg: Plain, body_file: Path) -> str:

@@ -25,7 +25,15 @@ from smilfit.networks.inference.sources import open_recordings
 from smilfit.networks.training_set import DatasetNames
 from smilfit.registry import UnknownNameError
 from smilfit.structures import FitResult
-from tests.apis.inference_session import CAMERAS, stop_at, toy_rig, train_toy, write_toy_session
+from tests.apis.inference_session import (
+    CAMERAS,
+    PIXELS,
+    stop_at,
+    toy_rig,
+    train_toy,
+    write_toy_session,
+    write_video,
+)
 from tests.datasets.blob_session import BlobSession, make_body
 from tests.toy_experiment import experiment
 from tests.toy_samples import JOINT_NAMES, ring_cameras
@@ -331,3 +339,33 @@ def test_a_checkpoint_chooses_among_registered_names_only():
     for stored in (cfg, json.dumps(cfg)):
         kept = model_of_checkpoint('x.pth', stored)
         assert kept == {'type': 'A', 'b': [{'type': 'B', 'pretrained': False}]}
+
+
+def resized_video(video, factors):
+    capture, images = cv2.VideoCapture(str(video)), []
+    while (read := capture.read())[0]:
+        width, height = (round(f * PIXELS) for f in factors)
+        images.append(cv2.resize(read[1], (width, height), interpolation=cv2.INTER_AREA)[..., ::-1])
+    write_video(video, images)
+
+
+def test_a_video_of_another_size_needs_a_word_and_one_factor(checkpoint, tmp_path):
+    folder = write_toy_session(tmp_path / 'half', n_frames=3)
+    resized_video(folder / 'left' / 'left.mp4', (0.5, 0.5))
+    with pytest.raises(ValueError, match=r"'left' was calibrated with, 64x64 px; got 32x32, .* by --resize"):
+        _infer(checkpoint, folder, tmp_path / 'out')
+    names = load_trained_regressor(checkpoint).names
+    (recording,) = open_recordings(folder, replace(SOURCES, resize=True), names, False)
+    rig, changed = toy_rig(), recording.cameras
+    assert changed.size.tolist() == [[32, 32], [64, 64], [64, 64]]
+    points = torch.randn(4, 3, dtype=torch.float64) * 0.1
+    before, after = rig.project(points)[0], changed.project(points)[0]
+    # The corner of the image stays its corner: -1/2 px.
+    torch.testing.assert_close(after[0] + 0.5, (before[0] + 0.5) / 2)
+    torch.testing.assert_close(after[1:], before[1:])
+    assert _infer(
+        checkpoint, folder, tmp_path / 'out', sources=replace(SOURCES, resize=True)
+    ).predictions.valid.all()
+    resized_video(folder / 'left' / 'left.mp4', (0.5, 0.25))
+    with pytest.raises(ValueError, match='32x16, which is not scaled by one factor'):
+        _infer(checkpoint, folder, tmp_path / 'again', sources=replace(SOURCES, resize=True))

@@ -136,3 +136,25 @@ def test_a_fit_to_the_bodys_own_projections_is_not_judged(made):
     blind = replace(made, predictions=replace(made.predictions, further={}))
     refiner = Refiner(blind, 'fit/multiview_keypoints_lm.py', ignore)
     assert refiner.judged(made.fit) is None
+
+
+def test_predictions_of_which_no_frame_is_valid_are_not_believable(made):
+    made, _ = made
+    nothing = replace(made.predictions, valid=np.zeros(T, np.bool_), reasons=('unsure',) * T)
+    result = refined(replace(made, predictions=nothing), 'fit/multiview_keypoints_lm.py', ignore)
+    assert result.verdict.word == NOT_BELIEVABLE
+    assert result.verdict.reasons == ('no keypoint was seen in any of the 0 frames that are predicted',)
+    assert result.verdict.frame_words == (NOT_FITTED,) * T
+
+
+def test_a_fit_whose_energy_is_nowhere_finite_is_not_believable(made, monkeypatch):
+    made, _ = made
+
+    def fail(self):
+        raise FloatingPointError('the energy must be finite')
+
+    monkeypatch.setattr(Refiner, 'fit', fail)
+    result = refined(made, 'fit/multiview_keypoints_lm.py', ignore)
+    assert result.verdict.word == NOT_BELIEVABLE
+    assert 'the energy must be finite' in result.verdict.reasons[0]
+    assert result.made is made

@@ -32,7 +32,7 @@ from smilfit.networks.inference.refined_recording import refined
 from smilfit.networks.keypoints.keypoint_targets import ImageTargets
 from smilfit.networks.regressors.modal_regressor import ModalRegressor
 from smilfit.networks.tasks.training_labels import add_pseudo_labels, count_pseudo_labels
-from smilfit.networks.training_set import DatasetNames
+from smilfit.networks.training_set import DatasetNames, TrainingStatistics
 from smilfit.structures import Cameras, FitResult, Keypoints3d
 from smilfit.structures.fit_record import FittedModel
 from smilfit.synthetic import make_quadruped
@@ -81,6 +81,7 @@ class Regressor(ModalRegressor):
     def __init__(self, body):
         super().__init__()
         self.body_model, self.keypoint_names = body, body.joint_names
+        self.statistics = TrainingStatistics.neutral(body.n_joints)
 
 
 def predicted(body, order=None):

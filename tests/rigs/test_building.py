@@ -9,6 +9,7 @@ from smilfit.body_models.data import SparseMatrix
 from smilfit.rigs import Rig, Site, build_model
 from smilfit.rigs.read_rig import nearest_rotations
 from smilfit.rigs.rig_import import report_lines
+from smilfit.rigs.suspicions import suspected_unit
 from smilfit.rigs.symmetry import find_symmetry
 from smilfit.rigs.trees import body_tree
 
@@ -153,3 +154,9 @@ def test_the_nearest_rotation_is_that_of_the_decomposition():
     np.testing.assert_allclose(
         np.einsum('nab,nab->n', result, linear), np.einsum('nab,nab->n', u @ vt, linear)
     )
+
+
+def test_a_size_that_no_animal_of_the_rigs_name_has_is_suspected():
+    assert 'no fox is longer than 1.8 m' in suspected_unit(3.586, 'm', 'red_Fox')
+    assert suspected_unit(1.1, 'm', 'fox') == suspected_unit(3.586, 'm', 'foxglove') == ''
+    assert '--unit cm' in suspected_unit(120.0, 'm', 'fox')

@@ -3,6 +3,7 @@
 from smilfit.networks.engine import optim_wrappers
 from smilfit.networks.engine.hooks import (
     bad_batch_hook,
+    calibration_hook,
     epoch_hooks,
     plain_checkpoint_hook,
     whole_checkpoint_hook,
@@ -10,6 +11,7 @@ from smilfit.networks.engine.hooks import (
 
 __all__ = [
     'bad_batch_hook',
+    'calibration_hook',
     'epoch_hooks',
     'optim_wrappers',
     'plain_checkpoint_hook',

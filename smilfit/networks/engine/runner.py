@@ -89,7 +89,7 @@ logger = logging.getLogger('smilfit')
 
 
 # Every run has these, whatever its config lists.
-_ALWAYS = ('BadBatchHook', 'PlainCheckpointHook')
+_ALWAYS = ('BadBatchHook', 'CalibrationHook', 'PlainCheckpointHook')
 # Hooks without a say in a test: the weights of a checkpoint are the averaged ones already.
 _OF_TRAINING = ('LossCurriculumHook', 'EMAHook', 'EarlyStoppingHook', 'BadBatchHook', 'CheckpointHook')
 _ONLY_OF_TRAINING = (

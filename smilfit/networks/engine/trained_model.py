@@ -83,6 +83,7 @@ def load_trained_regressor(
         model = build_regressor(cfg, body, TrainingStatistics.neutral(body.n_joints, names))
     check_weights(str(path), model, stored['state_dict'])
     model.load_state_dict(stored['state_dict'])
+    model.statistics.calibration = entry.get('calibration') or {}
     return TrainedRegressor(model.to(device).eval(), names, path, body_file, cfg)
 
 

@@ -9,6 +9,7 @@ from torch.utils.data import default_collate
 
 from smilfit.datasets.crops import apply_affine, invert_affine
 from smilfit.networks.engine.trained_model import TrainedRegressor
+from smilfit.networks.inference.confidence import Calibration, with_confidences
 from smilfit.networks.inference.frame_cutter import PreparedFrame
 from smilfit.networks.inference.predictions import FURTHER, Predictions
 from smilfit.networks.regressors.modal_regressor import PredictedSample
@@ -23,16 +24,20 @@ class FramePredictor:
 
     Args:
         trained: the regressor.
-        lenses: cameras of the recorded images whose lenses the crops were freed of; None where crops keep them, or
-            where there are none.
+        cameras: of the recorded images; None where each frame has its own.
+        undistorted: whether the crops were freed of the cameras' lenses.
         batch_size: frames at once.
     """
 
     # How many rows of predictions a frame has.
     rows = 1
 
-    def __init__(self, trained: TrainedRegressor, lenses: Cameras | None, batch_size: int) -> None:
-        self.trained, self.lenses, self.batch_size = trained, lenses, batch_size
+    def __init__(
+        self, trained: TrainedRegressor, cameras: Cameras | None, undistorted: bool, batch_size: int
+    ) -> None:
+        self.trained, self.cameras, self.batch_size = trained, cameras, batch_size
+        self.lenses = cameras if undistorted else None
+        self.calibration = Calibration.of_record(str(trained.path), trained.model.statistics.calibration)
 
     def __call__(self, frames: Iterable[PreparedFrame]) -> Iterator[Predictions]:
         """Return predictions a batch, in the order of the frames."""
@@ -61,7 +66,7 @@ class FramePredictor:
         for frame in frames:
             each = result.get(frame.number, ())
             rows += [self._row(frame, sample) for sample in (*each, *[None] * (self.rows - len(each)))]
-        return Predictions.cat(rows)
+        return with_confidences(Predictions.cat(rows), self.calibration, self.cameras)
 
     def _samples(self, data: dict[str, dict]) -> Sequence[Sequence[PredictedSample]]:
         """Predict a batch: of each frame `rows` samples at most."""
@@ -103,7 +108,7 @@ class FramePredictor:
         cameras = {name: _numpy(value) for name, value in sample['cameras'].items()}
         bottom = np.broadcast_to([0.0, 0.0, 1.0], (len(mask), 1, 3))
         K = np.concatenate((back, bottom), 1) @ cameras['K']
-        # Where a camera's image does not hold a point at all, it is told with confidence 0.
+        # What no image can hold is finite here, and has no confidence later.
         shown = np.isfinite(pixels).all(-1)
         result = {
             'keypoints3d': points,

@@ -18,15 +18,20 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ignore
 from smilfit.files import OutputLock, folder_name, real_folder
 from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained_regressor
+from smilfit.networks.inference.confidence import Calibration
 from smilfit.networks.inference.inference_work import InferenceRun, InferenceWork
 from smilfit.networks.inference.recorded_animals import AnimalCount
 from smilfit.networks.inference.sources import Recording, open_recordings
+from smilfit.networks.regressors.keypoint_regressor import KeypointRegressor
 from smilfit.networks.tasks.onnx_network import use_exported
 from smilfit.registry import UnknownNameError, did_you_mean
 from smilfit.solvers import DistributedProcesses, Processes
 from smilfit.solvers.processes import process_group
 
 logger = logging.getLogger('smilfit')
+
+NOT_CALIBRATED = 'the training had no validation, by which confidences become chances'
+NONE_RIGHT = 'in the validation of the training too few frames were right'
 
 
 @with_options(InferOptions)
@@ -73,6 +78,8 @@ def infer(
         processes = Processes() if alone else DistributedProcesses()
         device = chosen_device(options.device, alone)
         trained = load_trained_regressor(checkpoint, options.config, options.body_model, device)
+        if options.least_confidence is None:
+            _warn_of_no_least(trained)
         if options.network is not None:
             use_exported(trained, options.network)
         recordings = open_recordings(source, sources, trained.names, trained.model.finds_boxes)
@@ -85,10 +92,25 @@ def infer(
             processes,
             options.fps,
             options.overwrite,
+            options.least_confidence,
             report,
         )
         runs = _run_all(work, recordings, Path(out), count, options.cameras or {})
     return [run for run in runs if run is not None] if processes.rank == 0 else None
+
+
+def _warn_of_no_least(trained: TrainedRegressor) -> None:
+    """Report that no frame will be left out, where a network that states confidences has no least one."""
+    record = trained.model.statistics.calibration
+    if (
+        not isinstance(trained.model, KeypointRegressor)
+        or Calibration.of_record(str(trained.path), record).least
+    ):
+        return
+    logger.warning(
+        '%s: no frame is left out for a low confidence (--least-confidence): %s.',
+        *(trained.path, NONE_RIGHT if record else NOT_CALIBRATED),
+    )
 
 
 def _run_all(

@@ -18,6 +18,7 @@ from smilfit.evaluation.verdict import Verdict
 from smilfit.files import BadFileError, MadeOf, OutputFolder, read_npz, reading, real_folder, replacing
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.networks.engine.trained_model import TrainedRegressor
+from smilfit.networks.inference.confidence import without_unsure
 from smilfit.networks.inference.frame_predictor import FramePredictor
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.prediction_outputs import OutputWriter, report_of
@@ -31,7 +32,7 @@ from smilfit.networks.inference.recorded_animals import (
 )
 from smilfit.networks.inference.sources import Recording, file_state
 from smilfit.solvers import Processes
-from smilfit.structures import Cameras, FitOrigin
+from smilfit.structures import FitOrigin
 from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
@@ -174,6 +175,7 @@ class InferenceWork:
         network: an ONNX file that runs in the network's place, None for none.
         fps: of recordings, instead of what they state.
         overwrite: predict again what is there already.
+        least: confidence of a frame that is predicted; None for the checkpoint's.
         progress: called by the first process.
     """
 
@@ -184,6 +186,7 @@ class InferenceWork:
     processes: Processes
     fps: float | None
     overwrite: bool
+    least: float | None
     progress: ProgressCallback
 
     def run(self, recording: Recording, folder: Path) -> InferenceRun | None:
@@ -237,11 +240,14 @@ class InferenceWork:
     def _predict(
         self, recording: Recording, numbers: Sequence[int], outputs: OutputFolder, made_of: MadeOf
     ) -> None:
-        predictor = FramePredictor(self.trained, _lenses(recording), self.frames.batch_size)
+        predictor = FramePredictor(
+            self.trained, recording.cameras, recording.undistorted, self.frames.batch_size
+        )
         files, result = self._rows(recording, numbers, outputs.folder, made_of, predictor)
         if result is not None:
             AnimalsFolder(outputs.folder).drop()
-            self._keep(recording, result, outputs, made_of)
+            least = predictor.calibration.least if self.least is None else self.least
+            self._keep(recording, without_unsure(result, least), outputs, made_of)
             files.clear()
 
     def _predict_animals(
@@ -255,7 +261,11 @@ class InferenceWork:
     ) -> None:
         """Predict all animals of all frames, tell them apart, and keep each."""
         predictor = AnimalsPredictor(
-            self.trained, _lenses(recording), self.frames.batch_size, most=count.most
+            self.trained,
+            recording.cameras,
+            recording.undistorted,
+            self.frames.batch_size,
+            most=count.most,
         )
         files, result = self._rows(recording, numbers, together.outputs.folder, made_of, predictor)
         if result is None:
@@ -320,6 +330,7 @@ class InferenceWork:
             'every': frames.every,
             'count': len(numbers),
             'block': frames.block_size,
+            'least_confidence': self.least,
         }
         return MadeOf(inputs, options)
 
@@ -333,8 +344,3 @@ class InferenceWork:
     def _agreed(self, mine: bool) -> bool:
         """Take the first process's word."""
         return bool(self.processes.gather(torch.tensor([mine]))[0])
-
-
-def _lenses(recording: Recording) -> Cameras | None:
-    """Return the cameras whose lenses the crops were freed of."""
-    return recording.cameras if recording.undistorted else None

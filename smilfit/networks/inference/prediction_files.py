@@ -12,6 +12,7 @@ from smilfit.files import folder_name
 from smilfit.io import write_tracks
 from smilfit.io.exports import ExportedFit
 from smilfit.networks.engine.trained_model import TrainedRegressor
+from smilfit.networks.inference.confidence import Calibration
 from smilfit.networks.inference.predictions import Predictions, read_predictions
 from smilfit.networks.inference.sources import Recording
 from smilfit.structures import Cameras, FitOrigin, FitResult, Keypoints3d
@@ -88,6 +89,11 @@ class PredictedRecording:
             **{f'view_{name}': getattr(predictions, f'camera_{name}') for name in ('K', 'R', 't')},
             **{f'model_{name}': value for name, value in predictions.further.items()},
         )
+
+    @property
+    def calibration(self) -> Calibration:
+        """The network's, of its confidences."""
+        return Calibration.of_record(str(self.trained.path), self.trained.model.statistics.calibration)
 
     def exported(self) -> ExportedFit:
         """Return the recording as exporters of fits take it."""

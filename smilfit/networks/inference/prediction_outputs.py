@@ -151,13 +151,17 @@ class OutputWriter:
         options = self.options
         views = chosen_video_views(made.recording.camera_names, options.video_views)
         made = self._smoothed(self._refined(made))
+        some = bool(made.predictions.valid.any())
         self._part(
-            'joint_angles', True, {}, lambda folder: exports.write_angles(folder / ANGLES, made.exported())
+            'joint_angles', some, {}, lambda folder: exports.write_angles(folder / ANGLES, made.exported())
         )
         self._part(
-            'labels', options.labels, {}, lambda folder: write_tracks_of(folder / LABELS, {'track_0': made})
+            'labels',
+            options.labels and some,
+            {},
+            lambda folder: write_tracks_of(folder / LABELS, {'track_0': made}),
         )
-        faces = len(made.trained.body.faces) > 0
+        faces = some and len(made.trained.body.faces) > 0
         animation = {'fps': made.fps}
         self._part(
             'animation',
@@ -168,7 +172,7 @@ class OutputWriter:
         meshes = {'format': options.meshes, 'every': options.mesh_every}
         self._part(
             'meshes',
-            bool(options.meshes),
+            bool(options.meshes) and some,
             meshes,
             lambda folder: exports.write_meshes(
                 folder / 'meshes', made.exported(), options.meshes, options.mesh_every

@@ -13,6 +13,9 @@ from smilfit.body_models import SMIL
 from smilfit.files import read_npz, reading
 from smilfit.structures import BodyParams, FitResult
 
+# The beginning of the reason of a frame in which a network was sure of nothing.
+UNRECOGNISED = 'no animal was recognised'
+
 # What a model may give of its own beside the body: name here -> name in its prediction.
 FURTHER = {
     'points3d': 'points3d',
@@ -99,6 +102,9 @@ class Predictions:
             ValueError: no frame is valid; says why.
         """
         known = np.flatnonzero(self.valid)
+        if len(known) == 0 and any(reason.startswith(UNRECOGNISED) for reason in self.reasons):
+            # The network said something of it.
+            return self
         if len(known) == 0:
             raise ValueError(
                 f'infer: one frame at least must be predicted; none of {len(self)} is: {self.reasons_text()}.'

@@ -91,8 +91,15 @@ class AnimalsPredictor(FramePredictor):
     `left_out` counts what was found and left out, by reason; it is of the frames that this object predicted.
     """
 
-    def __init__(self, trained: TrainedRegressor, lenses: Cameras | None, batch_size: int, most: int) -> None:
-        super().__init__(trained, lenses, batch_size)
+    def __init__(
+        self,
+        trained: TrainedRegressor,
+        cameras: Cameras | None,
+        undistorted: bool,
+        batch_size: int,
+        most: int,
+    ) -> None:
+        super().__init__(trained, cameras, undistorted, batch_size)
         if not isinstance(trained.model, _FindsAnimals):
             raise ValueError(
                 f'{self.trained.path}: --animals needs a model that finds several; this {self.trained.cfg["type"]} '

@@ -11,6 +11,7 @@ import torch
 from smilfit.apis.fitting.fit_config import load_fit_config, without_masks
 from smilfit.apis.progress import ProgressCallback, steps
 from smilfit.evaluation.verdict import (
+    NOT_BELIEVABLE,
     NOT_FITTED,
     Verdict,
     judge,
@@ -23,6 +24,7 @@ from smilfit.evaluation.verdict import (
 )
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.io.camera_warning import judge_cameras
+from smilfit.networks.inference.confidence import with_confidences
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.smoothed_predictions import keypoints_of_params, projected
 from smilfit.registrants import SMPLify
@@ -131,6 +133,10 @@ class Refiner:
             frame_keypoints=tuple(keypoints),
         )
 
+    def without_fit(self, reason: str) -> Refinement:
+        """Let the predictions stay, which are not believable."""
+        return Refinement(self.made, self.of_all_frames(Verdict(NOT_BELIEVABLE, (reason,), ())), [])
+
     def applied(self, result: FitResult) -> PredictedRecording:
         """Put the fitted parameters, and the points that follow from them, in the predictions' place."""
         made, before = self.made, self.made.predictions
@@ -150,12 +156,9 @@ class Refiner:
             before, params=params, valid=matches, reasons=reasons, camera_K=K, camera_R=R, camera_t=t
         ).filled()
         points = keypoints_of_params(self.body, after.body_params, made.keypoint_names)
-        after = replace(after, keypoints3d=points, confidence3d=before.confidence3d * matches[:, None])
         pixels = projected(after, points, made.lenses)
-        mask = np.isfinite(pixels).all(-1) & before.view_mask[..., None] & matches[:, None, None]
-        after = replace(
-            after, keypoints2d=np.where(mask[..., None], pixels, 0.0), confidence2d=mask.astype(np.float64)
-        )
+        after = replace(after, keypoints3d=points, keypoints2d=pixels)
+        after = with_confidences(after, made.calibration, made.recording.cameras)
         made = made.changed(after, refined_by=self.cfg['type'], refinement=result.report)
         loss = _spread(result.per_frame_loss, rows, count)
         return replace(made, fit=replace(made.fit, history=result.history, per_frame_loss=loss))
@@ -194,7 +197,19 @@ def observed(made: PredictedRecording, cameras: Cameras, rows: torch.Tensor) -> 
 def refined(made: PredictedRecording, config: str | Path, progress: ProgressCallback) -> Refinement:
     """Refine predictions and judge the fit; those of which no frame can be fitted stay, and are not believable."""
     refiner = Refiner(made, config, progress)
-    result = refiner.fit()
+    if not bool(refiner.observations.visible.any()):
+        predicted = len(refiner.rows)
+        return refiner.without_fit(
+            f'no keypoint was seen in any of the {predicted} frames that are predicted'
+        )
+    try:
+        return _judged(refiner, refiner.fit())
+    except FloatingPointError as error:
+        return refiner.without_fit(f'no frame could be fitted: {error}')
+
+
+def _judged(refiner: Refiner, result: FitResult) -> Refinement:
+    made = refiner.made
     lost = judged_by_failures(result, load_thresholds(None))
     if lost is not None and not bool(result.fitted.any()):
         return Refinement(made, refiner.of_all_frames(lost), [])

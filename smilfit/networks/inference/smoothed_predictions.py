@@ -50,8 +50,7 @@ def smoothed(
     changed = replace(predictions, params=params)
     points = keypoints_of_params(body, changed.body_params, names)
     pixels = projected(changed, points, lenses)
-    shown = np.isfinite(pixels).all(-1)
-    mask = predictions.view_mask[..., None] & predictions.valid[:, None, None] & shown
+    mask = np.isfinite(pixels).all(-1) & (predictions.confidence2d > 0)
     return replace(
         changed,
         keypoints3d=points.astype(predictions.keypoints3d.dtype),

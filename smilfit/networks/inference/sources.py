@@ -22,7 +22,7 @@ from smilfit.io.recordings.read_ahead import read_ahead
 from smilfit.io.recordings.sleap_labels import read_labels
 from smilfit.io.recordings.sleap_session import find_labels
 from smilfit.io.recordings.synchronised_videos import SynchronisedVideos, chosen_views, find_videos
-from smilfit.io.recordings.videos import VIDEO_SUFFIXES
+from smilfit.io.recordings.videos import VIDEO_SUFFIXES, probe_video
 from smilfit.networks.inference.frame_cutter import CropOptions, FrameCutter, PreparedFrame
 from smilfit.networks.training_set import DatasetNames
 from smilfit.registry import BOX_FINDERS, UnknownNameError, build, did_you_mean
@@ -291,7 +291,10 @@ def open_recordings(
         videos = {cameras.names[0]: videos['camera']}
     _check_calibrated(videos, cameras)
     views = chosen_views(tuple(videos), options.views or None, '--views')
-    reader = SynchronisedVideos({name: videos[name] for name in views}, cameras, options.common)
+    videos = {name: videos[name] for name in views}
+    if cameras is not None:
+        cameras = _of_size(cameras.select(views), videos, options.resize)
+    reader = SynchronisedVideos(videos, cameras, options.common)
     name = folder_name((path if path is not None else next(iter(reader.files))).resolve().stem)
     return [_recorded(name, reader, options, names, finds_boxes)]
 
@@ -431,6 +434,39 @@ def _check_calibrated(videos: Mapping[str, Path], cameras: Cameras | None) -> No
             raise UnknownNameError(
                 f'--videos: no camera {name!r} in the calibration. {did_you_mean(name, cameras.names)}'
             )
+
+
+def _of_size(cameras: Cameras, videos: Mapping[str, Path], resize: bool) -> Cameras:
+    """Return the cameras of videos that may be smaller or larger than what was calibrated, by one factor each.
+
+    Raises:
+        ValueError: another size without `resize`, or one that is no scaled image.
+    """
+    sizes = [probe_video(videos[name], count=False).size for name in cameras.names]
+    factors = []
+    for name, (width, height), own in zip(cameras.names, cameras.size.tolist(), sizes):
+        factor = own[0] / width
+        factors.append(factor)
+        if own == (round(width), round(height)):
+            continue
+        what = (
+            f'{videos[name]}: images must have the size that camera {name!r} was calibrated with, '
+            f'{width:.0f}x{height:.0f} px; got {own[0]}x{own[1]}'
+        )
+        # Of a scaled image each side is rounded.
+        if abs(own[1] - height * factor) > 1 + factor / 2:
+            raise ValueError(
+                f'{what}, which is not scaled by one factor. Was it cropped or rotated? Calibrate anew, or give the '
+                'original video.'
+            )
+        if not resize:
+            raise ValueError(f'{what}, which is {factor:.4g} times that. Scale the cameras by --resize.')
+    # Pixel centres are at integers.
+    scale = torch.tensor(factors, dtype=cameras.K.dtype)
+    affine = torch.zeros(len(sizes), 2, 3, dtype=cameras.K.dtype)
+    affine[:, 0, 0] = affine[:, 1, 1] = scale
+    affine[:, :, 2] = (scale.unsqueeze(-1) - 1) / 2
+    return cameras.transformed(affine, torch.tensor(sizes, dtype=cameras.size.dtype))
 
 
 def _boxes(

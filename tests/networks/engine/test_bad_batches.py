@@ -179,3 +179,19 @@ def test_all_processes_leave_out_what_is_bad_in_one(tmp_path):
     # The first process says what the second one met.
     assert 'samples (toy, frame 3) of' in _log(tmp_path)
     assert '1 of 2 batches' in _log(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('bad', 'most'), [((0, 2, 4, 6), 10), ((0, 2, 4), 10)], ids=['every batch', 'three of four']
+)
+def test_a_run_that_learned_of_few_batches_is_no_training(tmp_path, bad, most):
+    import tests.noisy_toys  # noqa: F401
+
+    hook = {'type': 'BadBatchHook', 'most_in_a_row': most}
+    cfg = _run(tmp_path, bad=bad, custom_hooks=[hook], **{'train_cfg.max_epochs': 1})
+    runner = build_train_runner(cfg, device='cpu')
+    sentence = rf'{len(bad)} of 4 were left out.*The first: training: every loss.*\(toy, frame 0\)'
+    with pytest.raises(FloatingPointError, match=sentence):
+        runner.train()
+    # Nothing that could be taken for trained.
+    assert not list((tmp_path / 'work').glob('*.pth'))

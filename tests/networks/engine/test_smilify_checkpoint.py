@@ -9,6 +9,7 @@ from smilfit.cli.main import main
 from smilfit.networks.engine import build_test_runner, load_experiment, read_checkpoint
 from smilfit.networks.engine.checkpoint_loader import smilfit_entry
 from smilfit.smilify import SmilifyNetwork
+from smilfit.smilify.checkpoint import _unit
 from tests.smilify.test_smilify_network import shaken_network
 from tests.smilify_files import as_smilify, multi_view_config
 from tests.toy_samples import toy_data, write_toy_model
@@ -98,3 +99,22 @@ def test_what_is_no_such_checkpoint_is_refused(tmp_path, model_file, capsys):
         assert words in capsys.readouterr().err
     assert _convert(tmp_path / 'none.pth', tmp_path / 'ours.pth', '--body-model', model_file) == 1
     assert 'no such checkpoint' in capsys.readouterr().err
+
+
+def test_the_unit_is_told_by_the_animals_size(tmp_path, model_file, caplog):
+    assert _unit('x', 0.139, None) == 1000
+    assert 'the network predicts an animal of 0.139 units, as in m; data are taken to be in mm' in caplog.text
+    assert _unit('x', 139.0, None) == 1
+    assert 'as in mm' in caplog.text
+    # Neither m nor mm alone: said, and left as it is.
+    assert _unit('x', 2.0, None) == 1
+    assert 'which do not tell one' in caplog.text
+    caplog.clear()
+    assert _unit('x', 0.139, 1000.0) == 1000
+    assert not caplog.records
+    assert _unit('x', 139.0, 1000.0) == 1000
+    assert 'SUSPECTED: x: the network predicts an animal of 139 units' in caplog.text
+    caplog.clear()
+    source = _write(tmp_path, shaken_network(n_cameras=3))
+    assert _convert(source, tmp_path / 'ours.pth', '--body-model', model_file) == 0
+    assert '(--unit says otherwise)' in caplog.text

@@ -22,7 +22,8 @@ class BadBatchHook(Hook):
     """Report each batch whose loss or gradient is not finite, with its samples; many in a row stop the run.
 
     The weights have not seen such a batch, see `SkippingUpdates`. Its losses stay out of the log, where `skipped` is
-    the share of batches left out of late, once there was one.
+    the share of batches left out of late, once there was one. Where most batches of a run were left out at the end of
+    an epoch, by this or by a loss scale that was too large, it stops before a checkpoint is written.
 
     Args:
         most_in_a_row: so many bad batches one after the other stop the run; 1 stops at the first.
@@ -36,10 +37,13 @@ class BadBatchHook(Hook):
             raise ValueError(f'BadBatchHook: most_in_a_row must be at least 1; got {most_in_a_row}.')
         self.most_in_a_row = most_in_a_row
         self.count = self.in_a_row = 0
+        # Steps that a loss scale spoilt, the scale before, and the first sentence on a bad batch.
+        self._spoilt, self._scale, self._first = 0, 0.0, ''
 
     def before_train(self, runner: Runner) -> None:
         """Go on counting where a resumed run was."""
         self.count = self.in_a_row = 0
+        self._spoilt, self._scale, self._first = 0, _scale_of(runner), ''
         if runner._resume and _COUNTS in runner.message_hub.runtime_info:
             self.count, self.in_a_row = runner.message_hub.get_info(_COUNTS)
 
@@ -62,6 +66,10 @@ class BadBatchHook(Hook):
             raise FloatingPointError(
                 _sentence(runner, batch_idx, 'loss', [_of_process(runner, data_batch, outputs)])
             )
+        scale, before = _scale_of(runner), self._scale
+        # It falls only after a step that was left out.
+        self._spoilt += bad is None and scale < before
+        self._scale = scale
         self.in_a_row = self.in_a_row + 1 if bad else 0
         self.count += bad is not None
         if self.count:
@@ -70,6 +78,7 @@ class BadBatchHook(Hook):
         if bad is None:
             return
         sentence = _sentence(runner, batch_idx, bad, gather(_of_process(runner, data_batch, outputs)))
+        self._first = self._first or sentence
         if outputs is not None:
             outputs.clear()
         if self.in_a_row >= self.most_in_a_row:
@@ -81,12 +90,39 @@ class BadBatchHook(Hook):
             f'{sentence} It was left out, the {_ordinal(self.count)} of this run; the weights are as before.'
         )
 
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Refuse to go on with weights that have hardly learned.
+
+        Raises:
+            FloatingPointError: most batches were left out.
+        """
+        lost = self.count + self._spoilt
+        if 2 * lost > runner.iter:
+            first = self._first or f'The loss scale of float16 was too large; it is {self._scale:g} now.'
+            raise FloatingPointError(
+                f'training: most batches must be learned from; {lost} of {runner.iter} were left out, and nothing is '
+                f'taken for trained. The first: {first} Look at these samples and that loss; then lower the learning '
+                'rate, or train without --amp.'
+            )
+
+    def before_val(self, runner: Runner) -> None:
+        """Check where no epoch ends."""
+        if runner._train_loop is not None and runner.iter:
+            self.after_train_epoch(runner)
+
     def after_train(self, runner: Runner) -> None:
         """Report how many batches were left out."""
+        self.after_train_epoch(runner)
         if self.count:
             runner.logger.warning(
                 f'training: {self.count} of {runner.iter} batches were left out; see the warnings above.'
             )
+
+
+def _scale_of(runner: Runner) -> float:
+    """Return what losses are scaled by in float16."""
+    scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
+    return 1.0 if scaler is None else float(scaler.get_scale())
 
 
 def _of_process(

@@ -117,6 +117,7 @@ class PlainCheckpointHook(Hook):
             'config': plain_config(runner.cfg),
             'loss_weights': dict(getattr(model, 'loss_weights', {})),
             'summaries': model.statistics.summaries,
+            'calibration': model.statistics.calibration,
             **names_entry(model.statistics.names, runner.work_dir),
         }
         plain = to_plain(dict(checkpoint))
@@ -138,6 +139,8 @@ class PlainCheckpointHook(Hook):
         checkpoint.get('meta', {}).pop('config', None)
         if 'message_hub' in checkpoint:
             checkpoint['message_hub'] = from_plain(checkpoint['message_hub'])
+        if runner._resume:
+            model.statistics.calibration = stored.get('calibration') or {}
         self._loaded = stored
 
 
