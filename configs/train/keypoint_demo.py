@@ -11,5 +11,5 @@ test_dataloader = dict(num_workers=0)
 val_dataloader = None
 val_cfg = None
 val_evaluator = None
-train_cfg = dict(max_epochs=8)
+train_cfg = dict(max_epochs=3)
 default_hooks = dict(checkpoint=dict(save_best=None, rule=None))

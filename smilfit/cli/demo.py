@@ -27,7 +27,7 @@ class DemoSize:
     n_sessions: int = option(6, 'sessions to make', flag='--sessions', low=2, high=1000)
     n_frames: int = option(120, 'frames of each session', flag='--frames', low=1)
     n_cameras: int = option(4, 'cameras of each session', flag='--cameras', low=2, high=64)
-    epochs: int = option(8, 'epochs of training', low=1)
+    epochs: int = option(3, 'epochs of training', low=1)
     resolution_px: int = option(256, 'side of the stored images, px', flag='--resolution', low=16, high=8192)
 
 
@@ -45,7 +45,7 @@ def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
         'Make a small rigged animal and one rendered multi-camera recording of it, and fit that: a video to look at '
         'within two minutes. Then make more recordings, fit all, train a small regressor on all but one, measure '
         'both against the known truth, predict the held-out recording from its raw videos and refine that, and '
-        'write one HTML report. About a quarter of an hour on two CPU cores; what is done already is not done again.'
+        'write one HTML report. About ten minutes on two CPU cores; what is done already is not done again.'
     )
     return make_parser(Arguments, prog, about, imports=False)
 
