@@ -125,8 +125,9 @@ def leaves(command: list[str]) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     met = parser_of(command)
     if isinstance(met, str):
         # A group prints its commands, two spaces before each.
-        for name in re.findall(r'^  (\w+)  ', met, re.M):
-            yield from leaves([*command, name])
+        for name in re.findall(r'^  ([\w-]+)  ', met, re.M):
+            # With underscores, which are read as well.
+            yield from leaves([*command, name.replace('-', '_')])
         return
     yield from _subcommands(' '.join(command), met)
     if command == ['export']:

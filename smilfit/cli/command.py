@@ -117,10 +117,15 @@ def _imports_of(argv: Sequence[str], prog: str | None) -> list[str]:
 Commands = Mapping[str, tuple[str, str]]
 
 
+def shown(name: str) -> str:
+    """Return a command's name as help and pages write it."""
+    return name.replace('_', '-')
+
+
 def group_usage(prog: str, commands: Commands, more: str = '') -> str:
     """Return what commands there are, and what more there is to say."""
     width = max(map(len, commands), default=0)
-    lines = [f'  {name:<{width}}  {what}' for name, (_, what) in commands.items()]
+    lines = [f'  {shown(name):<{width}}  {what}' for name, (_, what) in commands.items()]
     head = f'usage: {prog} COMMAND [arguments]'
     return '\n'.join([head, '', *lines, '', f'{prog} COMMAND --help says more{more}.'])
 
@@ -143,10 +148,13 @@ def run_group(arguments: Sequence[str], prog: str, commands: Commands, usage: st
     if not arguments or arguments[0] in ('-h', '--help'):
         print(usage or group_usage(prog, commands))
         return 0
-    command = arguments.pop(0)
-    # convert-config reads as well as convert_config.
-    command = command if command in commands else command.replace('-', '_')
+    asked = arguments.pop(0)
+    # convert_config reads as well as convert-config.
+    command = asked.replace('-', '_')
     if command not in commands:
-        print(f'{prog}: error: no command {command!r}. {did_you_mean(command, commands)}', file=sys.stderr)
+        print(
+            f'{prog}: error: no command {asked!r}. {did_you_mean(asked, map(shown, commands))}',
+            file=sys.stderr,
+        )
         return BAD_COMMAND_LINE
-    return int(module_of(commands, command).main(arguments, prog=f'{prog} {command}'))
+    return int(module_of(commands, command).main(arguments, prog=f'{prog} {shown(command)}'))

@@ -212,14 +212,14 @@ def _write_session(
     name = sessions.session_name(index)
     # How many sessions there are changes none of them.
     own = MadeOf(made_of.inputs, {k: v for k, v in made_of.options.items() if k != 'n_sessions'})
-    if outputs.holds(name, own):
-        return
     known = outputs.made_of(name)
-    if known is not None and known != own.record() and not overwrite:
+    if known not in (None, own.record()) and not overwrite:
         raise FileExistsError(
             f'{outputs.folder / name}: was made of other inputs or options. Give --overwrite to replace it, or '
             'choose another folder.'
         )
+    if outputs.holds(name, own):
+        return
     session = sessions[index]
     total = session.n_frames * len(session.cameras)
     with outputs.make(name, own) as staging, steps(f'rendering {name}', total, report) as step:

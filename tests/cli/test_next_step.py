@@ -2,12 +2,14 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from smilfit.cli.data.landmarks import Arguments
 from smilfit.cli.data.preprocess import build_parser as preprocess_parser
+from smilfit.cli.data.preprocess import show_run
 from smilfit.cli.main import main
 from smilfit.cli.next_step import (
     POINTS3D,
@@ -42,6 +44,16 @@ def test_what_is_told_can_be_copied_as_it_is():
     assert words_of(synthesis_step(Path('made.h5'), Path('m'), 'mm')) == ('check', ['made.h5'])
     assert words_of(export_step(Path('a fit'), None))[1][-2:] == ['--out', 'a fit_animation']
     assert fit_step('coco', Path('x.h5')) is None
+
+
+def test_what_fits_by_itself_names_no_next_fit(capsys):
+    """`fit_images` shows its preprocessing by `show_run` and goes on; `preprocess` alone asks for a fit."""
+    report = {'sessions': {}, 'totals': {}}
+    done = SimpleNamespace(report=report, left_out=[], path=Path('out/pictures.h5'))
+    assert show_run(done, SimpleNamespace(quiet=False, format=SLEAP)) == 0
+    out = capsys.readouterr().out
+    assert 'out/pictures.h5' in out
+    assert 'next:' not in out
 
 
 def test_the_format_of_a_table_is_told_by_its_columns(tmp_path):

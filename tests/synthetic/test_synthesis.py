@@ -225,7 +225,7 @@ def test_backgrounds_are_read_from_files_by_their_cameras_names(quadruped, recor
         read_photos([tmp_path / 'empty'])
 
 
-def test_same_seed_same_files_and_what_is_there_stays(quadruped, tmp_path):
+def test_same_seed_same_files_and_what_is_there_stays(quadruped, tmp_path, caplog):
     model = save_body_model(quadruped.data, tmp_path / 'own.smil.json')
     one, two = (synthesize(model, tmp_path / name, SMALL).path for name in 'ab')
     files = sorted(p.relative_to(one) for p in one.rglob('*') if p.suffix in ('.mp4', '.csv', '.toml'))
@@ -242,8 +242,10 @@ def test_same_seed_same_files_and_what_is_there_stays(quadruped, tmp_path):
     assert (one / 'session_001/truth.npz').is_file()
     assert (one / 'session_002/calibration.toml').is_file()
     assert {step.task for step in notes} == {'rendering session_001', 'rendering session_002'}
+    caplog.clear()
     with pytest.raises(FileExistsError, match='--overwrite'):
         synthesize(model, one, replace(SMALL, seed=5))
+    assert 'made again' not in caplog.text
 
 
 def test_a_body_without_sets_limits_and_shape_space_goes_straight_into_a_file(tmp_path):

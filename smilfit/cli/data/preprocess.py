@@ -107,7 +107,10 @@ def _run(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             progress=progress,
         )
-    return show_run(done, arguments)
+    code = show_run(done, arguments)
+    if not arguments.quiet and (step := fit_step(arguments.format, done.path)) is not None:
+        print(f'next: {step}')
+    return code
 
 
 def show_plan(source: 'DataSource', out: Path, arguments: argparse.Namespace) -> int:
@@ -128,8 +131,6 @@ def show_run(done: 'PreprocessRun', arguments: argparse.Namespace) -> int:
         _print_report(done.report)
         _print_left_out(done.left_out, done.path)
         print(done.path)
-        if (step := fit_step(arguments.format, done.path)) is not None:
-            print(f'next: {step}')
     return INCOMPLETE if done.left_out else 0
 
 

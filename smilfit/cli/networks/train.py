@@ -1,11 +1,12 @@
 """`train`: a config and a dataset file become a trained regressor."""
 
+import shlex
 from dataclasses import dataclass
 
 from smilfit.apis.run_options import TrainOptions
 from smilfit.cli.command import command
 from smilfit.cli.networks.run_console import command_of, run_console
-from smilfit.cli.parser import keywords_of
+from smilfit.cli.parser import IMPORT, keywords_of
 from smilfit.options.fields import FieldValue, option, reported
 
 
@@ -22,6 +23,7 @@ class Arguments(TrainOptions):
     check_config: bool = option(False, 'build everything, say what was found, and stop')
     local_rank: int = rank_of_process()
     prog: str = reported('how the command was called', 'train')
+    imports: tuple[str, ...] | None = reported("what of the user's own was imported")
 
 
 @command(Arguments, 'train', 'Train a regressor from a config.', stopped='Stopped. Go on with --resume.')
@@ -41,7 +43,8 @@ def main(options: Arguments) -> None:
     if done.best is not None:
         print(f'best by validation: {done.best}')
     chosen = done.checkpoint if done.best is None else done.best
+    own = ''.join(f' {IMPORT} {shlex.quote(name)}' for name in options.imports or ())
     print(
-        f'next: {command_of(options.prog, "test")} {chosen}\n'
-        f'      {command_of(options.prog, "infer")} {chosen} SESSION --out predicted/ --refine --video overlay'
+        f'next: {command_of(options.prog, "test")} {chosen}{own}\n'
+        f'      {command_of(options.prog, "infer")} {chosen} SESSION --out predicted/ --refine --video overlay{own}'
     )

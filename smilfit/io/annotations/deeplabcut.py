@@ -81,7 +81,8 @@ def find_tables(path: Path) -> list[Path]:
         if result:
             return sorted(result.values())
     raise FileNotFoundError(
-        f'{path}: the folder must hold CollectedData_*.csv or .h5, itself or in labeled-data/*; there is none.'
+        f'{path}: the folder must hold CollectedData_*.csv or .h5, itself or in labeled-data/*; there is none. '
+        'Of predictions without a calibration, give the table of one camera.'
     )
 
 

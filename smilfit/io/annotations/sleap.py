@@ -150,6 +150,10 @@ class _Video:
 
 
 def _load(path: Path) -> 'sleap_io.Labels':
+    if path.is_dir():
+        raise FileNotFoundError(
+            f"{path}: the labels of single views must be a file; got a folder. Give one camera's .slp."
+        )
     if not path.is_file():
         raise FileNotFoundError(f'{path}: the labels must exist; there is no such file.')
     return load_slp(path) if path.suffix.lower() == '.slp' else load_analysis(path)

@@ -197,7 +197,7 @@ def test_what_is_no_table(tmp_path, text, message):
 
 
 def test_no_table_at_all(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'must hold CollectedData_\*'):
+    with pytest.raises(FileNotFoundError, match=r'must hold CollectedData_\*.*give the table of one camera'):
         _read(tmp_path)
     with pytest.raises(FileNotFoundError, match='must exist'):
         _read(tmp_path / 'none.h5')

@@ -171,6 +171,8 @@ def test_broken_points_and_files_are_reported(film, tmp_path):
     labels(tmp_path / 'none.slp', film, {})
     with pytest.raises(ValueError, match='must have instances'):
         SleapReader().read(tmp_path / 'none.slp')
+    with pytest.raises(FileNotFoundError, match="got a folder. Give one camera's .slp"):
+        SleapReader().read(tmp_path)
     with pytest.raises(FileNotFoundError, match='must exist'):
         SleapReader().read(tmp_path / 'gone.slp')
     for name in ('text.slp', 'text.h5'):

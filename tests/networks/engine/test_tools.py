@@ -48,8 +48,21 @@ def test_train_then_test_writes_the_benchmark_folder(tmp_path, monkeypatch, caps
     assert '2/2  epoch 1: loss ' in result.out
     assert 'validation after epoch 1:' in result.out
     assert '  mean distance in space ' in result.out
-    resumed = [config, *common, 'train_cfg.max_epochs=2', '--resume', '--amp', '--traceback']
+    own = tmp_path / 'own.py'
+    own.write_text('')
+    resumed = [
+        config,
+        *common,
+        'train_cfg.max_epochs=2',
+        '--resume',
+        '--amp',
+        '--traceback',
+        '--import',
+        str(own),
+    ]
     assert train_tool.main(resumed) == 0
+    # What comes next needs the same classes.
+    assert capsys.readouterr().out.count(f' --import {own}\n') == 2
     checkpoint = str(work_dir / 'epoch_2.pth')
     out = tmp_path / 'out' / 'metrics.json'
     more = ['--out', str(out), '--left-out-views', '--traceback']
