@@ -27,6 +27,8 @@ class BuildWithConfigs(build_py):
 setup(
     # Folders of data alone are packages to setuptools, which warns where they are not named.
     packages=find_namespace_packages(include=['smilfit', 'smilfit.*'], exclude=['*__pycache__*']),
-    package_data={'smilfit': ['py.typed', '*.pyi', '**/*.json', '**/*.csv', '**/templates/*', '**/weights/*.pth']},
+    package_data={
+        'smilfit': ['py.typed', '*.pyi', '**/*.json', '**/*.csv', '**/templates/*', '**/weights/*.pth']
+    },
     cmdclass={'build_py': BuildWithConfigs},
 )

@@ -1,4 +1,4 @@
-# Heat maps by a small U-Net that has seen animals before, trained in minutes, of images of a dataset file of tools/preprocess.py:
+# Heat maps by a small U-Net that has seen animals before, trained in minutes, of images of a dataset file:
 #   python tools/train.py configs/train/keypoint_unet.py --cfg-options train_dataloader.dataset.data_path=out.h5
 # Whole images (--crop-mode default) let it learn to find the animal; crops of labels are taken as whole images too.
 _base_ = [
