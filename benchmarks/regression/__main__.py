@@ -3,7 +3,7 @@
     python -m benchmarks.regression [--animals NAME ...] [--seeds N] [--epochs N] --keep DIR [--quick]
 
 It runs the commands of docs/rigs.md, docs/synthesis.md, docs/training.md and docs/inference.md and no other code:
-import a rig, render 20 sessions, train a config to its end, render other sessions as raw videos (other seeds; looks
+import a rig, render 100 sessions, train a config to its end, render other sessions as raw videos (other seeds; looks
 `varied` and `other`), `infer --refine`. Two of the four cameras are a row of their own, and as the wrong case the
 network sees another species. Errors are in % of the animal's length (greatest extent at rest), medians over frames;
 beside them stands the mean pose, moved onto the predicted points and onto the true ones (PA). `reversed %` are frames
@@ -40,8 +40,8 @@ NO_BELIEF = ('not believable', 'not predicted')
 class Size:
     """How much is rendered, and how long is trained; None trains as the config says."""
 
-    sessions: int = 20
-    frames: int = 60
+    sessions: int = 100
+    frames: int = 12
     held_out: int = 4
     held_frames: int = 60
     epochs: int | None = None
