@@ -74,7 +74,8 @@ class SmallUNet(nn.Module):
     """Compute maps of stride 4, 8, 16 and 32 of a residual network, the finer ones with the coarser ones' context.
 
     2.4 million parameters with the widths as they are, to be trained from scratch or from weights. Those of 'animals'
-    were trained on renderings of made quadrupeds and insects and of a CC0 bird by `tools/pretrain_backbone.py`.
+    were trained on renderings of made quadrupeds and insects and of a CC0 bird by
+    `benchmarks/regression/pretrain_backbone.py`.
 
     Args:
         widths: channels of the stages.

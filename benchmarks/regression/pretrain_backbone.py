@@ -5,7 +5,7 @@
     smilfit synthesize bird.smil.json b0.h5 --sessions 50 --frames 20 --memory 0 --crop-mode default --seed 103
     smilfit synthesize quadruped q1.h5 --sessions 200 --frames 20 --memory 0 --crop-mode default --seed 104
     smilfit synthesize insect i1.h5 --sessions 80 --frames 20 --memory 0 --crop-mode default --seed 105
-    python tools/pretrain_backbone.py --kinds q0.h5,q1.h5 i0.h5,i1.h5 b0.h5 --batch 8 5 3 --out weights.pth
+    python -m benchmarks.regression.pretrain_backbone --kinds q0.h5,q1.h5 i0.h5,i1.h5 b0.h5 --batch 8 5 3 --out w.pth
 
 (bird.smil.json is Mesh2Motion's CC0 bird, imported with --limits clips.) One backbone learns all kinds of animals at
 once, each with a head of its own, from crops in which it may be mirrored. What is written is a running mean of the
