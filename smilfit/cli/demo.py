@@ -45,7 +45,7 @@ def build_parser(prog: str = 'demo') -> argparse.ArgumentParser:
         'Make a small rigged animal and one rendered multi-camera recording of it, and fit that: a video to look at '
         'within two minutes. Then make more recordings, fit all, train a small regressor on all but one, measure '
         'both against the known truth, predict the held-out recording from its raw videos and refine that, and '
-        'write one HTML report. About ten minutes on two CPU cores; what is done already is not done again.'
+        'write one HTML report. About four minutes on two free CPU cores; what is done already is not done again.'
     )
     return make_parser(Arguments, prog, about, imports=False)
 

@@ -37,7 +37,7 @@ COMMANDS = {
         'a fit for SLEAP, anipose, DeepLabCut, NWB, Blender, as tables; or a network as ONNX',
     ),
     'view': ('fitting.view', 'look at a fit, a body model or a recording in the browser'),
-    'demo': ('demo', 'all of it on a made animal, in a quarter of an hour'),
+    'demo': ('demo', 'all of it on a made animal, in four minutes'),
 }
 
 
