@@ -204,7 +204,7 @@ def _send(pipe: Connection, outcome: _Outcome) -> None:
     arrays: list[pickle.PickleBuffer] = []
     try:
         text = pickle.dumps(outcome, 5, buffer_callback=arrays.append)
-    except Exception as error:
+    except Exception as error:  # Whatever cannot travel, the child must not end without an outcome.
         arrays.clear()
         cause = outcome.error or error
         text = pickle.dumps(_Outcome(error=RuntimeError(f'{type(cause).__name__}: {cause}')), 5)

@@ -14,8 +14,8 @@ from smilfit.networks.engine import TrainedRegressor
 from smilfit.networks.inference.frame_cutter import CropOptions
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.predictions import Predictions
+from smilfit.networks.inference.recordings import RecordedVideos
 from smilfit.networks.inference.refined_recording import Refiner, refined
-from smilfit.networks.inference.sources import RecordedVideos
 from smilfit.networks.training_set import DatasetNames
 from smilfit.registry import HANDLERS
 from smilfit.structures import BodyParams

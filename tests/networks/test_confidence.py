@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from smilfit.networks.inference.confidence import (
-    Calibration,
-    Checked,
-    monotone,
-    of_frames,
-    with_confidences,
-    without_unsure,
-)
+from smilfit.networks.calibration import Calibration, Checked, monotone, of_frames
+from smilfit.networks.inference.confidence import with_confidences, without_unsure
 from smilfit.networks.inference.predictions import UNRECOGNISED, Predictions
 from smilfit.structures import Cameras
 

@@ -17,11 +17,12 @@ from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ignore
 from smilfit.files import OutputLock, folder_name, real_folder
+from smilfit.networks.calibration import Calibration
 from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained_regressor
-from smilfit.networks.inference.confidence import Calibration
 from smilfit.networks.inference.inference_work import InferenceRun, InferenceWork
 from smilfit.networks.inference.recorded_animals import AnimalCount
-from smilfit.networks.inference.sources import Recording, open_recordings
+from smilfit.networks.inference.recordings import Recording
+from smilfit.networks.inference.sources import open_recordings
 from smilfit.networks.regressors.keypoint_regressor import KeypointRegressor
 from smilfit.networks.tasks.onnx_network import use_exported
 from smilfit.registry import UnknownNameError, did_you_mean

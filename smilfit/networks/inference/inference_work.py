@@ -30,7 +30,7 @@ from smilfit.networks.inference.recorded_animals import (
     AnimalsPredictor,
     parted,
 )
-from smilfit.networks.inference.sources import Recording, file_state
+from smilfit.networks.inference.recordings import Recording, file_state
 from smilfit.solvers import Processes
 from smilfit.structures import FitOrigin
 from smilfit.version import __version__

@@ -11,10 +11,10 @@ import torch
 from smilfit.files import folder_name
 from smilfit.io import write_tracks
 from smilfit.io.exports import ExportedFit
+from smilfit.networks.calibration import Calibration
 from smilfit.networks.engine.trained_model import TrainedRegressor
-from smilfit.networks.inference.confidence import Calibration
 from smilfit.networks.inference.predictions import Predictions, read_predictions
-from smilfit.networks.inference.sources import Recording
+from smilfit.networks.inference.recordings import Recording
 from smilfit.structures import Cameras, FitOrigin, FitResult, Keypoints3d
 from smilfit.structures.fit_record import FittedModel
 

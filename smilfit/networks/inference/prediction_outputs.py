@@ -24,8 +24,8 @@ from smilfit.io.recordings.synchronised_videos import chosen_views
 from smilfit.networks.engine.trained_model import TrainedRegressor
 from smilfit.networks.inference.prediction_files import PredictedRecording, write_tracks_of
 from smilfit.networks.inference.predictions import Predictions
+from smilfit.networks.inference.recordings import Recording, ShownImage
 from smilfit.networks.inference.smoothed_predictions import projected, smoothed, view_cameras
-from smilfit.networks.inference.sources import Recording, ShownImage
 from smilfit.registry import reject_unknown
 from smilfit.structures import Cameras
 from smilfit.version import __version__

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from smilfit.apis import SourceOptions, infer
+from smilfit.networks.calibration import Calibration
 from smilfit.networks.engine import build_train_runner, load_trained_regressor, read_checkpoint, set_resume
-from smilfit.networks.inference.confidence import Calibration
 from smilfit.networks.inference.predictions import UNRECOGNISED, read_predictions
 from tests.apis.inference_session import write_toy_session
 from tests.toy_experiment import experiment, keypoint_model

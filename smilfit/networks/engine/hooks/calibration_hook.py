@@ -11,9 +11,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from smilfit.files import write_bytes
+from smilfit.networks.calibration import Checked, checked
 from smilfit.networks.engine.checkpoint_loader import ENTRY, LAST, read_checkpoint
 from smilfit.networks.engine.hooks.plain_checkpoint_hook import gather, inner_model
-from smilfit.networks.inference.confidence import Checked, checked
 from smilfit.registry import HOOKS
 
 
