@@ -13,7 +13,7 @@ _PUBLIC = {
     'CameraHead': 'heads',
     'Consensus': 'keypoints.consensus',
     'CropAugment': 'keypoints.crop_augment',
-    'CrossViewFusion': 'fusion',
+    'CrossViewFusion': 'attention',
     'DatasetNames': 'training_set',
     'FeatureCache': 'backbones.feature_cache',
     'DetectedAnimals': 'animals.several_animals',

@@ -1,16 +1,16 @@
 """All that registers itself in this room: the registries import it when one of their names is first asked for."""
 
-from smilfit.networks import backbones, fusion, heads, regressors
+from smilfit.networks import attention, backbones, heads, regressors
 from smilfit.networks.animals import animal_boxes, several_animals
 from smilfit.networks.keypoints import consensus, crop_augment, limb_maps
 from smilfit.networks.lifter import lifted_refinement, point_evidence, point_lifter
 
 __all__ = [
     'animal_boxes',
+    'attention',
     'backbones',
     'consensus',
     'crop_augment',
-    'fusion',
     'heads',
     'lifted_refinement',
     'limb_maps',

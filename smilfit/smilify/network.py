@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rot6d_to_rotmat
+from smilfit.networks.attention import MLPTrunk
 from smilfit.networks.heads.camera_heads import of_each
-from smilfit.networks.shared_layers import MLPTrunk
 from smilfit.registry import MODELS
 from smilfit.smilify.layers import (
     JointSizes,

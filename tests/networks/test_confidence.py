@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from smilfit.networks.calibration import Calibration, Checked, monotone, of_frames
-from smilfit.networks.inference.confidence import with_confidences, without_unsure
-from smilfit.networks.inference.predictions import UNRECOGNISED, Predictions
+from smilfit.networks.inference.predictions import UNRECOGNISED, Predictions, with_confidences, without_unsure
 from smilfit.structures import Cameras
 
 T, C, K = 3, 2, 5

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from smilfit.networks.attention import CrossAttentionLayer, MLPTrunk, zero_linear
 from smilfit.networks.heads.body_estimate import BodyEstimate, EstimateChange
-from smilfit.networks.shared_layers import CrossAttentionLayer, MLPTrunk, zero_linear
 from smilfit.registry import MODELS
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rot6d_to_rotmat
+from smilfit.networks.attention import zero_linear
 from smilfit.networks.scene_frame import SceneFrame
-from smilfit.networks.shared_layers import zero_linear
 from smilfit.registry import MODELS, UnknownNameError, did_you_mean
 from smilfit.structures import Cameras
 

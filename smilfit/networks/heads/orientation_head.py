@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import rot6d_to_rotmat
+from smilfit.networks.attention import zero_linear
 from smilfit.networks.scene_frame import pixel_rays
-from smilfit.networks.shared_layers import zero_linear
 from smilfit.registry import MODELS
 from smilfit.structures import Cameras
 

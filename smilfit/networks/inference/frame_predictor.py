@@ -10,9 +10,8 @@ from torch.utils.data import default_collate
 from smilfit.datasets.crops import apply_affine, invert_affine
 from smilfit.networks.calibration import Calibration
 from smilfit.networks.engine.trained_model import TrainedRegressor
-from smilfit.networks.inference.confidence import with_confidences
 from smilfit.networks.inference.frame_cutter import PreparedFrame
-from smilfit.networks.inference.predictions import FURTHER, Predictions
+from smilfit.networks.inference.predictions import FURTHER, Predictions, with_confidences
 from smilfit.networks.regressors.modal_regressor import PredictedSample
 from smilfit.structures import Cameras
 

@@ -18,11 +18,10 @@ from smilfit.evaluation.verdict import Verdict
 from smilfit.files import BadFileError, MadeOf, OutputFolder, read_npz, reading, real_folder, replacing
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.networks.engine.trained_model import TrainedRegressor
-from smilfit.networks.inference.confidence import without_unsure
 from smilfit.networks.inference.frame_predictor import FramePredictor
 from smilfit.networks.inference.prediction_files import PredictedRecording
 from smilfit.networks.inference.prediction_outputs import OutputWriter, report_of
-from smilfit.networks.inference.predictions import Predictions, read_predictions
+from smilfit.networks.inference.predictions import Predictions, read_predictions, without_unsure
 from smilfit.networks.inference.recorded_animals import (
     AUTO,
     AnimalCount,

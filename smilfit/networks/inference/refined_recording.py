@@ -24,8 +24,8 @@ from smilfit.evaluation.verdict import (
 )
 from smilfit.handlers import BaseHandler, BaseInput
 from smilfit.io.camera_warning import judge_cameras
-from smilfit.networks.inference.confidence import with_confidences
 from smilfit.networks.inference.prediction_files import PredictedRecording
+from smilfit.networks.inference.predictions import with_confidences
 from smilfit.networks.inference.smoothed_predictions import keypoints_of_params, projected
 from smilfit.registrants import SMPLify
 from smilfit.registrants.input_matching import as_inputs

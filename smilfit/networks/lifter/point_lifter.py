@@ -13,6 +13,7 @@ from smilfit.body_models.pose_sampling import PoseSampler, mirror_partners, mirr
 from smilfit.geometry.alignment import procrustes
 from smilfit.geometry.rotation import rot6d_to_rotmat, rotmat_to_rot6d
 from smilfit.losses import Energies, reduced
+from smilfit.networks.attention import zero_linear
 from smilfit.networks.lifter.point_evidence import PointCorruption, PointEvidence
 from smilfit.networks.lifter.point_tokens import (
     POINT_NUMBERS,
@@ -23,7 +24,6 @@ from smilfit.networks.lifter.point_tokens import (
     only_view,
     tokens_of,
 )
-from smilfit.networks.shared_layers import zero_linear
 from smilfit.registry import MODELS, reject_unknown
 from smilfit.structures import PARAMETERS, BodyParams
 
