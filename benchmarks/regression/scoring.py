@@ -27,7 +27,7 @@ class Scores:
         aligned: after the best similarity.
         placed: error of the mean pose that is moved onto the predicted keypoints by the best similarity.
         mean_pose: error of the mean pose moved onto the true keypoints: what an answer without any limb reaches.
-        reversed_heading: frames in which the animal faces the other way.
+        reversed_heading: predicted frames in which the animal faces the other way.
         exchanged: share of the pairs of left and right keypoints in each frame that are nearer to each other's truth.
     """
 
@@ -114,7 +114,7 @@ def compare(predicted: np.ndarray, truth: Truth, rows: np.ndarray, mean: np.ndar
         aligned=missed(align_similarity(given, true, every)),
         placed=missed(align_similarity(still, given, every)),
         mean_pose=_mean_distance(align_similarity(still, true, every), true) * shares,
-        reversed_heading=~known | (_headings(given, mean, true) < 0),
+        reversed_heading=known & (_headings(given, mean, true) < 0),
         exchanged=np.where(known, _exchanged(given, true, truth.names), np.nan),
     )
 
