@@ -1,11 +1,17 @@
-"""Make the weights that `SmallUNet(checkpoint='animals')` starts from.
+r"""Make the weights that `SmallUNet(checkpoint='animals')` starts from.
 
     smilfit synthesize quadruped q0.h5 --sessions 120 --frames 20 --memory 0 --crop-mode default --seed 101
     smilfit synthesize insect i0.h5 --sessions 80 --frames 20 --memory 0 --crop-mode default --seed 102
     smilfit synthesize bird.smil.json b0.h5 --sessions 50 --frames 20 --memory 0 --crop-mode default --seed 103
     smilfit synthesize quadruped q1.h5 --sessions 200 --frames 20 --memory 0 --crop-mode default --seed 104
     smilfit synthesize insect i1.h5 --sessions 80 --frames 20 --memory 0 --crop-mode default --seed 105
-    python -m benchmarks.regression.pretrain_backbone --kinds q0.h5,q1.h5 i0.h5,i1.h5 b0.h5 --batch 8 5 3 --out w.pth
+    python -m benchmarks.regression.pretrain_backbone --kinds q0.h5,q1.h5 i0.h5,i1.h5 b0.h5 --batch 8 5 3 --out w1.pth
+    smilfit synthesize quadruped q2.h5 --sessions 450 --frames 5 --memory 0 --style wide --crop-mode default --seed 111
+    smilfit synthesize insect i2.h5 --sessions 400 --frames 5 --memory 0 --style wide --crop-mode default --seed 112
+    smilfit synthesize bird.smil.json b2.h5 --sessions 200 --frames 5 --memory 0 --style wide --crop-mode default --seed 113
+    smilfit synthesize quadruped q3.h5 --sessions 450 --frames 5 --memory 0 --style wide --crop-mode default --seed 114
+    python -m benchmarks.regression.pretrain_backbone --kinds q0.h5,q1.h5,q2.h5,q3.h5 i0.h5,i1.h5,i2.h5 b0.h5,b2.h5 \
+        --batch 8 5 3 --start w1.pth --out w.pth
 
 (bird.smil.json is Mesh2Motion's CC0 bird, imported with --limits clips.) One backbone learns all kinds of animals at
 once, each with a head of its own, from crops in which it may be mirrored. What is written is a running mean of the
@@ -43,10 +49,11 @@ class Kind:
         files: dataset files of one body model.
         batch: images a step.
         seed: of the order of images.
+        start: weights of the backbone to begin from; None draws them.
     """
 
-    def __init__(self, files: Sequence[str], batch: int, seed: int) -> None:
-        runners = [_runner(file, batch, seed) for file in files]
+    def __init__(self, files: Sequence[str], batch: int, seed: int, start: Path | None) -> None:
+        runners = [_runner(file, batch, seed, start) for file in files]
         self.model, self.batch = runners[0].model.train(), batch
         self._streams = [_endless(runner._train_dataloader) for runner in runners]
         self._draw = random.Random(seed)
@@ -66,14 +73,14 @@ class Kind:
         return weighted_means({'heatmap': energy}, {'heatmap': 1.0})['heatmap']
 
 
-def _runner(file: str, batch: int, seed: int) -> Any:
+def _runner(file: str, batch: int, seed: int, start: Path | None) -> Any:
     options = {
         'train_dataloader.batch_size': batch,
         'train_dataloader.num_workers': 0,
         'train_dataloader.dataset.data_path': file,
         'train_dataloader.dataset.split': 'all',
         'model.lifter': None,
-        'model.backbone.checkpoint': None,
+        'model.backbone.checkpoint': None if start is None else str(start),
         'model.augment.mirror': 0.5,
         'optim_wrapper.paramwise_cfg': None,
         'randomness.seed': seed,
@@ -153,13 +160,14 @@ def main() -> None:
     parser.add_argument('--batch', type=int, nargs='+', required=True, help='images a step of each kind')
     parser.add_argument('--minutes', type=float, default=85.0, help='how long')
     parser.add_argument('--lr', type=float, default=3e-3, help='largest learning rate')
+    parser.add_argument('--start', type=Path, help='weights of the backbone to begin from')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, required=True, help='the file of weights')
     options = parser.parse_args()
     if len(options.kinds) != len(options.batch):
         parser.error('--batch must have a number for each of --kinds.')
     torch.set_num_threads(1)
-    kinds = [Kind(k.split(','), b, options.seed) for k, b in zip(options.kinds, options.batch)]
+    kinds = [Kind(k.split(','), b, options.seed, options.start) for k, b in zip(options.kinds, options.batch)]
     pretrain(kinds, options.minutes, options.lr, options.out)
 
 

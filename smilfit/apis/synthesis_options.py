@@ -10,7 +10,7 @@ from smilfit.options.fields import check_values, documented, option, reported
 from smilfit.registry import UnknownNameError, did_you_mean
 
 # The looks that have a name (`synthetic/looks`).
-STYLES = ('varied', 'other')
+STYLES = ('varied', 'wide', 'other')
 
 
 @documented

@@ -31,18 +31,18 @@ class Calibration:
 
     `points` are knots of the map of points in space, `pixels` of that of their images. `sd` is by how much, per axis,
     the images of a body and the heat maps' modes differ where they are right, in the animal's size there. A frame
-    below `least` is not recognised; 0 leaves none out.
+    of n views below the n-th of `least` (of more views: below the last) is not recognised; nothing leaves none out.
     """
 
     points: Knots = _ALIKE
     pixels: Knots = _ALIKE
     sd: float = 2 * TOLERANCE
-    least: float = 0.0
+    least: tuple[float, ...] = ()
 
     def record(self) -> dict[str, object]:
         """Return plain values, for a checkpoint."""
         maps = {name: [list(row) for row in getattr(self, name)] for name in ('points', 'pixels')}
-        return {**maps, 'sd': self.sd, 'least': self.least}
+        return {**maps, 'sd': self.sd, 'least': list(self.least)}
 
     @classmethod
     def of_record(cls, where: str, record: Mapping[str, object]) -> 'Calibration':
@@ -55,9 +55,10 @@ class Calibration:
             return cls()
         try:
             points, pixels = (np.array(record[name], np.float64) for name in ('points', 'pixels'))
-            sd, least = (float(str(record[name])) for name in ('sd', 'least'))
+            sd, least = float(str(record['sd'])), np.array(record['least'], np.float64)
             right = _is_monotone(points) and _is_monotone(pixels)
-            right = right and 0 < sd < math.inf and 0 <= least <= 1
+            right = right and 0 < sd < math.inf and least.ndim == 1
+            right = right and bool(((least >= 0) & (least <= 1)).all())
         except (KeyError, TypeError, ValueError):
             right = False
         if not right:
@@ -65,7 +66,13 @@ class Calibration:
                 f'{where}: the calibration of confidences must be two monotone maps of [0, 1], sd and least; it is '
                 'not. Take another checkpoint, or train again.'
             )
-        return cls(_knots(points), _knots(pixels), sd, least)
+        return cls(_knots(points), _knots(pixels), sd, tuple(least.tolist()))
+
+    def least_of(self, view_mask: Bool[np.ndarray, 'T C']) -> Float[np.ndarray, ' T']:
+        """Return the least confidence of frames, by how many views they have."""
+        if not self.least:
+            return np.zeros(len(view_mask))
+        return np.array(self.least)[view_mask.sum(1).clip(1, len(self.least)) - 1]
 
     def of_pixels(self, stated: np.ndarray) -> np.ndarray:
         """Return the chances of keypoints in images."""
@@ -119,14 +126,21 @@ class Checked:
         stated = self.stated2d * agreement(self.off, result.sd)
         pixels, points = _learned(stated, self.error2d), _learned(self.stated3d, self.error3d)
         result = replace(result, pixels=pixels, points=points)
-        sure = of_frames(result.of_pixels(stated), self.view_mask)
+        chances = result.of_pixels(stated)
         every = np.concatenate((self.error3d, self.error2d.reshape(len(self.error2d), -1)), 1)
-        known = np.isfinite(every).any(1) & np.isfinite(sure)
-        good = sure[known][np.nanmedian(every[known], 1) <= 2 * TOLERANCE]
+        known = np.isfinite(every).any(1) & np.isfinite(chances).all((1, 2))
+        good = np.flatnonzero(known)[np.nanmedian(every[known], 1) <= 2 * TOLERANCE]
         if len(good) < _FEWEST_FRAMES:
             return result
-        least = min(float(np.quantile(good, _LEAST_SHARE)), _LEAST_OF_MEDIAN * float(np.median(good)))
-        return replace(result, least=least)
+        least: list[float] = []
+        for n_views in range(1, self.view_mask.shape[1] + 1):
+            # The best two of four are surer than those of two: neighbours in the list stand for a smaller rig.
+            around = np.arange(self.view_mask.shape[1])
+            parts = [self.view_mask[good] & np.isin(around, (k + around[:n_views]) % len(around)) for k in around]
+            sure = np.concatenate([of_frames(chances[good], p)[p.sum(1) == n_views] for p in parts])
+            lowest = [np.quantile(sure, _LEAST_SHARE), _LEAST_OF_MEDIAN * np.median(sure)] if len(sure) else []
+            least.append(float(min(lowest, default=least[-1] if least else 0.0)))
+        return replace(result, least=tuple(least))
 
 
 def _learned(stated: np.ndarray, error: np.ndarray) -> Knots:

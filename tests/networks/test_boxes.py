@@ -55,6 +55,19 @@ def test_a_view_that_fails_is_boxed_by_the_others(scene):
     assert _holds(result.square, px).all()
 
 
+def test_two_views_that_agree_on_few_points_box_what_each_sees(scene):
+    cameras, _, mask = scene
+    mask[:, 2:] = False
+    px, _, _ = cameras.project(24 * torch.rand(2, 12, 3) - 12)
+    # Four points in common; of the others each view hides its half.
+    logits = blobs(px)
+    logits[:, 0, 4:8] = logits[:, 1, 8:] = 0
+    result = find_boxes(logits, STRIDE, cameras, mask)
+    for view, hidden in enumerate((range(4, 8), range(8, 12))):
+        seen = [k for k in range(12) if k not in hidden]
+        assert _holds(result.square[:, view : view + 1], px[:, view : view + 1, seen]).all()
+
+
 def test_a_view_that_looks_elsewhere_has_no_box(scene):
     cameras, px, mask = scene
     aside = axis_angle_to_rotmat(torch.tensor([0.0, 0.6, 0.0]))

@@ -27,19 +27,19 @@ def test_the_map_is_monotone_and_finds_the_chance():
     np.testing.assert_allclose(flat[1:], 0.5, atol=0.01)
 
 
-def known(rng, n_right=60, n_wrong=60) -> Checked:
+def known(rng, n_right=60, n_wrong=60, n_views=C) -> Checked:
     """Frames that are right and stated with some .8, and others, stated with some .1."""
     right = np.arange(n_right + n_wrong) < n_right
     level = np.where(right, 0.8, 0.1)[:, None] + rng.uniform(-0.1, 0.1, (len(right), K))
     error = np.where(right, 0.02, 0.5)[:, None] + rng.uniform(0, 0.02, (len(right), K))
-    twice = np.repeat(level[:, None], C, 1)
+    views = np.repeat(level[:, None], n_views, 1)
     return Checked(
         stated3d=level,
         error3d=error,
-        stated2d=twice,
-        error2d=np.repeat(error[:, None], C, 1),
-        off=np.full(twice.shape, 0.01),
-        view_mask=np.ones((len(right), C), np.bool_),
+        stated2d=views,
+        error2d=np.repeat(error[:, None], n_views, 1),
+        off=np.full(views.shape, 0.01),
+        view_mask=np.ones((len(right), n_views), np.bool_),
     )
 
 
@@ -48,9 +48,26 @@ def test_the_least_confidence_parts_right_frames_from_others():
     assert result.of_points(np.array(0.8)) > 0.9
     assert result.of_points(np.array(0.1)) < 0.1
     assert result.of_points(np.array(0.0)) == 0
-    assert 0.1 < result.least < 0.7
+    assert all(0.1 < least < 0.7 for least in result.least)
     # Of a network that predicts nothing well nothing is left out.
-    assert known(np.random.default_rng(0), n_right=5).calibration().least == 0
+    assert known(np.random.default_rng(0), n_right=5).calibration().least == ()
+
+
+def test_fewer_cameras_are_held_against_frames_of_as_few():
+    n = 4
+    made = known(np.random.default_rng(0), n_views=n)
+    # Two neighbours of the cameras see each right frame well, for animals hide their other side.
+    first = np.random.default_rng(1).integers(n, size=(len(made.stated2d), 1))
+    dim = (np.arange(n) - first) % n > 1
+    stated2d = np.where(dim[..., None], 0.1 * made.stated2d, made.stated2d)
+    error2d = np.where(dim[..., None], np.nan, made.error2d)
+    result = replace(made, stated2d=stated2d, error2d=error2d).calibration()
+    assert len(result.least) == n
+    assert result.least[1] < 0.5 * result.least[-1]
+    views = np.arange(n) < np.array([[1], [2], [4]])
+    np.testing.assert_array_equal(result.least_of(views), np.array(result.least)[[0, 1, 3]])
+    # A rig of more cameras than any in training is as good as the largest of those.
+    assert result.least_of(np.ones((1, 2 * n), np.bool_)) == result.least[-1]
 
 
 def test_a_checkpoint_holds_it_and_nonsense_is_refused():
@@ -166,5 +183,5 @@ def test_a_network_that_diverged_is_calibrated_to_nothing():
     broken = known(np.random.default_rng(0))
     nothing = {name: np.full_like(getattr(broken, name), np.nan) for name in ('stated3d', 'stated2d', 'off')}
     result = replace(broken, **nothing).calibration()
-    assert result.least == 0
+    assert result.least == ()
     assert Calibration.of_record('x', result.record()) == result

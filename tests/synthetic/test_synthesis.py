@@ -310,8 +310,9 @@ def test_poses_come_from_fits_where_they_are_given(quadruped, recording, tmp_pat
 
 def test_styles_share_no_coat_and_no_wall():
     varied, other = STYLES['varied'], STYLES['other']
-    assert not set(varied.coats) & set(other.coats)
-    assert not set(varied.walls) & set(other.walls)
+    for trained in (varied, STYLES['wide']):
+        assert not set(trained.coats) & set(other.coats)
+        assert not set(trained.walls) & set(other.walls)
     assert varied.lights.ambient[0] >= other.lights.ambient[1]
 
 

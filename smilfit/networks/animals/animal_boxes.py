@@ -45,8 +45,8 @@ def boxes_around(
     """Box the animal in every view.
 
     The points that several views agree on are projected into all of them, so that a view in which the first look
-    failed has its box too. A view alone, or views that agree on nothing, take their own confident peaks. Points far
-    from all others are left out.
+    failed has its box too. Of other keypoints a view's own confident peaks count: what no other view shows belongs to
+    the animal all the same. Points far from all others are left out.
 
     Args:
         consensus: of a first look at whole images. The depth of what one view sees alone does not matter.
@@ -58,12 +58,11 @@ def boxes_around(
     """
     in_space = (consensus.confidence >= min_confidence) & (view_mask.sum(1) >= 2).unsqueeze(1)
     in_space = _without_strays(consensus.xyz, in_space)
-    agreed = (in_space.sum(1) >= min_points)[:, None, None]
-    pixels, _, valid = cameras.project(consensus.xyz)
-    own = _without_strays(consensus.modes[..., 0, :], consensus.mode_mass[..., 0] >= min_confidence)
-    counts = torch.where(agreed, in_space.unsqueeze(1) & valid, own)
-    pixels = torch.where(agreed.unsqueeze(-1), pixels, consensus.modes[..., 0, :])
+    projected, _, valid = cameras.project(consensus.xyz)
+    agreed = (in_space & (in_space.sum(1, keepdim=True) >= min_points)).unsqueeze(1) & valid
     sure = torch.where(agreed, consensus.confidence.unsqueeze(1), consensus.mode_mass[..., 0])
+    pixels = torch.where(agreed.unsqueeze(-1), projected, consensus.modes[..., 0, :])
+    counts = _without_strays(pixels, agreed | (sure >= min_confidence))
     # Pixel centres are at integers.
     inside = ((pixels > -0.5) & (pixels < cameras.size.unsqueeze(2) - 0.5)).all(-1)
     counts = counts & inside & view_mask.unsqueeze(-1)

@@ -245,7 +245,7 @@ class InferenceWork:
         files, result = self._rows(recording, numbers, outputs.folder, made_of, predictor)
         if result is not None:
             AnimalsFolder(outputs.folder).drop()
-            least = predictor.calibration.least if self.least is None else self.least
+            least = predictor.calibration.least_of(result.view_mask) if self.least is None else self.least
             self._keep(recording, without_unsure(result, least), outputs, made_of)
             files.clear()
 

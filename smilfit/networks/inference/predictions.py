@@ -195,13 +195,14 @@ def with_confidences(
     )
 
 
-def without_unsure(predictions: Predictions, least: float) -> Predictions:
-    """Take frames whose median confidence is below `least` for not predicted."""
+def without_unsure(predictions: Predictions, least: float | Float[np.ndarray, ' T']) -> Predictions:
+    """Take frames whose median confidence is below `least`, of all or of each, for not predicted."""
     sure = of_frames(predictions.confidence2d, predictions.view_mask)
     unsure = predictions.valid & (sure < least)
     if not unsure.any():
         return predictions
-    reason = f'{UNRECOGNISED}: the median confidence is {np.median(sure[unsure]):.2g}, below {least:.2g}'
+    limit = np.median(np.broadcast_to(least, sure.shape)[unsure])
+    reason = f'{UNRECOGNISED}: the median confidence is {np.median(sure[unsure]):.2g}, below {limit:.2g}'
     valid = predictions.valid & ~unsure
     return replace(
         predictions,

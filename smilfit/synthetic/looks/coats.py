@@ -73,6 +73,31 @@ def stripes(rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Coat:
     return coat
 
 
+def mosaic(rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Coat:
+    """Patches with edges, of a few colours or of many."""
+    centres = rng.uniform(-0.5, 0.5, (int(rng.integers(4, 60)), 3)).astype(np.float32)
+    palette = np.stack([draw_colour(rng) for _ in range(int(rng.integers(2, 7)))])
+    colours = palette[rng.integers(len(palette), size=len(centres))]
+    bend, bent = _waves(rng, 4, 12.0), rng.uniform(0.0, 0.06)
+
+    def coat(points: Points) -> np.ndarray:
+        moved = points + bent * bend(points)[:, None]
+        return colours[((centres**2).sum(1) - 2 * moved @ centres.T).argmin(1)]
+
+    return coat
+
+
+def marble(rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Coat:
+    """Three colours, mixed on large and small scales."""
+    layers = [(draw_colour(rng), _waves(rng, 6, rng.uniform(4, 60)), rng.uniform(1, 6)) for _ in range(3)]
+
+    def coat(points: Points) -> np.ndarray:
+        tones = np.stack([np.exp(edge * tone(points)) for _, tone, edge in layers], 1)
+        return _clipped(tones / tones.sum(1, keepdims=True) @ np.stack([colour for colour, _, _ in layers]))
+
+    return coat
+
+
 def photo(rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Coat:
     """A piece of a photograph, thrown onto the animal along some direction; clouds where there is none."""
     if not photos:
@@ -132,6 +157,8 @@ COATS: dict[str, CoatMaker] = {
     'waves': waves,
     'spots': spots,
     'stripes': stripes,
+    'mosaic': mosaic,
+    'marble': marble,
     'photo': photo,
     'checks': checks,
     'rings': rings,

@@ -55,6 +55,14 @@ STYLES: dict[str, LookStyle] = {
         coats=('plain', 'gradient', 'waves', 'spots', 'stripes', 'photo'),
         walls=('stains', 'gradient', 'clutter', 'planks'),
     ),
+    # For networks that must hold in places nobody has thought of: more kinds of everything, and harsher light.
+    'wide': LookStyle(
+        coats=('plain', 'gradient', 'waves', 'spots', 'stripes', 'mosaic', 'marble', 'photo'),
+        walls=('stains', 'gradient', 'clutter', 'planks', 'leaves', 'leaves', 'grain', 'bars'),
+        lights=LightRange(most=3, ambient=(0.12, 0.75), colour_sd=0.15, gloss=0.4),
+        sensor=SensorRange(gamma=(0.55, 1.4), jpeg=(20, 95)),
+        most_occluders=4,
+    ),
     # For tests: no coat, wall or light of the other.
     'other': LookStyle(
         coats=('checks', 'rings', 'speckles'),

@@ -64,6 +64,54 @@ def planks(size: tuple[int, int], rng: np.random.Generator, photos: Sequence[Pho
     return image + 5 * _cloud(size, 60, rng)[..., None]
 
 
+def leaves(size: tuple[int, int], rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Wall:
+    """Shapes of all sizes that cover one another and the whole image, as in litter, rubble and crowds.
+
+    Sizes follow a power law, as those of things in photographs do (Lee, Mumford and Huang 2001, "Occlusion models for
+    natural images").
+    """
+    image, smallest = _filled(size, rng), rng.uniform(0.012, 0.045)
+    colours = [draw_colour(rng) for _ in range(int(rng.integers(2, 9)))]
+    for _ in range(int(rng.integers(150, 700))):
+        reach = min(size) * min(0.3, smallest / np.sqrt(rng.uniform(0.001, 1)))
+        colour = colours[int(rng.integers(len(colours)))] if rng.random() < 0.7 else draw_colour(rng)
+        tone = tuple(255.0 * float(c) for c in np.clip(colour + rng.normal(0, 0.04, 3), 0, 1))
+        centre = rng.uniform((0, 0), size)
+        corners = centre + reach * rng.standard_normal((int(rng.integers(3, 9)), 2)) * rng.uniform(0.15, 1, 2)
+        cv2.fillPoly(image, [cv2.convexHull(corners.astype(np.int32).reshape(-1, 1, 2))], tone)
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2.0))
+
+
+def grain(size: tuple[int, int], rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Wall:
+    """Noise of all scales in two to three colours, as of sand, fur, foliage and stone."""
+    fine = rng.uniform(0.5, 1.0)
+    image = _filled(size, rng)
+    for _ in range(int(rng.integers(1, 4))):
+        cells = [3, 6, 12, 24, 48, 96, 192]
+        tone = sum(fine**i * _cloud(size, n, rng) for i, n in enumerate(cells))
+        share = 1 / (1 + np.exp(-rng.uniform(0.5, 4) * (tone / tone.std() - rng.uniform(-1, 1))))
+        image += share[..., None].astype(np.float32) * (255 * draw_colour(rng) - image)
+    return image
+
+
+def bars(size: tuple[int, int], rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Wall:
+    """Straight bars, wires or tubes before another wall, in one or two directions, as of cages and meshes."""
+    image = (stains, gradient, clutter, leaves, grain)[int(rng.integers(5))](size, rng)
+    width, height = size
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    first = rng.uniform(0, np.pi)
+    for angle in (first, first + np.pi / 2 + rng.normal(0, 0.2))[: int(rng.integers(1, 3))]:
+        place = np.cos(angle) * x + np.sin(angle) * y
+        along = (np.cos(angle) * y - np.sin(angle) * x) / max(size)
+        # Bars that lie farther off lie closer together.
+        phase = place * (1 + rng.uniform(-0.3, 0.3) * along) / rng.uniform(8, 50) % 1
+        thick = rng.uniform(0.05, 0.35)
+        round_light = 1 - 0.6 * np.abs(2 * phase / thick - 1)[..., None]
+        bar = 255 * draw_colour(rng) * np.clip(round_light, 0.2, 1)
+        image = np.where((phase < thick)[..., None], bar, image).astype(np.float32)
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.5))
+
+
 def photo(size: tuple[int, int], rng: np.random.Generator, photos: Sequence[Photo] = ()) -> Wall:
     """A piece of a photograph; clutter where there is none."""
     if not photos:
@@ -116,6 +164,9 @@ WALLS: dict[str, WallMaker] = {
     'gradient': gradient,
     'clutter': clutter,
     'planks': planks,
+    'leaves': leaves,
+    'grain': grain,
+    'bars': bars,
     'photo': photo,
     'checks': checks,
     'scribbles': scribbles,

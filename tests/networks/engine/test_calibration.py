@@ -33,7 +33,7 @@ def test_the_last_checkpoint_holds_the_calibration_of_its_validation(run):
     result = Calibration.of_record('x', record)
     assert result != Calibration()
     # Four frames of a network that has learned nothing.
-    assert result.least == 0
+    assert result.least == ()
     assert load_trained_regressor(work / 'epoch_1.pth').model.statistics.calibration == record
     # A resumed run knows it, before a validation of its own.
     cfg.train_cfg.max_epochs, cfg.train_cfg.val_begin = 2, 9
@@ -56,7 +56,7 @@ def test_frames_of_an_unsure_network_are_not_predicted(run, tmp_path, caplog):
     _, work = run
     session = write_toy_session(tmp_path / 's', n_frames=3)
     given = {'sources': SourceOptions(side=64), 'device': 'cpu'}
-    strict = with_calibration(work, tmp_path / 'strict.pth', least=0.99)
+    strict = with_calibration(work, tmp_path / 'strict.pth', least=(0.99,))
     (one,) = infer(strict, session, tmp_path / 'strict', **given)
     assert not one.predictions.valid.any()
     assert all(

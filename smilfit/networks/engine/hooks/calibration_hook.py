@@ -52,7 +52,8 @@ class CalibrationHook(Hook):
             result = Checked.cat(parts).calibration()
             inner_model(runner).statistics.calibration = result.record()
             runner.logger.info(
-                f'confidences are calibrated on {len(parts)} frames; the least of a frame is {result.least:.3g}.'
+                f'confidences are calibrated on {len(parts)} frames; the least of a frame is '
+                f'{max(result.least, default=0):.3g}.'
             )
 
     def after_train(self, runner: Runner) -> None:
