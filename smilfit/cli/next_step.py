@@ -51,10 +51,17 @@ def try_step(model: Path, has_clips: bool) -> str:
     return shlex.join([*words, '--sessions', '1', '--frames', '40'])
 
 
+def training_set_step(model: Path) -> str:
+    """Return the command that makes what a network is trained on of a model alone: many looks, few frames of each."""
+    words = ['smilfit', 'synthesize', str(model), f'{_stem(model)}.h5', '--sessions', '100', '--frames', '12']
+    return shlex.join([*words, '--memory', '0', '--crop-mode', 'default'])
+
+
 def synthesis_step(made: Path, model: Path, unit: str | None) -> str:
-    """Return the command that goes on with made sessions: their own table maps what is labelled."""
+    """Return the command that goes on with made sessions: of a folder, their own table maps what is labelled."""
     if made.suffix == '.h5':
-        return shlex.join(['smilfit', 'check', str(made)])
+        data = f'train_dataloader.dataset.data_path={made}'
+        return shlex.join(['smilfit', 'train', 'configs/train/keypoint_unet.py', '--cfg-options', data])
     return preprocess_step(SLEAP, made, model, made / 'joint_lookup.csv', {'unit': unit})
 
 

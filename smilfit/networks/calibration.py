@@ -55,7 +55,7 @@ class Calibration:
             return cls()
         try:
             points, pixels = (np.array(record[name], np.float64) for name in ('points', 'pixels'))
-            sd, least = float(str(record['sd'])), np.array(record['least'], np.float64)
+            sd, least = float(str(record['sd'])), np.atleast_1d(np.array(record['least'], np.float64))
             right = _is_monotone(points) and _is_monotone(pixels)
             right = right and 0 < sd < math.inf and least.ndim == 1
             right = right and bool(((least >= 0) & (least <= 1)).all())

@@ -10,6 +10,7 @@ import pytest
 from smilfit.cli.data.landmarks import Arguments
 from smilfit.cli.data.preprocess import build_parser as preprocess_parser
 from smilfit.cli.data.preprocess import show_run
+from smilfit.cli.data.synthesize import Arguments as SynthesisArguments
 from smilfit.cli.main import main
 from smilfit.cli.next_step import (
     POINTS3D,
@@ -19,6 +20,7 @@ from smilfit.cli.next_step import (
     landmarks_step,
     likely_format,
     synthesis_step,
+    training_set_step,
 )
 from smilfit.cli.parser import make_parser
 from tests.cli.test_rig_to_animation import write_insect
@@ -41,7 +43,12 @@ def test_what_is_told_can_be_copied_as_it_is():
     _, words = words_of(synthesis_step(Path('made up'), Path('rat.smil.json'), None))
     result = preprocess_parser('preprocess').parse_args(words)
     assert (result.annotations, result.out) == (Path('made up'), Path('made up.h5'))
-    assert words_of(synthesis_step(Path('made.h5'), Path('m'), 'mm')) == ('check', ['made.h5'])
+    command, words = words_of(training_set_step(Path('my rat.smil.json')))
+    assert (command, words[:2]) == ('synthesize', ['my rat.smil.json', 'my rat.h5'])
+    assert make_parser(SynthesisArguments, 'synthesize', '').parse_args(words).crop_mode == 'default'
+    command, words = words_of(synthesis_step(Path('my rat.h5'), Path('m'), 'mm'))
+    assert (command, Path(words[0]).name) == ('train', 'keypoint_unet.py')
+    assert words[-1] == 'train_dataloader.dataset.data_path=my rat.h5'
     assert words_of(export_step(Path('a fit'), None))[1][-2:] == ['--out', 'a fit_animation']
     assert fit_step('coco', Path('x.h5')) is None
 

@@ -74,6 +74,8 @@ def test_a_checkpoint_holds_it_and_nonsense_is_refused():
     result = known(np.random.default_rng(0)).calibration()
     assert Calibration.of_record('x', result.record()) == result
     assert Calibration.of_record('x', {}) == Calibration()
+    # One number for any number of cameras, as checkpoints had it once.
+    assert Calibration.of_record('x', result.record() | {'least': 0.2}).least == (0.2,)
     for wrong in (5, {'points': 1}, result.record() | {'pixels': [[0, 1], [1, 0]]}):
         with pytest.raises(ValueError, match='x: the calibration of confidences'):
             Calibration.of_record('x', wrong)

@@ -6,7 +6,7 @@ from shlex import quote
 
 from smilfit.apis.model_options import ImportOptions
 from smilfit.cli.command import command
-from smilfit.cli.next_step import POINTS3D, landmarks_step, likely_format, try_step
+from smilfit.cli.next_step import POINTS3D, landmarks_step, likely_format, training_set_step, try_step
 from smilfit.cli.parser import keywords_of
 from smilfit.options.fields import option
 
@@ -70,6 +70,7 @@ def main(options: Arguments) -> None:
     print(f'look at it:  smilfit model view {quote(str(done.model))}')
     if options.recording is None:
         print(f'no recording yet? {try_step(done.model, done.clips is not None)}')
+        print(f'no labels?   {training_set_step(done.model)}')
     further = {'skeleton': options.skeleton, 'fps': options.fps}
     print(f'next: {landmarks_step(done.model, options.recording, further)}')
 

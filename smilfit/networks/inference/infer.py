@@ -105,7 +105,7 @@ def _warn_of_no_least(trained: TrainedRegressor) -> None:
     record = trained.model.statistics.calibration
     if (
         not isinstance(trained.model, KeypointRegressor)
-        or Calibration.of_record(str(trained.path), record).least
+        or max(Calibration.of_record(str(trained.path), record).least, default=0) > 0
     ):
         return
     logger.warning(
