@@ -4,12 +4,13 @@
 
 It runs the commands of docs/rigs.md, docs/synthesis.md, docs/training.md and docs/inference.md and no other code:
 import a rig, render 100 sessions, train a config to its end, render other sessions as raw videos (other seeds; looks
-`varied` and `other`), `infer --refine`. Two of the four cameras are a row of their own, and as the wrong case the
-network sees another species. Errors are in % of the animal's length (greatest extent at rest), medians over those
-frames that are predicted (`predicted %`: the others are not recognised by the network's own confidence);
-beside them stands the mean pose, moved onto the predicted points and onto the true ones (PA). `reversed %` are frames
-head to tail, `exchanged %` pairs of left and right that lie at each other's place, `lost %` frames beyond 10 %. CPU
-time is of all processes of the training, in minutes.
+`varied` and `other`), `infer --refine`. Two of the four cameras are a row of their own. As wrong cases the network
+sees another species, and its own recordings without the animal, dark, blurred, noisy and with exchanged cameras.
+Errors are in % of the animal's length (greatest extent at rest), medians over those frames that are predicted
+(`predicted %`: the others are not recognised by the network's own confidence); beside them stands the mean pose,
+moved onto the predicted points and onto the true ones (PA). `reversed %` are frames head to tail, `exchanged %` pairs
+of left and right that lie at each other's place, `lost %` frames beyond 10 %. CPU time is of all processes of the
+training, in minutes.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import numpy as np
 
 from benchmarks.measuring import RESULTS, ROOT, Row, print_rows, real_data, save
 from benchmarks.regression.scoring import LOST, WHATS, Scores, score_session, word_of
+from benchmarks.regression.wrong_cases import KINDS, spoiled
 from smilfit.body_models import load_body_model
 from smilfit.networks.inference.predictions import read_predictions
 
@@ -56,9 +58,10 @@ class Size:
     held_out: int = 4
     held_frames: int = 60
     epochs: int | None = None
+    spoiled: tuple[str, ...] = tuple(KINDS)
 
 
-QUICK = Size(sessions=5, frames=4, held_out=1, held_frames=4, epochs=1)
+QUICK = Size(sessions=5, frames=4, held_out=1, held_frames=4, epochs=1, spoiled=('empty',))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f'{animal}: the rig is not here.')
             continue
         for seed in range(options.seeds):
-            rows += list(rows_of(animal, model, seed, size, options))
+            rows += list(rows_of(Path(animal).stem, model, seed, size, options))
     if rows:
         print_rows(f'by the documented way: {options.config}', rows)
         save('regression', rows, options.out, config=options.config)
@@ -84,7 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--animals', nargs='+', choices=ANIMALS, default=ANIMALS)
+    parser.add_argument(
+        '--animals', nargs='+', default=ANIMALS, help=f'of {", ".join(ANIMALS)}; or rigs: FILE.glb'
+    )
     parser.add_argument('--config', default='train/keypoint_unet.py', help='what is trained')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='of the config')
     parser.add_argument('--epochs', type=int, help='of the training (default: the config says)')
@@ -118,13 +123,14 @@ def command(*words: object) -> float:
 
 def body_model(animal: str, keep: Path) -> str | None:
     """Return what `--body-model` takes: a shipped name, or an imported rig."""
-    if animal not in RIGS:
-        return animal
-    real = real_data()
-    rig = None if real is None else real / 'rigs' / 'mesh2motion' / f'{animal}.glb'
-    if rig is None or not rig.is_file():
+    real, rig = real_data(), Path(animal)
+    if rig.suffix != '.glb':
+        if animal not in RIGS:
+            return animal
+        rig = Path('nowhere') if real is None else real / 'rigs' / 'mesh2motion' / f'{animal}.glb'
+    if not rig.is_file():
         return None
-    model = keep / f'{animal}.smil.json'
+    model = keep / f'{rig.stem}.smil.json'
     if not model.is_file():
         keep.mkdir(parents=True, exist_ok=True)
         command('model import', rig, model, '--limits', 'clips')
@@ -149,7 +155,7 @@ def rows_of(animal: str, model: str, seed: int, size: Size, options: argparse.Na
         for what in WHATS:
             if all(what in scores for scores in runs):
                 yield {**common, 'what': what, **summary([scores[what] for scores in runs]), **counted(words)}
-    yield stranger(animal, seed, size, checkpoint, keep) | {'CPU min': minutes}
+    yield from wrong_cases(animal, model, seed, size, checkpoint, keep)
 
 
 def trained(
@@ -226,21 +232,30 @@ def counted(words: Sequence[str]) -> Row:
     return {'good': words.count('good'), 'doubtful': words.count('doubtful'), 'sessions': len(words)}
 
 
-def stranger(animal: str, seed: int, size: Size, checkpoint: Path, keep: Path) -> Row:
-    """Show the network another species: nothing of it should be believed."""
-    other = STRANGER[animal]
-    held = rendered(other, other, 'varied', seed, size, keep)
-    words, predicted = [], []
-    for session in sorted(held.glob('session_*')):
-        out = checkpoint.parent / f'stranger_{session.name}'
-        predict(checkpoint, session, out)
-        words.append(word_of(out))
-        predicted.append(read_predictions(out / 'predictions.npz')[0].valid)
-    row = dict.fromkeys(FIGURES) | {'predicted %': 100 * float(np.concatenate(predicted).mean())}
-    return {
-        **{'animal': animal, 'seed': seed, 'looks': f'wrong case: {other}', 'cameras': 4, 'CPU min': None},
-        **{'what': 'refined', **row, **counted(words)},
-    }
+def wrong_cases(
+    animal: str, model: str, seed: int, size: Size, checkpoint: Path, keep: Path
+) -> Iterator[Row]:
+    """Show the network what it must not believe: another species, and its own recordings spoiled."""
+    other = STRANGER.get(animal, 'insect')
+    strangers = rendered(other, other, 'varied', seed, size, keep)
+    cases = {other: sorted(strangers.glob('session_*'))}
+    right = sorted(rendered(animal, model, 'varied', seed, size, keep).glob('session_*'))
+    for kind in size.spoiled:
+        cases[kind] = [
+            spoiled(right[seed % len(right)], kind, keep / f'{animal}_{kind}_{seed}'.replace(' ', '_'))
+        ]
+    for kind, sessions in cases.items():
+        words, predicted = [], []
+        for session in sessions:
+            out = checkpoint.parent / f'wrong_{kind}_{session.name}'.replace(' ', '_')
+            predict(checkpoint, session, out)
+            words.append(word_of(out))
+            predicted.append(read_predictions(out / 'predictions.npz')[0].valid)
+        row = dict.fromkeys(FIGURES) | {'predicted %': 100 * float(np.concatenate(predicted).mean())}
+        yield {
+            **{'animal': animal, 'seed': seed, 'looks': f'wrong case: {kind}', 'cameras': 4, 'CPU min': None},
+            **{'what': 'refined', **row, **counted(words)},
+        }
 
 
 if __name__ == '__main__':

@@ -1,17 +1,19 @@
 r"""Make the weights that `SmallUNet(checkpoint='animals')` starts from.
 
-    smilfit synthesize quadruped q0.h5 --sessions 120 --frames 20 --memory 0 --crop-mode default --seed 101
-    smilfit synthesize insect i0.h5 --sessions 80 --frames 20 --memory 0 --crop-mode default --seed 102
-    smilfit synthesize bird.smil.json b0.h5 --sessions 50 --frames 20 --memory 0 --crop-mode default --seed 103
-    smilfit synthesize quadruped q1.h5 --sessions 200 --frames 20 --memory 0 --crop-mode default --seed 104
-    smilfit synthesize insect i1.h5 --sessions 80 --frames 20 --memory 0 --crop-mode default --seed 105
-    python -m benchmarks.regression.pretrain_backbone --kinds q0.h5,q1.h5 i0.h5,i1.h5 b0.h5 --batch 8 5 3 --out w1.pth
-    smilfit synthesize quadruped q2.h5 --sessions 450 --frames 5 --memory 0 --style wide --crop-mode default --seed 111
-    smilfit synthesize insect i2.h5 --sessions 400 --frames 5 --memory 0 --style wide --crop-mode default --seed 112
-    smilfit synthesize bird.smil.json b2.h5 --sessions 200 --frames 5 --memory 0 --style wide --crop-mode default --seed 113
-    smilfit synthesize quadruped q3.h5 --sessions 450 --frames 5 --memory 0 --style wide --crop-mode default --seed 114
+    set() { smilfit synthesize $1 $2 --sessions $3 --frames $4 --seed $5 --style $6 --memory 0 --crop-mode default; }
+    set quadruped q0.h5 120 20 101 varied
+    set insect i0.h5 80 20 102 varied
+    set bird.smil.json b0.h5 50 20 103 varied
+    set quadruped q1.h5 200 20 104 varied
+    set insect i1.h5 80 20 105 varied
+    set quadruped q2.h5 450 5 111 wide
+    set insect i2.h5 400 5 112 wide
+    set bird.smil.json b2.h5 200 5 113 wide
+    set quadruped q3.h5 450 5 114 wide
+    python -m benchmarks.regression.pretrain_backbone --kinds q0.h5,q1.h5 i0.h5,i1.h5 b0.h5 --batch 8 5 3 \
+        --minutes 85 --lr 3e-3 --out first.pth
     python -m benchmarks.regression.pretrain_backbone --kinds q0.h5,q1.h5,q2.h5,q3.h5 i0.h5,i1.h5,i2.h5 b0.h5,b2.h5 \
-        --batch 8 5 3 --start w1.pth --out w.pth
+        --batch 8 5 3 --minutes 80 --lr 2.5e-3 --start first.pth --out weights.pth
 
 (bird.smil.json is Mesh2Motion's CC0 bird, imported with --limits clips.) One backbone learns all kinds of animals at
 once, each with a head of its own, from crops in which it may be mirrored. What is written is a running mean of the
