@@ -5,8 +5,8 @@
 The commands of docs/training.md and docs/inference.md on the mouse session: the first 60 of 120 frames are labels to
 train on, the last 40 are predicted from raw videos of `back`, `mid` and `top`. Errors are medians over labelled
 keypoints: px of the videos, and mm after alignment in space (PA) with the triangulated labels, where those of all
-cameras agree within 5 px. Beside them stand the mean place of each keypoint in the images of the training, and the mean
-pose of its frames.
+cameras agree within 5 px. Beside them stand the mean place of each keypoint in the images of the training and the
+mean pose of its frames.
 """
 
 import argparse
