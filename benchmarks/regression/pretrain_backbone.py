@@ -17,7 +17,8 @@ r"""Make the weights that `SmallUNet(checkpoint='animals')` starts from.
 
 (bird.smil.json is Mesh2Motion's CC0 bird, imported with --limits clips.) One backbone learns all kinds of animals at
 once, each with a head of its own, from crops in which it may be mirrored. What is written is a running mean of the
-backbone's weights in bfloat16; the losses of each kind stand in a CSV file beside it.
+backbone's weights in bfloat16; the losses of each kind stand in a CSV file beside it (those of the weights that come
+with the package: pretrain_curves.csv).
 """
 
 import argparse

@@ -136,9 +136,13 @@ class Checked:
         for n_views in range(1, self.view_mask.shape[1] + 1):
             # The best two of four are surer than those of two: neighbours in the list stand for a smaller rig.
             around = np.arange(self.view_mask.shape[1])
-            parts = [self.view_mask[good] & np.isin(around, (k + around[:n_views]) % len(around)) for k in around]
+            parts = [
+                self.view_mask[good] & np.isin(around, (k + around[:n_views]) % len(around)) for k in around
+            ]
             sure = np.concatenate([of_frames(chances[good], p)[p.sum(1) == n_views] for p in parts])
-            lowest = [np.quantile(sure, _LEAST_SHARE), _LEAST_OF_MEDIAN * np.median(sure)] if len(sure) else []
+            lowest = (
+                [np.quantile(sure, _LEAST_SHARE), _LEAST_OF_MEDIAN * np.median(sure)] if len(sure) else []
+            )
             least.append(float(min(lowest, default=least[-1] if least else 0.0)))
         return replace(result, least=tuple(least))
 

@@ -88,7 +88,7 @@ def grain(size: tuple[int, int], rng: np.random.Generator, photos: Sequence[Phot
     image = _filled(size, rng)
     for _ in range(int(rng.integers(1, 4))):
         cells = [3, 6, 12, 24, 48, 96, 192]
-        tone = sum(fine**i * _cloud(size, n, rng) for i, n in enumerate(cells))
+        tone = np.sum([fine**i * _cloud(size, n, rng) for i, n in enumerate(cells)], 0)
         share = 1 / (1 + np.exp(-rng.uniform(0.5, 4) * (tone / tone.std() - rng.uniform(-1, 1))))
         image += share[..., None].astype(np.float32) * (255 * draw_colour(rng) - image)
     return image
