@@ -12,11 +12,11 @@ from scipy.linalg import cholesky_banded, solve_banded, solveh_banded
 from smilfit.networks.video.flow import FlowFields
 
 # Shares of the animal's size: by how much carried labels and moves along the flow may err.
-_CARRIED, _MOVE = 0.04, 0.03
+_CARRIED, _MOVE = 0.04, 0.05
 # A label that only one neighbour carries is believed over so many frames.
 _ALONE = 4
 # Chance of a candidate that no map supports, and of a keypoint to be hidden, to appear and to disappear.
-_FLOOR, _HIDDEN, _CHANGE = 0.02, 0.1, 0.05
+_FLOOR, _HIDDEN, _CHANGE = 0.02, 0.03, 0.02
 # A carried label's own weight beside a map's mode.
 _TRUST = 0.6
 
@@ -62,7 +62,7 @@ def carry_labels(
 def _carried(
     labels: np.ndarray, known: np.ndarray, flow: FlowFields, step: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Carry one way: places (NaN where none arrives), frames since the label, and what the flow back misses by, px."""
+    """Carry one way: places (NaN: none), frames since the label, and by how much the flow back misses, px."""
     n_frames, n_points = known.shape
     xy = np.full((n_frames, n_points, 2), np.nan)
     age, off = np.full((n_frames, n_points), np.inf), np.zeros((n_frames, n_points))
