@@ -8,6 +8,7 @@ from torch import Tensor
 
 from smilfit.body_models.data import BodyModelData
 from smilfit.body_models.part_sizes import default_part_sizes
+from smilfit.body_models.shape_mixture import ShapeMixture
 from smilfit.losses.base import BaseLoss, Residuals
 from smilfit.registry import LOSSES, UnknownNameError, did_you_mean
 
@@ -75,16 +76,21 @@ class ShapeMixturePriorLoss(ShapePriorLoss):
         """Take the mixture of a model."""
         super().bind_body(data)
         self.means = self.factors = self.offsets = None
-        mixture = data.shape_mixture
-        if mixture is None:
-            return
+        if data.shape_mixture is not None:
+            self.use_mixture(data.shape_mixture)
+
+    def use_mixture(self, mixture: ShapeMixture) -> None:
+        """Take another mixture over the same shape space, such as one that a training learns."""
+        old = self.mean if self.means is None else self.means
+        device = torch.device('cpu') if old is None else old.device
         # One floor for all kinds: what none varies in must not be infinitely unlikely.
         most = max(float(cov.diagonal().max()) for cov in mixture.covs)
         factors = torch.stack([whitening_of(torch.as_tensor(cov), most) for cov in mixture.covs])
         log_det = -2 * factors.diagonal(dim1=1, dim2=2).log().sum(1)
         offsets = log_det - 2 * torch.as_tensor(mixture.weights).log()
-        self.means = torch.as_tensor(mixture.means, dtype=torch.float32)
-        self.factors, self.offsets = factors.float(), (offsets - offsets.min()).float()
+        self.means = torch.as_tensor(mixture.means, dtype=torch.float32, device=device)
+        self.factors = factors.float().to(device)
+        self.offsets = (offsets - offsets.min()).float().to(device)
 
     def kind_of(self, betas: Float[Tensor, 'B S']) -> Int[Tensor, ' B']:
         """Return which kind is the nearest; 0 where the model has one."""

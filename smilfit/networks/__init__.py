@@ -17,6 +17,7 @@ _PUBLIC = {
     'DatasetNames': 'training_set',
     'FeatureCache': 'backbones.feature_cache',
     'DetectedAnimals': 'animals.several_animals',
+    'FocalHead': 'heads',
     'GivenBoxes': 'animals.animal_boxes',
     'Identities': 'animals.animal_tracks',
     'ImageNoise': 'keypoints.crop_augment',

@@ -149,6 +149,7 @@ _MEANINGS = {
     'log_scale': 'scale = mean_scale * exp(log_scale)',
     'log_joint_scales': 'logarithm of every joint’s scale along its axes',
     'joint_offsets': 'of every joint from its place, in lengths of the body at rest',
+    'part_sizes': 'by what share each part of the body is larger than the model’s',
 }
 
 
@@ -303,6 +304,9 @@ def _outputs(regressor: 'MultiViewRegressor', views: int | str) -> tuple[Port, .
     lengths = {'rotations': (n_joints, 3, 3), 'betas': (n_betas,), 'position': (3,), 'log_scale': ()}
     if getattr(regressor.head, 'joint_sizes', None) == 'separate':
         lengths |= dict.fromkeys(('log_joint_scales', 'joint_offsets'), (n_joints, 3))
+    n_parts = getattr(getattr(regressor.head, 'change', None), 'n_part_sizes', 0)
+    if n_parts:
+        lengths['part_sizes'] = (n_parts,)
     result = tuple(Port(name, ('batch', *n), _MEANINGS[name]) for name, n in lengths.items())
     head = regressor.camera_head
     if head is None:

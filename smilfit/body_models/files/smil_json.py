@@ -115,11 +115,7 @@ def _shape_out(data: BodyModelData) -> dict[str, Any] | None:
     if data.log_scale_directions:
         shape['joint_scale_form'] = 'log'
     if data.shape_mixture is not None:
-        mixture = data.shape_mixture
-        shape['mixture'] = [
-            {'name': name, 'weight': float(weight), 'mean': mean.tolist(), 'covariance': cov.tolist()}
-            for name, weight, mean, cov in zip(mixture.names, mixture.weights, mixture.means, mixture.covs)
-        ]
+        shape['mixture'] = data.shape_mixture.record()
     directions = []
     for s in range(data.n_betas):
         direction: dict[str, Any] = {'vertices': data.shapedirs[..., s].tolist()}

@@ -26,7 +26,7 @@ def shape_space(value: object, index: dict[str, int], values: JsonValues) -> dic
         'shapedirs': _stack([d['vertices'] for d in directions], 'shape.directions[{}].vertices', values),
         'shape_mean': values.optional(shape.get('mean'), 'shape.mean', 1),
         'shape_cov': values.optional(shape.get('covariance'), 'shape.covariance', 2),
-        'shape_mixture': _mixture(shape.get('mixture'), values),
+        'shape_mixture': shape_mixture(shape.get('mixture'), values),
         'scaledirs': _joint_directions(directions, 'joint_scales', index, values),
         'log_scale_directions': _log_scales(shape.get('joint_scale_form', 'linear'), values),
         'transdirs': _joint_directions(directions, 'joint_offsets', index, values),
@@ -39,7 +39,8 @@ def _log_scales(value: object, values: JsonValues) -> bool:
     return value == 'log'
 
 
-def _mixture(value: object, values: JsonValues) -> ShapeMixture | None:
+def shape_mixture(value: object, values: JsonValues) -> ShapeMixture | None:
+    """Take the kinds of animals; None where there are none."""
     place = 'shape.mixture'
     kinds = [
         values.record(kind, f'{place}[{i}]', ('name', 'weight', 'mean', 'covariance'))

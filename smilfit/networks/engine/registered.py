@@ -6,6 +6,7 @@ from smilfit.networks.engine.hooks import (
     calibration_hook,
     epoch_hooks,
     plain_checkpoint_hook,
+    shape_mixture_hook,
     whole_checkpoint_hook,
 )
 
@@ -15,5 +16,6 @@ __all__ = [
     'epoch_hooks',
     'optim_wrappers',
     'plain_checkpoint_hook',
+    'shape_mixture_hook',
     'whole_checkpoint_hook',
 ]

@@ -91,7 +91,10 @@ logger = logging.getLogger('smilfit')
 # Every run has these, whatever its config lists.
 _ALWAYS = ('BadBatchHook', 'CalibrationHook', 'PlainCheckpointHook')
 # Hooks without a say in a test: the weights of a checkpoint are the averaged ones already.
-_OF_TRAINING = ('LossCurriculumHook', 'EMAHook', 'EarlyStoppingHook', 'BadBatchHook', 'CheckpointHook')
+_OF_TRAINING = (
+    *('LossCurriculumHook', 'EMAHook', 'EarlyStoppingHook', 'BadBatchHook', 'CheckpointHook'),
+    'ShapeMixtureEMHook',
+)
 _ONLY_OF_TRAINING = (
     *('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'),
     *('val_dataloader', 'val_cfg', 'val_evaluator'),

@@ -5,6 +5,7 @@ from smilfit.networks.heads.body_heads import MLPHead, TransformerDecoderHead
 from smilfit.networks.heads.camera_heads import (
     CameraHead,
     CameraNames,
+    FocalHead,
     NamedCameraHead,
     corrected_cameras,
 )
@@ -15,6 +16,7 @@ __all__ = [
     'BodyEstimate',
     'CameraHead',
     'CameraNames',
+    'FocalHead',
     'KeypointHeatmapHead',
     'MLPHead',
     'NamedCameraHead',

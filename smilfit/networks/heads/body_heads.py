@@ -23,6 +23,8 @@ class MLPHead(nn.Module):
         dropout: in training.
         rotation: see `EstimateChange`.
         joint_sizes: see `EstimateChange`.
+        part_sizes: estimate the sizes of the body's parts too.
+        n_part_sizes: G; the body's where a config leaves it out.
     """
 
     def __init__(
@@ -34,10 +36,14 @@ class MLPHead(nn.Module):
         dropout: float = 0.3,
         rotation: str = 'rot6d',
         joint_sizes: str = 'ignore',
+        part_sizes: bool = False,
+        n_part_sizes: int = 0,
     ) -> None:
         super().__init__()
         self.n_joints, self.n_betas, self.joint_sizes = n_joints, n_betas, joint_sizes
-        self.change = EstimateChange(n_joints, n_betas, rotation, joint_sizes)
+        self.change = EstimateChange(
+            n_joints, n_betas, rotation, joint_sizes, n_part_sizes if part_sizes else 0
+        )
         self.trunk = MLPTrunk(context_dim, dim, dropout)
         self.correct = zero_linear(self.trunk.out_dim, self.change.n_numbers)
 
@@ -68,6 +74,8 @@ class TransformerDecoderHead(nn.Module):
         n_iters: steps of feedback.
         rotation: see `EstimateChange`.
         joint_sizes: see `EstimateChange`.
+        part_sizes: estimate the sizes of the body's parts too.
+        n_part_sizes: G; the body's where a config leaves it out.
     """
 
     def __init__(
@@ -81,11 +89,15 @@ class TransformerDecoderHead(nn.Module):
         n_iters: int = 3,
         rotation: str = 'rot6d',
         joint_sizes: str = 'ignore',
+        part_sizes: bool = False,
+        n_part_sizes: int = 0,
     ) -> None:
         super().__init__()
         self.n_joints, self.n_betas, self.n_iters = n_joints, n_betas, n_iters
         self.joint_sizes = joint_sizes
-        self.change = EstimateChange(n_joints, n_betas, rotation, joint_sizes)
+        self.change = EstimateChange(
+            n_joints, n_betas, rotation, joint_sizes, n_part_sizes if part_sizes else 0
+        )
         self.query = nn.Parameter(0.02 * torch.randn(dim))
         self.norm_estimate = nn.LayerNorm(self.change.n_estimate)
         self.embed_estimate = nn.Linear(self.change.n_estimate, dim)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rot6d_to_rotmat
 from smilfit.networks.attention import zero_linear
@@ -88,6 +89,28 @@ class CameraHead(nn.Module):
         pooled, count = _pooled(tokens, mask)
         change = self.out(self.net(pooled)).float()
         return torch.where(count > 0, change, torch.zeros_like(change))
+
+
+@MODELS.register_module()
+class FocalHead(nn.Module):
+    """Predict, for each view from its own tokens, the factor on its focal length, and leave the rest of its camera.
+
+    For images whose cameras are guesses: a factor and the body's distance are one in the size of what is seen, and
+    differ in its perspective. The last layer starts at zero, as `CameraHead`'s.
+    """
+
+    def __init__(self, context_dim: int, dim: int = 128) -> None:
+        super().__init__()
+        self.net = nn.Sequential(*_hidden(context_dim, dim))
+        self.out = zero_linear(dim, 1)
+
+    def forward(
+        self, tokens: Float[Tensor, 'B C N D'], mask: Bool[Tensor, 'B C N']
+    ) -> Float[Tensor, 'B C 7']:
+        """Predict numbers as `CameraHead`'s, all 0 but the log focal length."""
+        pooled, count = _pooled(tokens, mask)
+        log_focal = self.out(self.net(pooled)).float()
+        return functional.pad(torch.where(count > 0, log_focal, torch.zeros_like(log_focal)), (6, 0))
 
 
 def centred_lens(fov: Float[Tensor, '*n'], given: Cameras) -> Cameras:

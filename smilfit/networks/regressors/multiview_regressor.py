@@ -117,9 +117,10 @@ class MultiViewRegressor(BodyRegressor):
         dims = getattr(backbone, 'dims', None)
         in_dim = backbone.dim if dims is None else dims[cfg.get('token_map', -1)]
         fusion = cfg['fusion'] = build(cfg['fusion'], MODELS, in_dim=in_dim)
-        cfg['head'] = build_head(
-            cfg['head'], n_joints=body.n_joints, n_betas=body.n_betas, context_dim=fusion.dim
-        )
+        sizes = {'n_joints': body.n_joints, 'n_betas': body.n_betas, 'context_dim': fusion.dim}
+        if isinstance(cfg['head'], Mapping) and cfg['head'].get('part_sizes'):
+            sizes['n_part_sizes'] = len(body.part_sizes)
+        cfg['head'] = build_head(cfg['head'], **sizes)
         if cfg.get('camera_head') is not None:
             remember_cameras(cfg, statistics.names.camera_names)
             cfg['camera_head'] = build_head(cfg['camera_head'], context_dim=fusion.dim)
@@ -238,6 +239,7 @@ class MultiViewRegressor(BodyRegressor):
             joint_offsets=None
             if estimate.joint_offsets is None
             else self.body_model.rest_size * estimate.joint_offsets,
+            part_sizes=estimate.part_sizes,
         )
 
     def further_losses(
