@@ -67,6 +67,10 @@ class ShapeMixturePriorLoss(ShapePriorLoss):
     has one kind: `ShapePriorLoss`.
     """
 
+    means: Tensor | None
+    factors: Tensor | None
+    offsets: Tensor | None
+
     def __init__(self, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction, loss_weight)
         for name in ('means', 'factors', 'offsets'):

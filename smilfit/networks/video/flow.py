@@ -53,10 +53,10 @@ class FlowFields:
             return np.full(points.shape, np.nan)
         field = (self.forward if step > 0 else self.backward)[pair]
         # Pixel centres are at integers, in images and fields.
-        cells = (points.reshape(-1, 1, 2).astype(np.float32) + 0.5) * self.scale - 0.5
-        read = cv2.remap(
-            field.astype(np.float32), cells, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        cells = ((points.reshape(-1, 1, 2) + 0.5) * self.scale - 0.5).astype(np.float32)
+        nothing = np.empty((0, 2), np.float32)
+        edges = cv2.BORDER_REPLICATE
+        read = cv2.remap(field.astype(np.float32), cells, nothing, cv2.INTER_LINEAR, borderMode=edges)
         return points + read.reshape(points.shape)
 
 
@@ -94,7 +94,7 @@ class DISFlow:
         self, before: UInt8[np.ndarray, 'h w'], after: UInt8[np.ndarray, 'h w']
     ) -> Float[np.ndarray, 'h w 2']:
         """Return how each pixel of the first grey image moves to the second, px."""
-        return self._flow.calc(before, after, None)
+        return self._flow.calc(before, after, np.zeros((*before.shape, 2), np.float32))
 
 
 def flow_fields(
@@ -108,7 +108,9 @@ def flow_fields(
     Raises:
         ValueError: no image, images of different sizes, or smaller than flow can be computed of.
     """
-    forward, backward, cuts, scale = [], [], [], 1.0
+    forward: list[np.ndarray] = []
+    backward: list[np.ndarray] = []
+    cuts, scale = [], 1.0
     for (before, s), (after, _) in _pairs(images, longest_side):
         scale = s
         cut = _changed(before, after)

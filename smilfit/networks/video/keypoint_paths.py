@@ -248,8 +248,8 @@ def _smoothed(
 ) -> tuple[Float[np.ndarray, 'T 2'], Float[np.ndarray, ' T']]:
     n = len(places)
     rows = np.arange(n)
-    seen = np.flatnonzero(weight > 0)
-    at = np.stack([np.interp(rows, seen, places[seen, axis]) for axis in range(2)], -1)
+    some = np.flatnonzero(weight > 0)
+    at = np.stack([np.interp(rows, some, places[some, axis]) for axis in range(2)], -1)
     given, x = at.copy(), at
     curve, tied = _curvature(times), np.arange(n - 1)
     bands = np.zeros((3, n))

@@ -4,14 +4,13 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from smilfit.body_models import BodyModelData, ShapeMixture, load_body_model_data, save_body_model
 from smilfit.body_models.files.json_values import JsonValues
@@ -262,7 +261,7 @@ def _own_shapes(runner: Runner) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
     )
     first = 0
     for batch in samples:
-        truth: Mapping[str, Tensor] = batch['data_samples']
+        truth: Mapping[str, Any] = batch['data_samples']
         predicted = torch.stack([sample['params']['betas'] for sample in model.test_step(batch)])
         count = len(predicted)
         known = torch.zeros(count, dtype=torch.bool)
@@ -275,7 +274,7 @@ def _own_shapes(runner: Runner) -> Iterator[tuple[np.ndarray, np.ndarray, np.nda
         yield order, predicted.double().numpy(), known.numpy()
 
 
-def _unchanged(dataset: Dataset) -> Dataset:
+def _unchanged(dataset: Any) -> Any:
     """Return a dataset without the transforms that change images; those that add labels stay."""
     result = copy.copy(dataset.dataset if isinstance(dataset, SeededSamples) else dataset)
     if hasattr(result, 'transforms'):
