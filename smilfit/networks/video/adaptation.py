@@ -193,7 +193,7 @@ def tracked(
 ) -> TrackedKeypoints:
     """Find the path through what a network saw, and smooth it."""
     path = find_path(Candidates.of(modes, mass, carried, video.known), flow, video.size_px)
-    xy, sd = smooth_path(path, video.known, video.times, flow)
+    xy, sd = smooth_path(path, video.known, video.times, video.size_px, flow)
     return TrackedKeypoints(xy, sd, path, modes, mass)
 
 

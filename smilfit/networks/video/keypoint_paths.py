@@ -3,7 +3,7 @@
 Pure numpy, on one recording of T frames and K keypoints, px of its images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,9 +16,11 @@ _CARRIED, _MOVE = 0.04, 0.05
 # A label that only one neighbour carries is believed over so many frames.
 _ALONE = 4
 # Chance of a candidate that no map supports, and of a keypoint to be hidden, to appear and to disappear.
-_FLOOR, _HIDDEN, _CHANGE = 0.02, 0.03, 0.02
+_FLOOR, _HIDDEN, _CHANGE = 0.02, 0.2, 0.02
 # A carried label's own weight beside a map's mode.
 _TRUST = 0.6
+# Places of hidden keypoints count so much where they are smoothed: the flow alone drifts.
+_LEAST_WEIGHT = 0.2
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ class Candidates:
         carried: CarriedLabels | None,
         known: Bool[np.ndarray, 'T K'],
     ) -> 'Candidates':
-        """Offer the modes of heat maps and carried labels; a given label is the only candidate of its frame.
+        """Offer the modes of heat maps and carried labels.
+
+        A given label is the only candidate of its frame. A keypoint that a labelled frame lacks, though others have
+        it, is hidden there.
 
         Args:
             modes: peaks of the maps, px.
@@ -114,20 +119,23 @@ class Candidates:
         cost = np.concatenate((cost, offer[..., None]), 2)
         only = np.full(cost.shape[-1], np.inf)
         only[-1] = 0.0
-        return cls(xy, np.where(known[..., None], only, cost))
+        cost = np.where(known[..., None], only, cost)
+        lacking = known.any(1)[:, None] & known.any(0) & ~known
+        return cls(xy, np.where(lacking[..., None], np.inf, cost))
 
 
 @dataclass(frozen=True)
 class KeypointPath:
-    """One place a keypoint and frame.
+    """The likeliest place of each keypoint in each frame, also where it is probably hidden; NaN where there is none.
 
-    `chosen` is the number of the candidate, -1 where the keypoint is hidden; there `xy` is NaN. `confidence` in
-    [0, 1] is the share of the best path among the best paths through each other place (or through none).
+    `confidence` in [0, 1] is the share of the best path through the place among the best paths through each other
+    place and through none. `hidden` is True where the best path goes through no place: the keypoint is behind
+    something, or lost.
     """
 
     xy: Float[np.ndarray, 'T K 2']
     confidence: Float[np.ndarray, 'T K']
-    chosen: Int[np.ndarray, 'T K']
+    hidden: Bool[np.ndarray, 'T K']
 
 
 def find_path(candidates: Candidates, flow: FlowFields, size_px: float) -> KeypointPath:
@@ -148,23 +156,24 @@ def find_path(candidates: Candidates, flow: FlowFields, size_px: float) -> Keypo
     cost = np.concatenate((candidates.cost, hidden), -1)
     steps = [_steps(candidates, flow, t, size_px) for t in range(n_frames - 1)]
     ahead, back = cost.copy(), np.zeros_like(cost)
-    came = np.zeros((n_frames, n_points, n_places + 1), np.int64)
     for t, step in enumerate(steps):
-        total = ahead[t][:, :, None] + step
-        came[t + 1] = total.argmin(1)
-        ahead[t + 1] = total.min(1) + cost[t + 1]
+        ahead[t + 1] = (ahead[t][:, :, None] + step).min(1) + cost[t + 1]
     for t in range(n_frames - 2, -1, -1):
         back[t] = (steps[t] + (cost[t + 1] + back[t + 1])[:, None]).min(2)
-    state = np.zeros((n_frames, n_points), np.int64)
-    state[-1] = ahead[-1].argmin(-1)
-    every = np.arange(n_points)
-    for t in range(n_frames - 1, 0, -1):
-        state[t - 1] = came[t][every, state[t]]
-    xy = np.concatenate((candidates.xy, np.full((n_frames, n_points, 1, 2), np.nan)), 2)
-    place = np.take_along_axis(xy, state[..., None, None], 2)[:, :, 0]
-    confidence = _margin(ahead + back, xy, state, _MOVE * size_px)
-    is_hidden = state == n_places
-    return KeypointPath(place, np.where(is_hidden, 0.0, confidence), np.where(is_hidden, -1, state))
+    # Of the best path through each state.
+    total = ahead + back
+    place = total[..., :-1].argmin(-1)[..., None]
+    mine = np.take_along_axis(total, place, -1)
+    xy = np.take_along_axis(candidates.xy, place[..., None], 2)
+    xy[~np.isfinite(mine[..., None] + xy).all(-1)] = np.nan
+    # Places as good as the same are one.
+    rival = ~(np.linalg.norm(candidates.xy - xy, axis=-1) < _MOVE * size_px)
+    np.put_along_axis(rival, place, False, -1)
+    rival = np.concatenate((rival, np.ones_like(rival[..., :1])), -1)
+    lead = np.where(np.isfinite(mine), total - np.where(np.isfinite(mine), mine, 0.0), 0.0)
+    confidence = 1 / (1 + (np.exp(-lead.clip(-100, None)) * rival).sum(-1))
+    some = np.isfinite(xy[:, :, 0, 0])
+    return KeypointPath(xy[:, :, 0], np.where(some, confidence, 0.0), total.argmin(-1) == n_places)
 
 
 def _steps(candidates: Candidates, flow: FlowFields, t: int, size_px: float) -> Float[np.ndarray, 'K m m']:
@@ -179,27 +188,16 @@ def _steps(candidates: Candidates, flow: FlowFields, t: int, size_px: float) -> 
     return result
 
 
-def _margin(
-    total: Float[np.ndarray, 'T K m'],
-    xy: Float[np.ndarray, 'T K m 2'],
-    state: Int[np.ndarray, 'T K'],
-    near_px: float,
-) -> Float[np.ndarray, 'T K']:
-    """Compare the best path with the best one through each other place; places as good as the same are one."""
-    best = np.take_along_axis(total, state[..., None], -1)
-    place = np.take_along_axis(xy, state[..., None, None], 2)
-    other = ~(np.linalg.norm(xy - place, axis=-1) < near_px)
-    np.put_along_axis(other, state[..., None], False, -1)
-    return 1 / (1 + (np.exp(-(total - best)) * other).sum(-1))
-
-
 @dataclass(frozen=True)
 class PathNoise:
-    """Standard deviations of a smooth path, px: of places, of accelerations (a frame squared) and of the flow."""
+    """Standard deviations of a smooth path: of places, of accelerations (a frame squared) and of the flow.
 
-    place: float = 2.0
-    acceleration: float = 2.5
-    flow: float = 1.0
+    Shares of the animal's size.
+    """
+
+    place: float = 0.04
+    acceleration: float = 0.045
+    flow: float = 0.02
     # Residuals from which places, in their own deviations, count less and less.
     width: float = 2.5
     rounds: int = 4
@@ -209,10 +207,11 @@ def smooth_path(
     path: KeypointPath,
     known: Bool[np.ndarray, 'T K'],
     times: Float[np.ndarray, ' T'],
+    size_px: float,
     flow: FlowFields | None = None,
     noise: PathNoise | None = None,
 ) -> tuple[Float[np.ndarray, 'T K 2'], Float[np.ndarray, 'T K']]:
-    """Smooth paths by robust least squares of places, accelerations and the flow; hidden stretches are bridged.
+    """Smooth paths by robust least squares of places, accelerations and the flow; stretches without a place are bridged.
 
     Reweighted rounds (Geman-McClure for places and the flow, Cauchy for accelerations): a place that lies off is
     outvoted, and an animal that jumps keeps its jump. Labels weigh a hundred times.
@@ -221,6 +220,7 @@ def smooth_path(
         path: places with their confidences.
         known: which are labels.
         times: of the frames, s; increasing, not necessarily even.
+        size_px: of the animal, px.
         flow: None for none.
         noise: the usual one if None.
 
@@ -228,13 +228,19 @@ def smooth_path(
         Places, and their standard deviations an axis, px; NaN for keypoints that are hidden in every frame.
     """
     noise = noise or PathNoise()
+    px = replace(
+        noise,
+        place=noise.place * size_px,
+        acceleration=noise.acceleration * size_px,
+        flow=noise.flow * size_px,
+    )
     n_frames, n_points = known.shape
     xy, sd = np.full((n_frames, n_points, 2), np.nan), np.full((n_frames, n_points), np.nan)
     for k in range(n_points):
-        seen = np.isfinite(path.xy[:, k, 0])
-        if seen.any():
-            weight = np.where(seen, path.confidence[:, k].clip(1e-3, 1), 0) / noise.place**2
-            xy[:, k], sd[:, k] = _smoothed(path.xy[:, k], weight, known[:, k], times, flow, noise)
+        some = np.isfinite(path.xy[:, k, 0])
+        if some.any():
+            weight = np.where(some, path.confidence[:, k].clip(_LEAST_WEIGHT, 1), 0) / px.place**2
+            xy[:, k], sd[:, k] = _smoothed(path.xy[:, k], weight, known[:, k], times, flow, px)
     return xy, sd
 
 
@@ -263,6 +269,9 @@ def _smoothed(
             # First as if nothing strayed: a stray would excuse the acceleration that it makes.
             bent = bent if number else np.zeros_like(bent)
             wa = 1 / noise.acceleration**2 / (1 + (bent / (3 * noise.acceleration)) ** 2)
+            if flow is not None:
+                # An animal does not move on over a cut.
+                wa = np.where(flow.cut[:-1] | flow.cut[1:], 0.0, wa)
             for i in range(3):
                 for j in range(i, 3):
                     np.add.at(bands[2 - (j - i)], np.arange(n - 2) + j, wa * curve[i] * curve[j])
