@@ -35,6 +35,8 @@ _PUBLIC = {
     'PseudoLabelRun': 'smilfit.networks.tasks.pseudo_labelling',
     'RegistrationRun': 'smilfit.scans.register',
     'TrainRun': 'smilfit.networks.tasks.training',
+    'AdaptationRun': 'smilfit.networks.video.adapt',
+    'adapt': 'smilfit.networks.video.adapt',
     'calibrate_boards': 'smilfit.cameras.calibrate',
     'calibrate_camera_by_boards': 'smilfit.cameras.calibrate',
     'calibrate_camera': 'smilfit.cameras.calibrate',

@@ -32,6 +32,7 @@ COMMANDS = {
         'networks.infer',
         'predict bodies in raw videos, images or a dataset file by a trained regressor',
     ),
+    'adapt': ('networks.adapt', 'a trained regressor to one recording, of which some frames are labelled'),
     'export': (
         'fitting.export',
         'a fit for SLEAP, anipose, DeepLabCut, NWB, Blender, as tables; or a network as ONNX',

@@ -4,6 +4,7 @@ from smilfit.networks import attention, backbones, heads, regressors
 from smilfit.networks.animals import animal_boxes, several_animals
 from smilfit.networks.keypoints import consensus, crop_augment, limb_maps
 from smilfit.networks.lifter import lifted_refinement, point_evidence, point_lifter
+from smilfit.networks.video import flow
 
 __all__ = [
     'animal_boxes',
@@ -11,6 +12,7 @@ __all__ = [
     'backbones',
     'consensus',
     'crop_augment',
+    'flow',
     'heads',
     'lifted_refinement',
     'limb_maps',

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -176,6 +176,7 @@ class InferenceWork:
         overwrite: predict again what is there already.
         least: confidence of a frame that is predicted; None for the checkpoint's.
         progress: called by the first process.
+        corrected: changes the predictions of one animal before they are kept; None keeps them.
     """
 
     trained: TrainedRegressor
@@ -187,6 +188,7 @@ class InferenceWork:
     overwrite: bool
     least: float | None
     progress: ProgressCallback
+    corrected: Callable[[Recording, Predictions], Predictions] | None = None
 
     def run(self, recording: Recording, folder: Path) -> InferenceRun | None:
         """Predict one animal into a folder; the first process has what came out."""
@@ -245,6 +247,7 @@ class InferenceWork:
         files, result = self._rows(recording, numbers, outputs.folder, made_of, predictor)
         if result is not None:
             AnimalsFolder(outputs.folder).drop()
+            result = result if self.corrected is None else self.corrected(recording, result)
             least = predictor.calibration.least_of(result.view_mask) if self.least is None else self.least
             self._keep(recording, without_unsure(result, least), outputs, made_of)
             files.clear()

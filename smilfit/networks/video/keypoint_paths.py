@@ -6,7 +6,7 @@ Pure numpy, on one recording of T frames and K keypoints, px of its images.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy.linalg import cholesky_banded, solve_banded, solveh_banded
 
 from smilfit.networks.video.flow import FlowFields
@@ -211,10 +211,11 @@ def smooth_path(
     flow: FlowFields | None = None,
     noise: PathNoise | None = None,
 ) -> tuple[Float[np.ndarray, 'T K 2'], Float[np.ndarray, 'T K']]:
-    """Smooth paths by robust least squares of places, accelerations and the flow; stretches without a place are bridged.
+    """Smooth paths by robust least squares of places, accelerations and the flow.
 
-    Reweighted rounds (Geman-McClure for places and the flow, Cauchy for accelerations): a place that lies off is
-    outvoted, and an animal that jumps keeps its jump. Labels weigh a hundred times.
+    Stretches without a place are bridged. Reweighted rounds (Geman-McClure for places and the flow, Cauchy for
+    accelerations): a place that lies off is outvoted, and an animal that jumps keeps its jump. Labels weigh a hundred
+    times.
 
     Args:
         path: places with their confidences.

@@ -1,0 +1,133 @@
+"""Labels of a recording left out by turns: how far an adapted network misses what it has not seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from smilfit.evaluation.verdict import GOOD, Threshold, Verdict
+from smilfit.evaluation.verdict.judge import worst
+from smilfit.networks.video.adaptation import FrameLabels
+
+# Labels are left out in so many turns.
+TURNS = 4
+# A label is missed that lies farther than this from where it is predicted, in sizes of the animal.
+FAR = 0.2
+_MISSED = Threshold(
+    0.5,
+    0.75,
+    'share of labels',
+    '{value} of the labels that were left out lie far from where the adapted network sees them: are they of this '
+    'video and of these frames? Are they enough?',
+    'made videos',
+)
+_EXCHANGED = Threshold(
+    0.3,
+    0.4,
+    'share of frames',
+    'in {value} of the labelled frames left and right are the other way round than in the others: look at which '
+    'side is which',
+    'made videos',
+)
+# Sides that are nearer to one another than this share of the animal's size cannot be told apart.
+_ONE_PLACE = 0.1
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What was said of labels that were left out, N frames: predicted, and by answers that see no image.
+
+    All places are in sizes of the animal.
+
+    Args:
+        labels: given ones.
+        known: which there are.
+        predicted: by a network that was adapted without them, and its path.
+        answers: by name, such as `interpolated`: places that need no network.
+    """
+
+    labels: Float[np.ndarray, 'N K 2']
+    known: Bool[np.ndarray, 'N K']
+    predicted: Float[np.ndarray, 'N K 2']
+    answers: Mapping[str, Float[np.ndarray, 'N K 2']]
+
+    @classmethod
+    def of(
+        cls,
+        labels: FrameLabels,
+        frames: Sequence[int],
+        predicted: Float[np.ndarray, 'T K 2'],
+        answers: Mapping[str, Float[np.ndarray, 'T K 2']],
+    ) -> 'HeldOut':
+        """Take the frames of a recording that were left out."""
+        rows, size = list(frames), labels.size_px
+        others = {name: places[rows] / size for name, places in answers.items()}
+        return cls(labels.xy[rows] / size, labels.known[rows], predicted[rows] / size, others)
+
+    @classmethod
+    def cat(cls, parts: Sequence['HeldOut']) -> 'HeldOut':
+        """Join turns and cameras."""
+        labels, known, predicted = (
+            np.concatenate([getattr(part, n) for part in parts]) for n in ('labels', 'known', 'predicted')
+        )
+        names = parts[0].answers
+        return cls(
+            labels, known, predicted, {n: np.concatenate([p.answers[n] for p in parts]) for n in names}
+        )
+
+    def errors(self, places: Float[np.ndarray, 'N K 2']) -> Float[np.ndarray, ' n']:
+        """Return by how much places miss the labels; inf where there is no place."""
+        off = np.linalg.norm(places - self.labels, axis=-1)
+        return np.where(np.isfinite(off), off, np.inf)[self.known]
+
+    def exchanged(self, swap: Sequence[int]) -> float:
+        """Return the share of frames whose labels are nearer to the prediction with left and right exchanged.
+
+        Args:
+            swap: the keypoint on the other side of each.
+        """
+        other = list(swap)
+        apart = np.linalg.norm(self.labels - self.labels[:, other], axis=-1)
+        both = self.known & self.known[:, other] & np.isfinite(self.predicted).all(-1) & (apart > _ONE_PLACE)
+        as_given = np.linalg.norm(self.predicted - self.labels, axis=-1)
+        as_other = np.linalg.norm(self.predicted - self.labels[:, other], axis=-1)
+        rows = both.sum(1) >= 2
+        gain = np.where(both, as_other - as_given, 0.0).sum(1)
+        return float((gain[rows] < 0).mean()) if rows.any() else 0.0
+
+
+def turns(frames: Int[np.ndarray, ' n']) -> list[np.ndarray]:
+    """Divide labelled frames: every fourth one is left out in a turn; none where there are too few to learn from."""
+    count = min(TURNS, len(frames))
+    return [frames[turn::count] for turn in range(count)] if count > 1 else []
+
+
+def interpolated(labels: FrameLabels) -> Float[np.ndarray, 'T K 2']:
+    """Return labels on lines between labelled frames; NaN for keypoints that are labelled nowhere."""
+    rows = np.arange(len(labels.xy))
+    result = np.full(labels.xy.shape, np.nan)
+    for k in range(labels.known.shape[1]):
+        known = np.flatnonzero(labels.known[:, k])
+        if len(known):
+            for axis in range(2):
+                result[:, k, axis] = np.interp(rows, known, labels.xy[known, k, axis])
+    return result
+
+
+def judged_labels(parts: Sequence[HeldOut], swap: Sequence[int]) -> Verdict:
+    """Judge a recording's labels, and what was learned from them, by those that were left out.
+
+    Args:
+        parts: of all turns and cameras.
+        swap: the keypoint on the other side of each.
+    """
+    held = HeldOut.cat(parts)
+    errors = held.errors(held.predicted)
+    measures = [
+        _MISSED.measure('labels_missed', float((errors > FAR).mean())),
+        _EXCHANGED.measure('sides_exchanged', held.exchanged(swap)),
+    ]
+    word = worst([measure.word for measure in measures])
+    bad = sorted((m for m in measures if m.word != GOOD), key=lambda m: -m.severity)
+    return Verdict(word, tuple(m.reason for m in bad), tuple(measures))
