@@ -43,7 +43,7 @@ from smilfit.networks.video.adaptation import (
     weights_of,
 )
 from smilfit.networks.video.annotations import read_annotations
-from smilfit.networks.video.held_out import HeldOut, interpolated, judged_labels, turns
+from smilfit.networks.video.held_out import HeldOut, folds, interpolated, judged_labels
 from smilfit.networks.video.tracking import (
     FlowOfRecording,
     Frames,
@@ -63,7 +63,7 @@ ADAPTED, LABELS_VERDICT, PATHS, COMPARISON = 'adapted.pth', 'adaptation.json', '
 # Images that are kept for training; of longer recordings, frames with carried labels are drawn.
 _MOST_CUTS = 512
 # A network that is judged learns for a third of the steps.
-_SHARE_OF_A_TURN = 3
+_SHARE_OF_A_FOLD = 3
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class _Work:
         report: ProgressCallback,
     ) -> None:
         self.trained, self.recording, self.options, self.report = trained, recording, options, report
-        self.model: KeypointRegressor = trained.model  # type: ignore[assignment]
+        self.model: KeypointRegressor = trained.model
         self.out, self.outputs = out, OutputFolder(out, '.adaptation.json')
         self.training = AdaptationOptions(options.steps, lr=options.lr, seed=options.seed)
         n, fps = len(recording.numbers), recording.fps or USUAL_FPS
@@ -208,11 +208,15 @@ class _Work:
         """Train on all labels and write the checkpoint; by turns without some, and write the verdict."""
         cuts, verdict = self._cuts(), None
         own = TrainingCuts.cat([c.of(None) for c in cuts])
-        if self.options.held_out:
-            count = min(len(turns(c.labels.frames)) for c in self.cameras)
-            parts = [self._turn(cuts, turn, count) for turn in range(count)]
-            swap = mirrored_order(self.model.keypoint_names, self.trained.body.data)
-            verdict = judged_labels([p for part in parts for p in part], swap)
+        count = min(len(folds(c.labels.frames)) for c in self.cameras) if self.options.held_out else 0
+        if self.options.held_out and not count:
+            logger.warning(
+                '%s: labels are not judged: a camera has one labelled frame, and none can be left out.',
+                self.recording.name,
+            )
+        if count:
+            parts = [one for fold in range(count) for one in self._fold(cuts, fold, count)]
+            verdict = judged_labels(parts, mirrored_order(self.model.keypoint_names, self.trained.body.data))
         result = self._trained(own, self.training, 'adapting')
         _save(self.trained, result, folder / ADAPTED)
         write_text(
@@ -237,24 +241,25 @@ class _Work:
             )
         return result
 
-    def _turn(self, cuts: Sequence['_CameraCuts'], turn: int, count: int) -> list[HeldOut]:
+    def _fold(self, cuts: Sequence['_CameraCuts'], fold: int, count: int) -> list[HeldOut]:
         """Predict labels that a network has not learned from."""
-        options = replace(self.training, steps=max(1, self.training.steps // _SHARE_OF_A_TURN))
-        left = [c.camera.labels.without(turns(c.camera.labels.frames)[turn]) for c in cuts]
+        options = replace(self.training, steps=max(1, self.training.steps // _SHARE_OF_A_FOLD))
+        left = [c.camera.labels.without(folds(c.camera.labels.frames)[fold]) for c in cuts]
         known = TrainingCuts.cat([c.of(labels) for c, labels in zip(cuts, left)])
-        model = self._trained(known, options, f'judging labels, {turn + 1} of {count}')
+        model = self._trained(known, options, f'judging labels, {fold + 1} of {count}')
         result = []
         for one, labels in zip(cuts, left):
             camera = one.camera
             path = tracked(look_over(model, camera.frames, labels), labels, camera.flow)
             answers = {'interpolated': interpolated(labels)}
-            frames = turns(camera.labels.frames)[turn]
+            frames = folds(camera.labels.frames)[fold]
             result.append(HeldOut.of(camera.labels, frames, path.xy, answers))
         return result
 
     def _corrected(self, trained: TrainedRegressor, recording: Recording, result: Predictions) -> Predictions:
         """Put the keypoints' paths in the place of what the network saw in each frame by itself."""
-        model: KeypointRegressor = trained.model  # type: ignore[assignment]
+        model = trained.model
+        assert isinstance(model, KeypointRegressor)
         places = _from_space(recording, result) if len(recording.camera_names) > 1 else None
         further = {n: v.copy() for n, v in result.further.items()}
         paths, sights = {}, {}

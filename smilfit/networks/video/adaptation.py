@@ -49,10 +49,10 @@ class FrameLabels:
         areas = [max(w, h) * max(min(w, h), max(w, h) / 4) for w, h in boxes]
         return float(np.sqrt(np.median(areas) / 3))
 
-    def without(self, frames: Sequence[int]) -> 'FrameLabels':
+    def without(self, frames: Int[np.ndarray, ' n']) -> 'FrameLabels':
         """Leave the labels of some frames out."""
         known = self.known.copy()
-        known[list(frames)] = False
+        known[frames] = False
         return replace(self, known=known)
 
     def window(self, rows: slice) -> 'FrameLabels':
@@ -136,9 +136,9 @@ def cut_frames(
     if not used:
         empty = np.zeros((0, size, size, 3), np.uint8)
         return [], TrainingCuts(empty, xy[:0], weight[:0]), np.zeros((0, 2, 3))
-    affine = np.stack(maps)
-    px = moved(affine, np.nan_to_num(xy[used]))
-    return used, TrainingCuts(np.stack(images), px, weight[used]), affine
+    taken = np.stack(maps)
+    px = moved(taken, np.nan_to_num(xy[used]))
+    return used, TrainingCuts(np.stack(images), px, weight[used]), taken
 
 
 def moved(affine: Float[np.ndarray, 'N 2 3'], xy: Float[np.ndarray, 'N K 2']) -> Float[np.ndarray, 'N K 2']:

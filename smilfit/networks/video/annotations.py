@@ -110,9 +110,9 @@ def _ordered(
             f'{labels.path}: labelled keypoints must be those of the network ({", ".join(names)}); '
             f'{len(shared)} of {", ".join(labels.node_names)} are. Name the others by --keypoints LABEL=NETWORK.'
         )
-    columns, own = [names.index(name) for name in shared], [called.index(name) for name in shared]
+    columns, rows = [names.index(name) for name in shared], [called.index(name) for name in shared]
     xy, known = np.zeros((n_frames, len(names), 2)), np.zeros((n_frames, len(names)), np.bool_)
     valid = np.isfinite(labels.xy).all(-1) & (labels.score >= labels.usual_threshold)
-    known[: len(labels), columns] = valid[:, own]
-    xy[: len(labels), columns] = np.nan_to_num(labels.xy[:, own])
+    known[: len(labels), columns] = valid[:, rows]
+    xy[: len(labels), columns] = np.nan_to_num(labels.xy[:, rows])
     return FrameLabels(xy, known, np.arange(n_frames) / fps)

@@ -11,7 +11,7 @@ from smilfit.evaluation.verdict.judge import worst
 from smilfit.networks.video.adaptation import FrameLabels
 
 # Labels are left out in so many turns.
-TURNS = 4
+FOLDS = 4
 # A label is missed that lies farther than this from where it is predicted, in sizes of the animal.
 FAR = 0.2
 _MISSED = Threshold(
@@ -56,12 +56,12 @@ class HeldOut:
     def of(
         cls,
         labels: FrameLabels,
-        frames: Sequence[int],
+        frames: Int[np.ndarray, ' n'],
         predicted: Float[np.ndarray, 'T K 2'],
         answers: Mapping[str, Float[np.ndarray, 'T K 2']],
     ) -> 'HeldOut':
         """Take the frames of a recording that were left out."""
-        rows, size = list(frames), labels.size_px
+        rows, size = frames, labels.size_px
         others = {name: places[rows] / size for name, places in answers.items()}
         return cls(labels.xy[rows] / size, labels.known[rows], predicted[rows] / size, others)
 
@@ -97,10 +97,10 @@ class HeldOut:
         return float((gain[rows] < 0).mean()) if rows.any() else 0.0
 
 
-def turns(frames: Int[np.ndarray, ' n']) -> list[np.ndarray]:
-    """Divide labelled frames: every fourth one is left out in a turn; none where there are too few to learn from."""
-    count = min(TURNS, len(frames))
-    return [frames[turn::count] for turn in range(count)] if count > 1 else []
+def folds(frames: Int[np.ndarray, ' n']) -> list[np.ndarray]:
+    """Divide labelled frames: every fourth one is left out in a fold; none where there are too few to learn from."""
+    count = min(FOLDS, len(frames))
+    return [frames[fold::count] for fold in range(count)] if count > 1 else []
 
 
 def interpolated(labels: FrameLabels) -> Float[np.ndarray, 'T K 2']:

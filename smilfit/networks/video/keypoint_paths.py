@@ -120,7 +120,7 @@ class Candidates:
         only = np.full(cost.shape[-1], np.inf)
         only[-1] = 0.0
         cost = np.where(known[..., None], only, cost)
-        lacking = known.any(1)[:, None] & known.any(0) & ~known
+        lacking = known.any(1, keepdims=True) & known.any(0, keepdims=True) & ~known
         return cls(xy, np.where(lacking[..., None], np.inf, cost))
 
 

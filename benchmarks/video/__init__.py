@@ -1,0 +1,1 @@
+"""Videos of which some frames are labelled."""
