@@ -130,6 +130,9 @@ def leaves(command: list[str]) -> Iterator[tuple[str, argparse.ArgumentParser]]:
             yield from leaves([*command, name.replace('-', '_')])
         return
     yield from _subcommands(' '.join(command), met)
+    if command == ['convert_checkpoint']:
+        # The other use: whose checkpoint it is comes first.
+        yield from _subcommands('convert_checkpoint animer', parser_of([*command, 'animer']))
     if command == ['export']:
         # The other use: what is named is a checkpoint.
         yield from _subcommands('export CHECKPOINT', parser_of(['export', 'some.pth']))

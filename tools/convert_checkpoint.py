@@ -1,4 +1,4 @@
-"""Convert a checkpoint of SMILify; see --help."""
+"""Convert a checkpoint of SMILify or AniMer; see --help."""
 
 from smilfit.cli.networks.convert_checkpoint import main
 

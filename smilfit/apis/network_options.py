@@ -72,3 +72,25 @@ class CheckpointOptions:
         'it if not given',
         choices=('world', 'first_camera'),
     )
+
+
+@dataclass(frozen=True)
+class AnimerOptions:
+    """How a checkpoint of AniMer, or of ViTPose, is converted."""
+
+    backbone_only: bool = option(
+        False,
+        'write the backbone alone, as the checkpoint of a TimmBackbone or ViTPyramid',
+        flag='--backbone',
+    )
+    n_iters: int = option(
+        1,
+        'how often the head adds its answer: IEF_ITERS of the file’s config.yaml, 3 of AniMer’s first stage',
+        low=1,
+        flag='--iterations',
+        metavar='N',
+    )
+    heads: int | None = option(
+        None, 'heads of the backbone’s attention; by its width if not given', low=1, metavar='N'
+    )
+    force: bool = option(False, 'replace the file that is written')

@@ -22,7 +22,7 @@ COMMANDS = {
     'test': ('networks.testing', 'measure a trained regressor'),
     'convert_checkpoint': (
         'networks.convert_checkpoint',
-        "SMILify's trained regressor to a checkpoint of smilfit",
+        "SMILify's trained regressor, or AniMer's, to a checkpoint of smilfit",
     ),
     'convert_config': (
         'networks.convert_config',

@@ -8,8 +8,8 @@ import errno
 import math
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from smilfit.files.pickles import (
     shown,
     value_of,
 )
-from smilfit.files.pickles.nodes import Made, Name, inner_first, parts
+from smilfit.files.pickles.nodes import Made, Name, Pairs, inner_first, parts
 
 # Name of a storage's class -> type of its numbers.
 STORAGES = {
@@ -118,6 +118,19 @@ TENSORS = Dialect(
 )
 
 
+def _name_or_stand_in(module: str, name: str) -> Name:
+    try:
+        return tensor_name(module, name)
+    except (CodeInTensorsError, SparseTensorError):
+        return Name('stand_in', f'{module}.{name}')
+
+
+# Where parts of a file are read alone: what else is in it is taken apart, and nothing is made of it.
+PARTS = replace(
+    TENSORS, name_of=_name_or_stand_in, takes_state=frozenset({'ordered_dict', 'stand_in'}), filled=True
+)
+
+
 class TensorBuilder(Builder):
     """Values of a file of tensors.
 
@@ -148,6 +161,8 @@ class TensorBuilder(Builder):
         kind, arguments = node.name.kind, node.arguments
         if kind == 'persistent':
             return self.storage(arguments[0])
+        if kind == 'stand_in':
+            raise CodeInTensorsError(shown(node))
         if kind in ('tensor', 'typed_tensor', 'parameter', 'size', 'device'):
             values = tuple(self.value(part) for part in arguments)
             if kind == 'parameter':
@@ -248,13 +263,20 @@ _ADVICE = 'It is cut short, damaged or of another kind; nothing of it was run. T
 _MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
-def read_tensor_file(path: str | Path, what: str = 'a checkpoint', map_location: Device = 'cpu') -> Any:
+def read_tensor_file(
+    path: str | Path,
+    what: str = 'a checkpoint',
+    map_location: Device = 'cpu',
+    only: Collection[str] | None = None,
+) -> Any:
     """Read a file of dense tensors, numbers, texts, lists and dicts.
 
     Args:
         path: the file.
         what: what it is, for messages.
         map_location: device where tensors go; None for the CPU.
+        only: the entries to read of a file that is a dict: nothing is made of the others, which may be objects of
+            any kind (the settings of a training), and their tensors take no memory.
 
     Raises:
         FileNotFoundError: no such file.
@@ -269,7 +291,7 @@ def read_tensor_file(path: str | Path, what: str = 'a checkpoint', map_location:
         with path.open('rb') as file:
             zipped = file.read(4) == _ZIP_STARTS
         try:
-            return (_read_archive if zipped else _read_legacy)(path, what, size, map_location)
+            return (_read_archive if zipped else _read_legacy)(path, what, size, map_location, only)
         except CodeInTensorsError as error:
             raise BadFileError(
                 f'{path}: {what} must hold tensors, numbers and texts only; got {error}, which could run code. '
@@ -302,7 +324,16 @@ def check_weight_names(path: str | Path, what: str, weights: object) -> None:
             )
 
 
-def _read_archive(path: Path, what: str, size: int, device: Device) -> object:
+def _chosen(root: object, only: Collection[str] | None) -> object:
+    """Return a dict's node with the wanted keys alone; any other node is unchanged."""
+    if only is None or not (isinstance(root, Pairs) or (isinstance(root, Made) and root.items)):
+        return root
+    return Pairs([(key, value) for key, value in root.items if isinstance(key, str) and key in only])
+
+
+def _read_archive(
+    path: Path, what: str, size: int, device: Device, only: Collection[str] | None = None
+) -> object:
     with zipfile.ZipFile(path) as archive:
         members = _check_archive(archive, path, what, size)
         pickles = [name for name in members if name == 'data.pkl' or name.endswith('/data.pkl')]
@@ -331,14 +362,17 @@ def _read_archive(path: Path, what: str, size: int, device: Device) -> object:
             return _fitting(result, dtype, key, n_bytes)
 
         data = archive.read(pickles[0])
-        root, end = run_from(data, 0, TENSORS)
+        root, end = run_from(data, 0, TENSORS if only is None else PARTS)
         if end != len(data):
             raise BrokenPickleError(f'{len(data) - end} bytes after its end')
+        root = _chosen(root, only)
         check_size(root, len(data))
         return value_of(root, TensorBuilder(path, find, device))
 
 
-def _read_legacy(path: Path, what: str, size: int, device: Device) -> object:
+def _read_legacy(
+    path: Path, what: str, size: int, device: Device, only: Collection[str] | None = None
+) -> object:
     """Read the format of torch before 1.6: pickles one after the other, then the storages."""
     with path.open('rb') as file:
         data = file.read(_MOST_PICKLE_BYTES)
@@ -357,7 +391,7 @@ def _read_legacy(path: Path, what: str, size: int, device: Device) -> object:
         return _fitting(places[key], dtype, key, n_bytes)
 
     begin = at
-    root, at = run_from(data, at, TENSORS)
+    root, at = run_from(data, at, TENSORS if only is None else PARTS)
     n_pickle = at - begin
     keys, at = run_from(data, at, TENSORS)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
@@ -381,7 +415,7 @@ def _read_legacy(path: Path, what: str, size: int, device: Device) -> object:
             at += 8 + storage.n_bytes
     if at != size:
         raise BrokenPickleError(f'{size - at} bytes after its end')
-    return value_of(root, builder)
+    return value_of(_chosen(root, only), builder)
 
 
 def _check_archive(archive: zipfile.ZipFile, path: Path, what: str, size: int) -> dict[str, zipfile.ZipInfo]:

@@ -6,7 +6,9 @@ The names below are imported when they are first used: who reads predictions nee
 from smilfit.lazy_names import lazy_names
 
 _PUBLIC = {
+    'AnimalCrop': 'animer',
     'AnimalSearch': 'animals.several_animals',
+    'AnimerNetwork': 'animer',
     'BodyEstimate': 'heads',
     'BodyRegressor': 'regressors',
     'Boxes': 'animals.animal_boxes',
@@ -40,6 +42,8 @@ _PUBLIC = {
     'Refinement': 'lifter.lifted_refinement',
     'RegressorPreprocessor': 'regressors.modal_regressor',
     'SceneFrame': 'scene_frame',
+    'SmalDecoderHead': 'heads',
+    'SmalEstimate': 'heads',
     'SmallUNet': 'backbones',
     'TimmBackbone': 'backbones',
     'TimmPyramid': 'backbones',
@@ -52,6 +56,7 @@ _PUBLIC = {
     'differentiable_points': 'keypoints.consensus_loss',
     'find_centres': 'animals.several_animals',
     'identify': 'animals.animal_tracks',
+    'load_animer': 'animer',
     'match_views': 'animals.several_animals',
     'part_by_nearest': 'animals.animal_boxes',
 }

@@ -97,6 +97,52 @@ class CrossAttentionLayer(nn.Module):
         return queries + self.feed(self.norm_feed(queries))
 
 
+class CrossAttention(nn.Module):
+    """Let queries read from a context, by projections without a bias and heads of a width of their own.
+
+    Attributes are called as in the weight files of SMILify, HMR2 and AniMer.
+
+    Args:
+        dim: channels of the queries.
+        context_dim: channels of the context.
+        heads: how many.
+        dim_head: channels of each.
+        dropout: in training, of what is read and of the answer.
+    """
+
+    def __init__(self, dim: int, context_dim: int, heads: int, dim_head: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.to_kv = nn.Linear(context_dim, 2 * heads * dim_head, bias=False)
+        self.to_q = nn.Linear(dim, heads * dim_head, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(heads * dim_head, dim), nn.Dropout(dropout))
+
+    def forward(
+        self,
+        x: Float[Tensor, 'B Q E'],
+        context: Float[Tensor, 'B L D'],
+        mask: Bool[Tensor, 'B L'] | None = None,
+    ) -> Float[Tensor, 'B Q E']:
+        """Attend from the queries to the context; a token outside the mask is not read."""
+        split = (self.heads, -1)
+        query = self.to_q(x).unflatten(-1, split).transpose(1, 2)
+        key, value = (t.unflatten(-1, split).transpose(1, 2) for t in self.to_kv(context).chunk(2, -1))
+        read = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=None if mask is None else mask[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.to_out(read.transpose(1, 2).flatten(2))
+
+
+def feed_forward(dim: int, hidden: int, dropout: float = 0.0) -> nn.Sequential:
+    """Make two linear layers with a GELU between and dropout behind each."""
+    layers = (nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+    return nn.Sequential(*layers, nn.Dropout(dropout))
+
+
 class MLPTrunk(nn.Module):
     """Three layers that halve their width, each with layer normalisation, ReLU and dropout.
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from smilfit.networks.attention import CrossAttention, feed_forward
 from smilfit.registry import UnknownNameError, did_you_mean
 
 # Encoder and widths of the decoder, coarse to fine, by SMILify's name of a UNet.
@@ -283,7 +284,7 @@ class _Layer(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1, self.norm_context = nn.LayerNorm(dim), nn.LayerNorm(context_dim)
-        self.cross_attn = _CrossAttention(dim, context_dim, heads, dim_head, dropout)
+        self.cross_attn = CrossAttention(dim, context_dim, heads, dim_head, dropout)
         self.norm2 = nn.LayerNorm(dim)
         self.ff = _FeedForward(dim, mlp_dim, dropout)
 
@@ -292,34 +293,6 @@ class _Layer(nn.Module):
         # Without tokens the query has but itself to read.
         x = x + self.cross_attn(query, query if context is None else self.norm_context(context), mask)
         return x + self.ff(self.norm2(x))
-
-
-class _CrossAttention(nn.Module):
-    def __init__(self, dim: int, context_dim: int, heads: int, dim_head: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.to_kv = nn.Linear(context_dim, 2 * heads * dim_head, bias=False)
-        self.to_q = nn.Linear(dim, heads * dim_head, bias=False)
-        self.to_out = nn.Sequential(nn.Linear(heads * dim_head, dim), nn.Dropout(dropout))
-
-    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        split = (self.heads, -1)
-        query = self.to_q(x).unflatten(-1, split).transpose(1, 2)
-        key, value = (t.unflatten(-1, split).transpose(1, 2) for t in self.to_kv(context).chunk(2, -1))
-        read = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=None if mask is None else mask[:, None, None, :],
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        return self.to_out(read.transpose(1, 2).flatten(2))
-
-
-def feed_forward(dim: int, hidden: int, dropout: float) -> nn.Sequential:
-    """Make two linear layers with a GELU between and dropout behind each."""
-    layers = (nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
-    return nn.Sequential(*layers, nn.Dropout(dropout))
 
 
 class _FeedForward(nn.Module):

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from smilfit.geometry.rotation import axis_angle_to_rotmat, rot6d_to_rotmat
-from smilfit.networks.attention import MLPTrunk
+from smilfit.networks.attention import MLPTrunk, feed_forward
 from smilfit.networks.heads.camera_heads import of_each
 from smilfit.registry import MODELS
 from smilfit.smilify.layers import (
@@ -21,7 +21,6 @@ from smilfit.smilify.layers import (
     Rotation,
     SmilifyBackbone,
     SmilifyDecoder,
-    feed_forward,
 )
 
 FOV_RANGE = (5.0, 120.0)

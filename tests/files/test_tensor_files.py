@@ -165,3 +165,28 @@ def test_weights_are_tensors_by_name():
             check_weight_names('a.pth', 'a file', wrong)
     with pytest.raises(FileNotFoundError):
         read_tensor_file('none.pth')
+
+
+class _Kept(dict):
+    """Holds itself, as settings that know their parents do."""
+
+    def __init__(self):
+        super().__init__(name='settings', run=_Runs())
+        self.parent = [self]
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_of_a_file_with_objects_the_wanted_entries_are_read_and_nothing_is_run(zipped, tmp_path, capsys):
+    path = tmp_path / 'a.pth'
+    kept = _Kept() if zipped else _Runs()
+    value = {'state_dict': {'x': torch.arange(3.0)}, 'settings': kept, 'more': torch.ones(5)}
+    torch.save(value, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(BadFileError, match='could run code'):
+        read_tensor_file(path)
+    read = read_tensor_file(path, only=('state_dict', 'missing'))
+    assert list(read) == ['state_dict']
+    assert read['state_dict']['x'].tolist() == [0, 1, 2]
+    # An object in what is read is refused as ever.
+    with pytest.raises(BadFileError, match='must not hold itself|could run code'):
+        read_tensor_file(path, only=('settings',))
+    assert 'it was run' not in capsys.readouterr().out

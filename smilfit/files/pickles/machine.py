@@ -7,7 +7,7 @@ No opcode calls, hashes, compares or prints anything of the file's: a name gives
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from smilfit.files.account import charge
 from smilfit.files.pickles.nodes import (
@@ -82,13 +82,14 @@ class Dialect:
     """What a kind of pickle may ask for.
 
     `name_of` gives the node of a name or refuses it; `takes_state` are the kinds of names whose objects take a state;
-    `persistent` says whether it may name what lies outside of it. Opcodes and containers may be more by some for each
-    byte.
+    `persistent` says whether it may name what lies outside of it; `filled` whether stand-ins hold items, as those of
+    kinds of lists and dicts do. Opcodes and containers may be more by some for each byte.
     """
 
     name_of: Callable[[str, str], Name] = allowed_name
     takes_state: Collection[str] = frozenset(TAKES_STATE)
     persistent: bool = False
+    filled: bool = False
     opcodes_per_byte: float = 0.0
     containers_per_byte: float = 0.0
 
@@ -244,6 +245,9 @@ def _drop_mark(machine: Machine) -> None:
 
 def _append(machine: Machine, items: list[object]) -> None:
     target = machine.top()
+    if _is_filled(target, machine):
+        target.items.extend((None, item) for item in items)
+        return
     if not isinstance(target, list):
         raise UnsafePickleError(f'items must be appended to a list; got {shown(target)}')
     target.extend(items)
@@ -251,11 +255,16 @@ def _append(machine: Machine, items: list[object]) -> None:
 
 def _set_items(machine: Machine, items: list[object]) -> None:
     target = machine.top()
-    if not isinstance(target, (Pairs, Made)) or (
-        isinstance(target, Made) and target.name.kind != 'ordered_dict'
+    if not isinstance(target, (Pairs, Made)) or not (
+        isinstance(target, Pairs) or target.name.kind == 'ordered_dict' or _is_filled(target, machine)
     ):
         raise UnsafePickleError(f'items must be set in a dict; got {shown(target)}')
     target.items.extend(_pairs(items))
+
+
+def _is_filled(target: object, machine: Machine) -> TypeGuard[Made]:
+    """Check whether a stand-in may hold items here."""
+    return machine.dialect.filled and isinstance(target, Made) and target.name.kind == 'stand_in'
 
 
 def _pairs(items: list[object]) -> list[tuple[object, object]]:

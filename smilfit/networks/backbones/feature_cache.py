@@ -122,7 +122,9 @@ class FeatureCache:
             *((id(t), t._version) for t in tensors.values()),
         )
         if state != self._state:
-            digest = hashlib.sha256(f'{network.name} {network.indices} {self.dtype} {state[1]}'.encode())
+            padding = f' {network.patch_padding}' if network.patch_padding else ''
+            about = f'{network.name} {network.indices} {self.dtype} {state[1]}{padding}'
+            digest = hashlib.sha256(about.encode())
             for name, tensor in tensors.items():
                 digest.update(name.encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

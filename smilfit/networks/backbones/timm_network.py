@@ -39,11 +39,13 @@ class TimmNetwork(nn.Module):
         frozen: train none of it.
         frozen_stages: do not train what the first so many feature maps are made by.
         grad_checkpointing: compute activations anew in the backward pass, which takes less memory and more time.
+        patch_padding: zeros around an image before a ViT cuts it into patches, px; 2 of ViTPose and AniMer, whose
+            patches of 16 px lie 2 px further up and left.
         options: further arguments of `timm.create_model`.
         cache: keeps what the frozen network says of training images on disk, so that it says it once.
 
     Raises:
-        ValueError: a cache for a network that is trained.
+        ValueError: a cache for a network that is trained, or a padding for one without patches.
     """
 
     # A timm model, whose further methods torch's type does not have.
@@ -62,6 +64,7 @@ class TimmNetwork(nn.Module):
         frozen: bool = False,
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
+        patch_padding: int = 0,
         options: Mapping[str, object] | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
@@ -79,6 +82,9 @@ class TimmNetwork(nn.Module):
             )
         self.name = name
         self.network = create_network(where, name, pretrained, dict(options or {}))
+        self.patch_padding = patch_padding
+        if patch_padding:
+            self._pad_patches(where)
         if checkpoint is not None:
             load_weights(self.network, Path(checkpoint))
         wanted = list(self.default_indices() if indices is None else indices)
@@ -96,6 +102,15 @@ class TimmNetwork(nn.Module):
         if grad_checkpointing:
             self._checkpoint_gradients()
 
+    def _pad_patches(self, where: str) -> None:
+        patches = getattr(getattr(self.network, 'patch_embed', None), 'proj', None)
+        if not isinstance(patches, nn.Conv2d) or not 0 < self.patch_padding < patches.kernel_size[0] / 2:
+            raise ValueError(
+                f'{where}: patch_padding must be 0, or px below half the side of patches in a network that has them; '
+                f'got {self.patch_padding} for {self.name!r}. Leave it out.'
+            )
+        patches.padding = (self.patch_padding, self.patch_padding)
+
     def default_indices(self) -> Sequence[int]:
         """Return the feature maps to take where none are named: the last."""
         return (-1,)
@@ -112,6 +127,21 @@ class TimmNetwork(nn.Module):
             output_fmt='NCHW',
             intermediates_only=True,
         )
+
+    def map_and_prefix(self, images: Float[Tensor, 'N 3 H W']) -> tuple[Tensor, Tensor]:
+        """Compute the last map (N, D, h, w) of images in [0, 1] and the tokens (N, P, D) before its patches.
+
+        The network must be a transformer with such tokens, as is a class token.
+        """
+        ((features, prefix),) = self.network.forward_intermediates(
+            (images - self.mean) / self.std,
+            indices=list(self.indices[-1:]),
+            norm=True,
+            output_fmt='NCHW',
+            intermediates_only=True,
+            return_prefix_tokens=True,
+        )
+        return features, prefix
 
     def kept_maps(self, images: Float[Tensor, 'N 3 H W']) -> list[Tensor]:
         """Return feature maps of images in [0, 1]; in training those that the cache has, if there is one.

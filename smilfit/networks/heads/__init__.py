@@ -11,6 +11,7 @@ from smilfit.networks.heads.camera_heads import (
 )
 from smilfit.networks.heads.heatmap_head import KeypointHeatmapHead
 from smilfit.networks.heads.orientation_head import OrientationHead, OrientationVotes
+from smilfit.networks.heads.smal_decoder_head import SmalDecoderHead, SmalEstimate
 
 __all__ = [
     'BodyEstimate',
@@ -22,6 +23,8 @@ __all__ = [
     'NamedCameraHead',
     'OrientationHead',
     'OrientationVotes',
+    'SmalDecoderHead',
+    'SmalEstimate',
     'TransformerDecoderHead',
     'corrected_cameras',
 ]
