@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from smilfit.files.tensor_files import check_weight_names, read_tensor_file
 from smilfit.networks.backbones.feature_cache import FeatureCache, names_of_images
+from smilfit.networks.backbones.lora import LoRA
 from smilfit.registry import MODELS, UnknownNameError, did_you_mean
 
 logger = logging.getLogger('smilfit')
@@ -41,11 +42,14 @@ class TimmNetwork(nn.Module):
         grad_checkpointing: compute activations anew in the backward pass, which takes less memory and more time.
         patch_padding: zeros around an image before a ViT cuts it into patches, px; 2 of ViTPose and AniMer, whose
             patches of 16 px lie 2 px further up and left.
+        lora: arguments of `LoRA`, such as `dict(rank=8)`: the network is frozen, and small matrices beside its linear
+            layers are trained; `merge_lora` makes one layer of each again.
         options: further arguments of `timm.create_model`.
         cache: keeps what the frozen network says of training images on disk, so that it says it once.
 
     Raises:
-        ValueError: a cache for a network that is trained, or a padding for one without patches.
+        ValueError: a cache for a network that is trained, a padding for one without patches, or lora for one that is
+            frozen or has no such layers.
     """
 
     # A timm model, whose further methods torch's type does not have.
@@ -65,6 +69,7 @@ class TimmNetwork(nn.Module):
         frozen_stages: int = 0,
         grad_checkpointing: bool = False,
         patch_padding: int = 0,
+        lora: Mapping[str, Any] | None = None,
         options: Mapping[str, object] | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
@@ -89,18 +94,44 @@ class TimmNetwork(nn.Module):
             load_weights(self.network, Path(checkpoint))
         wanted = list(self.default_indices() if indices is None else indices)
         self.indices = list(self.network.prune_intermediate_layers(wanted, prune_norm=False, prune_head=True))
+        if lora is not None:
+            self._add_lora(where, LoRA(**lora), frozen or frozen_stages > 0)
         config = self.network.pretrained_cfg
         for key in ('mean', 'std'):
             value = torch.tensor(config[key], dtype=torch.float32).reshape(3, 1, 1)
             self.register_buffer(key, value, persistent=False)
         self.norm_eval, self.frozen = norm_eval, frozen
         self.map_dims = tuple(self._freeze_what_is_not_reached())
+        if lora is not None:
+            self._check_lora(where)
         if frozen:
             self.network.requires_grad_(False)
         elif frozen_stages:
             self._freeze_stages(frozen_stages)
         if grad_checkpointing:
             self._checkpoint_gradients()
+
+    def _add_lora(self, where: str, lora: LoRA, frozen: bool) -> None:
+        if frozen:
+            raise ValueError(
+                f'{where}: lora freezes the network itself; got frozen or frozen_stages beside it. Leave them out.'
+            )
+        self.lora_counts = lora.add_to(where, self.network)
+        logger.info(
+            '%s %s: lora of rank %d trains %d of %d numbers.', where, self.name, lora.rank, *self.lora_counts
+        )
+
+    def _check_lora(self, where: str) -> None:
+        names = [
+            name for name, p in self.network.named_parameters() if '.lora.' in name and not p.requires_grad
+        ]
+        if names:
+            # Some networks read a layer's weights and do not call it.
+            raise ValueError(
+                f'{where}: layers with lora must be called on the way to the maps; {len(names) // 2} of '
+                f'{self.name!r} are not, such as {names[0].partition(".lora")[0]}. Name others by '
+                'lora=dict(layers=[...]).'
+            )
 
     def _pad_patches(self, where: str) -> None:
         patches = getattr(getattr(self.network, 'patch_embed', None), 'proj', None)

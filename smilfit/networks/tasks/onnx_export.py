@@ -19,6 +19,7 @@ from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_file
 from smilfit.datasets import MultiViewDataset
 from smilfit.files import MadeOf, OutputFolder, shorten, write_text
+from smilfit.networks.backbones.lora import merge_lora
 from smilfit.networks.engine.trained_model import TrainedRegressor, load_trained_regressor
 from smilfit.networks.exported_networks import ExportedNetwork, Port
 from smilfit.networks.regressors.modal_regressor import ModalRegressor
@@ -190,7 +191,7 @@ def export(checkpoint: str | Path, out: str | Path, options: NetworkOptions) -> 
         if path.exists() and not options.force:
             raise FileExistsError(f'{path}: is there already. Give --force to replace it, or another name.')
     trained = load_trained_regressor(checkpoint, options.config, options.body_model)
-    network = trained.model.exported_network(options.side).eval()
+    network = merge_lora(trained.model.exported_network(options.side)).eval()
     tolerance = options.tolerance
     made_of = MadeOf(
         {'checkpoint': sha256_of(Path(checkpoint))}, {'side': options.side, 'tolerance': tolerance}
