@@ -1,6 +1,6 @@
 """All that registers itself in this room: the registries import it when one of their names is first asked for."""
 
-from smilfit.networks import attention, backbones, heads, regressors
+from smilfit.networks import attention, backbones, features, heads, regressors
 from smilfit.networks.animals import animal_boxes, several_animals
 from smilfit.networks.animer import network as animer_network
 from smilfit.networks.keypoints import consensus, crop_augment, limb_maps
@@ -14,6 +14,7 @@ __all__ = [
     'backbones',
     'consensus',
     'crop_augment',
+    'features',
     'flow',
     'heads',
     'lifted_refinement',
