@@ -103,6 +103,13 @@ class TestOptions(CompareOptions):
         False,
         "fit the body to what the network saw, from its prediction, as the config's `refinement` says",
     )
+    protocol: Sequence[str] = option(
+        (),
+        'score by a published protocol, too: wldo, animer, smalst, tigdog, badja, space or motion; may be given '
+        'again',
+        many='append',
+        metavar='NAME',
+    )
     left_out_views: bool = option(
         False,
         'judge the model also in each view of which it sees only the others (three views at least); as many '

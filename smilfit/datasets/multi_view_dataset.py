@@ -197,6 +197,7 @@ class MultiViewDataset(Dataset):
             'n_betas': file.n_betas,
             'camera_names': file.camera_names,
             'session_names': file.session_names,
+            'still_sessions': tuple(n for n in file.session_names if not file.temporal(n)),
             'body_model_file': file.body_model_file,
             'body_model_hash': file.body_model_hash,
             # Text, as checkpoints keep what stands here.

@@ -48,16 +48,20 @@ from smilfit.evaluation.metric_words import (
     strongest_baselines,
 )
 from smilfit.evaluation.point_fit import PointBenchmark, point_benchmark
+from smilfit.evaluation.protocol_metric import ProtocolMetric, inside_of
+from smilfit.evaluation.protocols import PROTOCOLS, ImageAnswer, evaluate, protocol_lines
 from smilfit.evaluation.units import length_text, to_mm, unit_suffix
 
 __all__ = [
     'PCK_THRESHOLDS_PX',
     'PERCENTILES',
+    'PROTOCOLS',
     'BenchmarkResult',
     'CameraFit',
     'Errors',
     'ExpectedKeypoints',
     'FitBenchmark',
+    'ImageAnswer',
     'ImageFigures',
     'ImageFit',
     'Intervals',
@@ -65,17 +69,20 @@ __all__ = [
     'MultiViewPoseMetric',
     'PairedDifference',
     'PointBenchmark',
+    'ProtocolMetric',
     'ShareInside',
     'StrongestBaseline',
     'align_similarity',
     'benchmark_metrics',
     'by_group',
     'distances',
+    'evaluate',
     'expected_keypoints',
     'fit_benchmark',
     'held',
     'image_fit',
     'in_cameras',
+    'inside_of',
     'left_out_metrics',
     'length_text',
     'mask_iou',
@@ -96,6 +103,7 @@ __all__ = [
     'place_at_prediction',
     'place_at_truth',
     'point_benchmark',
+    'protocol_lines',
     'radii',
     'read_figures',
     'reprojection_errors',

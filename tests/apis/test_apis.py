@@ -1,5 +1,6 @@
 """What commands do, called from Python: results and progress."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -130,8 +131,15 @@ def test_fit_images(inputs, tmp_path):
         window_px=64,
         preprocessed=made.append,
         progress=reports.append,
+        protocols=['wldo', 'animer', 'motion'],
     )
     assert made == [done.dataset]
+    stored = json.loads((tmp_path / 'out' / 'protocols.json').read_text())
+    # There are no masks, so no area.
+    assert stored['wldo']['IoU'] is None
+    assert 0 < stored['animer']['AUC'] == done.protocols['animer']['AUC'] <= 1
+    # Single images do not move.
+    assert stored['motion']['jitter'] is None
     assert done.dataset.path == tmp_path / 'out' / 'pictures.h5'
     (session,) = done.fit.images
     assert len(done.fit.images[session]) == 3

@@ -1,5 +1,6 @@
 """What `fit` and `fit_images` do: sessions of a dataset file become parameters, videos and a report."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
@@ -12,6 +13,7 @@ from smilfit.apis.compute import PROCESS_TIMEOUT, chosen_device, torch_threads
 from smilfit.apis.fit_options import FitImagesOptions, FitOptions
 from smilfit.apis.fitting.fit_config import ConfigSource, load_fit_config, with_body_lengths, with_masks
 from smilfit.apis.fitting.fit_session import SessionFits
+from smilfit.apis.fitting.image_outputs import ImageDrawing
 from smilfit.apis.fitting.session_landmarks import body_with_landmarks
 from smilfit.apis.fitting.session_outputs import SessionOutputs
 from smilfit.apis.options import with_options
@@ -23,9 +25,9 @@ from smilfit.apis.shipped_configs import FIT_IMAGES_CONFIG
 from smilfit.body_models import SMIL, BodyModelData, LocatedModel, find_model, load_body_model, reference_to
 from smilfit.datasets import DatasetFile, open_dataset
 from smilfit.drawing.report import Report
-from smilfit.evaluation import FitBenchmark, ImageFigures, PointBenchmark
+from smilfit.evaluation import PROTOCOLS, FitBenchmark, ImageAnswer, ImageFigures, PointBenchmark, evaluate
 from smilfit.evaluation.verdict import NOT_BELIEVABLE, Verdict
-from smilfit.files import MadeOf, OutputFolder, OutputLock, writing
+from smilfit.files import MadeOf, OutputFolder, OutputLock, write_text, writing
 from smilfit.handlers import SilhouetteDistanceHandler, SilhouetteHandler
 from smilfit.registrants import SMPLify
 from smilfit.registry import (
@@ -34,6 +36,7 @@ from smilfit.registry import (
     build_body_model,
     build_registrant,
     did_you_mean,
+    reject_unknown,
 )
 from smilfit.solvers import DistributedProcesses, Processes
 from smilfit.solvers.processes import process_group
@@ -286,10 +289,11 @@ def fit(config: ConfigSource, data: str | Path, out: str | Path, options: FitOpt
 
 @dataclass(frozen=True)
 class FitImagesRun:
-    """What came out of both steps."""
+    """What came out of both steps; `protocols` are figures by published protocol."""
 
     dataset: PreprocessRun
     fit: FitRun
+    protocols: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @with_options(FitImagesOptions)
@@ -303,6 +307,7 @@ def fit_images(
     fitting: FitImagesOptions,
     restart: bool = False,
     preprocessed: Callable[[PreprocessRun], object] | None = None,
+    protocols: Sequence[str] = (),
 ) -> FitImagesRun:
     """Make `out`/pictures.h5 as `preprocess` does and fit it as `fit` does; what was stopped goes on.
 
@@ -315,11 +320,13 @@ def fit_images(
         options: as of `preprocess`.
         restart: throw a stopped preprocessing's partial file away.
         preprocessed: called when the dataset file is there, before the fit.
+        protocols: published ones by which fitted images are scored, into `protocols.json`.
 
     Raises:
         NotADirectoryError: `out` is a file.
         ValueError, KeyError: as of `preprocess` and `fit`.
     """
+    reject_unknown('--protocol', 'protocol', protocols, list(PROTOCOLS))
     folder = check_images_folder(out)
     check_not_an_input(folder, (source.path, source.images), 'OUT', inside=True)
     check_images_fit(config, body_model, fitting.cfg_options)
@@ -340,7 +347,27 @@ def fit_images(
     done = fit(config, made.path, folder, body_model=body_model, **chosen)
     # One process has all results.
     assert done is not None
-    return FitImagesRun(made, done)
+    return FitImagesRun(made, done, _scored(made.path, done, protocols, folder))
+
+
+def _scored(path: Path, done: FitRun, protocols: Sequence[str], folder: Path) -> dict[str, dict[str, float]]:
+    """Score the fitted images by published protocols, and write the figures."""
+    if not protocols:
+        return {}
+    answers: list[ImageAnswer] = []
+    names: tuple[str, ...] = ()
+    dataset = open_dataset(path)
+    for session in done.images:
+        result = done.results[session]
+        if not isinstance(result.body, SMIL):
+            continue
+        drawing = ImageDrawing(result.body, dataset, session, result)
+        names = drawing.observed.names
+        answers += drawing.answers()
+    figures = {name: evaluate(name, answers, names) for name in protocols}
+    text = json.dumps(figures, indent=1).replace('NaN', 'null')
+    write_text(folder / 'protocols.json', text)
+    return figures
 
 
 def check_images_folder(out: str | Path) -> Path:

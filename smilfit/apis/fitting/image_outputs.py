@@ -21,7 +21,15 @@ from smilfit.drawing.overlays import OverlayPainter, Panel, ShownBody, posed
 from smilfit.drawing.report import Report
 from smilfit.drawing.video import write_image, write_video
 from smilfit.drawing.windows import enlarge
-from smilfit.evaluation import ImageFigures, ImageFit, image_fit, read_figures, write_figures
+from smilfit.evaluation import (
+    ImageAnswer,
+    ImageFigures,
+    ImageFit,
+    image_fit,
+    inside_of,
+    read_figures,
+    write_figures,
+)
 from smilfit.evaluation.verdict import SessionNumbers, image_numbers
 from smilfit.files import file_stem
 from smilfit.handlers import BaseInput
@@ -140,6 +148,29 @@ class ImageDrawing:
             mask = self._mask(row)
             if mask is not None:
                 yield row, self._covered(vertices, _single(self.fitted_cameras, row)), mask
+
+    def answers(self) -> list[ImageAnswer]:
+        """Return the fitted images as published protocols score them."""
+        result, rows = [], self._fitted_rows()
+        for row, end in zip(rows, posed(self.body, self.result.params, self.observed.names, rows)):
+            mask, camera = self._mask(row), _single(self.fitted_cameras, row)
+            projected, _, valid = camera.project(end[1].double())
+            sample = int(self.dataset.samples(self.session)[row])
+            image = torch.from_numpy(self.dataset.image(sample, self.cameras.names[0])).permute(2, 0, 1)
+            result.append(
+                ImageAnswer(
+                    predicted=torch.where(valid.unsqueeze(-1), projected, torch.nan)[0].numpy(),
+                    truth=np.nan_to_num(self._annotated(row)),
+                    weight=self.observed.confidence[row, 0].double().numpy(),
+                    side=float(camera.size[0, 0]),
+                    mask=mask,
+                    silhouette=None if mask is None else self._covered(end[0], camera),
+                    inside=None if mask is None else inside_of(image.float(), len(mask)),
+                    # Numbers of single images are no moments.
+                    frame=row * (1 if self.dataset.temporal(self.session) else 2),
+                )
+            )
+        return result
 
     def _mask(self, row: int) -> np.ndarray | None:
         sample = int(self.dataset.samples(self.session)[row])

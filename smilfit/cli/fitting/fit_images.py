@@ -25,6 +25,14 @@ class Arguments(FitImagesOptions):
     """A command line of `fit_images` beside what is preprocessed."""
 
     config: Path = option(Path(FIT_IMAGES_CONFIG), 'a registrant config', metavar='FILE')
+    protocols: tuple[str, ...] = option(
+        (),
+        'score the fits by a published protocol, into protocols.json: wldo, animer, smalst, tigdog, badja, space or '
+        'motion; may be given again',
+        flag='--protocol',
+        many='append',
+        metavar='NAME',
+    )
 
 
 def build_parser(prog: str | None = 'fit_images') -> argparse.ArgumentParser:
@@ -49,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from smilfit.apis.fitting.fit_run import DATASET, check_images_folder, fit_images
     from smilfit.apis.preprocessing.data_source import annotation_readers, as_images
     from smilfit.cli.data.preprocess_arguments import options_of, source_of
+    from smilfit.evaluation import protocol_lines
 
     source = as_images(source_of(arguments, annotation_readers().get(arguments.format)))
     if arguments.dry_run:
@@ -64,4 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
             preprocessed=lambda made: codes.append(preprocess.show_run(made, arguments)),
             **given(arguments, Arguments) | {'progress': progress},
         )
-    return fit.show_fit(done.fit) or codes[0]
+    code = fit.show_fit(done.fit)
+    for name, figures in done.protocols.items():
+        print('\n'.join(protocol_lines(name, figures)))
+    return code or codes[0]

@@ -49,7 +49,7 @@ def main(options: Arguments) -> None:
         _compare(*options.compare, options)
         return
 
-    from smilfit.evaluation import metric_text
+    from smilfit.evaluation import metric_text, protocol_lines
     from smilfit.networks.tasks.evaluating import test
 
     *config, checkpoint = options.files
@@ -58,8 +58,13 @@ def main(options: Arguments) -> None:
         done = test(config[0] if config else None, checkpoint, **keywords)
     if done is None:
         return
-    for line in metric_text(done.metrics, done.intervals):
+    scores = {n: v for n, v in done.metrics.items() if n.partition('/')[0] in options.protocol}
+    own = {n: v for n, v in done.metrics.items() if n not in scores}
+    for line in metric_text(own, done.intervals):
         print(line)
+    for name in options.protocol:
+        figures = {n.partition('/')[2]: v for n, v in scores.items() if n.startswith(f'{name}/')}
+        print('\n'.join(protocol_lines(name, figures)))
     if done.intervals is not None:
         print(f'in brackets: {done.intervals.by}' if done.intervals.bounds else done.intervals.by)
     if done.report is not None:

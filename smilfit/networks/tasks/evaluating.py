@@ -18,10 +18,12 @@ from smilfit.drawing.benchmark_report import write_benchmark_folder
 from smilfit.drawing.validation_overlay_hook import prediction_images
 from smilfit.drawing.video import write_image
 from smilfit.evaluation import (
+    PROTOCOLS,
     BenchmarkResult,
     Intervals,
     MultiViewPoseMetric,
     PairedDifference,
+    ProtocolMetric,
     left_out_metrics,
     paired_differences,
 )
@@ -34,6 +36,7 @@ from smilfit.networks.engine.plain_values import config_of_checkpoint
 from smilfit.networks.engine.runner import build_test_runner, choose_device
 from smilfit.networks.regressors.modal_regressor import ModalRegressor
 from smilfit.networks.tasks.run_hooks import QUIET, add_listener, add_progress, hold_work_dir
+from smilfit.registry import reject_unknown
 from smilfit.registry.config_options import merge_options
 from smilfit.solvers.processes import process_group
 
@@ -89,6 +92,7 @@ def test(config: str | Path | None, checkpoint: str | Path, options: TestOptions
     cfg = _experiment(result, checkpoint, options)
     if options.refine:
         set_refinement(cfg)
+    reject_unknown('--protocol', 'protocol', options.protocol, list(PROTOCOLS))
     check_output_folder(cfg.work_dir, '--work-dir')
     if options.out is not None:
         check_output_file(options.out, '--out')
@@ -124,6 +128,10 @@ def _test(cfg: Config, checkpoint: str | Path, options: TestOptions, made_of: Ma
     )
     add_progress(runner, options.progress)
     add_listener(runner, options.listener)
+    if options.protocol:
+        metric = ProtocolMetric(options.protocol, inner_model(runner).body_model)
+        metric.dataset_meta = runner.test_dataloader.dataset.metainfo
+        runner.test_evaluator.metrics.append(metric)
     metrics = runner.test()
     if options.left_out_views:
         metrics |= _left_out(runner)

@@ -15,6 +15,7 @@ from smilfit.body_models import ShapeMixture, load_body_model, save_body_model
 from smilfit.cli.networks import testing as test_tool
 from smilfit.cli.networks import train as train_tool
 from smilfit.datasets import MultiViewDataset, PreprocessOptions, image_sessions, preprocess
+from smilfit.evaluation import PROTOCOLS
 from smilfit.networks import BodyEstimate, FocalHead, MLPHead, TransformerDecoderHead
 from smilfit.networks.engine import learned_mixture, load_trained_regressor
 from smilfit.networks.engine.model_building import build_regressor
@@ -111,13 +112,28 @@ def test_training_learns_kinds_sizes_and_focal_lengths(run):
     assert np.array_equal(body.data.shape_mixture.means, mixture.means)
 
 
-def test_its_checkpoint_is_tested_and_infers(run, made, tmp_path):
+def test_its_checkpoint_is_tested_and_infers(run, made, tmp_path, capsys):
     """The checkpoint alone, on images and as a file."""
     out = tmp_path / 'metrics.json'
-    assert (
-        test_tool.main([str(run / 'epoch_2.pth'), '--device', 'cpu', '--traceback', '--out', str(out)]) == 0
-    )
-    assert all(np.isfinite(value) for value in json.loads(out.read_text()).values() if value is not None)
+    given = [str(run / 'epoch_2.pth'), '--device', 'cpu', '--traceback', '--out', str(out)]
+    protocols = [x for name in PROTOCOLS for x in ('--protocol', name)]
+    assert test_tool.main(given + protocols) == 0
+    numbers = json.loads(out.read_text())
+    scores = {name: value for name, value in numbers.items() if '/' in name}
+    assert all(np.isfinite(v) for name, v in numbers.items() if name not in scores and v is not None)
+    # Nothing is known of shapes, and single images have no motion.
+    unknown = {name for name, value in scores.items() if np.isnan(value)}
+    assert unknown == {
+        *('animer/PA-MPVPE', 'space/PA-MPVPE', 'animer/PA-MPJPE', 'space/PA-MPJPE'),
+        *('motion/acceleration error', 'motion/jitter', 'motion/acceleration error of a line'),
+    }
+    assert 0 < scores['wldo/IoU'] < 1
+    told = capsys.readouterr().out
+    assert 'protocol wldo (WLDO on StanfordExtra)' in told
+    assert 'not known: no image has what it needs' in told
+    with pytest.raises(SystemExit):
+        test_tool.main([*given, '--protocol'])
+    assert test_tool.main([*given, '--protocol', 'wlod']) == 1
     image = sorted(made.parent.glob('*.png'))[0]
     folder = tmp_path / 'images'
     folder.mkdir()
