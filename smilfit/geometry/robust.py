@@ -46,6 +46,23 @@ class GemanMcClure:
 
 
 @dataclass(frozen=True)
+class Charbonnier:
+    """`sqrt(s + eps^2) - eps`: a distance that is smooth at 0 (Charbonnier et al. 1997).
+
+    Args:
+        eps: below it the cost is quadratic, in the residual's unit.
+    """
+
+    eps: float
+
+    def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Return `rho(s)` and its derivative by s."""
+        eps = self.eps * widening
+        root = (squared + eps**2).sqrt()
+        return root - eps, 0.5 / root
+
+
+@dataclass(frozen=True)
 class Cauchy:
     """`sigma^2 log(1 + s / sigma^2)`: quadratic below sigma, and the less steep the farther off.
 

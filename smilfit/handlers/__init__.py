@@ -14,6 +14,7 @@ from smilfit.handlers.keypoints import convention_names, resolve_convention
 from smilfit.handlers.keypoints2d import (
     Keypoint2dHandler,
     Keypoint2dInput,
+    Keypoint2dStepHandler,
     MultiviewKeypoint2dMSEHandler,
     MultiviewKeypoint2dMSEInput,
     TriangulationConsistencyHandler,
@@ -69,6 +70,7 @@ __all__ = [
     'JointScalePriorHandler',
     'Keypoint2dHandler',
     'Keypoint2dInput',
+    'Keypoint2dStepHandler',
     'Keypoint3dHandler',
     'Keypoint3dLimbLenHandler',
     'Keypoint3dLimbLenInput',

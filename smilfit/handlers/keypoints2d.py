@@ -16,7 +16,14 @@ from smilfit.handlers.keypoints import (
     keypoint_names_or_numbers,
     without_gaps,
 )
-from smilfit.losses import KeypointMSELoss, PointSource, TriangulationConsistencyLoss
+from smilfit.losses import (
+    KeypointMSELoss,
+    KeypointStepLoss,
+    PointSource,
+    Stated,
+    TriangulationConsistencyLoss,
+)
+from smilfit.losses.base import from_source
 from smilfit.registry import HANDLERS, INPUTS
 from smilfit.structures import Cameras, Keypoints2d, RecordedData
 
@@ -110,6 +117,41 @@ class MultiviewKeypoint2dMSEHandler(KeypointMSEHandler[Keypoints2d]):
 def pixels_of(pixels: Tensor, names: tuple[str, ...] | None, cameras: Cameras, points: Tensor) -> PointSource:
     """Report that pixels follow points under cameras."""
     return PointSource(pixels, names, lambda: cameras.linearise(points.detach())[1], cameras=cameras)
+
+
+@HANDLERS.register_module()
+class Keypoint2dStepHandler(MultiviewKeypoint2dMSEHandler):
+    """Draws keypoints that nobody labelled to where they are in the images of the frame before, as SMAL4V does.
+
+    For training on one video: batches must be frames in the order of time (a sampler that does not shuffle), cut
+    alike. A step between two labelled frames does not count: labels say where keypoints move.
+    """
+
+    default_key = 'keypoints2d_steps'
+
+    @staticmethod
+    def default_loss() -> KeypointStepLoss:  # type: ignore[override]
+        """Distance in px."""
+        return KeypointStepLoss()
+
+    def observed(
+        self, related_input: KeypointInput[Keypoints2d], keypoint_weights: Mapping[str, float]
+    ) -> Tensor:
+        """Return that all frames count."""
+        visible = related_input.keypoints.visible
+        return torch.ones(len(visible), dtype=torch.bool, device=visible.device)
+
+    def stated(self, state: BodyState, related_input: KeypointInput[Keypoints2d]) -> Stated:
+        """Compare neighbouring frames."""
+        observations = related_input.keypoints
+        pixels, _, source = self.pair(state, observations)
+        labelled = observations.visible.flatten(1).any(1)
+        both = labelled & torch.cat((labelled[:1], labelled[:-1]))
+        weight = torch.ones_like(pixels[..., 0]) * ~both[:, None, None]
+        each = state.weights_of(observations.names)
+        return from_source(
+            self.loss.stated(pred=pixels, weight=weight if each is None else weight * each), source
+        )
 
 
 Keypoint2dHandler = MultiviewKeypoint2dMSEHandler

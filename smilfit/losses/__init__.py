@@ -22,7 +22,9 @@ from smilfit.losses.max_mixture import (
     read_pose_mixture,
 )
 from smilfit.losses.points import (
+    KeypointL1Loss,
     KeypointMSELoss,
+    KeypointStepLoss,
     LimbLengthLoss,
     PointDistanceLoss,
     TriangulationConsistencyLoss,
@@ -70,7 +72,9 @@ __all__ = [
     'JointOffsetPriorLoss',
     'JointPriorLoss',
     'JointScalePriorLoss',
+    'KeypointL1Loss',
     'KeypointMSELoss',
+    'KeypointStepLoss',
     'LandmarkOffsetPriorLoss',
     'LimbLengthLoss',
     'MahalanobisPosePriorLoss',

@@ -1,10 +1,12 @@
 """Squared distances of points: keypoints, limbs, surfaces and triangulations; robust on request."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.geometry.robust import GemanMcClure
+from smilfit.geometry.robust import Charbonnier, GemanMcClure
 from smilfit.losses.base import BaseLoss, Residuals
 from smilfit.registry import LOSSES
 
@@ -41,6 +43,59 @@ class KeypointMSELoss(BaseLoss):
         eye = torch.eye(pred.shape[-1], dtype=pred.dtype, device=pred.device)
         robust = None if self.sigma is None else GemanMcClure(self.sigma)
         return Residuals(pred - target, weight, robust, pointwise=True, slope=eye)
+
+
+@LOSSES.register_module()
+class KeypointL1Loss(KeypointMSELoss):
+    """Distance between keypoints, not squared: a stray costs what it is off.
+
+    Args:
+        eps: distance in the points' unit below which the cost is quadratic.
+        reduction: `'mean'` divides by the sum of confidences.
+        loss_weight: factor on the result.
+    """
+
+    def __init__(self, eps: float = 0.1, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(None, reduction, loss_weight)
+        if not eps > 0:
+            raise ValueError(f'KeypointL1Loss: eps must be positive; got {eps}.')
+        self.eps = eps
+
+    def residual(
+        self,
+        pred: Float[Tensor, 'B *k D'],
+        target: Float[Tensor, 'B *k D'],
+        pred_conf: Float[Tensor, '#B *#k'] | None = None,
+        target_conf: Float[Tensor, 'B *k'] | None = None,
+        keypoint_weight: Float[Tensor, ' K'] | None = None,
+    ) -> Residuals:
+        """Compare; a point whose confidences or weight are 0 takes no part, whatever its coordinates."""
+        plain = super().residual(pred, target, pred_conf, target_conf, keypoint_weight)
+        return replace(plain, robust=Charbonnier(self.eps))
+
+
+@LOSSES.register_module()
+class KeypointStepLoss(BaseLoss):
+    """Distance of each keypoint from where it was a frame before, not squared.
+
+    Args:
+        eps: distance in the points' unit below which the cost is quadratic.
+        reduction: `'mean'` divides by the sum of weights.
+        loss_weight: factor on the result.
+    """
+
+    frame_order = 1
+
+    def __init__(self, eps: float = 0.1, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction, loss_weight)
+        if not eps > 0:
+            raise ValueError(f'KeypointStepLoss: eps must be positive; got {eps}.')
+        self.eps = eps
+
+    def residual(self, pred: Float[Tensor, 'B *k D'], weight: Float[Tensor, 'B *k']) -> Residuals:
+        """Return the points, whose differences over frames count with the weight of the frame they end in."""
+        eye = torch.eye(pred.shape[-1], dtype=pred.dtype, device=pred.device)
+        return Residuals(pred, weight, Charbonnier(self.eps), order=1, pointwise=True, slope=eye)
 
 
 @LOSSES.register_module()

@@ -94,6 +94,8 @@ CASES = {
     'focal': case('FocalPriorLoss', 'log_focal', draw(4, 1), sd=0.2),
     'keypoints': case('KeypointMSELoss', 'pred', POINTS, SEEN),
     'keypoints_robust': case('KeypointMSELoss', 'pred', POINTS, SEEN, sigma=0.7, loss_weight=3.0),
+    'keypoints_l1': case('KeypointL1Loss', 'pred', POINTS, SEEN, eps=0.4),
+    'keypoint_steps': case('KeypointStepLoss', 'pred', POINTS, dict(weight=CONFIDENCE), eps=0.4),
     'limbs': case('LimbLengthLoss', 'pred', POINTS, SEEN | dict(limbs=LIMBS), loss_weight=4.0),
     'distances': case(
         'PointDistanceLoss',
