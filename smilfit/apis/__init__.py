@@ -45,6 +45,7 @@ _PUBLIC = {
     'convert_smilify_checkpoint': 'smilfit.smilify.checkpoint',
     'convert_smilify_config': 'smilfit.smilify.config',
     'compare': 'smilfit.networks.tasks.evaluating',
+    'describe_images': 'smilfit.networks.animer.describing',
     'export': 'smilfit.networks.tasks.onnx_export',
     'export_fit': 'smilfit.apis.fitting.fit_exporting',
     'fit': 'smilfit.apis.fitting.fit_run',

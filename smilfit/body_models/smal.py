@@ -15,7 +15,8 @@ class SMAL(SMIL):
     """SMAL by Zuffi et al. 2017, from the files that its authors hand out; none of them is shipped.
 
     Its joints and surface points get their names, sides and groups (`torso`, `legs`, `tail`, ...), and the keypoint
-    set `smal`. With a family the mean shape is that family's, and its covariance the shape prior's.
+    sets `smal` and `animer` (AniMer's 26 means of vertices). With a family the mean shape is that family's, and its
+    covariance the shape prior's.
 
     Args:
         data: what the model file says, or the whole of a model that is complete.

@@ -161,7 +161,12 @@ def _keypoints(data: BodyModelData, rig: Mapping[str, Any]) -> dict[str, dict[st
             result |= {name: where} if where in data.joint_names else {}
         elif data.n_vertices == rig['n_vertices']:
             result[name] = {vertex: 1 / len(where) for vertex in where}
-    return {'smal': result}
+    sets = {'smal': result}
+    if data.n_vertices == rig['n_vertices']:
+        sets['animer'] = {
+            name: {vertex: 1 / len(where) for vertex in where} for name, where in rig['animer'].items()
+        }
+    return sets
 
 
 def _family(path: Path, family: str | int, n_betas: int) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smilfit.apis.infer_options import (
+    OWN,
     VIDEO_STYLES,
     FrameOptions,
     InferenceOutputs,
@@ -41,6 +42,11 @@ class Arguments(InferOptions, InferenceOutputs, FrameOptions, SourceOptions):
         positional=True,
     )
     out: Path = option(help='folder for the results', metavar='DIR')
+    features: bool = option(
+        False,
+        "of AniMer's network (convert-checkpoint animer) and images: write each image's mesh, parameters, keypoints "
+        'and features to a folder of its own, and nothing else; needs --body-model, takes --boxes FILE.csv',
+    )
     view_indices: tuple[int, ...] = option((), 'cameras in the video, by number', low=0, metavar='N')
 
 
@@ -61,6 +67,8 @@ def main(options: Arguments) -> int:
 
     if options.source is None and not options.videos:
         raise ValueError('infer: a source must be given; got neither SOURCE nor --videos CAMERA=FILE.')
+    if options.features:
+        return _describe(options)
     if options.video_views and options.view_indices:
         raise ValueError(
             'infer: views of the video must be named or numbered; got --video-views and --view-indices.'
@@ -79,6 +87,28 @@ def main(options: Arguments) -> int:
             **keywords_of(options, InferOptions, progress=progress),
         )
     return 0 if done is None else show_runs(done)
+
+
+def _describe(options: Arguments) -> int:
+    """Write what AniMer's network says of images."""
+    from smilfit.networks.animer.describing import describe_images
+
+    if options.source is None or options.body_model is None:
+        raise ValueError(
+            'infer --features: SOURCE must be images and --body-model SMAL; one of them is missing. See --help.'
+        )
+    boxes = None if options.boxes == OWN else str(options.boxes)
+    with progress_bar(sys.stderr.isatty()) as progress:
+        done = describe_images(
+            *(options.checkpoint, options.source, options.out, options.body_model),
+            boxes=boxes,
+            device=options.device,
+            progress=progress,
+        )
+    print(f'{len(done.folders)} images described: {options.out}')
+    for name, reason in done.left_out.items():
+        print(f'  - {name} not: {reason}')
+    return INCOMPLETE if done.left_out else 0
 
 
 def show_runs(done: Sequence['InferenceRun']) -> int:
