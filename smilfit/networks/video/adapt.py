@@ -43,7 +43,7 @@ from smilfit.networks.video.adaptation import (
     weights_of,
 )
 from smilfit.networks.video.annotations import read_annotations
-from smilfit.networks.video.held_out import HeldOut, folds, interpolated, judged_labels
+from smilfit.networks.video.held_out import HeldOut, folds, interpolated, judged_labels, sides_exchanged
 from smilfit.networks.video.tracking import (
     FlowOfRecording,
     Frames,
@@ -216,7 +216,8 @@ class _Work:
             )
         if count:
             parts = [one for fold in range(count) for one in self._fold(cuts, fold, count)]
-            verdict = judged_labels(parts, mirrored_order(self.model.keypoint_names, self.trained.body.data))
+            sides = np.sum([self._sides(camera) for camera in self.cameras], 0)
+            verdict = judged_labels(parts, *sides.tolist())
         result = self._trained(own, self.training, 'adapting')
         _save(self.trained, result, folder / ADAPTED)
         write_text(
@@ -255,6 +256,17 @@ class _Work:
             frames = folds(camera.labels.frames)[fold]
             result.append(HeldOut.of(camera.labels, frames, path.xy, answers))
         return result
+
+    def _sides(self, camera: Camera) -> tuple[int, int]:
+        """Count labelled frames whose sides the network that came sees the other way round, and those that tell."""
+        labels, rows = camera.labels, camera.labels.frames
+        some = labels.at(rows)
+        sights = look_over(
+            self.model, lambda chosen: camera.frames(rows[list(chosen)].tolist()), some, smooth=False
+        )
+        swap = mirrored_order(self.model.keypoint_names, self.trained.body.data)
+        size = labels.size_px
+        return sides_exchanged(sights.modes[:, :, 0] / size, some.xy / size, some.known, swap)
 
     def _corrected(self, trained: TrainedRegressor, recording: Recording, result: Predictions) -> Predictions:
         """Put the keypoints' paths in the place of what the network saw in each frame by itself."""

@@ -55,7 +55,7 @@ class FrameLabels:
         known[frames] = False
         return replace(self, known=known)
 
-    def window(self, rows: slice) -> 'FrameLabels':
+    def at(self, rows: slice | Int[np.ndarray, ' n']) -> 'FrameLabels':
         """Take a part of the recording."""
         return FrameLabels(self.xy[rows], self.known[rows], self.times[rows])
 

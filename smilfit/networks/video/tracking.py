@@ -74,7 +74,7 @@ def carried_over(labels: FrameLabels, flow: FlowOfRecording) -> CarriedLabels:
     xy, weight = labels.xy.copy(), np.zeros(labels.known.shape)
     size = labels.size_px
     for rows, asked, fields in flow:
-        part = labels.window(rows)
+        part = labels.at(rows)
         carried = carry_labels(part.xy, part.known, fields, size)
         own = slice(asked.start - rows.start, asked.stop - rows.start)
         xy[asked], weight[asked] = carried.xy[own], carried.weight[own]
@@ -99,7 +99,11 @@ class Sights:
 
 
 def look_over(
-    model: KeypointRegressor, frames: Frames, labels: FrameLabels, step: Callable[[], None] = lambda: None
+    model: KeypointRegressor,
+    frames: Frames,
+    labels: FrameLabels,
+    step: Callable[[], None] = lambda: None,
+    smooth: bool = True,
 ) -> Sights:
     """Run a network on every frame: in boxes of the labels, then in boxes of what it saw there.
 
@@ -108,12 +112,13 @@ def look_over(
         frames: decodes them.
         labels: between them boxes are on a line.
         step: called twice a frame.
+        smooth: average boxes over neighbouring frames.
     """
     boxes = boxes_over_time(labels.xy, labels.known, _MARGIN)
     sights = look(model, frames(range(len(boxes))), boxes, step)
     sure = sights.mass[:, :, 0] > _BOX_MASS
     if (sure.sum(1) >= FEWEST).any():
-        boxes = boxes_over_time(sights.modes[:, :, 0], sure, _OWN_MARGIN, _SMOOTH_BOXES)
+        boxes = boxes_over_time(sights.modes[:, :, 0], sure, _OWN_MARGIN, _SMOOTH_BOXES if smooth else 1)
     return look(model, frames(range(len(boxes))), boxes, step)
 
 
@@ -186,7 +191,7 @@ def tracked(sights: Sights, labels: FrameLabels, flow: FlowOfRecording) -> Track
     xy, sd, confidence = np.full((*shape, 2), np.nan), np.full(shape, np.nan), np.zeros(shape)
     hidden = np.ones(shape, np.bool_)
     for rows, asked, fields in flow:
-        part = labels.window(rows)
+        part = labels.at(rows)
         carried = carry_labels(part.xy, part.known, fields, size)
         offered = Candidates.of(sights.modes[rows], sights.mass[rows], carried, part.known)
         path = find_path(offered, fields, size)

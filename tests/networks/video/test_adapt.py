@@ -13,7 +13,7 @@ from smilfit.io import read_labels, write_calibration, write_slp
 from smilfit.networks.engine import build_train_runner, load_trained_regressor
 from smilfit.networks.inference.predictions import read_predictions
 from smilfit.networks.video.adaptation import FrameLabels
-from smilfit.networks.video.held_out import HeldOut, folds, judged_labels
+from smilfit.networks.video.held_out import HeldOut, folds, judged_labels, sides_exchanged
 from smilfit.networks.video.tracking import windows
 from smilfit.registry import UnknownNameError
 from tests.apis.inference_session import CAMERAS, toy_rig, write_video
@@ -170,13 +170,25 @@ def test_windows_cover_a_recording_once():
 def test_sides_that_change_between_labels_are_named():
     rng = np.random.default_rng(0)
     labels = FrameLabels(rng.uniform(0, 100, (8, 5, 2)), np.ones((8, 5), np.bool_), np.arange(8.0))
-    swap = (0, 1, 2, 4, 3)
-    predicted = labels.xy.copy()
-    right = HeldOut.of(labels, np.arange(8), predicted, {})
-    assert judged_labels([right], swap).word == GOOD
-    predicted[::2] = predicted[::2][:, list(swap)]
-    verdict = judged_labels([HeldOut.of(labels, np.arange(8), predicted, {})], swap)
+    swap, every = [0, 2, 1, 4, 3], np.arange(8)
+    right = [HeldOut.of(labels, every, labels.xy, {})]
+    xy, known = labels.xy / labels.size_px, labels.known
+    seen = xy + rng.normal(0, 0.02, xy.shape)
+    exchanged, of = sides_exchanged(seen, xy, known, swap)
+    assert (exchanged, of) == (0, 8)
+    assert judged_labels(right, exchanged, of).word == GOOD
+    xy[::2] = xy[::2][:, swap]
+    exchanged, of = sides_exchanged(seen, xy, known, swap)
+    assert (exchanged, of) == (4, 8)
+    verdict = judged_labels(right, exchanged, of)
     assert verdict.word == NOT_BELIEVABLE
-    assert 'left and right are the other way round' in verdict.reasons[0]
+    assert 'left and right the other way round' in verdict.reasons[0]
+    # What the network does not see tells nothing, and neither do sides at one place.
+    assert sides_exchanged(seen + 5, xy, known, swap) == (0, 0)
+    assert sides_exchanged(np.zeros_like(xy), np.zeros_like(xy), known, swap) == (0, 0)
+    assert judged_labels(right, 1, 2).word == GOOD
+    # Labels that are missed by far are named, too.
+    missed = [HeldOut.of(labels, every, labels.xy + 500, {})]
+    assert judged_labels(missed, 0, 8).word == NOT_BELIEVABLE
     assert [t.tolist() for t in folds(np.arange(6))] == [[0, 4], [1, 5], [2], [3]]
     assert folds(np.arange(1)) == []
