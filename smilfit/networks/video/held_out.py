@@ -30,8 +30,8 @@ _EXCHANGED = Threshold(
     'side is which',
     'eight cameras of made videos: 0-.29, mean .05; about half with the sides of half of the frames exchanged',
 )
-# In sizes of the animal: sides that are nearer to one another cannot be told apart; a network sees a label that is nearer
-# than the second; by the third a side must be the nearer one.
+# In sizes of the animal: sides that are nearer to one another cannot be told apart; a network sees a label that is
+# nearer than the second; by the third a side must be the nearer one.
 _ONE_PLACE, _REACH, _CLEAR = 0.1, 0.3, 0.04
 # So many frames must tell.
 _FEWEST_FRAMES = 4
