@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.test_import_order import CORE
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'smilfit'
-MOST_LINES, MOST_LINES_OF_CORE, MOST_FILES = 125_290, 80_020, 653
+MOST_LINES, MOST_LINES_OF_CORE, MOST_FILES = 125_650, 80_030, 654
 # A file holds one subject; a folder past 18 files has subjects of its own.
 MOST_LINES_OF_A_FILE = 600
 MOST_FILES_OF_A_FOLDER = 18

@@ -28,6 +28,12 @@ class AdaptOptions:
         'judge by labels that are left out by turns',
         off='do not leave labels out by turns to judge by them: half of the time, and no verdict on the labels',
     )
+    masks: str | Path | None = option(
+        None,
+        'masks of some frames, which are propagated to the others: images CAMERA/000000.png, by the number of the '
+        'frame, white where the animal is',
+        metavar='DIR',
+    )
     comparison: bool = option(
         False, 'a video of the keypoints by the network as it came, by the adapted one, and by their paths'
     )

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,11 +19,11 @@ from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ProgressCallback, ignore, steps
 from smilfit.body_models.sides import mirrored_order
 from smilfit.drawing.marks import ANNOTATED, FITTED, put_label, scale_of
-from smilfit.drawing.video import write_video
+from smilfit.drawing.video import write_image, write_video
 from smilfit.evaluation.verdict import Verdict
 from smilfit.evaluation.verdict.judge import worst
 from smilfit.files import MadeOf, OutputFolder, OutputLock, folder_name, write_text
-from smilfit.io import write_tracks
+from smilfit.io import ImageMask, write_tracks
 from smilfit.io.recordings.videos import USUAL_FPS
 from smilfit.networks.calibration import Calibration
 from smilfit.networks.engine.checkpoint_loader import read_checkpoint
@@ -44,6 +44,7 @@ from smilfit.networks.video.adaptation import (
 )
 from smilfit.networks.video.annotations import read_annotations
 from smilfit.networks.video.held_out import HeldOut, folds, interpolated, judged_labels, sides_exchanged
+from smilfit.networks.video.propagated_masks import propagate_masks
 from smilfit.networks.video.tracking import (
     FlowOfRecording,
     Frames,
@@ -59,7 +60,8 @@ from smilfit.version import __version__
 
 logger = logging.getLogger('smilfit')
 
-ADAPTED, LABELS_VERDICT, PATHS, COMPARISON = 'adapted.pth', 'adaptation.json', 'paths', 'comparison'
+ADAPTED, LABELS_VERDICT = 'adapted.pth', 'adaptation.json'
+PATHS, COMPARISON, MASKS = 'paths', 'comparison', 'masks'
 # Images that are kept for training; of longer recordings, frames with carried labels are drawn.
 _MOST_CUTS = 512
 # A network that is judged learns for a third of the steps.
@@ -123,7 +125,9 @@ def adapt(
         ValueError: files that contradict each other, or no labelled frame.
     """
     check_output_folder(out, '--out')
-    check_not_an_input(out, (source, annotations), '--out')
+    check_not_an_input(out, (source, annotations, options.masks), '--out')
+    if options.masks is not None:
+        check_not_an_input(Path(out) / MASKS, (options.masks,), '--out')
     sources, report = sources or SourceOptions(), options.progress or ignore
     with nullcontext() if options.threads is None else torch_threads(options.threads):
         trained = load_trained_regressor(
@@ -169,6 +173,7 @@ class _Work:
             if len(own.frames):
                 frames = partial(_frames_of, recording, name)
                 self.cameras.append(Camera(name, frames, own, FlowOfRecording(frames, n, estimator)))
+        self.mask_files = {} if options.masks is None else mask_states(Path(options.masks))
         self.made_of = MadeOf(
             {
                 'checkpoint': file_state(trained.path),
@@ -202,6 +207,8 @@ class _Work:
         )
         run = work.run(self.recording, self.out)
         assert run is not None
+        if self.options.masks is not None:
+            self._masks(Path(self.options.masks))
         return AdaptationRun(path, verdict, run)
 
     def _adapt(self, folder: Path) -> None:
@@ -296,6 +303,46 @@ class _Work:
         calibration = Calibration.of_record(str(trained.path), model.statistics.calibration)
         return with_confidences(replace(result, further=further), calibration, recording.cameras)
 
+    def _masks(self, source: Path) -> None:
+        """Propagate masks of some frames to the others, and write them as `fit --masks` reads them."""
+        inputs = {name: self.made_of.inputs[name] for name in ('recording', 'smilfit')} | self.mask_files
+        made_of = MadeOf(inputs, {'flow': self.options.flow, 'seed': self.options.seed})
+        if not self.options.overwrite and self.outputs.holds(MASKS, made_of):
+            return
+        taken = 0
+        with self.outputs.make(MASKS, made_of) as staging:
+            for camera in self.cameras:
+                folder = staging / MASKS / folder_name(camera.name)
+                folder.mkdir(parents=True)
+                given = read_masks(source, camera.name, self.recording)
+                taken += len(given)
+                for row, mask in self._masks_of(camera, given):
+                    image = np.repeat(255 * mask[..., None].astype(np.uint8), 3, -1)
+                    write_image(folder / f'{self.recording.numbers[row]:06d}.png', image)
+
+        count = len(list(source.glob('*/*.png')))
+        if taken < count:
+            logger.warning(
+                '%s: %d of %d masks are used; the others are of no frame of a camera with labels (%s).',
+                *(source, taken, count, ', '.join(camera.name for camera in self.cameras)),
+            )
+
+    def _masks_of(self, camera: Camera, given: Mapping[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Propagate the masks of a camera, window by window; what a window has too few for is reported."""
+        for rows, asked, fields in camera.flow:
+            own = {t - rows.start: mask for t, mask in given.items() if rows.start <= t < rows.stop}
+            where = f'{camera.name}, frames {asked.start} to {asked.stop - 1}'
+            if len(own) < 2:
+                logger.warning('%s: %d masks are given; two are needed to propagate them.', where, len(own))
+                yield from ((t, mask) for t, mask in given.items() if asked.start <= t < asked.stop)
+                continue
+            images = camera.frames(range(rows.start, rows.stop))
+            result = propagate_masks(images, own, fields, self.options.seed)
+            logger.info('%s: %d masks propagated; expected IoU %.2f.', where, len(own), result.expected_iou)
+            for t in range(asked.start, asked.stop):
+                if result.known[t - rows.start]:
+                    yield t, result.masks[t - rows.start]
+
     def _compare(self, folder: Path, camera: Camera, sights: Sights, path: TrackedKeypoints) -> None:
         """Write a video: keypoints by the network as it came, by the adapted one, and by their paths."""
         before = look_over(self.model, camera.frames, camera.labels)
@@ -341,6 +388,26 @@ class _CameraCuts:
         return TrainingCuts(
             self.cuts.images, moved(self.affine, np.nan_to_num(carried.xy[self.frames])), weight
         )
+
+
+def read_masks(source: Path, camera: str, recording: RecordedVideos) -> dict[int, np.ndarray]:
+    """Read the masks that there are of a camera's frames, by place in the recording."""
+    files = {
+        row: source / folder_name(camera) / f'{number:06d}.png'
+        for row, number in enumerate(recording.numbers)
+    }
+    return {row: ImageMask(path).read() for row, path in files.items() if path.is_file()}
+
+
+def mask_states(source: Path) -> dict[str, object]:
+    """Return what tells that masks are other ones now.
+
+    Raises:
+        FileNotFoundError: no such folder.
+    """
+    if not source.is_dir():
+        raise FileNotFoundError(f'{source}: masks must be in a folder; there is no such folder.')
+    return {'masks': [[p.parent.name, *file_state(p)] for p in sorted(source.glob('*/*.png'))]}
 
 
 def _drawn(weight: np.ndarray, labels: FrameLabels, most: int, seed: int) -> np.ndarray:

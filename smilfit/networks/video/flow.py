@@ -54,9 +54,9 @@ class FlowFields:
         field = (self.forward if step > 0 else self.backward)[pair]
         # Pixel centres are at integers, in images and fields.
         cells = ((points.reshape(-1, 1, 2) + 0.5) * self.scale - 0.5).astype(np.float32)
-        nothing = np.empty((0, 2), np.float32)
+        x, y = np.ascontiguousarray(cells[..., 0]), np.ascontiguousarray(cells[..., 1])
         edges = cv2.BORDER_REPLICATE
-        read = cv2.remap(field.astype(np.float32), cells, nothing, cv2.INTER_LINEAR, borderMode=edges)
+        read = cv2.remap(field.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=edges)
         return points + read.reshape(points.shape)
 
 

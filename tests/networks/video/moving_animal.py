@@ -25,3 +25,21 @@ def drawn(xy: np.ndarray, side: int = SIDE) -> np.ndarray:
         centre = (round(16 * x), round(16 * y))
         cv2.circle(image, centre, 16 * 4, colour, -1, cv2.LINE_AA, shift=4)
     return image
+
+
+def blob(t: int) -> np.ndarray:
+    """Return where an animal of one colour is in frame t: an ellipse that walks and turns."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    centre = (round(16 * (25 + 1.5 * t)), round(16 * (48 + 8 * np.sin(t / 6))))
+    cv2.ellipse(mask, centre, (16 * 14, 16 * 7), 4.0 * t, 0, 360, 1, -1, cv2.LINE_8, shift=4)
+    return mask.astype(bool)
+
+
+def walking(t: int) -> np.ndarray:
+    """Draw it, with a pattern of its own, over a wall."""
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(60, 180, (SIDE, SIDE, 3)).astype(np.uint8), (0, 0), 2)
+    coat = cv2.GaussianBlur(rng.integers(120, 255, (SIDE, SIDE, 3)).astype(np.uint8), (0, 0), 1.5)
+    shift = np.float32([[1, 0, 1.5 * t], [0, 1, 8 * np.sin(t / 6)]])
+    moved = cv2.warpAffine(coat, shift, (SIDE, SIDE), borderMode=cv2.BORDER_WRAP)
+    return np.where(blob(t)[..., None], moved, image)

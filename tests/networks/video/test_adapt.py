@@ -8,8 +8,9 @@ import torch
 from smilfit.apis import SourceOptions, adapt, infer
 from smilfit.apis.infer_options import InferenceOutputs
 from smilfit.cli.main import main
+from smilfit.drawing.video import write_image
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE
-from smilfit.io import read_labels, write_calibration, write_slp
+from smilfit.io import ImageMask, read_labels, write_calibration, write_slp
 from smilfit.networks.engine import build_train_runner, load_trained_regressor
 from smilfit.networks.inference.predictions import read_predictions
 from smilfit.networks.video.adaptation import FrameLabels
@@ -17,7 +18,7 @@ from smilfit.networks.video.held_out import HeldOut, folds, judged_labels, sides
 from smilfit.networks.video.tracking import windows
 from smilfit.registry import UnknownNameError
 from tests.apis.inference_session import CAMERAS, toy_rig, write_video
-from tests.networks.video.moving_animal import FRAMES, LABELLED, drawn, places
+from tests.networks.video.moving_animal import FRAMES, LABELLED, blob, drawn, places, walking
 from tests.toy_experiment import experiment, keypoint_model
 from tests.toy_samples import JOINT_NAMES
 
@@ -77,6 +78,30 @@ def test_what_was_not_labelled_is_found_and_the_network_is_kept(checkpoint, reco
     capture = cv2.VideoCapture(str(tmp_path / 'comparison' / 'camera.mp4'))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
     assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 3 * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+
+
+def test_masks_of_some_frames_become_masks_of_all(checkpoint, recording, tmp_path, caplog):
+    _, labels, _ = recording
+    video = write_video(tmp_path / 'blob.mp4', [walking(t) for t in range(FRAMES)])
+    for t in (3, 12, 21, 30, 38):
+        mask = np.repeat(255 * blob(t)[..., None].astype(np.uint8), 3, -1)
+        (tmp_path / 'few' / 'camera').mkdir(parents=True, exist_ok=True)
+        write_image(tmp_path / 'few' / 'camera' / f'{t:06d}.png', mask)
+    # Of no frame.
+    write_image(tmp_path / 'few' / 'camera' / '000999.png', mask)
+    given = {'steps': 2, 'held_out': False, 'masks': tmp_path / 'few'}
+    adapted_run(checkpoint, video, labels, tmp_path / 'out', **given)
+    files = sorted((tmp_path / 'out' / 'masks' / 'camera').glob('*.png'))
+    assert [int(p.stem) for p in files] == list(range(FRAMES))
+    assert '5 of 6 masks are used' in caplog.text
+    found = ImageMask(files[16]).read()
+    assert (found & blob(16)).sum() / (found | blob(16)).sum() > 0.8
+    with pytest.raises(ValueError, match='must not be one of the inputs'):
+        adapted_run(
+            checkpoint, video, labels, tmp_path / 'out', **given | {'masks': tmp_path / 'out' / 'masks'}
+        )
+    with pytest.raises(FileNotFoundError, match='masks must be in a folder'):
+        adapted_run(checkpoint, video, labels, tmp_path / 'out', **given | {'masks': tmp_path / 'none'})
 
 
 def test_equal_work_is_not_done_twice(checkpoint, recording, tmp_path):
