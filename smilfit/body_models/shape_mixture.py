@@ -1,7 +1,7 @@
 """Several kinds of animals in one shape space: a mixture of Gaussians over shape coefficients, and its learning."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -107,7 +107,8 @@ def _fail(rule: str, got: object) -> None:
     raise ValueError(f'ShapeMixture: {rule}; got {str(got)[:200]}. Mend the mixture.')
 
 
-EmptyKinds = Literal['keep', 'reseed']
+# What becomes of kinds of too few samples.
+EMPTY_KINDS = ('keep', 'reseed')
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,7 @@ class EMRules:
     cov_count: float = 0.0
     weight_count: float = 0.0
     least: float = 1.0
-    empty: EmptyKinds = 'keep'
+    empty: str = 'keep'
 
     def __post_init__(self) -> None:
         if not 0 < self.floor < np.inf or not self.least > 0:
@@ -144,7 +145,7 @@ class EMRules:
                 f'EMRules: counts must not be negative, and cov_count needs a cov; got {self.cov_count} and '
                 f'{self.weight_count}. Correct them.'
             )
-        if self.empty not in get_args(EmptyKinds):
+        if self.empty not in EMPTY_KINDS:
             raise ValueError(f"EMRules: empty must be 'keep' or 'reseed'; got {self.empty!r}. Choose one.")
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
@@ -64,7 +65,7 @@ def _check(cfg: Config, dotted: str) -> None:
         node = node[part]
 
 
-def _accepted(node: Mapping[str, object] | Config, path: Iterable[str]) -> set[str]:
+def _accepted(node: Mapping[Any, object] | Config, path: Iterable[str]) -> set[str]:
     """Collect what the class of a dict takes beyond what the config says."""
     path = list(path)
     if not path and not isinstance(node.get('type'), str):

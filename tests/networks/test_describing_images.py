@@ -83,6 +83,12 @@ def test_what_cannot_be_described_is_named(made, tmp_path):
         describe_images(made / 'animer.pth', made / 'images', tmp_path / 'a', 'quadruped', device='cpu')
     with pytest.raises(FileNotFoundError, match='there must be an image'):
         describe_images(made / 'animer.pth', made / 'nothing', tmp_path / 'a', **given)
+    twins = tmp_path / 'twins'
+    twins.mkdir()
+    for name in ('a.png', 'a.jpg'):
+        write_image(twins / name, np.zeros((40, 40, 3), np.uint8))
+    done = describe_images(made / 'animer.pth', twins, tmp_path / 'd', **given)
+    assert sorted(folder.name for folder in done.folders) == ['a_jpg', 'a_png']
     (tmp_path / 'images').mkdir()
     (tmp_path / 'images' / 'broken.png').write_bytes(b'no image')
     done = describe_images(made / 'animer.pth', tmp_path / 'images', tmp_path / 'b', **given)

@@ -95,7 +95,9 @@ def describe_images(
                 left_out[file.name] = 'it has no box'
                 continue
             box = given
-        folder = real_folder(Path(out), file_stem(file.stem))
+        # Two images of one stem have folders of their own.
+        alone = sum(other.stem == file.stem for other in files) == 1
+        folder = real_folder(Path(out), file_stem(file.stem if alone else file.name.replace('.', '_')))
         folder.mkdir(parents=True, exist_ok=True)
         _describe(network, body, image, box, folder)
         folders.append(folder)

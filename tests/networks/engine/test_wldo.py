@@ -86,9 +86,8 @@ def test_the_config_builds(made, tmp_path, capsys, shipped):
 def images_of_the_shipped(folder: Path) -> Path:
     """Make a dataset file of two images for the shipped quadruped."""
     body = load_body_model('quadruped')
-    data = replace(
-        body.data, keypoint_sets={**body.data.keypoint_sets, 'sleap': dict.fromkeys(body.joint_names)}
-    )
+    sets = {**body.data.keypoint_sets, 'sleap': dict(zip(body.joint_names, body.joint_names))}
+    data = replace(body.data, keypoint_sets=sets)
     image_set = make_images(folder, data, n=2, known_cameras=False)
     images = tuple(replace(image, params=None) for image in image_set.annotations.images)
     sessions, _ = image_sessions(replace(image_set.annotations, images=images))

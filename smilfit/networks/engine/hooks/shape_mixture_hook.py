@@ -15,7 +15,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from smilfit.body_models import BodyModelData, ShapeMixture, load_body_model_data, save_body_model
 from smilfit.body_models.files.json_values import JsonValues
 from smilfit.body_models.files.smil_json_parts import shape_mixture
-from smilfit.body_models.shape_mixture import EmptyKinds, EMRules, EMStep, em_step
+from smilfit.body_models.shape_mixture import EMRules, EMStep, em_step
 from smilfit.losses import ShapeMixturePriorLoss
 from smilfit.networks.engine.checkpoint_loader import read_checkpoint
 from smilfit.networks.engine.data_loading import (
@@ -76,7 +76,7 @@ class ShapeMixtureEMHook(Hook):
         weight_count: float = 1.0,
         floor: float = 1e-3,
         least: float = 2.0,
-        empty: EmptyKinds = 'keep',
+        empty: str = 'keep',
         file: str | None = 'shape_mixture.smil.json',
     ) -> None:
         counts = {
