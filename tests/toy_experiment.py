@@ -4,6 +4,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 
+from smilfit.networks.engine import build_train_runner
 from smilfit.registry import METRICS
 from tests.toy_samples import write_toy_model
 
@@ -39,6 +40,17 @@ def keypoint_model(body_model, **parts) -> dict:
         'augment': {'type': 'CropAugment', 'side': 32},
         **parts,
     }
+
+
+def train_keypoints(folder, **augment) -> Config:
+    """Train a small keypoint regressor for an epoch; its config. The checkpoint is `work/epoch_1.pth`."""
+    cfg = experiment(folder, **{'train_cfg.max_epochs': 1})
+    lifter = {'type': 'PointLifter', 'dim': 32, 'n_blocks': 1, 'sampler': {'type': 'PoseSampler'}}
+    cfg.custom_hooks = []
+    cfg.model = keypoint_model(cfg.model['body_model'], lifter=lifter)
+    cfg.model['augment'] |= augment
+    build_train_runner(cfg, device='cpu').train()
+    return cfg
 
 
 def experiment(folder, backbone='test_convnext', **changes) -> Config:

@@ -160,7 +160,8 @@ class MultiViewPoseMetric(BaseMetric):
             logger.warning('MultiViewPoseMetric: no sample has true 3D keypoints; there is no MPJPE.')
 
 
-def _float64(value: object) -> np.ndarray:
+def as_float64(value: object) -> np.ndarray:
+    """Return an array on the CPU."""
     return torch.as_tensor(value).detach().cpu().double().numpy()
 
 
@@ -168,13 +169,13 @@ def _compact(sample: Sample) -> dict[str, np.ndarray]:
     truth = sample['truth']
     view = np.asarray(torch.as_tensor(sample['view_mask']).cpu(), dtype=bool)
     return {
-        'predicted2d': _float64(sample['keypoints2d']),
-        'truth2d': _float64(truth['keypoints2d']),
-        'seen2d': (_float64(truth['confidence2d']) > 0) & view[:, None],
-        'to_original': _float64(truth['to_original']),
-        'predicted3d': _float64(sample['keypoints3d']),
-        'truth3d': _float64(truth['keypoints3d']),
-        'seen3d': _float64(truth['confidence3d']) > 0,
+        'predicted2d': as_float64(sample['keypoints2d']),
+        'truth2d': as_float64(truth['keypoints2d']),
+        'seen2d': (as_float64(truth['confidence2d']) > 0) & view[:, None],
+        'to_original': as_float64(truth['to_original']),
+        'predicted3d': as_float64(sample['keypoints3d']),
+        'truth3d': as_float64(truth['keypoints3d']),
+        'seen3d': as_float64(truth['confidence3d']) > 0,
         'session': np.asarray(int(truth['session']), dtype=np.int64),
         'frame': np.asarray(int(truth['frame']), dtype=np.int64),
     }

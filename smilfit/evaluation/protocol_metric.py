@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from mmengine.evaluator import BaseMetric
 
 from smilfit.body_models import SMIL
+from smilfit.evaluation.left_out import as_float64
 from smilfit.evaluation.protocols import ImageAnswer, evaluate
 from smilfit.registry import METRICS
 from smilfit.renderers import SilhouetteRenderer
@@ -52,23 +53,23 @@ class ProtocolMetric(BaseMetric):
             frame *= 2 if session < len(names) and names[session] in still else 1
             shown = data_batch['inputs']['image'][i].cpu()
             skins = self._skins(sample, truth)
-            known3d = _array(truth['confidence3d']) > 0
-            points = np.where(known3d[:, None], _array(truth['keypoints3d']), np.nan)
-            for c in np.flatnonzero(_array(sample['view_mask'])).tolist():
+            known3d = as_float64(truth['confidence3d']) > 0
+            points = np.where(known3d[:, None], as_float64(truth['keypoints3d']), np.nan)
+            for c in np.flatnonzero(as_float64(sample['view_mask'])).tolist():
                 side = shown.shape[-1]
                 has_mask = 'mask' in truth and bool(truth['has_mask'][c])
-                mask = _array(truth['mask'][c]) > 0 if has_mask else None
+                mask = as_float64(truth['mask'][c]) > 0 if has_mask else None
                 covered = self._silhouette(sample, skins[0], c, side, mask)
                 self.results.append(
                     ImageAnswer(
-                        predicted=_array(sample['keypoints2d'][c]),
-                        truth=_array(truth['keypoints2d'][c]),
-                        weight=_array(truth['confidence2d'][c]),
+                        predicted=as_float64(sample['keypoints2d'][c]),
+                        truth=as_float64(truth['keypoints2d'][c]),
+                        weight=as_float64(truth['confidence2d'][c]),
                         side=float(side),
                         mask=mask,
                         silhouette=covered,
                         inside=None if mask is None else inside_of(shown[c].float(), mask.shape[0]),
-                        predicted3d=_array(sample['keypoints3d']) if c == 0 else None,
+                        predicted3d=as_float64(sample['keypoints3d']) if c == 0 else None,
                         truth3d=points if c == 0 and known3d.any() else None,
                         predicted_skin=skins[0] if c == 0 else None,
                         truth_skin=skins[1] if c == 0 else None,
@@ -98,18 +99,12 @@ class ProtocolMetric(BaseMetric):
         if self.body is None or 'params' not in sample:
             return None, None
         known = 'params' in truth and bool(truth['has_params'])
-        params = [sample['params'], truth['params'] if known else None]
-        return tuple(  # type: ignore[return-value]
-            None
-            if p is None
-            else self.body(
-                BodyParams.of({n: v[None].to(self.body.v_template) for n, v in p.items()}), ('vertices',)
-            )
-            .vertices[0]
-            .cpu()
-            .numpy()
-            for p in params
-        )
+        return self._skin(sample['params']), self._skin(truth['params']) if known else None
+
+    def _skin(self, values: Mapping[str, torch.Tensor]) -> np.ndarray:
+        assert self.body is not None
+        params = BodyParams.of({n: v[None].to(self.body.v_template) for n, v in values.items()})
+        return self.body(params, ('vertices',)).vertices[0].cpu().numpy()
 
     def _silhouette(
         self,
@@ -140,7 +135,3 @@ def inside_of(image: Float[torch.Tensor, '3 S S'], side: int) -> Bool[np.ndarray
         result[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
     place = ((np.arange(side) + 0.5) * len(result) / side).astype(int)
     return result[np.ix_(place, place)]
-
-
-def _array(value: object) -> np.ndarray:
-    return torch.as_tensor(value).detach().cpu().double().numpy()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from smilfit.evaluation.image_fit import mask_iou
 from smilfit.evaluation.keypoint_errors import pa_distances
 from smilfit.registry import UnknownNameError, did_you_mean
 
@@ -250,7 +251,7 @@ def _iou(answer: ImageAnswer, forgive_outside: bool) -> float:
     mask = answer.mask
     if forgive_outside and answer.inside is not None:
         mask = np.where(answer.inside, mask, answer.silhouette)
-    return float((mask & answer.silhouette).sum() / (mask | answer.silhouette).sum())
+    return mask_iou(answer.silhouette, mask)
 
 
 def _cells(px: Float[np.ndarray, 'K 2'], side: float) -> Int[np.ndarray, 'K 2']:

@@ -51,9 +51,16 @@ class Charbonnier:
 
     Args:
         eps: below it the cost is quadratic, in the residual's unit.
+
+    Raises:
+        ValueError: an eps that is not above 0.
     """
 
     eps: float
+
+    def __post_init__(self) -> None:
+        if not self.eps > 0:
+            raise ValueError(f'Charbonnier: eps must be positive; got {self.eps}. Give a small distance.')
 
     def __call__(self, squared: Tensor, widening: float = 1.0) -> tuple[Tensor, Tensor]:
         """Return `rho(s)` and its derivative by s."""

@@ -1,12 +1,10 @@
 """Squared distances of points: keypoints, limbs, surfaces and triangulations; robust on request."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smilfit.geometry.robust import Charbonnier, GemanMcClure
+from smilfit.geometry.robust import Charbonnier, GemanMcClure, Robust
 from smilfit.losses.base import BaseLoss, Residuals
 from smilfit.registry import LOSSES
 
@@ -27,6 +25,7 @@ class KeypointMSELoss(BaseLoss):
         if sigma is not None and sigma <= 0:
             raise ValueError(f'KeypointMSELoss: sigma must be positive or None; got {sigma}.')
         self.sigma = sigma
+        self.robust: Robust | None = None if sigma is None else GemanMcClure(sigma)
 
     def residual(
         self,
@@ -41,8 +40,7 @@ class KeypointMSELoss(BaseLoss):
         for factor in (pred_conf, target_conf, keypoint_weight):
             weight = weight if factor is None else weight * factor
         eye = torch.eye(pred.shape[-1], dtype=pred.dtype, device=pred.device)
-        robust = None if self.sigma is None else GemanMcClure(self.sigma)
-        return Residuals(pred - target, weight, robust, pointwise=True, slope=eye)
+        return Residuals(pred - target, weight, self.robust, pointwise=True, slope=eye)
 
 
 @LOSSES.register_module()
@@ -57,21 +55,7 @@ class KeypointL1Loss(KeypointMSELoss):
 
     def __init__(self, eps: float = 0.1, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(None, reduction, loss_weight)
-        if not eps > 0:
-            raise ValueError(f'KeypointL1Loss: eps must be positive; got {eps}.')
-        self.eps = eps
-
-    def residual(
-        self,
-        pred: Float[Tensor, 'B *k D'],
-        target: Float[Tensor, 'B *k D'],
-        pred_conf: Float[Tensor, '#B *#k'] | None = None,
-        target_conf: Float[Tensor, 'B *k'] | None = None,
-        keypoint_weight: Float[Tensor, ' K'] | None = None,
-    ) -> Residuals:
-        """Compare; a point whose confidences or weight are 0 takes no part, whatever its coordinates."""
-        plain = super().residual(pred, target, pred_conf, target_conf, keypoint_weight)
-        return replace(plain, robust=Charbonnier(self.eps))
+        self.robust = Charbonnier(eps)
 
 
 @LOSSES.register_module()
@@ -88,14 +72,12 @@ class KeypointStepLoss(BaseLoss):
 
     def __init__(self, eps: float = 0.1, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction, loss_weight)
-        if not eps > 0:
-            raise ValueError(f'KeypointStepLoss: eps must be positive; got {eps}.')
-        self.eps = eps
+        self.robust = Charbonnier(eps)
 
     def residual(self, pred: Float[Tensor, 'B *k D'], weight: Float[Tensor, 'B *k']) -> Residuals:
         """Return the points, whose differences over frames count with the weight of the frame they end in."""
         eye = torch.eye(pred.shape[-1], dtype=pred.dtype, device=pred.device)
-        return Residuals(pred, weight, Charbonnier(self.eps), order=1, pointwise=True, slope=eye)
+        return Residuals(pred, weight, self.robust, order=1, pointwise=True, slope=eye)
 
 
 @LOSSES.register_module()

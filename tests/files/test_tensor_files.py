@@ -128,10 +128,10 @@ def test_values_are_those_that_torch_reads(tmp_path, zipped):
     }
     path = tmp_path / 'a.pth'
     torch.save(value, path, _use_new_zipfile_serialization=zipped)
-    same(read_tensor_file(path), torch.load(path, weights_only=True))
+    assert_same(read_tensor_file(path), torch.load(path, weights_only=True))
 
 
-def same(found, wanted):
+def assert_same(found, wanted):
     if isinstance(wanted, torch.Tensor):
         assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
         assert torch.equal(found, wanted)
@@ -139,12 +139,12 @@ def same(found, wanted):
     elif isinstance(wanted, dict):
         assert list(found) == list(wanted)
         for key, item in wanted.items():
-            same(found[key], item)
+            assert_same(found[key], item)
     elif type(wanted) in (list, tuple):
         assert type(found) is type(wanted)
         assert len(found) == len(wanted)
         for pair in zip(found, wanted):
-            same(*pair)
+            assert_same(*pair)
     else:
         assert type(found) is type(wanted)
         assert found == wanted

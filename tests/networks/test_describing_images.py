@@ -10,13 +10,11 @@ from smilfit.body_models.files.smal_parts import with_smal_parts
 from smilfit.cli.main import main
 from smilfit.drawing.video import write_image
 from smilfit.networks.animer.checkpoint import convert_animer_checkpoint
+from tests.body_models.test_smal import N_BETAS as S
+from tests.body_models.test_smal import N_JOINTS as J
+from tests.body_models.test_smal import N_VERTICES as V
+from tests.body_models.test_smal import PARENTS
 from tests.networks.animer_files import SMALL, ruled_state
-
-V, J, S = 3889, 35, 41
-PARENTS = [
-    -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 6, 11, 12, 13, 6, 15,
-    1, 17, 18, 19, 1, 21, 22, 23, 1, 25, 26, 27, 28, 29, 30, 16, 16, 16,
-]  # fmt: skip
 
 
 @pytest.fixture(scope='module')

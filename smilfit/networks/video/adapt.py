@@ -18,6 +18,7 @@ from smilfit.apis.options import with_options
 from smilfit.apis.output_paths import check_not_an_input, check_output_folder
 from smilfit.apis.progress import ProgressCallback, ignore, steps
 from smilfit.body_models.sides import mirrored_order
+from smilfit.datasets.crops import apply_affine
 from smilfit.drawing.marks import ANNOTATED, FITTED, put_label, scale_of
 from smilfit.drawing.video import write_image, write_video
 from smilfit.evaluation.verdict import Verdict
@@ -39,7 +40,6 @@ from smilfit.networks.video.adaptation import (
     TrainingCuts,
     adapted,
     cut_frames,
-    moved,
     weights_of,
 )
 from smilfit.networks.video.annotations import read_annotations
@@ -54,6 +54,7 @@ from smilfit.networks.video.tracking import (
     look_over,
     tracked,
 )
+from smilfit.registrants.segmentation import MaskFiles
 from smilfit.registry import MODELS, build
 from smilfit.solvers import Processes
 from smilfit.version import __version__
@@ -173,7 +174,7 @@ class _Work:
             if len(own.frames):
                 frames = partial(_frames_of, recording, name)
                 self.cameras.append(Camera(name, frames, own, FlowOfRecording(frames, n, estimator)))
-        self.mask_files = {} if options.masks is None else mask_states(Path(options.masks))
+        self.mask_files = None if options.masks is None else MaskFiles(options.masks)
         self.made_of = MadeOf(
             {
                 'checkpoint': file_state(trained.path),
@@ -207,8 +208,8 @@ class _Work:
         )
         run = work.run(self.recording, self.out)
         assert run is not None
-        if self.options.masks is not None:
-            self._masks(Path(self.options.masks))
+        if self.mask_files is not None:
+            self._masks(self.mask_files)
         return AdaptationRun(path, verdict, run)
 
     def _adapt(self, folder: Path) -> None:
@@ -303,9 +304,10 @@ class _Work:
         calibration = Calibration.of_record(str(trained.path), model.statistics.calibration)
         return with_confidences(replace(result, further=further), calibration, recording.cameras)
 
-    def _masks(self, source: Path) -> None:
+    def _masks(self, source: MaskFiles) -> None:
         """Propagate masks of some frames to the others, and write them as `fit --masks` reads them."""
-        inputs = {name: self.made_of.inputs[name] for name in ('recording', 'smilfit')} | self.mask_files
+        inputs = {name: self.made_of.inputs[name] for name in ('recording', 'smilfit')}
+        inputs['masks'] = source.fingerprint()
         made_of = MadeOf(inputs, {'flow': self.options.flow, 'seed': self.options.seed})
         if not self.options.overwrite and self.outputs.holds(MASKS, made_of):
             return
@@ -314,17 +316,19 @@ class _Work:
             for camera in self.cameras:
                 folder = staging / MASKS / folder_name(camera.name)
                 folder.mkdir(parents=True)
-                given = read_masks(source, camera.name, self.recording)
+                numbers = enumerate(self.recording.numbers)
+                files = {row: source.path(camera.name, number) for row, number in numbers}
+                given = {row: ImageMask(path).read() for row, path in files.items() if path.is_file()}
                 taken += len(given)
                 for row, mask in self._masks_of(camera, given):
                     image = np.repeat(255 * mask[..., None].astype(np.uint8), 3, -1)
                     write_image(folder / f'{self.recording.numbers[row]:06d}.png', image)
 
-        count = len(list(source.glob('*/*.png')))
+        count = len(list(source.folder.glob('*/*.png')))
         if taken < count:
             logger.warning(
                 '%s: %d of %d masks are used; the others are of no frame of a camera with labels (%s).',
-                *(source, taken, count, ', '.join(camera.name for camera in self.cameras)),
+                *(source.folder, taken, count, ', '.join(camera.name for camera in self.cameras)),
             )
 
     def _masks_of(self, camera: Camera, given: Mapping[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
@@ -386,28 +390,8 @@ class _CameraCuts:
         carried = carried_over(labels, self.camera.flow)
         weight = weights_of(labels.known, carried.weight)[self.frames]
         return TrainingCuts(
-            self.cuts.images, moved(self.affine, np.nan_to_num(carried.xy[self.frames])), weight
+            self.cuts.images, apply_affine(self.affine, np.nan_to_num(carried.xy[self.frames])), weight
         )
-
-
-def read_masks(source: Path, camera: str, recording: RecordedVideos) -> dict[int, np.ndarray]:
-    """Read the masks that there are of a camera's frames, by place in the recording."""
-    files = {
-        row: source / folder_name(camera) / f'{number:06d}.png'
-        for row, number in enumerate(recording.numbers)
-    }
-    return {row: ImageMask(path).read() for row, path in files.items() if path.is_file()}
-
-
-def mask_states(source: Path) -> dict[str, object]:
-    """Return what tells that masks are other ones now.
-
-    Raises:
-        FileNotFoundError: no such folder.
-    """
-    if not source.is_dir():
-        raise FileNotFoundError(f'{source}: masks must be in a folder; there is no such folder.')
-    return {'masks': [[p.parent.name, *file_state(p)] for p in sorted(source.glob('*/*.png'))]}
 
 
 def _drawn(weight: np.ndarray, labels: FrameLabels, most: int, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from smilfit.datasets.crops import apply_affine
 from smilfit.networks.keypoints.batch_crops import box_affine, cut
 from smilfit.networks.regressors.keypoint_regressor import KeypointRegressor
 from smilfit.networks.regressors.parameter_losses import weighted_means
@@ -137,13 +138,8 @@ def cut_frames(
         empty = np.zeros((0, size, size, 3), np.uint8)
         return [], TrainingCuts(empty, xy[:0], weight[:0]), np.zeros((0, 2, 3))
     taken = np.stack(maps)
-    px = moved(taken, np.nan_to_num(xy[used]))
+    px = apply_affine(taken, np.nan_to_num(xy[used]))
     return used, TrainingCuts(np.stack(images), px, weight[used]), taken
-
-
-def moved(affine: Float[np.ndarray, 'N 2 3'], xy: Float[np.ndarray, 'N K 2']) -> Float[np.ndarray, 'N K 2']:
-    """Bring places of frames into their cuts."""
-    return np.einsum('nij,nkj->nki', affine[..., :2], xy) + affine[:, None, :, 2]
 
 
 def adapted(

@@ -53,11 +53,28 @@ class FlowFields:
             return np.full(points.shape, np.nan)
         field = (self.forward if step > 0 else self.backward)[pair]
         # Pixel centres are at integers, in images and fields.
-        cells = ((points.reshape(-1, 1, 2) + 0.5) * self.scale - 0.5).astype(np.float32)
-        x, y = np.ascontiguousarray(cells[..., 0]), np.ascontiguousarray(cells[..., 1])
-        edges = cv2.BORDER_REPLICATE
-        read = cv2.remap(field.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=edges)
-        return points + read.reshape(points.shape)
+        cells = (points.reshape(-1, 1, 2) + 0.5) * self.scale - 0.5
+        return points + _read(field.astype(np.float32), cells).reshape(points.shape)
+
+    def warped(self, image: Float[np.ndarray, 'h w'], frame: int, to: int) -> Float[np.ndarray, 'h w']:
+        """Show an image of a frame, at the resolution of the fields, as it is in the next frame or the one before.
+
+        Args:
+            image: such as a mask.
+            frame: where it is.
+            to: the frame after or before.
+        """
+        field = self.backward[frame] if to > frame else self.forward[to]
+        places = np.stack(np.meshgrid(*(np.arange(n) for n in image.shape[::-1])), -1)
+        return _read(image, places + field.astype(np.float64) * self.scale)
+
+
+def _read(
+    image: Float[np.ndarray, 'h w *c'], places: Float[np.ndarray, 'n m 2']
+) -> Float[np.ndarray, 'n m *c']:
+    """Read an image between its pixels; outside it is as at its edge."""
+    x, y = (np.ascontiguousarray(places[..., i], np.float32) for i in range(2))
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 @runtime_checkable

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import nn
 from torch.nn import functional
 
+from smilfit.evaluation.image_fit import mask_iou
 from smilfit.networks.video.flow import FlowFields
 
 _FEATURES = 11
@@ -79,7 +80,7 @@ def propagate_masks(
         for t in judged:
             share, flown = window.share(network, carried, t), window.mixed(carried, t)
             for kept, result in zip(scores, (share, flown)):
-                kept.append(_iou(result > 0.5, window.given[t] > 0.5))
+                kept.append(mask_iou(result > 0.5, window.given[t] > 0.5))
     learned = not scores or np.mean(scores[0]) >= np.mean(scores[1])
     expected = max(map(np.mean, scores)) if scores else float('nan')
     network, carried = window.learn(rows), window.carry(window.given)
@@ -126,7 +127,6 @@ class _Window:
         }
         step = max(1, self.n // _MEDIAN)
         self.median = np.median(self.colours[::step], 0).astype(np.float32)
-        self.grid = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in size)), -1)
         self.rng, self.seed = np.random.default_rng(seed), seed
 
     def carry(self, given: dict[int, np.ndarray]) -> Carried:
@@ -140,15 +140,8 @@ class _Window:
             if t in given:
                 masks[t], age[t] = given[t], 0
             elif 0 <= last < self.n and age[last] < _NOWHERE and not self.flow.cut[min(t, last)]:
-                masks[t], age[t] = self._warped(masks[last], last, t), age[last] + 1
+                masks[t], age[t] = self.flow.warped(masks[last], last, t), age[last] + 1
         return masks, age
-
-    def _warped(self, mask: np.ndarray, at: int, to: int) -> np.ndarray:
-        field = self.flow.backward[at] if to > at else self.flow.forward[to]
-        # Fields are px of the recorded image.
-        places = self.grid + field.astype(np.float32) * self.flow.scale
-        x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
-        return cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def mixed(self, carried: Carried, t: int) -> Float[np.ndarray, 'h w']:
         """Return the mean of what arrives from both sides, by how many frames each was carried."""
@@ -200,7 +193,7 @@ class _Window:
                 return
             mask = self.given[t]
             for at, to in [*zip(rows, rows[1:]), *zip(rows[::-1], rows[::-1][1:])]:
-                mask = self._warped(mask, at, to)
+                mask = self.flow.warped(mask, at, to)
             masks = np.broadcast_to(mask, (self.n, *self.shape))
             ways.append((masks, [2 * _TRIP] * self.n))
         yield ways[1], ways[0]
@@ -251,7 +244,3 @@ def _trained(x: Float[torch.Tensor, 'N F'], y: Float[torch.Tensor, ' N']) -> nn.
         optimizer.step()
         schedule.step()
     return network.eval()
-
-
-def _iou(a: Bool[np.ndarray, 'h w'], b: Bool[np.ndarray, 'h w']) -> float:
-    return float((a & b).sum() / max((a | b).sum(), 1))

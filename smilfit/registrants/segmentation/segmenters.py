@@ -438,7 +438,7 @@ class MaskFiles(Segmenter):
         Raises:
             ValueError: a file that is no image, or of another size than the recording.
         """
-        path = self._path(frame.camera, frame.number, frame.session)
+        path = self.path(frame.camera, frame.number, frame.session)
         if not path.is_file():
             return f'there is no file {self.pattern}'
         mask = ImageMask(path).read()
@@ -452,14 +452,15 @@ class MaskFiles(Segmenter):
 
     def may_find(self, camera: str, number: int, session: str = '') -> bool:
         """Check whether there is a file."""
-        return self._path(camera, number, session).is_file()
+        return self.path(camera, number, session).is_file()
 
     def where(self, session: str = '') -> str:
         """Name the folder and the pattern."""
         example = self.pattern.replace('{session}', folder_name(session) if session else '')
         return f' (as {self.folder / example})'
 
-    def _path(self, camera: str, number: int, session: str) -> Path:
+    def path(self, camera: str, number: int, session: str = '') -> Path:
+        """Name the file of a frame's mask."""
         session = folder_name(session) if session else ''
         name = self.pattern.format(camera=folder_name(camera), frame=number, session=session)
         return inside(self.folder, name, 'MaskFiles')

@@ -9,7 +9,7 @@ from smilfit.networks.calibration import Calibration
 from smilfit.networks.engine import build_train_runner, load_trained_regressor, read_checkpoint, set_resume
 from smilfit.networks.inference.predictions import UNRECOGNISED, read_predictions
 from tests.apis.inference_session import write_toy_session
-from tests.toy_experiment import experiment, keypoint_model
+from tests.toy_experiment import train_keypoints
 
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')
 
@@ -18,11 +18,7 @@ pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')
 def run(tmp_path_factory):
     """A training of one epoch; the config, and its folder."""
     folder = tmp_path_factory.mktemp('run')
-    cfg = experiment(folder, **{'train_cfg.max_epochs': 1})
-    lifter = {'type': 'PointLifter', 'dim': 32, 'n_blocks': 1, 'sampler': {'type': 'PoseSampler'}}
-    cfg.custom_hooks = []
-    cfg.model = keypoint_model(cfg.model['body_model'], lifter=lifter)
-    build_train_runner(cfg, device='cpu').train()
+    cfg = train_keypoints(folder)
     return cfg, folder / 'work'
 
 

@@ -11,7 +11,7 @@ from smilfit.cli.main import main
 from smilfit.drawing.video import write_image
 from smilfit.evaluation.verdict import GOOD, NOT_BELIEVABLE
 from smilfit.io import ImageMask, read_labels, write_calibration, write_slp
-from smilfit.networks.engine import build_train_runner, load_trained_regressor
+from smilfit.networks.engine import load_trained_regressor
 from smilfit.networks.inference.predictions import read_predictions
 from smilfit.networks.video.adaptation import FrameLabels
 from smilfit.networks.video.held_out import HeldOut, folds, judged_labels, sides_exchanged
@@ -19,7 +19,7 @@ from smilfit.networks.video.tracking import windows
 from smilfit.registry import UnknownNameError
 from tests.apis.inference_session import CAMERAS, toy_rig, write_video
 from tests.networks.video.moving_animal import FRAMES, LABELLED, blob, drawn, places, walking
-from tests.toy_experiment import experiment, keypoint_model
+from tests.toy_experiment import train_keypoints
 from tests.toy_samples import JOINT_NAMES
 
 pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')
@@ -29,12 +29,7 @@ pytestmark = pytest.mark.filterwarnings('ignore::UserWarning')
 def checkpoint(tmp_path_factory):
     """A network that has learned nothing of what the videos show."""
     folder = tmp_path_factory.mktemp('run')
-    cfg = experiment(folder, **{'train_cfg.max_epochs': 1})
-    lifter = {'type': 'PointLifter', 'dim': 32, 'n_blocks': 1, 'sampler': {'type': 'PoseSampler'}}
-    cfg.custom_hooks = []
-    cfg.model = keypoint_model(cfg.model['body_model'], lifter=lifter)
-    cfg.model['augment'] |= {'side': 64, 'noise': {'type': 'ImageNoise', 'erase': 0.0}}
-    build_train_runner(cfg, device='cpu').train()
+    train_keypoints(folder, side=64, noise={'type': 'ImageNoise', 'erase': 0.0})
     return folder / 'work' / 'epoch_1.pth'
 
 
