@@ -33,7 +33,6 @@ from smilfit.io.recordings.synchronised_videos import SynchronisedVideos
 from smilfit.networks.engine import load_trained_regressor
 from smilfit.networks.video.adaptation import AdaptationOptions, FrameLabels, adapted, cut_frames
 from smilfit.networks.video.flow import DISFlow
-from smilfit.networks.video.held_out import interpolated
 from smilfit.networks.video.tracking import FlowOfRecording, carried_over, look_over
 from smilfit.renderers import SilhouetteRenderer
 from smilfit.structures import BodyParams, FitResult
@@ -200,6 +199,18 @@ def answers_of(
         parts.append(cut_frames(images, labels.xy, labels.known * 1.0, network.vision.side)[1])
     parent = adapted(network, type(parts[0]).cat(parts), AdaptationOptions(steps=steps))
     result['learned given labels'] = (alone(parent), time.process_time() - start)
+    return result
+
+
+def interpolated(labels: FrameLabels) -> np.ndarray:
+    """Return labels on lines between labelled frames; NaN for keypoints that are labelled nowhere."""
+    rows = np.arange(len(labels.xy))
+    result = np.full(labels.xy.shape, np.nan)
+    for k in range(labels.known.shape[1]):
+        known = np.flatnonzero(labels.known[:, k])
+        if len(known):
+            for axis in range(2):
+                result[:, k, axis] = np.interp(rows, known, labels.xy[known, k, axis])
     return result
 
 

@@ -43,7 +43,7 @@ from smilfit.networks.video.adaptation import (
     weights_of,
 )
 from smilfit.networks.video.annotations import read_annotations
-from smilfit.networks.video.held_out import HeldOut, folds, interpolated, judged_labels, sides_exchanged
+from smilfit.networks.video.held_out import HeldOut, folds, judged_labels, sides_exchanged
 from smilfit.networks.video.propagated_masks import propagate_masks
 from smilfit.networks.video.tracking import (
     FlowOfRecording,
@@ -190,8 +190,8 @@ class _Work:
 
     def run(self, outputs: InferenceOutputs | None) -> AdaptationRun:
         """Adapt, judge the labels, predict and refine; what is there of equal inputs is not made again."""
-        made = not self.options.overwrite and self.outputs.holds('adapted', self.made_of)
-        if not made:
+        again = self.options.overwrite or not self.outputs.holds('adapted', self.made_of)
+        if again:
             with self.outputs.make('adapted', self.made_of) as staging:
                 self._adapt(staging)
         verdict = _read_verdict(self.out / LABELS_VERDICT)
@@ -201,7 +201,7 @@ class _Work:
         wanted = outputs or InferenceOutputs(refine=REFINE_CONFIG)
         work = InferenceWork(
             *(trained, None, FrameOptions(), wanted, Processes(), None),
-            overwrite=self.options.overwrite or not made,
+            overwrite=again or (self.options.comparison and not self.outputs.holds(COMPARISON, self.made_of)),
             least=0.0,
             progress=self.report,
             corrected=partial(self._corrected, trained),
@@ -260,9 +260,8 @@ class _Work:
         for one, labels in zip(cuts, left):
             camera = one.camera
             path = tracked(look_over(model, camera.frames, labels), labels, camera.flow)
-            answers = {'interpolated': interpolated(labels)}
             frames = folds(camera.labels.frames)[fold]
-            result.append(HeldOut.of(camera.labels, frames, path.xy, answers))
+            result.append(HeldOut.of(camera.labels, frames, path.xy))
         return result
 
     def _sides(self, camera: Camera) -> tuple[int, int]:

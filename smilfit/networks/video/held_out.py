@@ -1,6 +1,6 @@
 """Labels of a recording left out by turns: how far an adapted network misses what it has not seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,49 +39,29 @@ _FEWEST_FRAMES = 4
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What was said of labels that were left out, N frames: predicted, and by answers that see no image.
-
-    All places are in sizes of the animal.
+    """What was said of labels that were left out, N frames; all places are in sizes of the animal.
 
     Args:
         labels: given ones.
         known: which there are.
-        predicted: by a network that was adapted without them, and its path.
-        answers: by name, such as `interpolated`: places that need no network.
+        predicted: by a network that was adapted without them, and its path; NaN where there is no place.
     """
 
     labels: Float[np.ndarray, 'N K 2']
     known: Bool[np.ndarray, 'N K']
     predicted: Float[np.ndarray, 'N K 2']
-    answers: Mapping[str, Float[np.ndarray, 'N K 2']]
 
     @classmethod
     def of(
-        cls,
-        labels: FrameLabels,
-        frames: Int[np.ndarray, ' n'],
-        predicted: Float[np.ndarray, 'T K 2'],
-        answers: Mapping[str, Float[np.ndarray, 'T K 2']],
+        cls, labels: FrameLabels, frames: Int[np.ndarray, ' n'], predicted: Float[np.ndarray, 'T K 2']
     ) -> 'HeldOut':
         """Take the frames of a recording that were left out."""
-        rows, size = frames, labels.size_px
-        others = {name: places[rows] / size for name, places in answers.items()}
-        return cls(labels.xy[rows] / size, labels.known[rows], predicted[rows] / size, others)
+        size = labels.size_px
+        return cls(labels.xy[frames] / size, labels.known[frames], predicted[frames] / size)
 
-    @classmethod
-    def cat(cls, parts: Sequence['HeldOut']) -> 'HeldOut':
-        """Join turns and cameras."""
-        labels, known, predicted = (
-            np.concatenate([getattr(part, n) for part in parts]) for n in ('labels', 'known', 'predicted')
-        )
-        names = parts[0].answers
-        return cls(
-            labels, known, predicted, {n: np.concatenate([p.answers[n] for p in parts]) for n in names}
-        )
-
-    def errors(self, places: Float[np.ndarray, 'N K 2']) -> Float[np.ndarray, ' n']:
-        """Return by how much places miss the labels; inf where there is no place."""
-        off = np.linalg.norm(places - self.labels, axis=-1)
+    def errors(self) -> Float[np.ndarray, ' n']:
+        """Return by how much the labels are missed; inf where there is no place."""
+        off = np.linalg.norm(self.predicted - self.labels, axis=-1)
         return np.where(np.isfinite(off), off, np.inf)[self.known]
 
 
@@ -117,18 +97,6 @@ def folds(frames: Int[np.ndarray, ' n']) -> list[np.ndarray]:
     return [frames[fold::count] for fold in range(count)] if count > 1 else []
 
 
-def interpolated(labels: FrameLabels) -> Float[np.ndarray, 'T K 2']:
-    """Return labels on lines between labelled frames; NaN for keypoints that are labelled nowhere."""
-    rows = np.arange(len(labels.xy))
-    result = np.full(labels.xy.shape, np.nan)
-    for k in range(labels.known.shape[1]):
-        known = np.flatnonzero(labels.known[:, k])
-        if len(known):
-            for axis in range(2):
-                result[:, k, axis] = np.interp(rows, known, labels.xy[known, k, axis])
-    return result
-
-
 def judged_labels(parts: Sequence[HeldOut], exchanged: int, of: int) -> Verdict:
     """Judge a recording's labels, and what was learned from them, by those that were left out.
 
@@ -137,8 +105,7 @@ def judged_labels(parts: Sequence[HeldOut], exchanged: int, of: int) -> Verdict:
         exchanged: frames in which the network sees the sides the other way round; see `sides_exchanged`.
         of: frames that tell.
     """
-    held = HeldOut.cat(parts)
-    errors = held.errors(held.predicted)
+    errors = np.concatenate([part.errors() for part in parts])
     measures = [_MISSED.measure('labels_missed', float((errors > FAR).mean()))]
     if of >= _FEWEST_FRAMES:
         measures.append(_EXCHANGED.measure('sides_exchanged', exchanged / of))

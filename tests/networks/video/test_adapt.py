@@ -109,6 +109,12 @@ def test_equal_work_is_not_done_twice(checkpoint, recording, tmp_path):
     run = adapted_run(checkpoint, video, labels, tmp_path, **given, progress=lambda p: told.append(p.task))
     assert not told
     assert run.labels is None
+    # What is asked for later is made then, without training again.
+    told.clear()
+    given['comparison'] = True
+    adapted_run(checkpoint, video, labels, tmp_path, **given, progress=lambda p: told.append(p.task))
+    assert (tmp_path / 'comparison' / 'camera.mp4').is_file()
+    assert not any('adapting' in task for task in told)
 
 
 def test_right_labels_are_good_and_those_of_other_frames_not_believable(checkpoint, recording, tmp_path):
@@ -191,7 +197,7 @@ def test_sides_that_change_between_labels_are_named():
     rng = np.random.default_rng(0)
     labels = FrameLabels(rng.uniform(0, 100, (8, 5, 2)), np.ones((8, 5), np.bool_), np.arange(8.0))
     swap, every = [0, 2, 1, 4, 3], np.arange(8)
-    right = [HeldOut.of(labels, every, labels.xy, {})]
+    right = [HeldOut.of(labels, every, labels.xy)]
     xy, known = labels.xy / labels.size_px, labels.known
     seen = xy + rng.normal(0, 0.02, xy.shape)
     exchanged, of = sides_exchanged(seen, xy, known, swap)
@@ -208,7 +214,7 @@ def test_sides_that_change_between_labels_are_named():
     assert sides_exchanged(np.zeros_like(xy), np.zeros_like(xy), known, swap) == (0, 0)
     assert judged_labels(right, 1, 2).word == GOOD
     # Labels that are missed by far are named, too.
-    missed = [HeldOut.of(labels, every, labels.xy + 500, {})]
+    missed = [HeldOut.of(labels, every, labels.xy + 500)]
     assert judged_labels(missed, 0, 8).word == NOT_BELIEVABLE
     assert [t.tolist() for t in folds(np.arange(6))] == [[0, 4], [1, 5], [2], [3]]
     assert folds(np.arange(1)) == []
